@@ -1,0 +1,61 @@
+"""Columns in and out of Arrow functions: by name, with the declared types, through one door.
+
+Spark matches the columns that an Arrow function returns by position and does not check their
+names, so every such function in the project builds its batches here.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.types import StructType
+
+
+def make_batch(schema: pa.Schema, columns: Mapping[str, Any]) -> pa.RecordBatch:
+    """A batch with the schema's columns in the schema's order and types.
+
+    Raises ValueError if the names differ; Arrow raises if a column cannot be cast.
+    """
+    if set(columns) != set(schema.names):
+        raise ValueError(f"columns {sorted(columns)} do not match {sorted(schema.names)}")
+    arrays = [_as_array(columns[field.name], field.type) for field in schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _as_array(values: Any, kind: pa.DataType) -> pa.Array:
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    if isinstance(values, pa.Array):
+        return values.cast(kind)
+    return pa.array(values, type=kind)
+
+
+def arrow_schema(schema: StructType) -> pa.Schema:
+    """The Arrow schema that Spark expects of a function declared with `schema`; times in UTC."""
+    return to_arrow_schema(schema, timezone="UTC")
+
+
+def list_array(indptr: npt.NDArray[np.integer[Any]], values: pa.Array) -> pa.ListArray:
+    """Lists of `values`; list i holds values[indptr[i]:indptr[i + 1]]."""
+    return pa.ListArray.from_arrays(pa.array(indptr, type=pa.int32()), values)
+
+
+def list_parts(
+    column: pa.ListArray, dtype: npt.DTypeLike
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+    """Offsets and flat values of a list column; a null list is an empty one."""
+    lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    values = column.flatten().to_numpy(zero_copy_only=False)
+    return indptr, values.astype(dtype, copy=False)
+
+
+def list_matrix(column: pa.ListArray, width: int) -> npt.NDArray[np.float32]:
+    """A column of equally long lists as a matrix; a null list is a row of zeros."""
+    indptr, values = list_parts(column, np.float32)
+    matrix = np.zeros((len(column), width), dtype=np.float32)
+    matrix[np.diff(indptr) > 0] = values.reshape(-1, width)
+    return matrix

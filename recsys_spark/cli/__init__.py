@@ -1,0 +1,5 @@
+"""The command line."""
+
+from recsys_spark.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,215 @@
+"""Looking into tables: rows of a version for people and programs."""
+
+import csv
+import io
+import json
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pyspark.sql.types import StructType
+from rich.console import Console
+from rich.table import Table
+
+from recsys_spark.config import Config
+from recsys_spark.errors import ConfigError
+from recsys_spark.pipeline.night import session
+from recsys_spark.runtime.log import Log
+from recsys_spark.runtime.runs import Runs
+from recsys_spark.runtime.store import is_local, open_store
+from recsys_spark.runtime.tables import Manifest, Tables
+
+_TEXT_ROWS = 1000
+
+
+def show_table(
+    config: Config,
+    log: Log,
+    table: str,
+    run_id: str | None,
+    users: list[str],
+    limit: int,
+    form: str,
+) -> str:
+    """The first rows of a table, or those of some users, as text in the wanted form."""
+    if is_local(config.paths.root):
+        return _render(_local_tables(config), config, table, run_id, users, limit, form)
+    with session(config, log) as spark:
+        store = open_store(config.paths.root, lambda: spark)
+        return _render(Tables(store, spark), config, table, run_id, users, limit, form)
+
+
+def table_path(config: Config, log: Log, table: str, run_id: str | None) -> str:
+    """The folder of the version that readers see."""
+    if is_local(config.paths.root):
+        tables = _local_tables(config)
+        return tables.store.uri(tables.path(table, _version(tables, table, run_id).run_id))
+    with session(config, log) as spark:
+        tables = Tables(open_store(config.paths.root, lambda: spark), spark)
+        return tables.store.uri(tables.path(table, _version(tables, table, run_id).run_id))
+
+
+def _local_tables(config: Config) -> Tables:
+    def no_session() -> Any:
+        raise AssertionError("a local root needs no session")
+
+    return Tables(open_store(config.paths.root, no_session))
+
+
+def _version(tables: Tables, table: str, run_id: str | None) -> Manifest:
+    chosen = run_id or tables.current(table)
+    manifest = tables.manifest(table, chosen) if chosen else None
+    if manifest is not None:
+        return manifest
+    if chosen:
+        raise ConfigError(f"Table {table} has no complete version {chosen}.")
+    known = tables.names()
+    if table not in known:
+        root = tables.store.uri("")
+        raise ConfigError(
+            f"There is no table {table} under {root}; there is {', '.join(known)}."
+            if known
+            else f"There are no tables under {root}: check paths.root, or start with "
+            "`recsys-spark run`."
+        )
+    raise ConfigError(
+        f"Table {table} is not published yet: run `recsys-spark publish`, or name a version "
+        "with --run-id (`recsys-spark status` lists them)."
+    )
+
+
+def _render(
+    tables: Tables,
+    config: Config,
+    table: str,
+    run_id: str | None,
+    users: list[str],
+    limit: int,
+    form: str,
+) -> str:
+    manifest = _version(tables, table, run_id)
+    rows = _rows(tables, manifest, users, limit)
+    if form == "json":
+        return json.dumps(rows.to_pylist(), default=str, indent=2, ensure_ascii=False)
+    if table == "recommendations":
+        rows = _explode(rows, _titles(tables, manifest, rows))
+    return _as_csv(rows) if form == "csv" else _as_text(rows, manifest, config)
+
+
+def _rows(tables: Tables, manifest: Manifest, users: list[str], limit: int) -> pa.Table:
+    schema = StructType.fromJson(json.loads(manifest.schema))
+    if users and "user_id" not in schema.names:
+        raise ConfigError(f"Table {manifest.table} has no users to choose; leave out --user.")
+    path = tables.store.uri(tables.path(manifest.table, manifest.run_id))
+    if not is_local(path):
+        frame = tables.read(manifest.table, manifest.run_id)
+        chosen = frame.where(frame["user_id"].cast("string").isin(users)) if users else frame
+        return chosen.limit(limit).toArrow()
+    data = ds.dataset(path, format="parquet", exclude_invalid_files=True)
+    wanted = ds.field("user_id").cast(pa.string()).isin(users) if users else None
+    return data.head(limit, filter=wanted)
+
+
+def _titles(tables: Tables, manifest: Manifest, rows: pa.Table) -> dict[Any, str]:
+    """Names of the listed items, from the version that the lists were made with."""
+    made = manifest.inputs.get("ingest", "")
+    items = tables.manifest("items", made) if made else None
+    if items is None:
+        return {}
+    path = tables.store.uri(tables.path("items", made))
+    listed = pa.chunked_array(rows["recommendations"]).combine_chunks().flatten().field("item_id")
+    if not is_local(path):
+        frame = tables.read("items", made)
+        found = frame.where(frame["item_id"].isin(listed.to_pylist())).toArrow()
+    else:
+        data = ds.dataset(path, format="parquet", exclude_invalid_files=True)
+        found = data.to_table(filter=ds.field("item_id").isin(listed.unique()))
+    return dict(zip(found["item_id"].to_pylist(), found["title"].to_pylist(), strict=True))
+
+
+def _explode(rows: pa.Table, titles: dict[Any, str]) -> pa.Table:
+    """A row a recommendation, best first."""
+    flat = [
+        {
+            "user_id": row["user_id"],
+            "rank": entry["rank"],
+            "item_id": entry["item_id"],
+            "title": titles.get(entry["item_id"]),
+            "score": entry["score"],
+            "source": row["source"],
+        }
+        for row in rows.to_pylist()
+        for entry in sorted(row["recommendations"], key=lambda entry: entry["rank"])
+    ]
+    names = ["user_id", "rank", "item_id", "title", "score", "source"]
+    return pa.Table.from_pylist(flat) if flat else pa.table({name: [] for name in names})
+
+
+def _as_csv(rows: pa.Table) -> str:
+    target = io.StringIO()
+    writer = csv.writer(target, lineterminator="\n")
+    writer.writerow(rows.column_names)
+    for row in rows.to_pylist():
+        writer.writerow([_cell(value) for value in row.values()])
+    return target.getvalue().rstrip("\n")
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value, default=str) if isinstance(value, list | dict) else value
+
+
+def _as_text(rows: pa.Table, manifest: Manifest, config: Config) -> str:
+    console = Console(record=True, file=io.StringIO(), width=None)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for field in rows.schema:
+        number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+        table.add_column(field.name, justify="right" if number else "left", overflow="fold")
+    for row in rows.slice(0, _TEXT_ROWS).to_pylist():
+        table.add_row(*(_readable(value) for value in row.values()))
+    console.print(table)
+    console.print(
+        f"{rows.num_rows:,} rows shown of {manifest.table}, run {manifest.run_id} "
+        f"({manifest.rows:,} rows).",
+        style="dim",
+    )
+    return console.export_text().rstrip("\n")
+
+
+def _readable(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def runs_text(config: Config, log: Log) -> str:
+    """What is published, and how the latest runs ended."""
+    if is_local(config.paths.root):
+        return _status(_local_tables(config))
+    with session(config, log) as spark:
+        return _status(Tables(open_store(config.paths.root, lambda: spark), spark))
+
+
+def _status(tables: Tables) -> str:
+    console = Console(record=True, file=io.StringIO())
+    runs = Runs(tables.store)
+    names = tables.names()
+    if not names:
+        return f"Nothing under {tables.store.uri('')} yet: start with `recsys-spark run`."
+    shown = Table("table", "current version", "rows", box=None, header_style="bold")
+    for name in names:
+        current = tables.current(name)
+        manifest = tables.manifest(name, current) if current else None
+        shown.add_row(name, current or "not published", f"{manifest.rows:,}" if manifest else "")
+    console.print(shown)
+    states = [status for run in tables.store.list("runs") if (status := runs.status(run))]
+    recent = Table(
+        "run", "state", "stage", "updated (UTC)", "reason", box=None, header_style="bold"
+    )
+    for status in sorted(states, key=lambda s: str(s["updated_at"]), reverse=True)[:10]:
+        updated = str(status["updated_at"])[:19].replace("T", " ")
+        recent.add_row(
+            status["run_id"], status["state"], status["stage"], updated, status["reason"][:120]
+        )
+    console.print()
+    console.print(recent)
+    return console.export_text().rstrip("\n")

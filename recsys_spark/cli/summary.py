@@ -1,0 +1,103 @@
+"""What a person sees at the end of a run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.columns import Columns
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from recsys_spark.config import Config
+from recsys_spark.pipeline.night import Outcome
+from recsys_spark.report.page import metric_rows, model_names
+from recsys_spark.runtime.tracking import tracking_uri
+
+
+def print_summary(outcome: Outcome, config: Config) -> None:
+    """The run in figures, five users' lists, and where to look further."""
+    console = Console(highlight=False)
+    summaries = {stage: record.summary for stage, record in outcome.records.items()}
+    printers = {
+        "ingest": _ingest,
+        "train": _losses,
+        "evaluate": _metrics,
+        "recommend": _lists,
+    }
+    for stage, print_stage in printers.items():
+        if stage in summaries:
+            console.print()
+            print_stage(console, summaries[stage])
+    console.print()
+    _places(console, outcome, config)
+
+
+def _ingest(console: Console, summary: Mapping[str, Any]) -> None:
+    console.print(
+        f"[bold]Rows[/]  {summary['rows_read']:,} read, {summary['rows_rejected']:,} rejected, "
+        f"{summary['interactions']:,} interactions kept "
+        f"({summary['users']:,} users, {summary['items']:,} items)"
+    )
+    for reason, count in summary["reasons"].items():
+        console.print(f"      {count:>8,} {reason}")
+
+
+def _losses(console: Console, summary: Mapping[str, Any]) -> None:
+    terms = ("total", "observed", "unobserved", "regularization")
+    table = _table("iteration", *terms, "s", title="Loss")
+    for row in summary["losses"]:
+        figures = [f"{row[term]:,.1f}" for term in terms]
+        table.add_row(str(row["iteration"]), *figures, f"{row['seconds']:.1f}")
+    console.print(table)
+
+
+def _metrics(console: Console, summary: Mapping[str, Any]) -> None:
+    models = model_names(summary["metrics"])
+    table = _table("metric", *models, title=f"Metrics on the {summary['split']} rows")
+    for row in metric_rows(summary["metrics"]):
+        name = row["metric"] + (f"@{row['k']}" if row["k"] else "")
+        values = [row["values"].get(model) for model in models]
+        table.add_row(name, *("" if value is None else f"{value:.4f}" for value in values))
+    console.print(table)
+
+
+def _table(first: str, *others: str, title: str) -> Table:
+    table = Table(box=None, title=title, title_justify="left", title_style="bold")
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _lists(console: Console, summary: Mapping[str, Any]) -> None:
+    console.print("[bold]Recommendations of five users[/]")
+    for user in summary["sample"]:
+        liked = escape("; ".join(user["history"]))
+        console.print(f"\n{escape(str(user['user_id']))} ({user['source']}), likes most: {liked}")
+        names = [f"{at:>2}. {escape(title)}" for at, title in enumerate(user["items"], 1)]
+        console.print(Columns(names, column_first=True, padding=(0, 3)))
+
+
+def _places(console: Console, outcome: Outcome, config: Config) -> None:
+    root = config.paths.root
+    places = {"Tables": f"{root}/tables", "Run": outcome.folder.rstrip("/")}
+    if "evaluate" in outcome.records:
+        places["Report"] = f"{outcome.folder.rstrip('/')}/report.html"
+    if config.tracking.backend == "mlflow":
+        places["MLflow"] = tracking_uri(config.tracking, root)
+    for name, place in places.items():
+        console.print(f"[bold]{name:<7}[/] {place}", soft_wrap=True)
+    if "publish" not in outcome.records:
+        return
+    option = f" --set paths.root={root}"
+    console.print("\nLook further:", style="bold")
+    for command in (
+        f"recsys-spark show recommendations --limit 3{option}",
+        f"recsys-spark show metrics{option}",
+        f"recsys-spark path recommendations{option}",
+        f"recsys-spark status{option}",
+    ):
+        console.print(f"  {command}", soft_wrap=True)
+    if config.tracking.backend == "mlflow":
+        uri = tracking_uri(config.tracking, root)
+        console.print(f"  mlflow ui --backend-store-uri {uri}", soft_wrap=True)

@@ -1,0 +1,510 @@
+"""The configuration: typed, frozen, validated once, before any JVM starts.
+
+The classes below are the truth about every key, its default, meaning and unit; `conf/base.yaml`
+is written from them (`recsys-spark config --defaults`), and a wheel works without that file.
+"""
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticUndefined
+
+from recsys_spark.errors import ConfigError
+from recsys_spark.kernels.spec import (
+    Counted,
+    Init,
+    Order,
+    PresetName,
+    Target,
+    WalsSpec,
+    Weighting,
+    resolve_spec,
+)
+
+Fraction = float
+IdType = Literal["auto", "string", "long"]
+FileFormat = Literal["csv", "jsonl", "parquet"]
+FilterOp = Literal["eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "is_null", "not_null"]
+Scalar = bool | int | float | str
+MASK = "********"
+_SECRET = re.compile(r"secret|password|token|access[._-]?key|credential", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+class Section(BaseModel):
+    """A frozen group of keys; an unknown key is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+
+
+class Paths(Section):
+    root: str = Field("recsys_data", description="Folder or URI under which tables and runs live.")
+
+
+class Spark(Section):
+    master: str = Field(
+        "local[*]", description="Used only where spark-submit has not chosen a master."
+    )
+    app_name: str = Field("recsys_spark", description="Name shown in Spark's own pages.")
+    driver_memory: str = Field(
+        "4g", description="Heap of the local-mode JVM; spark-submit has its own option."
+    )
+    shuffle_partitions: int | None = Field(
+        None, ge=1, description="Partitions of a shuffle; null: four per core, at least 8."
+    )
+    conf: dict[str, Scalar] = Field(
+        {}, description="Further spark.* settings; those given to spark-submit win."
+    )
+
+
+class SourceColumns(Section):
+    user: str | int = Field("user_id", description="Column of the user id: a name, or a position.")
+    item: str | int = Field("item_id", description="Column of the item id.")
+    value: str | int | None = Field(
+        "rating", description="Column of the rating or count; null: every event counts 1."
+    )
+    timestamp: str | int | None = Field(
+        "timestamp", description="Column of the event time; null: the events have none."
+    )
+
+
+class Source(Section):
+    path: str | None = Field(None, description="File, folder or glob of the events (required).")
+    format: FileFormat = Field("csv", description="csv (any separator), jsonl or parquet.")
+    separator: str = Field(",", description="One or two characters between csv fields; \\t is tab.")
+    quote: str = Field('"', description="Quotation mark of csv fields; empty: none.")
+    header: bool = Field(
+        True, description="Whether csv files begin with a header; without: columns by position."
+    )
+    columns: SourceColumns = SourceColumns()
+    timestamp_unit: Literal["seconds", "milliseconds", "microseconds", "iso"] = Field(
+        "seconds", description="Unit of the event time since 1970, or iso for written dates."
+    )
+    user_id_type: IdType = Field(
+        "auto", description="auto: long where a Parquet source has whole numbers, else string."
+    )
+    item_id_type: IdType = Field("auto", description="The same for items.")
+
+    @field_validator("separator")
+    @classmethod
+    def _separator(cls, value: str) -> str:
+        value = value.replace("\\t", "\t")
+        if not 1 <= len(value) <= 2:
+            raise ValueError("needs one or two characters")
+        return value
+
+    @field_validator("quote")
+    @classmethod
+    def _quote(cls, value: str) -> str:
+        if len(value) > 1:
+            raise ValueError("needs one character, or none")
+        return value
+
+    @model_validator(mode="after")
+    def _positions(self) -> "Source":
+        if self.format == "csv" and not self.header:
+            named = [
+                key
+                for key, value in self.columns.model_dump().items()
+                if value is not None and not isinstance(value, int)
+            ]
+            if named:
+                keys = ", ".join(f"columns.{key}" for key in named)
+                raise ValueError(
+                    f"has header: false, so columns are positions counted from 0: set {keys}"
+                )
+        return self
+
+
+class Rules(Section):
+    min_value: float | None = Field(None, description="Values below are rejected (out_of_range).")
+    max_value: float | None = Field(None, description="Values above are rejected (out_of_range).")
+    min_timestamp: datetime = Field(
+        datetime(1990, 1, 1), description="Earlier events are rejected (bad_timestamp); UTC."
+    )
+    max_future_hours: float = Field(
+        24.0, ge=0, description="Events later than now plus this are rejected (future_timestamp)."
+    )
+    max_id_bytes: int = Field(256, ge=1, description="Longer ids are rejected (long_id); bytes.")
+
+
+class Limit(Section):
+    fraction: Fraction | None = Field(None, ge=0, le=1, description="Share of the rows read.")
+    rows: int | None = Field(None, ge=0, description="Number of rows.")
+
+
+class Thresholds(Section):
+    max_rejected_fraction: Fraction = Field(
+        0.05, ge=0, le=1, description="A larger share of rejected rows stops the stage (code 3)."
+    )
+    max_rejected_rows: int | None = Field(
+        None, ge=0, description="More rejected rows stop the stage (code 3)."
+    )
+    per_rule: dict[str, Limit] = Field(
+        {}, description="Limits by reason, such as {bad_number: {fraction: 0.01, rows: 500}}."
+    )
+
+
+class Filter(Section):
+    column: str = Field(..., description="Column of the source.")
+    op: FilterOp = Field(..., description="eq ne lt le gt ge in not_in is_null not_null.")
+    value: Scalar | list[Scalar] | None = Field(None, description="What is compared with.")
+
+    @model_validator(mode="after")
+    def _value_fits(self) -> "Filter":
+        if self.op in ("in", "not_in") and not isinstance(self.value, list):
+            raise ValueError(f"op {self.op} needs a list as its value")
+        if self.op in ("eq", "ne", "lt", "le", "gt", "ge") and (
+            self.value is None or isinstance(self.value, list)
+        ):
+            raise ValueError(f"op {self.op} needs one value")
+        return self
+
+
+class Ingest(Section):
+    source: Source = Source()
+    rules: Rules = Rules()
+    thresholds: Thresholds = Thresholds()
+    filters: list[Filter] = Field(
+        [], description="Keep rows that fulfil all, such as [{column: event, op: eq, value: buy}]."
+    )
+    since: datetime | None = Field(None, description="Keep events from this time on; UTC.")
+    until: datetime | None = Field(None, description="Keep events before this time; UTC.")
+    duplicates: Literal["last", "max", "sum", "mean", "count", "error"] = Field(
+        "last", description="What becomes of several events of one user with one item."
+    )
+    min_pair_value: float | None = Field(
+        None, description="Keep user-item pairs with at least this value, after duplicates."
+    )
+    min_user_items: int = Field(
+        1, ge=1, description="Keep users with at least so many items (repeated to a fixpoint)."
+    )
+    min_item_users: int = Field(
+        1, ge=1, description="Keep items with at least so many users (repeated to a fixpoint)."
+    )
+
+
+class ItemColumns(Section):
+    item: str = Field("item_id", description="Column of the item id.")
+    title: str = Field("title", description="Column of the name shown to people.")
+    genres: str | None = Field(None, description="Column of the genres; null: none.")
+
+
+class Items(Section):
+    path: str | None = Field(None, description="Table of item names; null: ids are shown instead.")
+    format: FileFormat = Field("csv", description="csv (with a header), jsonl or parquet.")
+    separator: str = Field(",", description="Between csv fields; \\t is tab.")
+    quote: str = Field('"', description="Quotation mark of csv fields; empty: none.")
+    columns: ItemColumns = ItemColumns()
+    genre_separator: str = Field("|", description="Between the genres of one item.")
+
+    @field_validator("separator")
+    @classmethod
+    def _separator(cls, value: str) -> str:
+        return value.replace("\\t", "\t")
+
+
+class Split(Section):
+    method: Literal["random", "per_user", "leave_last_out", "global_time", "user_holdout"] = Field(
+        "per_user", description="How test rows are chosen; docs/pipeline.md compares the methods."
+    )
+    test_fraction: Fraction = Field(
+        0.2, gt=0, lt=1, description="Share of the rows (of the users, for user_holdout) in test."
+    )
+    validation_fraction: Fraction = Field(
+        0.0, ge=0, lt=1, description="Share of the rows (of the users) in validation."
+    )
+    test_last: int = Field(1, ge=1, description="leave_last_out: last rows of a user in test.")
+    validation_last: int = Field(
+        0, ge=0, description="leave_last_out: rows of a user before those, in validation."
+    )
+    fold_in_fraction: Fraction = Field(
+        0.8, gt=0, lt=1, description="user_holdout: share of a held-out user's rows to fold in."
+    )
+    drop_cold: bool = Field(
+        False, description="Leave out test rows whose user or item is not in the training rows."
+    )
+    seed: int = Field(42, description="Changes which rows the hash chooses.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Split":
+        if self.test_fraction + self.validation_fraction >= 1:
+            raise ValueError("test_fraction + validation_fraction leave nothing to train on")
+        last = self.method == "leave_last_out"
+        idle = ["test_fraction", "validation_fraction"] if last else ["test_last"]
+        idle += [] if last else ["validation_last"]
+        idle += [] if self.method == "user_holdout" else ["fold_in_fraction"]
+        for key in idle:
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key} has no effect with method: {self.method}; remove it")
+        return self
+
+
+class Objective(Section):
+    preset: PresetName = Field(
+        "ials", description="ials, hu2008, mllib or explicit; null keys below take its value."
+    )
+    rank: int | None = Field(None, description="Length of a factor vector (64).")
+    iterations: int | None = Field(None, description="Sweeps over both sides (15).")
+    regularization: float | None = Field(None, description="Strength lambda of the L2 penalty.")
+    unobserved_weight: float | None = Field(None, description="Weight w0 of unobserved pairs.")
+    weighting: Weighting | None = Field(
+        None, description="binary: 1; linear: alpha*r; log: alpha*ln(1 + r/epsilon)."
+    )
+    alpha: float | None = Field(None, description="Scale of linear and log weights.")
+    epsilon: float | None = Field(None, description="Scale of r in log weights.")
+    target: Target | None = Field(
+        None, description="weight: b = a (Google iALS); unit: target 1 (Hu); value: target r."
+    )
+    nu: float | None = Field(None, description="Exponent of the penalty in the row's length.")
+    beta: float | None = Field(
+        None, description="Share of the other side's size counted into the row's length."
+    )
+    counted: Counted | None = Field(None, description="Rows that count: all, or positive values.")
+    order: Order | None = Field(None, description="users_first or items_first in a sweep.")
+    init: Init | None = Field(None, description="Initial factors: normal or unit_norm.")
+    init_scale: float | None = Field(None, description="Standard deviation times sqrt(rank).")
+    nonnegative: bool | None = Field(None, description="Keep every factor at 0 or above.")
+    seed: int | None = Field(None, description="Seed of the initial factors (42).")
+
+    @model_validator(mode="after")
+    def _resolves(self) -> "Objective":
+        self.spec()
+        return self
+
+    def spec(self) -> WalsSpec:
+        """The complete objective, the preset's values filled in."""
+        return resolve_spec(**self.model_dump())
+
+
+class Solver(Section):
+    method: Literal["cholesky"] = Field("cholesky", description="Exact solution of every row.")
+    layout: Literal["broadcast"] = Field(
+        "broadcast", description="Each task receives the whole fixed side."
+    )
+    blocks: int | None = Field(
+        None, ge=1, description="Blocks a side; null: one per 250,000 interactions, at least 4."
+    )
+    broadcast_budget_mb: int = Field(
+        2048, ge=1, description="Largest factor matrix that may be broadcast; MiB."
+    )
+
+
+class Evaluate(Section):
+    split: Literal["test", "validation"] = Field("test", description="Rows held as the truth.")
+    k: list[int] = Field([5, 10, 20], min_length=1, description="Cut-offs of the ranking metrics.")
+    min_relevant_value: float | None = Field(
+        None, description="Truth rows below are not relevant; null: every row is."
+    )
+    baselines: list[Literal["popularity"]] = Field(
+        ["popularity"], description="Simple recommenders measured beside the model."
+    )
+
+    @field_validator("k")
+    @classmethod
+    def _cutoffs(cls, value: list[int]) -> list[int]:
+        if min(value) < 1:
+            raise ValueError("cut-offs are 1 or more")
+        return sorted(set(value))
+
+
+class UserSubset(Section):
+    path: str | None = Field(None, description="File of user ids; null: every known user.")
+    format: FileFormat = Field("csv", description="csv (with a header), jsonl or parquet.")
+    column: str = Field("user_id", description="Column of the user id.")
+
+
+class Recommend(Section):
+    n: int = Field(10, ge=1, description="Recommendations a user.")
+    users: UserSubset = UserSubset()
+    exclude_seen: bool = Field(True, description="Leave out what the user has interacted with.")
+    backfill: bool = Field(True, description="Fill short lists with popular items.")
+
+
+class Tracking(Section):
+    backend: Literal["mlflow", "none"] = Field("mlflow", description="Where runs are mirrored.")
+    uri: str | None = Field(
+        None, description="Tracking server; null: MLFLOW_TRACKING_URI, else sqlite under the root."
+    )
+    experiment: str = Field("recsys_spark", description="Name of the MLflow experiment.")
+    required: bool = Field(False, description="Whether a dead tracking server fails the run.")
+
+
+class Generate(Section):
+    path: str = Field("generated", description="Folder that the data set is written to.")
+    kind: Literal["explicit", "implicit"] = Field("explicit", description="Ratings, or counts.")
+    format: Literal["csv", "parquet"] = Field("csv", description="Format of the ratings.")
+    users: int = Field(2000, ge=1, description="Number of users.")
+    items: int = Field(1000, ge=1, description="Number of items.")
+    interactions: int = Field(100_000, ge=1, description="Number of ratings, about.")
+    rank: int = Field(8, ge=1, le=64, description="Length of the planted factors.")
+    noise: float = Field(0.3, ge=0, description="Standard deviation of a rating's noise; stars.")
+    user_skew: float = Field(0.8, ge=0, description="Exponent of the users' activity.")
+    item_skew: float = Field(0.9, ge=0, description="Exponent of the items' popularity.")
+    bad_fraction: Fraction = Field(
+        0.0, ge=0, lt=1, description="Share of broken rows mixed in, to see them rejected."
+    )
+    partitions: int = Field(8, ge=1, description="Files of the ratings.")
+    seed: int = Field(42, description="Same seed, same rows, on any cluster.")
+
+
+class Config(Section):
+    """The whole configuration; each stage is handed its own section."""
+
+    paths: Paths = Paths()
+    spark: Spark = Spark()
+    ingest: Ingest = Ingest()
+    items: Items = Items()
+    split: Split = Split()
+    objective: Objective = Objective()
+    solver: Solver = Solver()
+    evaluate: Evaluate = Evaluate()
+    recommend: Recommend = Recommend()
+    tracking: Tracking = Tracking()
+    generate: Generate = Generate()
+
+    def digest(self, *sections: str) -> str:
+        """Hash of the sections that decide a result; eight hexadecimal digits."""
+        content = self.model_dump(mode="json", include=set(sections) if sections else None)
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+    def masked(self) -> dict[str, Any]:
+        """The effective configuration for logs and files, secrets replaced."""
+        content = _mask(self.model_dump(mode="json"))
+        assert isinstance(content, dict)
+        return content
+
+
+def load_config(files: Sequence[str | Path] = (), overrides: Sequence[str] = ()) -> Config:
+    """Defaults, then the files in order, then `key.path=value` overrides.
+
+    Raises ConfigError naming the file or key and the nearest valid key.
+    """
+    content: dict[str, Any] = {}
+    for file in files:
+        content = _merge(content, _read_yaml(Path(file)))
+    for override in overrides:
+        content = _merge(content, _parse_override(override))
+    try:
+        return Config.model_validate(content)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        raise ConfigError("\n".join(lines)) from None
+
+
+def documented_defaults() -> str:
+    """`conf/base.yaml`: every key with its default, and its meaning as a comment."""
+    head = "# Every key with its default, meaning and unit. Other files override what differs.\n"
+    return head + "".join("\n" + block for block in _document(Config, 0))
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"Cannot read the configuration {path}: {error.strerror}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold keys and values, such as 'paths: {{root: out}}'.")
+    return content
+
+
+def _parse_override(text: str) -> dict[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {text!r} is not of the form key.path=value.")
+    try:
+        content: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {key}: the value is not valid YAML: {error}") from None
+    parts = key.strip().split(".")
+    if parts[:2] == ["spark", "conf"] and len(parts) > 2:
+        parts = ["spark", "conf", ".".join(parts[2:])]  # these keys contain dots themselves
+    for part in reversed(parts):
+        content = {part: content}
+    assert isinstance(content, dict)
+    return content
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _merge(old, value) if both and old is not None else value
+    return merged
+
+
+def _explain(problem: ErrorDetails) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"Unknown key {key}; the nearest valid key is {_nearest_key(problem['loc'])}."
+    message = problem["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    return f"{key}: {message} (given: {_mask(problem['input'], key)!r})."
+
+
+def _nearest_key(location: tuple[int | str, ...]) -> str:
+    """A neighbour in the same section where one is alike, else the most alike of all keys."""
+    *parents, name = map(str, location)
+    section: type[BaseModel] | None = Config
+    for part in parents:
+        section = _inner_section(section.model_fields[part]) if section else None
+    siblings = difflib.get_close_matches(name, list(section.model_fields) if section else [], 1)
+    if siblings:
+        return ".".join([*parents, siblings[0]])
+    return difflib.get_close_matches(".".join([*parents, name]), list(known_keys()), 1, 0.0)[0]
+
+
+def known_keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterable[str]:
+    """Every valid dotted key, depth first."""
+    for name, field in model.model_fields.items():
+        inner = _inner_section(field)
+        if inner is None:
+            yield prefix + name
+        else:
+            yield from known_keys(inner, f"{prefix}{name}.")
+
+
+def _inner_section(field: FieldInfo) -> type[Section] | None:
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
+
+
+def _document(model: type[Section], depth: int) -> Iterable[str]:
+    indent = "  " * depth
+    for name, field in model.model_fields.items():
+        inner = _inner_section(field)
+        if inner is not None:
+            yield f"{indent}{name}:\n" + "".join(_document(inner, depth + 1))
+        else:
+            yield f"{indent}{name}: {_yaml_value(field)}  # {field.description}\n"
+
+
+def _yaml_value(field: FieldInfo) -> str:
+    assert field.default is not PydanticUndefined
+    value = field.default
+    text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
+    return text.removesuffix("...\n").strip()
+
+
+def _mask(value: Any, key: str = "") -> Any:
+    if isinstance(value, dict):
+        return {name: _mask(inner, str(name)) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_mask(inner, key) for inner in value]
+    if _SECRET.search(key) and value is not None:
+        return MASK
+    return _URL_PASSWORD.sub(f"{MASK}@", value) if isinstance(value, str) else value

@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: the arithmetic, free of Spark, files, clock and environment."""

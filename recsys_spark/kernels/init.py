@@ -1,0 +1,25 @@
+"""Initial factors as a function of (seed, side, id)."""
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys_spark.kernels.random import normal
+from recsys_spark.kernels.spec import WalsSpec
+
+
+def initial_factors(
+    ids: npt.NDArray[np.int64], spec: WalsSpec, stream: int
+) -> npt.NDArray[np.float32]:
+    """Factors of shape (len(ids), rank), single precision.
+
+    `normal` draws N(0, init_scale / sqrt(rank)) as Google's iALS does; `unit_norm` scales a
+    Gaussian row to length one as MLlib does. Nonnegative objectives start from absolute values.
+    """
+    draws = normal(spec.seed, stream, ids, spec.rank)
+    if spec.init == "unit_norm":
+        draws /= np.linalg.norm(draws, axis=1, keepdims=True)
+    else:
+        draws *= spec.init_scale / np.sqrt(spec.rank)
+    if spec.nonnegative:
+        draws = np.abs(draws)
+    return draws.astype(np.float32)

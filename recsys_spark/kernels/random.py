@@ -1,0 +1,40 @@
+"""Random numbers as a function of (seed, stream, id, position): the same on any partitioning.
+
+A counter-based generator: the finaliser of SplitMix64 (Steele, Lea, Flood 2014) over the mixed
+counters, so that any element can be computed alone, anywhere, in any order.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def uniform(
+    seed: int, stream: int, ids: npt.NDArray[np.int64], count: int
+) -> npt.NDArray[np.float64]:
+    """Numbers in (0, 1), shape (len(ids), count); streams are independent of each other."""
+    with np.errstate(over="ignore"):  # wrap-around is the arithmetic that is meant
+        key = _mix(np.asarray([seed & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64) + _GOLDEN)
+        key = _mix(key + np.uint64(stream + 1) * _GOLDEN)
+        rows = _mix(ids.astype(np.uint64) * _GOLDEN + key)
+        columns = np.arange(1, count + 1, dtype=np.uint64) * _GOLDEN
+        bits = _mix(rows[:, None] + columns[None, :])
+    return ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+
+
+def normal(
+    seed: int, stream: int, ids: npt.NDArray[np.int64], count: int
+) -> npt.NDArray[np.float64]:
+    """Standard normal numbers, shape (len(ids), count), by the Box-Muller transform."""
+    pairs = (count + 1) // 2
+    u = uniform(seed, stream, ids, 2 * pairs)
+    radius = np.sqrt(-2.0 * np.log(u[:, :pairs]))
+    angle = 2.0 * np.pi * u[:, pairs:]
+    return np.hstack([radius * np.cos(angle), radius * np.sin(angle)])[:, :count]

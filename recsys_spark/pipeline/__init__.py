@@ -1,0 +1,1 @@
+"""The wiring: read tables, call one stage, write tables, keep the record."""

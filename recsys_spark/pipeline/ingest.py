@@ -1,0 +1,216 @@
+"""Wiring of ingest: source files to interactions, rejects and the id dictionaries."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from pyspark.sql import DataFrame, Observation
+from pyspark.sql import functions as F
+from pyspark.sql.types import DataType, IntegralType
+
+from recsys_spark.config import Source, Thresholds
+from recsys_spark.errors import ContractError
+from recsys_spark.pipeline.run import Run, Summary
+from recsys_spark.runtime.source import RawSource, read_items
+from recsys_spark.schema import ID_TYPES, REJECTS, ids, interactions, items
+from recsys_spark.stages.core import k_core
+from recsys_spark.stages.duplicates import combine_duplicates
+from recsys_spark.stages.ids import extend_ids
+from recsys_spark.stages.parse import parse
+from recsys_spark.stages.rules import REASONS, apply_rules
+
+
+def ingest(run: Run, source: RawSource) -> Summary:
+    """Check every row, keep the rejected ones apart, index the ids, write sorted pairs.
+
+    Raises ContractError if the source is empty, too many rows are rejected, or none is left.
+    """
+    config = run.config.ingest
+    types = {side: _id_type(config.source, source, side) for side in ("user", "item")}
+    parsed = parse(source.records, config.source, source.names, config.filters)
+    sql_types = [types[side].simpleString() for side in ("user", "item")]
+    checked = apply_rules(parsed, config, *sql_types, now=datetime.now(UTC))
+
+    run.log.progress("reading and checking rows")
+    counts = _write_rejects(run, checked)
+    _enforce(config.thresholds, counts, str(config.source.path))
+
+    run.log.progress("combining duplicates and filtering")
+    accepted = checked.where((F.size("reasons") == 0) & F.col("kept"))
+    pairs, combined = _pairs(run, accepted)
+
+    run.log.progress("indexing ids")
+    rows = {side: _write_ids(run, pairs, side, types[side]) for side in ("user", "item")}
+    _write_interactions(run, pairs, types)
+    if run.config.items.path is not None:
+        _write_items(run, types["item"])
+    return _report(run, counts, combined, rows)
+
+
+def _id_type(source: Source, raw: RawSource, side: str) -> DataType:
+    chosen = source.user_id_type if side == "user" else source.item_id_type
+    if chosen == "auto":
+        chosen = "string"
+        if source.format == "parquet":
+            column = source.columns.user if side == "user" else source.columns.item
+            kind = raw.records.select(F.col("fields").getField(str(column))).schema[0].dataType
+            chosen = "long" if isinstance(kind, IntegralType) else "string"
+    return ID_TYPES[chosen]
+
+
+def _write_rejects(run: Run, checked: DataFrame) -> dict[str, int]:
+    """Write the rejected rows and count everything in the same pass."""
+    seen = Observation("ingest")
+    rejected = F.size("reasons") > 0
+    observed = checked.observe(
+        seen,
+        F.count(F.lit(1)).alias("read"),
+        F.count_if(rejected).alias("rejected"),
+        F.count_if(~rejected & ~F.col("kept")).alias("filtered"),
+        *(F.count_if(F.array_contains("reasons", r)).alias(r) for r in REASONS),
+    )
+    run.write(observed.where(rejected), "rejects", REJECTS)
+    return {name: int(value) for name, value in seen.get.items()}
+
+
+def _enforce(thresholds: Thresholds, counts: dict[str, int], path: str) -> None:
+    if counts["read"] == 0:
+        raise ContractError(f"{path} holds no rows: it is empty, or has a header alone.")
+    broken = [
+        text
+        for text in (
+            _over(
+                "rows",
+                counts["rejected"],
+                counts["read"],
+                thresholds.max_rejected_fraction,
+                thresholds.max_rejected_rows,
+            ),
+            *(
+                _over(reason, counts.get(reason, 0), counts["read"], limit.fraction, limit.rows)
+                for reason, limit in thresholds.per_rule.items()
+            ),
+        )
+        if text
+    ]
+    if broken:
+        raise ContractError(
+            f"{path} breaks its contract: {'; '.join(broken)}.\n{reason_table(counts)}\n"
+            "The rejected rows are kept in the table rejects. Correct the source or the mapping "
+            "under ingest.source, or raise ingest.thresholds."
+        )
+
+
+def _over(
+    what: str, rejected: int, read: int, fraction: float | None, rows: int | None
+) -> str | None:
+    share = rejected / read
+    if fraction is not None and share > fraction:
+        return f"{rejected:,} of {read:,} {what} rejected ({share:.1%}, allowed {fraction:.1%})"
+    if rows is not None and rejected > rows:
+        return f"{rejected:,} {what} rejected (allowed {rows:,})"
+    return None
+
+
+def reason_table(counts: dict[str, Any]) -> str:
+    """The reasons that occurred, most frequent first, a line each."""
+    found = sorted(((counts.get(r, 0), r) for r in REASONS if counts.get(r)), reverse=True)
+    return "\n".join(f"  {reason:<17} {count:>12,}" for count, reason in found)
+
+
+def _pairs(run: Run, accepted: DataFrame) -> tuple[DataFrame, int]:
+    """One row a pair, filtered to the core; and how many duplicate rows were combined."""
+    config = run.config.ingest
+    pairs = run.keep(combine_duplicates(accepted, config.duplicates), "pairs")
+    row = pairs.agg(
+        F.sum(F.col("events") - 1).alias("combined"), F.count_if(F.col("events") > 1).alias("n")
+    ).first()
+    assert row is not None
+    if config.duplicates == "error" and row["n"]:
+        raise ContractError(
+            f"{row['n']:,} user-item pairs occur more than once and ingest.duplicates is error; "
+            "choose last, max, sum, mean or count, or correct the source."
+        )
+    if config.min_pair_value is not None:
+        pairs = pairs.where(F.col("value") >= config.min_pair_value)
+    pairs = k_core(pairs, config.min_user_items, config.min_item_users, run.keep)
+    if pairs.limit(1).count() == 0:
+        raise ContractError(
+            "No interaction is left after the rules and filters; look at ingest.filters, since, "
+            "until, min_pair_value, min_user_items and min_item_users."
+        )
+    return pairs, int(row["combined"] or 0)
+
+
+def _write_ids(run: Run, pairs: DataFrame, side: str, id_type: DataType) -> dict[str, int]:
+    table = f"{side}_ids"
+    newest = run.runs.newest("ingest")
+    known = run.tables.read(table, newest.run_id) if newest else None
+    if known is not None and known.schema["id"].dataType != id_type:
+        raise ContractError(
+            f"The {side} ids of this root are {known.schema['id'].dataType.simpleString()} since "
+            f"run {newest.run_id if newest else ''} and {id_type.simpleString()} in this source; "
+            f"set ingest.source.{side}_id_type, or use another paths.root."
+        )
+    extended = extend_ids(pairs.select(F.col(f"{side}_id").alias("id")), known)
+    before = known.count() if known is not None else 0
+    manifest = run.write(extended, table, ids(id_type))
+    return {"known": before, "new": manifest.rows - before}
+
+
+def _write_interactions(run: Run, pairs: DataFrame, types: dict[str, DataType]) -> None:
+    """Sorted by user, a user's rows in one file, so that later stages read them together."""
+    indexed = pairs
+    for side in ("user", "item"):
+        index = run.read(f"{side}_ids").toDF(f"{side}_id", side)
+        indexed = indexed.join(index, f"{side}_id")
+    partitions = int(str(run.spark.conf.get("spark.sql.shuffle.partitions")))
+    sorted_ = indexed.repartition(partitions, "user").sortWithinPartitions("user", "item")
+    run.write(sorted_, "interactions", interactions(types["user"], types["item"]))
+
+
+def _write_items(run: Run, item_type: DataType) -> None:
+    config = run.config.items
+    names = read_items(run.spark, config).dropDuplicates(["item_id"])
+    genres = F.split("genres", f"\\Q{config.genre_separator}\\E")
+    run.write(
+        names.withColumn("genres", genres).withColumn(
+            "item_id", F.col("item_id").try_cast(item_type)
+        ),
+        "items",
+        items(item_type),
+    )
+
+
+def _report(
+    run: Run, counts: dict[str, int], combined: int, ids_: dict[str, dict[str, int]]
+) -> Summary:
+    row = (
+        run.read("interactions")
+        .agg(
+            F.count("*").alias("rows"),
+            F.count_distinct("user").alias("users"),
+            F.count_distinct("item").alias("items"),
+        )
+        .first()
+    )
+    assert row is not None
+    summary: Summary = {
+        "source": run.config.ingest.source.path,
+        "rows_read": counts["read"],
+        "rows_rejected": counts["rejected"],
+        "rows_filtered": counts["filtered"],
+        "reasons": {r: counts[r] for r in REASONS if counts[r]},
+        "duplicates_combined": combined,
+        "interactions": row["rows"],
+        "users": row["users"],
+        "items": row["items"],
+        "new_users": ids_["user"]["new"],
+        "new_items": ids_["item"]["new"],
+    }
+    run.log.info(
+        f"{counts['read']:,} rows read, {counts['rejected']:,} rejected, {combined:,} duplicates "
+        f"combined: {row['rows']:,} interactions of {row['users']:,} users with "
+        f"{row['items']:,} items"
+    )
+    run.tracker.metrics({f"ingest.{k}": v for k, v in summary.items() if isinstance(v, int)})
+    return summary

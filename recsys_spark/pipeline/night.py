@@ -1,0 +1,204 @@
+"""One command: open the session, choose the run, do the stages, leave the record."""
+
+import signal
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pyspark import SparkContext
+from pyspark.sql import SparkSession
+
+from recsys_spark.config import Config
+from recsys_spark.errors import ConfigError, ExitCode, RecsysError
+from recsys_spark.pipeline.evaluate import evaluate
+from recsys_spark.pipeline.ingest import ingest
+from recsys_spark.pipeline.publish import publish
+from recsys_spark.pipeline.recommend import recommend
+from recsys_spark.pipeline.run import (
+    STAGES,
+    Run,
+    StageFunction,
+    conflicts,
+    default_run_id,
+    execute,
+    is_done,
+    plan,
+)
+from recsys_spark.pipeline.split import split
+from recsys_spark.pipeline.train import train
+from recsys_spark.report.page import render_report
+from recsys_spark.runtime.log import Log
+from recsys_spark.runtime.runs import Runs, StageRecord
+from recsys_spark.runtime.session import open_session
+from recsys_spark.runtime.source import RawSource, open_source
+from recsys_spark.runtime.store import is_local, open_store
+from recsys_spark.runtime.tables import Tables
+from recsys_spark.runtime.tracking import NullTracker, open_tracker
+
+_FUNCTIONS: dict[str, StageFunction] = {
+    "split": split,
+    "train": train,
+    "evaluate": evaluate,
+    "recommend": recommend,
+    "publish": publish,
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a command line adds to the configuration."""
+
+    run_id: str | None = None
+    logical_date: date | None = None
+    resume: bool = False
+    debug: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did. unchanged: every stage was done before. folder: of the run's files."""
+
+    run_id: str
+    records: dict[str, StageRecord]
+    folder: str
+    unchanged: bool
+
+
+def run_stages(config: Config, stages: Sequence[str], options: Options, log: Log) -> Outcome:
+    """Do the stages in order, in one session, as one run."""
+    with session(config, log, options.debug) as spark:
+        store = open_store(config.paths.root, lambda: spark)
+        runs = Runs(store)
+        source = open_source(spark, config.ingest.source) if "ingest" in stages else None
+        run_id, wanted = _choose_run(runs, config, stages, options, source)
+        tables = Tables(store, spark)
+        run = Run(config, run_id, spark, tables, runs, log, NullTracker())
+        if is_done(runs, run_id, wanted):
+            records = {s: execute(run, s, _function(s, source), wanted[s]) for s in stages}
+            return Outcome(run_id, records, store.uri(runs.path(run_id)), unchanged=True)
+        with _recorded(run, stages[-1]):
+            records = {s: execute(run, s, _function(s, source), wanted[s]) for s in stages}
+            _write_report(run)
+        return Outcome(run_id, records, store.uri(runs.path(run_id)), unchanged=False)
+
+
+@contextmanager
+def session(config: Config, log: Log, debug: bool = False) -> Iterator[SparkSession]:
+    """A session that is stopped afterwards, unless it was there before."""
+    existing = SparkContext._active_spark_context
+    log_file = None
+    if is_local(config.paths.root) and not debug:
+        log_file = Path(config.paths.root.removeprefix("file://")) / "logs" / "spark.log"
+    log.progress("starting Spark")
+    spark = open_session(config.spark, log_file)
+    try:
+        yield spark
+    finally:
+        if existing is None:
+            spark.stop()
+
+
+def _function(stage: str, source: RawSource | None) -> StageFunction:
+    if stage == "ingest":
+        assert source is not None
+        return partial(ingest, source=source)
+    return _FUNCTIONS[stage]
+
+
+def _choose_run(
+    runs: Runs,
+    config: Config,
+    stages: Sequence[str],
+    options: Options,
+    source: RawSource | None,
+) -> tuple[str, dict[str, str]]:
+    """The run id, and the fingerprint each stage will have under it."""
+    print_ = source.fingerprint if source else ""
+    if options.run_id:
+        wanted = plan(runs, config, options.run_id, stages, print_)
+        if others := conflicts(runs, options.run_id, wanted):
+            raise ConfigError(
+                f"Run {options.run_id} already holds {', '.join(others)} made from other input "
+                "or settings. Versions are never overwritten: give another --run-id."
+            )
+        return options.run_id, wanted
+    today = options.logical_date or datetime.now(UTC).date()
+    default = default_run_id(config, today)
+    if options.resume:
+        default = runs.unfinished(default.removeprefix(today.isoformat())) or default
+    attempt, run_id = 1, default
+    while conflicts(runs, run_id, wanted := plan(runs, config, run_id, stages, print_)):
+        attempt += 1
+        run_id = f"{default}-{attempt}"
+    return run_id, wanted
+
+
+@contextmanager
+def _recorded(run: Run, last: str) -> Iterator[None]:
+    """Keep configuration, events and state with the run, however it ends."""
+    events: list[dict[str, Any]] = []
+    run.log.sinks.append(events.append)
+    run.runs.write_config(run.run_id, run.config.masked())
+    run.log.context["run_id"] = run.run_id
+    state, code, reason = "failed", ExitCode.FAILED, ""
+    try:
+        with _terminable():
+            run.tracker = open_tracker(
+                run.config.tracking, run.config.paths.root, run.run_id, run.log
+            )
+            run.tracker.finish("RUNNING")
+            run.log.info(f"run {run.run_id}")
+            yield
+        state, code = "done", ExitCode.DONE
+    except KeyboardInterrupt:
+        state, reason = "killed", "interrupted"
+        raise
+    except Exception as error:
+        code = error.exit_code if isinstance(error, RecsysError) else ExitCode.FAILED
+        reason = str(error)
+        run.log.debug(traceback.format_exc())
+        raise
+    finally:
+        run.log.sinks.remove(events.append)
+        run.runs.append_events(run.run_id, events)
+        run.runs.set_status(run.run_id, state, last, code, reason)
+        run.tracker.finish("FINISHED" if state == "done" else "FAILED")
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM, which schedulers send, ends a run as Ctrl-C does: its state is written."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread: whoever started it handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _write_report(run: Run) -> None:
+    """Everything known of the run on one page, once there are metrics to show."""
+    found = {stage: run.runs.stage(run.lineage.get(stage, run.run_id), stage) for stage in STAGES}
+    records = {stage: record for stage, record in found.items() if record}
+    if "evaluate" not in records:
+        return
+    page = render_report(run.run_id, records)
+    run.runs.store.replace(run.runs.path(run.run_id, "report.html"), page)
+    run.tracker.artifact("report.html", page)
+    for name in ("metrics.json", "config.yaml"):
+        text = run.runs.store.read(run.runs.path(run.run_id, name))
+        if text:
+            run.tracker.artifact(name, text)

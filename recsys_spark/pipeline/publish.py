@@ -1,0 +1,20 @@
+"""Wiring of publish: let readers see the run's tables."""
+
+from recsys_spark.pipeline.run import TABLES, Run, Summary
+
+
+def publish(run: Run) -> Summary:
+    """Swap the pointer of every table that the recommendations were made from, theirs last."""
+    evaluated = run.runs.stage(run.lineage["recommend"], "evaluate")
+    if evaluated is not None:
+        run.lineage["evaluate"] = evaluated.run_id
+    versions: dict[str, str] = {}
+    for stage, tables in TABLES.items():
+        if stage in run.lineage:
+            made = run.lineage[stage]
+            versions |= {t: made for t in tables if run.tables.manifest(t, made) is not None}
+    for table, version in versions.items():
+        run.tables.point(table, version)
+    run.log.info(f"{len(versions)} tables now show run {versions['recommendations']}")
+    run.tracker.tags({"published": versions["recommendations"]})
+    return {"tables": versions}

@@ -1,0 +1,104 @@
+"""Wiring of recommend: the model and all interactions to the table of lists."""
+
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recsys_spark.pipeline.run import Run, Summary
+from recsys_spark.runtime.source import read_user_subset
+from recsys_spark.schema import recommendations
+from recsys_spark.stages.recommend import recommend as top_lists
+
+_SAMPLE = 5
+
+
+def recommend(run: Run) -> Summary:
+    """Write a list for every user with interactions, or for the users of a file."""
+    config = run.config.recommend
+    history = run.read("interactions")
+    user_type = history.schema["user_id"].dataType
+    item_type = history.schema["item_id"].dataType
+    run.log.progress("ranking the catalogue")
+    lists = top_lists(
+        _users(run, history),
+        history,
+        history if config.exclude_seen else None,
+        run.read("item_ids"),
+        (run.read("user_factors"), run.read("item_factors")),
+        config.n,
+        config.backfill,
+    ).withColumn("model_version", F.lit(run.lineage["train"]))
+    partitions = int(str(run.spark.conf.get("spark.sql.shuffle.partitions")))
+    ordered = lists.repartitionByRange(partitions, "user_id").sortWithinPartitions("user_id")
+    run.write(ordered, "recommendations", recommendations(user_type, item_type))
+    return _report(run)
+
+
+def _users(run: Run, history: DataFrame) -> DataFrame:
+    """Columns user_id and user; the index is null for ids never seen."""
+    subset = run.config.recommend.users
+    if subset.path is None:
+        return history.select("user_id", "user").distinct()
+    kind = history.schema["user_id"].dataType
+    wanted = read_user_subset(run.spark, subset).select(
+        F.col("user_id").try_cast(kind).alias("user_id")
+    )
+    known = run.read("user_ids").toDF("user_id", "user")
+    return wanted.where("user_id is not null").join(known, "user_id", "left")
+
+
+def _report(run: Run) -> Summary:
+    table = run.read("recommendations")
+    counts = table.groupBy("source").agg(
+        F.count("*").alias("users"), F.sum(F.size("recommendations")).alias("rows")
+    )
+    sources = {row["source"]: row["users"] for row in counts.collect()}
+    short = table.where(F.size("recommendations") < run.config.recommend.n).count()
+    total = sum(sources.values())
+    text = ", ".join(f"{users:,} from {source}" for source, users in sorted(sources.items()))
+    run.log.info(f"{total:,} users with up to {run.config.recommend.n} items: {text}")
+    if short:
+        run.log.warning(f"{short:,} users have fewer than {run.config.recommend.n} items")
+    run.tracker.metrics({"recommend.users": total, "recommend.short_lists": short})
+    return {
+        "n": run.config.recommend.n,
+        "users": total,
+        "sources": sources,
+        "short_lists": short,
+        "sample": _sample(run, table),
+    }
+
+
+def _sample(run: Run, table: DataFrame) -> list[dict[str, Any]]:
+    """The lists of five users, chosen by the hash of their ids, with titles where known."""
+    some = table.orderBy(F.xxhash64("user_id"), "user_id").limit(_SAMPLE)
+    entries = some.select("user_id", "source", F.inline("recommendations"))
+    loved = (
+        run.read("interactions")
+        .join(some.select("user_id"), "user_id", "left_semi")
+        .groupBy("user_id")
+        .agg(F.slice(F.sort_array(F.collect_list(F.struct("value", "item_id")), False), 1, 3))
+        .toDF("user_id", "history")
+    )
+    titles = _titles(run)
+    history = loved.select("user_id", F.posexplode("history")).select(
+        "user_id", F.col("pos").alias("rank"), F.col("col.item_id").alias("item_id")
+    )
+    lists: dict[Any, dict[str, Any]] = {}
+    for key, frame in (("items", entries), ("history", history)):
+        named = frame.join(titles, "item_id", "left") if titles is not None else frame
+        for row in sorted(named.collect(), key=lambda r: (str(r["user_id"]), r["rank"])):
+            user = lists.setdefault(
+                row["user_id"],
+                {"user_id": row["user_id"], "source": "", "items": [], "history": []},
+            )
+            if key == "items":
+                user["source"] = row["source"]
+            title = row["title"] if titles is not None and row["title"] else row["item_id"]
+            user[key].append(str(title))
+    return list(lists.values())
+
+
+def _titles(run: Run) -> DataFrame | None:
+    return run.read("items").select("item_id", "title") if run.has("items") else None

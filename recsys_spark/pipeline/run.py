@@ -1,0 +1,182 @@
+"""A run: its tables, its lineage, and the rule by which a stage is done.
+
+A stage is done if its record exists under the run id with the same fingerprint, which covers the
+stage's settings, its input and everything upstream. Versions are written once: the same run id
+with another fingerprint is refused, never overwritten.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
+
+from recsys_spark.config import Config
+from recsys_spark.errors import ConfigError
+from recsys_spark.runtime.log import Log
+from recsys_spark.runtime.runs import Runs, StageRecord, now
+from recsys_spark.runtime.tables import Manifest, Tables
+from recsys_spark.runtime.tracking import Tracker
+
+STAGES = ("ingest", "split", "train", "evaluate", "recommend", "publish")
+TABLES = {
+    "ingest": ("interactions", "rejects", "user_ids", "item_ids", "items"),
+    "split": ("train", "validation", "test", "fold_in"),
+    "train": ("user_factors", "item_factors"),
+    "evaluate": ("metrics", "metrics_per_user"),
+    "recommend": ("recommendations",),
+}
+_UPSTREAM = {
+    "split": "ingest",
+    "train": "split",
+    "evaluate": "train",
+    "recommend": "train",
+    "publish": "recommend",
+}
+_SECTIONS = {
+    "ingest": ("ingest", "items"),
+    "split": ("split",),
+    "train": ("objective",),
+    "evaluate": ("evaluate",),
+    "recommend": ("recommend",),
+    "publish": (),
+}
+_STAGE_OF = {table: stage for stage, tables in TABLES.items() for table in tables}
+Summary = dict[str, Any]
+
+
+@dataclass
+class Run:
+    """What the stages of one run share. lineage: the run that made each stage's tables."""
+
+    config: Config
+    run_id: str
+    spark: SparkSession
+    tables: Tables
+    runs: Runs
+    log: Log
+    tracker: Tracker
+    lineage: dict[str, str] = field(default_factory=dict)
+
+    def read(self, table: str) -> DataFrame:
+        """The version of a table that this run builds on."""
+        return self.tables.read(table, self.lineage[_STAGE_OF[table]])
+
+    def has(self, table: str) -> bool:
+        """Whether the run that this one builds on wrote the (optional) table."""
+        return self.tables.manifest(table, self.lineage[_STAGE_OF[table]]) is not None
+
+    def write(self, frame: DataFrame, table: str, schema: StructType) -> Manifest:
+        """Write this run's version of a table."""
+        digest = self.config.digest()
+        return self.tables.write(frame, table, self.run_id, schema, dict(self.lineage), digest)
+
+    def keep(self, frame: DataFrame, name: str) -> DataFrame:
+        """Write an intermediate frame to the run's scratch folder and read it back.
+
+        Cuts the plan; what is read back is the same however often tasks are repeated.
+        """
+        path = self.runs.path(self.run_id, f"scratch/{name}")
+        self.runs.store.delete(path)
+        frame.write.mode("errorifexists").parquet(self.runs.store.uri(path))
+        return self.spark.read.schema(frame.schema).parquet(self.runs.store.uri(path))
+
+    def drop_scratch(self) -> None:
+        """Delete what `keep` wrote."""
+        self.runs.store.delete(self.runs.path(self.run_id, "scratch"))
+
+
+StageFunction = Callable[[Run], Summary]
+
+
+def execute(run: Run, stage: str, function: StageFunction, wanted: str) -> StageRecord:
+    """Do a stage unless it is done with this fingerprint, and return its record."""
+    upstream = upstream_record(run.runs, run.run_id, stage)
+    run.lineage = dict(upstream.lineage) if upstream else {}
+    with run.log.bound(stage=stage):
+        if upstream and upstream.run_id != run.run_id:
+            run.log.info(f"builds on run {upstream.run_id}")
+        done = run.runs.stage(run.run_id, stage)
+        if done and done.fingerprint == wanted:
+            run.log.info(f"already done in {done.seconds:.1f} s; unchanged")
+            return done
+        return _perform(run, stage, function, wanted)
+
+
+def plan(
+    runs: Runs, config: Config, run_id: str, stages: Sequence[str], source: str
+) -> dict[str, str]:
+    """The fingerprint that each stage will have. source: fingerprint of the source files.
+
+    Raises ConfigError if a stage has nothing upstream to build on.
+    """
+    wanted: dict[str, str] = {}
+    for stage in stages:
+        upstream = wanted.get(_UPSTREAM.get(stage, "")) or source
+        if stage in _UPSTREAM and _UPSTREAM[stage] not in wanted:
+            record = upstream_record(runs, run_id, stage)
+            upstream = record.fingerprint if record else ""
+        wanted[stage] = fingerprint(config, stage, upstream)
+    return wanted
+
+
+def conflicts(runs: Runs, run_id: str, wanted: Mapping[str, str]) -> list[str]:
+    """Stages that the run id already holds with another fingerprint."""
+    records = {stage: runs.stage(run_id, stage) for stage in wanted}
+    return [s for s, record in records.items() if record and record.fingerprint != wanted[s]]
+
+
+def is_done(runs: Runs, run_id: str, wanted: Mapping[str, str]) -> bool:
+    """Whether every stage is done with the wanted fingerprint."""
+    records = [(runs.stage(run_id, stage), print_) for stage, print_ in wanted.items()]
+    return all(record is not None and record.fingerprint == print_ for record, print_ in records)
+
+
+def fingerprint(config: Config, stage: str, source: str) -> str:
+    """Hash of what decides a stage's tables."""
+    settings = config.digest(*_SECTIONS[stage]) if _SECTIONS[stage] else ""
+    return hashlib.sha256(f"{stage}|{settings}|{source}".encode()).hexdigest()[:16]
+
+
+def default_run_id(config: Config, logical_date: date) -> str:
+    """Date and hash of the settings that decide the result: a retry finds what is done."""
+    sections = [section for stage in STAGES for section in _SECTIONS[stage]]
+    return f"{logical_date.isoformat()}-{config.digest(*sections)}"
+
+
+def upstream_record(runs: Runs, run_id: str, stage: str) -> StageRecord | None:
+    """The record that a stage builds on: of the same run, else the newest. None for the first."""
+    if stage not in _UPSTREAM:
+        return None
+    needed = _UPSTREAM[stage]
+    record = runs.stage(run_id, needed) or runs.newest(needed)
+    if record is None:
+        raise ConfigError(
+            f"{stage} needs what {needed} makes, and no run under {runs.store.uri('')} has done "
+            f"it: start with `recsys-spark {needed}` or `recsys-spark run`."
+        )
+    return record
+
+
+def _perform(run: Run, stage: str, function: StageFunction, wanted: str) -> StageRecord:
+    run.runs.set_status(run.run_id, "running", stage, None)
+    run.lineage = {**run.lineage, stage: run.run_id}
+    started = time.monotonic()
+    try:
+        summary = function(run)
+    finally:
+        run.drop_scratch()
+    seconds = round(time.monotonic() - started, 3)
+    record = StageRecord(stage, run.run_id, wanted, run.lineage, now(), seconds, summary)
+    run.runs.finish_stage(record)
+    run.tracker.metrics({f"seconds.{stage}": seconds})
+    run.tracker.tags(_version_tags(run.lineage))
+    return record
+
+
+def _version_tags(lineage: Mapping[str, str]) -> dict[str, str]:
+    return {f"lineage.{stage}": run_id for stage, run_id in lineage.items()}

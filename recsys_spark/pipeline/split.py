@@ -1,0 +1,79 @@
+"""Wiring of split: interactions to train, validation, test (and fold_in)."""
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recsys_spark.errors import ContractError
+from recsys_spark.pipeline.run import Run, Summary
+from recsys_spark.schema import RATINGS
+from recsys_spark.stages.split import PARTS
+from recsys_spark.stages.split import split as assign_parts
+
+
+def split(run: Run) -> Summary:
+    """Write the parts, after checking that they are disjoint and together the input."""
+    config = run.config.split
+    interactions = run.read("interactions")
+    run.log.progress(f"splitting by {config.method}")
+    tagged = run.keep(assign_parts(interactions, config), "parts")
+    counts = {row["part"]: row["count"] for row in tagged.groupBy("part").count().collect()}
+    _check_complete(tagged, interactions.count(), counts)
+    cold = _cold(tagged)
+    kept = tagged if not config.drop_cold else _without_cold(tagged)
+    rows = {}
+    for part in PARTS:
+        if part == "fold_in" and config.method != "user_holdout":
+            continue
+        ordered = kept.where(F.col("part") == part).sortWithinPartitions("user", "item")
+        rows[part] = run.write(ordered, part, RATINGS).rows
+    summary: Summary = {"method": config.method, "rows": rows, "cold": cold}
+    summary["dropped"] = sum(counts.values()) - sum(rows.values())
+    run.log.info(_sentence(summary))
+    run.tracker.metrics({f"split.{part}_rows": count for part, count in rows.items()})
+    return summary
+
+
+def _check_complete(tagged: DataFrame, rows: int, counts: dict[str, int]) -> None:
+    """Every interaction in exactly one part, and something to train and test on."""
+    pairs = tagged.select("user", "item").distinct().count()
+    if not (sum(counts.values()) == rows == pairs) or not set(counts) <= set(PARTS):
+        raise RuntimeError(f"The parts {counts} are not a partition of {rows} rows ({pairs} pairs)")
+    for part in ("train", "test"):
+        if not counts.get(part):
+            raise ContractError(
+                f"The split leaves no {part} rows of {rows:,}; change split.method or its shares."
+            )
+
+
+def _cold(tagged: DataFrame) -> dict[str, int]:
+    """Users and items that are tested but not trained (or folded in), with their rows."""
+    counts = {}
+    for side in ("user", "item"):
+        known = _known(tagged, side)
+        cold = tagged.where("part = 'test'").join(known, side, "left_anti")
+        row = cold.agg(F.count_distinct(side).alias("n"), F.count("*").alias("rows")).first()
+        assert row is not None
+        counts |= {f"{side}s": row["n"], f"{side}_rows": row["rows"]}
+    return counts
+
+
+def _known(tagged: DataFrame, side: str) -> DataFrame:
+    parts = ("train", "fold_in") if side == "user" else ("train",)
+    return tagged.where(F.col("part").isin(*parts)).select(side).distinct()
+
+
+def _without_cold(tagged: DataFrame) -> DataFrame:
+    tested = tagged.where(F.col("part").isin("test", "validation"))
+    for side in ("user", "item"):
+        tested = tested.join(_known(tagged, side), side, "left_semi")
+    rest = tagged.where(~F.col("part").isin("test", "validation"))
+    return rest.unionByName(tested)
+
+
+def _sentence(summary: Summary) -> str:
+    parts = ", ".join(f"{rows:,} {part}" for part, rows in summary["rows"].items() if rows)
+    cold = summary["cold"]
+    text = f"{summary['method']}: {parts} rows"
+    if cold["users"] or cold["items"]:
+        text += f"; {cold['users']:,} users and {cold['items']:,} items are new in test"
+    return text + (f"; {summary['dropped']:,} cold rows dropped" if summary["dropped"] else "")

@@ -1,0 +1,164 @@
+"""Opening source files: the raw records with the file they came from, and the header.
+
+Text is read line by line (one record a line), so that a rejected record keeps its own text.
+"""
+
+from dataclasses import dataclass
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from recsys_spark.config import Items, Source, UserSubset
+from recsys_spark.errors import ConfigError, ContractError
+
+
+@dataclass(frozen=True)
+class RawSource:
+    """records: columns raw (text) and source_file, and for Parquet the typed columns in `fields`.
+
+    names: columns of the source; for csv without a header their number decides, and they are
+    called "0", "1" and so on.
+    """
+
+    records: DataFrame
+    names: list[str]
+    fingerprint: str
+
+
+def open_source(spark: SparkSession, source: Source) -> RawSource:
+    """The records of all files. Raises ConfigError for a path that names nothing, ContractError
+    for an empty source or a header without the configured columns."""
+    if source.path is None:
+        raise ConfigError("ingest.source.path is not set: name the file or folder of the events.")
+    frame = _load(spark, source, source.path)
+    fingerprint = _fingerprint(spark, source.path)
+    if source.format == "parquet":
+        raw = _parquet(frame)
+    elif source.format == "jsonl":
+        raw = RawSource(frame, _configured(source), fingerprint)
+    else:
+        raw = _csv(frame, source)
+    _require_columns(source, raw.names)
+    return RawSource(raw.records, raw.names, fingerprint)
+
+
+def read_items(spark: SparkSession, items: Items) -> DataFrame:
+    """The columns item_id, title, genres (text) of the table of names."""
+    assert items.path is not None
+    reader = spark.read.option("header", True).option("sep", items.separator)
+    reader = reader.option("quote", items.quote).option("escape", items.quote or "\\")
+    frame = _guarded("items.path", items.path, lambda path: reader.load(path, _format(items)))
+    wanted = [name for name in items.columns.model_dump().values() if name is not None]
+    missing = [name for name in wanted if name not in frame.columns]
+    if missing:
+        raise ContractError(
+            f"{items.path} has no column {', '.join(missing)} (items.columns); "
+            f"it has {', '.join(frame.columns)}."
+        )
+    genres = F.col(f"`{items.columns.genres}`") if items.columns.genres else F.lit(None)
+    return frame.select(
+        F.col(f"`{items.columns.item}`").cast("string").alias("item_id"),
+        F.col(f"`{items.columns.title}`").cast("string").alias("title"),
+        genres.cast("string").alias("genres"),
+    )
+
+
+def read_user_subset(spark: SparkSession, subset: UserSubset) -> DataFrame:
+    """The distinct ids of a file of users, column user_id as text."""
+    assert subset.path is not None
+    reader = spark.read.option("header", True)
+    frame = _guarded(
+        "recommend.users.path", subset.path, lambda path: reader.load(path, _format(subset))
+    )
+    if subset.column not in frame.columns:
+        raise ContractError(
+            f"{subset.path} has no column {subset.column} (recommend.users.column); "
+            f"it has {', '.join(frame.columns)}."
+        )
+    column = F.col(f"`{subset.column}`").cast("string").alias("user_id")
+    return frame.select(column).where("user_id is not null").distinct()
+
+
+def _format(section: Items | UserSubset) -> str:
+    return {"jsonl": "json"}.get(section.format, section.format)
+
+
+def _load(spark: SparkSession, source: Source, path: str) -> DataFrame:
+    if source.format == "parquet":
+        return _guarded("ingest.source.path", path, spark.read.parquet)
+    lines = _guarded("ingest.source.path", path, spark.read.text)
+    return lines.select(F.col("value").alias("raw"), _file_name())
+
+
+def _file_name() -> "F.Column":
+    return F.col("_metadata.file_path").alias("source_file")
+
+
+def _guarded(key, path, load):  # type: ignore[no-untyped-def]
+    try:
+        return load(path)
+    except AnalysisException as error:
+        if error.getCondition() == "PATH_NOT_FOUND":
+            raise ConfigError(f"{key} is {path}, which does not exist.") from None
+        if error.getCondition() == "UNABLE_TO_INFER_SCHEMA":
+            raise ContractError(f"{path} ({key}) holds no data.") from None
+        raise
+
+
+def _parquet(frame: DataFrame) -> RawSource:
+    columns = [F.col(f"`{name}`") for name in frame.columns]
+    records = frame.select(
+        F.to_json(F.struct(*columns)).alias("raw"), _file_name(), F.struct(*columns).alias("fields")
+    )
+    return RawSource(records, frame.columns, "")
+
+
+def _csv(lines: DataFrame, source: Source) -> RawSource:
+    first = lines.first()
+    if first is None:
+        raise ContractError(f"{source.path} is empty: there is no header and no row.")
+    fields = _split_line(first["raw"].removeprefix("\ufeff"), source)
+    if not source.header:
+        return RawSource(lines, [str(at) for at in range(len(fields))], "")
+    _check_headers(lines, first["raw"], source)
+    return RawSource(lines.where(F.col("raw") != first["raw"]), fields, "")
+
+
+def _check_headers(lines: DataFrame, header: str, source: Source) -> None:
+    """Every file must begin with the same header, or its columns could be swapped silently."""
+    counts = lines.groupBy("source_file").agg(F.count_if(F.col("raw") == header).alias("headers"))
+    other = counts.where("headers = 0").select(F.min("source_file")).first()
+    if other is not None and other[0] is not None:
+        raise ContractError(
+            f"{other[0]} does not have the header {header!r} of the other files of "
+            f"{source.path}; all files of a source need the same header."
+        )
+
+
+def _split_line(line: str, source: Source) -> list[str]:
+    quote = source.quote
+    return [field.strip(quote) if quote else field for field in line.split(source.separator)]
+
+
+def _configured(source: Source) -> list[str]:
+    return [str(name) for name in source.columns.model_dump().values() if name is not None]
+
+
+def _require_columns(source: Source, names: list[str]) -> None:
+    for key, name in source.columns.model_dump().items():
+        if name is not None and str(name) not in names:
+            raise ContractError(
+                f"{source.path} has no column {name} (ingest.source.columns.{key}); its columns "
+                f"are {', '.join(names)}. Correct the header or set ingest.source.columns.{key}"
+                + (" (null if there is none)." if key in ("value", "timestamp") else ".")
+            )
+
+
+def _fingerprint(spark: SparkSession, path: str) -> str:
+    """Hash of names, sizes and times of the source's files."""
+    frame = spark.read.format("binaryFile").option("recursiveFileLookup", True).load(path)
+    facts = frame.select(F.xxhash64("path", "length", "modificationTime").alias("hash"))
+    row = facts.agg(F.count("*").alias("n"), F.bit_xor("hash").alias("h")).first()
+    assert row is not None
+    return f"{row['n']}:{row['h'] or 0:x}"

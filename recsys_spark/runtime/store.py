@@ -1,0 +1,156 @@
+"""Small objects under the root: read, created once, or swapped in one step.
+
+A root without a scheme (or with file:) is a folder of this machine and needs no JVM; any other
+scheme goes through Hadoop's FileSystem, so whatever Spark can reach can hold the tables.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import unquote, urlparse
+
+from pyspark.sql import SparkSession
+
+_PUT_SCHEMES = ("s3a", "s3", "gs")
+
+
+class Store(Protocol):
+    """Files named by paths relative to the root."""
+
+    def uri(self, path: str) -> str:
+        """The full address, for Spark and for people."""
+
+    def read(self, path: str) -> str | None:
+        """The text of a file, or None if there is no such file."""
+
+    def replace(self, path: str, text: str) -> None:
+        """Write a file so that readers see the old text or the new one, never a part."""
+
+    def list(self, path: str) -> dict[str, int]:
+        """Names below a folder with their sizes in bytes; empty if there is no such folder."""
+
+    def delete(self, path: str) -> None:
+        """Delete a file or folder, if it is there."""
+
+
+def is_local(root: str) -> bool:
+    """Whether the root is a folder of this machine."""
+    return urlparse(root).scheme in ("", "file")
+
+
+def open_store(root: str, session: Callable[[], SparkSession]) -> Store:
+    """The store of this root; `session` is called only if the root is not local."""
+    if is_local(root):
+        parsed = urlparse(root)
+        folder = unquote(parsed.path) if parsed.scheme else root
+        return LocalStore(Path(folder).expanduser().absolute())
+    return HadoopStore(session(), root)
+
+
+class LocalStore:
+    """A folder of this machine."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def uri(self, path: str) -> str:
+        """The absolute path."""
+        return str(self.root / path)
+
+    def read(self, path: str) -> str | None:
+        """The text of a file, or None."""
+        try:
+            return (self.root / path).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    def replace(self, path: str, text: str) -> None:
+        """Write beside the file, flush to disk, rename over it."""
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+        try:
+            with beside.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(target)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def list(self, path: str) -> dict[str, int]:
+        """Names and sizes below a folder."""
+        folder = self.root / path
+        return {p.name: p.stat().st_size for p in folder.iterdir()} if folder.is_dir() else {}
+
+    def delete(self, path: str) -> None:
+        """Delete a file or folder, if it is there."""
+        target = self.root / path
+        if target.is_dir():
+            shutil.rmtree(target)
+        else:
+            target.unlink(missing_ok=True)
+
+
+class HadoopStore:
+    """A folder of any file system that Hadoop reaches, through the driver's JVM."""
+
+    def __init__(self, spark: SparkSession, root: str) -> None:
+        self.root = root.rstrip("/")
+        self._jvm: Any = spark.sparkContext._jvm
+        self._gateway: Any = spark.sparkContext._gateway
+        self._conf = spark.sparkContext._jsc.hadoopConfiguration()
+        self._files = self._path("").getFileSystem(self._conf)
+
+    def _path(self, path: str) -> Any:
+        return self._jvm.org.apache.hadoop.fs.Path(self.uri(path))
+
+    def uri(self, path: str) -> str:
+        """The full URI."""
+        return f"{self.root}/{path}" if path else self.root
+
+    def read(self, path: str) -> str | None:
+        """The text of a file, or None."""
+        if not self._files.exists(self._path(path)):
+            return None
+        stream = self._files.open(self._path(path))
+        try:
+            return str(self._jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
+        finally:
+            stream.close()
+
+    def replace(self, path: str, text: str) -> None:
+        """One PUT where the store shows a file only when it is closed; else rename over."""
+        if self.root.split(":")[0] in _PUT_SCHEMES:
+            self._create(path, text)
+            return
+        beside = f"{path}.{uuid.uuid4().hex}.tmp"
+        self._create(beside, text)
+        rename = self._jvm.org.apache.hadoop.fs.Options.Rename
+        options = self._gateway.new_array(rename, 1)
+        options[0] = rename.OVERWRITE
+        context = self._jvm.org.apache.hadoop.fs.FileContext.getFileContext(
+            self._path("").toUri(), self._conf
+        )
+        context.rename(self._path(beside), self._path(path), options)
+
+    def _create(self, path: str, text: str) -> None:
+        stream = self._files.create(self._path(path), True)
+        try:
+            stream.write(bytearray(text.encode("utf-8")))
+        finally:
+            stream.close()
+
+    def list(self, path: str) -> dict[str, int]:
+        """Names and sizes below a folder."""
+        if not self._files.exists(self._path(path)):
+            return {}
+        found = self._files.listStatus(self._path(path))
+        return {status.getPath().getName(): int(status.getLen()) for status in found}
+
+    def delete(self, path: str) -> None:
+        """Delete a file or folder, if it is there."""
+        self._files.delete(self._path(path), True)

@@ -1,0 +1,140 @@
+"""Versioned tables of plain Parquet: written once, sealed by a manifest, shown by a pointer.
+
+    tables/<table>/versions/<run_id>/part-*.parquet, _manifest.json
+    tables/<table>/CURRENT.json
+
+A version is complete if and only if its manifest exists; the manifest is its last file. A
+complete version is never written to again. Readers resolve the pointer once. The manifest's name
+begins with an underscore so that Spark, pandas and other readers of the folder pass over it.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
+
+import recsys_spark
+from recsys_spark.errors import ConfigError
+from recsys_spark.runtime.store import Store
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a version holds and what it was made from. bytes: of the Parquet files."""
+
+    table: str
+    run_id: str
+    rows: int
+    files: int
+    bytes: int
+    schema: str
+    config_hash: str
+    inputs: Mapping[str, str]
+    code_version: str
+    created_at: str
+
+
+def check_name(kind: str, name: str) -> str:
+    """The name, if it is safe as a folder's name; else ConfigError."""
+    if not _NAME.fullmatch(name) or ".." in name:
+        raise ConfigError(
+            f"The {kind} {name!r} may hold letters, digits, '.', '_' and '-' only, 128 at most."
+        )
+    return name
+
+
+class Tables:
+    """The tables under one root. Reading and writing need a session; resolving does not."""
+
+    def __init__(self, store: Store, spark: SparkSession | None = None) -> None:
+        self.store, self._spark = store, spark
+
+    def path(self, table: str, run_id: str) -> str:
+        """The folder of a version, relative to the root."""
+        check_name("table", table)
+        return f"tables/{table}/versions/{check_name('run id', run_id)}"
+
+    def names(self) -> list[str]:
+        """Tables that exist, complete or not."""
+        return sorted(self.store.list("tables"))
+
+    def manifest(self, table: str, run_id: str) -> Manifest | None:
+        """The manifest of a complete version, else None."""
+        text = self.store.read(f"{self.path(table, run_id)}/_manifest.json")
+        return Manifest(**json.loads(text)) if text else None
+
+    def write(
+        self,
+        frame: DataFrame,
+        table: str,
+        run_id: str,
+        schema: StructType,
+        inputs: Mapping[str, str],
+        config_hash: str,
+    ) -> Manifest:
+        """Write a version with exactly the schema's columns, and seal it.
+
+        A folder without manifest is what a killed attempt left, and is replaced.
+        """
+        path = self.path(table, run_id)
+        self.store.delete(path)
+        typed = frame.select(*(frame[field.name].cast(field.dataType) for field in schema))
+        typed.write.mode("errorifexists").parquet(self.store.uri(path))
+        return self._seal(table, run_id, schema, inputs, config_hash)
+
+    def _seal(
+        self,
+        table: str,
+        run_id: str,
+        schema: StructType,
+        inputs: Mapping[str, str],
+        config_hash: str,
+    ) -> Manifest:
+        path = self.path(table, run_id)
+        parts = {k: v for k, v in self.store.list(path).items() if k.endswith(".parquet")}
+        manifest = Manifest(
+            table,
+            run_id,
+            rows=self._load(path, schema).count(),
+            files=len(parts),
+            bytes=sum(parts.values()),
+            schema=schema.json(),
+            config_hash=config_hash,
+            inputs=dict(inputs),
+            code_version=recsys_spark.__version__,
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        self.store.replace(f"{path}/_manifest.json", json.dumps(asdict(manifest), indent=2))
+        return manifest
+
+    def read(self, table: str, run_id: str) -> DataFrame:
+        """A complete version, with its declared schema."""
+        manifest = self.manifest(table, run_id)
+        if manifest is None:
+            raise ConfigError(f"Table {table} has no complete version {run_id}.")
+        schema = StructType.fromJson(json.loads(manifest.schema))
+        return self._load(self.path(table, run_id), schema)
+
+    def _load(self, path: str, schema: StructType) -> DataFrame:
+        assert self._spark is not None
+        return self._spark.read.schema(schema).parquet(self.store.uri(path))
+
+    def current(self, table: str) -> str | None:
+        """The run id that the pointer names, or None before the first publish."""
+        text = self.store.read(f"tables/{check_name('table', table)}/CURRENT.json")
+        return str(json.loads(text)["run_id"]) if text else None
+
+    def point(self, table: str, run_id: str) -> None:
+        """Let readers see this version from now on: one small object is swapped."""
+        content = {
+            "run_id": run_id,
+            "path": f"versions/{run_id}",
+            "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        self.store.replace(f"tables/{table}/CURRENT.json", json.dumps(content, indent=2))

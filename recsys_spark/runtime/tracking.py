@@ -1,0 +1,182 @@
+"""Tracking is a port: stages hand over values, and MLflow mirrors them if it can.
+
+The files of the run's folder are the truth. A server that does not answer is given up after the
+first failure, which costs seconds, unless the configuration requires it.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from recsys_spark.config import Tracking
+from recsys_spark.errors import ConfigError, TransientError
+from recsys_spark.runtime.log import Log
+from recsys_spark.runtime.store import is_local
+
+_TAG = "recsys_spark.run_id"
+_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+}
+
+
+class Tracker(Protocol):
+    """What a run tells: parameters once, metrics by step, small files, and how it ended."""
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Record parameters; those recorded before stay as they are."""
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Record figures, by sweep or final."""
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Record fingerprints, versions, pointers."""
+
+    def artifact(self, name: str, text: str) -> None:
+        """Keep a small text file."""
+
+    def finish(self, status: str) -> None:
+        """End the run: FINISHED, FAILED or RUNNING (to be continued by another stage)."""
+
+
+class NullTracker:
+    """Tracks nothing."""
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Ignore."""
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Ignore."""
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Ignore."""
+
+    def artifact(self, name: str, text: str) -> None:
+        """Ignore."""
+
+    def finish(self, status: str) -> None:
+        """Ignore."""
+
+
+def open_tracker(config: Tracking, root: str, run_id: str, log: Log) -> Tracker:
+    """The tracker of the configuration, continuing the MLflow run of this run id if it exists."""
+    if config.backend == "none":
+        return NullTracker()
+    return MlflowTracker(config, tracking_uri(config, root), run_id, log)
+
+
+def tracking_uri(config: Tracking, root: str) -> str:
+    """The configured server, the environment's, or sqlite under a local root.
+
+    Raises ConfigError for a file store, which MLflow no longer writes to.
+    """
+    uri = config.uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if uri is None:
+        folder = os.path.abspath(root.removeprefix("file://")) if is_local(root) else os.getcwd()
+        uri = f"sqlite:///{folder}/mlflow.db"
+    if uri.startswith("file:") or "://" not in uri:
+        raise ConfigError(
+            f"tracking.uri is {uri}, a plain folder, which MLflow 3 refuses; use "
+            "sqlite:///FILE.db or the address of a server."
+        )
+    return uri
+
+
+class MlflowTracker:
+    """Mirrors to MLflow; silent after the first failure unless tracking is required."""
+
+    def __init__(self, config: Tracking, uri: str, run_id: str, log: Log) -> None:
+        self.config, self.uri, self.run_id, self.log = config, uri, run_id, log
+        self._client: Any = None
+        self._run = ""
+        self._params: dict[str, str] = {}
+        self._guard("open", self._open)
+
+    def _open(self) -> None:
+        for key, value in _PATIENCE.items():
+            os.environ.setdefault(key, value)
+        import logging
+
+        from mlflow.tracking import MlflowClient
+
+        for name in ("alembic", "mlflow"):  # the first use of a database tells of its migrations
+            logging.getLogger(name).setLevel(logging.ERROR)
+        local = self.uri.startswith("sqlite:///")
+        if local:
+            os.makedirs(os.path.dirname(self.uri.removeprefix("sqlite:///")), exist_ok=True)
+        client = MlflowClient(tracking_uri=self.uri)
+        found = client.get_experiment_by_name(self.config.experiment)
+        experiment = found.experiment_id if found else self._create_experiment(client, local)
+        runs = client.search_runs([experiment], f"tags.`{_TAG}` = '{self.run_id}'", max_results=1)
+        run = (
+            runs[0]
+            if runs
+            else client.create_run(experiment, tags={_TAG: self.run_id}, run_name=self.run_id)
+        )
+        self._params, self._run, self._client = dict(run.data.params), run.info.run_id, client
+
+    def _create_experiment(self, client: Any, local: bool) -> str:
+        place = None
+        if local:
+            folder = os.path.dirname(self.uri.removeprefix("sqlite:///"))
+            place = f"file://{folder}/mlflow-artifacts"
+        return str(client.create_experiment(self.config.experiment, artifact_location=place))
+
+    def _guard(self, action: str, call: Callable[[], object]) -> None:
+        if self._client is None and action != "open":
+            return
+        try:
+            call()
+        except Exception as error:
+            self._client = None
+            message = f"MLflow at {self.uri} does not answer ({action}: {_first_line(error)})"
+            if self.config.required:
+                raise TransientError(f"{message}; tracking.required is true.") from error
+            self.log.warning(f"{message}; the run goes on and its folder keeps everything.")
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Record parameters that this run does not have yet."""
+        new = {key: str(value) for key, value in values.items() if key not in self._params}
+        self._params |= new
+        self._guard("params", lambda: self._batch(params=new))
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Record figures; MLflow's names allow no '@'."""
+        clean = {key.replace("@", "_at_"): float(value) for key, value in values.items()}
+        self._guard("metrics", lambda: self._batch(metrics=clean, step=step or 0))
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Record fingerprints, versions, pointers."""
+        self._guard("tags", lambda: self._batch(tags=dict(values)))
+
+    def _batch(
+        self,
+        params: Mapping[str, str] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+        step: int = 0,
+    ) -> None:
+        import time
+
+        from mlflow.entities import Metric, Param, RunTag
+
+        stamp = int(time.time() * 1000)
+        self._client.log_batch(
+            self._run,
+            params=[Param(key, value) for key, value in (params or {}).items()],
+            metrics=[Metric(key, value, stamp, step) for key, value in (metrics or {}).items()],
+            tags=[RunTag(key, value) for key, value in (tags or {}).items()],
+        )
+
+    def artifact(self, name: str, text: str) -> None:
+        """Keep a small text file."""
+        self._guard("artifact", lambda: self._client.log_text(self._run, text, name))
+
+    def finish(self, status: str) -> None:
+        """Set the state of the run."""
+        self._guard("finish", lambda: self._client.update_run(self._run, status=status))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

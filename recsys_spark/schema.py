@@ -1,0 +1,117 @@
+"""Every table's columns and types, once.
+
+Ids keep the type of the source, string or long, so the tables that hold them are functions of
+those types; indices are dense integers that stay inside the project.
+"""
+
+from pyspark.sql import DataFrame
+from pyspark.sql.types import (
+    ArrayType,
+    DataType,
+    DoubleType,
+    FloatType,
+    IntegerType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampType,
+)
+
+from recsys_spark.errors import ContractError
+from recsys_spark.kernels.ranking import METRICS as RANKING_METRICS
+
+ID_TYPES: dict[str, DataType] = {"string": StringType(), "long": LongType()}
+
+
+def _table(*columns: tuple[str, DataType] | tuple[str, DataType, bool]) -> StructType:
+    return StructType([StructField(*column) for column in columns])
+
+
+def interactions(user_id: DataType, item_id: DataType) -> StructType:
+    """Accepted user-item pairs, with their ids, dense indices, value and time."""
+    return _table(
+        ("user_id", user_id),
+        ("item_id", item_id),
+        ("value", DoubleType()),
+        ("timestamp", TimestampType()),
+        ("user", IntegerType()),
+        ("item", IntegerType()),
+    )
+
+
+REJECTS = _table(
+    ("raw", StringType()),
+    ("source_file", StringType()),
+    ("reasons", ArrayType(StringType())),
+)
+
+
+def ids(id_type: DataType) -> StructType:
+    """The dictionary of one side: external id to dense index."""
+    return _table(("id", id_type), ("index", IntegerType()))
+
+
+def items(item_id: DataType) -> StructType:
+    """Names of items, for people."""
+    return _table(
+        ("item_id", item_id), ("title", StringType()), ("genres", ArrayType(StringType()))
+    )
+
+
+RATINGS = _table(
+    ("user", IntegerType()),
+    ("item", IntegerType()),
+    ("value", DoubleType()),
+    ("timestamp", TimestampType()),
+)
+
+FACTORS = _table(("id", IntegerType()), ("factors", ArrayType(FloatType())))
+
+METRICS = _table(
+    ("run_id", StringType()),
+    ("model", StringType()),
+    ("split", StringType()),
+    ("metric", StringType()),
+    ("k", IntegerType()),
+    ("segment", StringType()),
+    ("value", DoubleType()),
+    ("ci_low", DoubleType()),
+    ("ci_high", DoubleType()),
+    ("users", LongType()),
+)
+
+
+def metrics_per_user(user_id: DataType) -> StructType:
+    """One row a user, model and cut-off; a column a metric."""
+    return _table(
+        ("user_id", user_id),
+        ("model", StringType()),
+        ("split", StringType()),
+        ("k", IntegerType()),
+        *((name, DoubleType()) for name in RANKING_METRICS),
+    )
+
+
+def recommendation_list(item_id: DataType) -> ArrayType:
+    """A ranked list; scores compare within one source only."""
+    return ArrayType(_table(("item_id", item_id), ("score", FloatType()), ("rank", IntegerType())))
+
+
+def recommendations(user_id: DataType, item_id: DataType) -> StructType:
+    """One list a user; `source` says which recommender made it."""
+    return _table(
+        ("user_id", user_id),
+        ("recommendations", recommendation_list(item_id)),
+        ("source", StringType()),
+        ("model_version", StringType()),
+    )
+
+
+def require(frame: DataFrame, columns: list[str], name: str) -> None:
+    """Raise ContractError, listing what is there, if the frame lacks one of the columns."""
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise ContractError(
+            f"{name} lacks the column {', '.join(missing)}; it has {', '.join(frame.columns)}."
+        )

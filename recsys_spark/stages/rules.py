@@ -1,0 +1,151 @@
+"""Rules for events: each broken rule is a reason code; a row with a reason is rejected.
+
+reason            what is wrong
+malformed_row     too few or too many fields, or not JSON; no other rule is asked
+bad_encoding      bytes that are not UTF-8
+empty_user/item   the id is missing or blank
+bad_user/item     control characters, or not a whole number where the id type is long
+long_user/item    more bytes than ingest.rules.max_id_bytes
+missing_value     no value
+bad_value         not a number
+nan_value         NaN
+infinite_value    infinite
+out_of_range      outside ingest.rules.min_value and max_value
+bad_timestamp     missing, not a time, or before ingest.rules.min_timestamp
+future_timestamp  later than now and ingest.rules.max_future_hours
+"""
+
+from datetime import datetime, timedelta
+from functools import reduce
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from recsys_spark.config import Filter, Ingest, Rules, Scalar
+
+REASONS = (
+    "malformed_row",
+    "bad_encoding",
+    *(f"{fault}_{side}" for side in ("user", "item") for fault in ("empty", "bad", "long")),
+    "missing_value",
+    "bad_value",
+    "nan_value",
+    "infinite_value",
+    "out_of_range",
+    "bad_timestamp",
+    "future_timestamp",
+)
+_NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+_NAN = r"(?i)^\s*[+-]?nan\s*$"
+_INFINITE = r"(?i)^\s*[+-]?inf(inity)?\s*$"
+_WHOLE = r"^-?\d{1,19}$"
+_CONTROL = r"[\x00-\x1F\x7F]"
+
+
+def apply_rules(
+    parsed: DataFrame, ingest: Ingest, user_type: str, item_type: str, now: datetime
+) -> DataFrame:
+    """Columns raw, source_file, reasons, kept, user_id, item_id, value, timestamp.
+
+    parsed: from `stages.parse`. kept: accepted by the filters and inside the event window.
+    Ids have their final type, string or bigint.
+    """
+    number = F.when(F.col("value").rlike(_NUMBER), F.trim("value").try_cast("double"))
+    broken = F.array_compact(F.array(*_broken(ingest.rules, number, user_type, item_type, now)))
+    reasons = F.when(F.col("malformed"), F.array(F.lit("malformed_row"))).otherwise(broken)
+    return parsed.select(
+        F.make_valid_utf8("raw").alias("raw"),
+        "source_file",
+        reasons.alias("reasons"),
+        _kept(ingest).alias("kept"),
+        F.col("user").try_cast(user_type).alias("user_id"),
+        F.col("item").try_cast(item_type).alias("item_id"),
+        number.alias("value"),
+        "timestamp",
+    )
+
+
+def _broken(
+    rules: Rules, number: Column, user_type: str, item_type: str, now: datetime
+) -> list[Column]:
+    checks = {
+        "bad_encoding": ~F.is_valid_utf8("raw"),
+        **_id_checks("user", user_type, rules.max_id_bytes),
+        **_id_checks("item", item_type, rules.max_id_bytes),
+        **_value_checks(number, rules),
+        **_time_checks(rules, now),
+    }
+    return [F.when(check, F.lit(reason)) for reason, check in checks.items()]
+
+
+def _id_checks(side: str, kind: str, max_bytes: int) -> dict[str, Column]:
+    text = F.col(side)
+    empty = text.isNull() | (F.trim(text) == "")
+    whole = text.rlike(_WHOLE) & text.try_cast("bigint").isNotNull()
+    bad = ~whole if kind == "bigint" else text.rlike(_CONTROL)
+    return {
+        f"empty_{side}": empty,
+        f"bad_{side}": ~empty & bad,
+        f"long_{side}": F.octet_length(text) > max_bytes,
+    }
+
+
+def _value_checks(number: Column, rules: Rules) -> dict[str, Column]:
+    text = F.col("value")
+    missing = text.isNull() | (F.trim(text) == "")
+    nan, written_infinite = text.rlike(_NAN), text.rlike(_INFINITE)
+    overflow = number.isin(float("inf"), float("-inf"))
+    limits = [number < rules.min_value] if rules.min_value is not None else []
+    limits += [number > rules.max_value] if rules.max_value is not None else []
+    return {
+        "missing_value": missing,
+        "bad_value": ~missing & ~nan & ~written_infinite & number.isNull(),
+        "nan_value": nan,
+        "infinite_value": written_infinite | overflow,
+        "out_of_range": reduce(Column.__or__, limits, F.lit(False)),
+    }
+
+
+def _time_checks(rules: Rules, now: datetime) -> dict[str, Column]:
+    time = F.col("timestamp")
+    too_old = time < _utc(rules.min_timestamp)
+    return {
+        "bad_timestamp": F.col("has_timestamp") & (time.isNull() | too_old),
+        "future_timestamp": time > _utc(now + timedelta(hours=rules.max_future_hours)),
+    }
+
+
+def _utc(time: datetime) -> Column:
+    """A literal of the session's time zone, which is UTC; a naive time is meant in UTC."""
+    return F.lit(time.replace(tzinfo=None).isoformat(sep=" ")).cast("timestamp")
+
+
+def _kept(ingest: Ingest) -> Column:
+    conditions = [_fulfils(f) for f in ingest.filters]
+    if ingest.since is not None:
+        conditions.append(F.col("timestamp") >= _utc(ingest.since))
+    if ingest.until is not None:
+        conditions.append(F.col("timestamp") < _utc(ingest.until))
+    return F.coalesce(reduce(Column.__and__, conditions, F.lit(True)), F.lit(False))
+
+
+def _fulfils(condition: Filter) -> Column:
+    text = F.col("filtered_on").getField(condition.column)
+    value = condition.value
+    if condition.op in ("is_null", "not_null"):
+        return text.isNull() if condition.op == "is_null" else text.isNotNull()
+    if isinstance(value, list):
+        among = reduce(Column.__or__, [_equal(text, one) for one in value], F.lit(False))
+        return among if condition.op == "in" else ~among
+    assert value is not None
+    if condition.op in ("eq", "ne"):
+        return _equal(text, value) if condition.op == "eq" else ~_equal(text, value)
+    comparable = text if isinstance(value, str) else text.try_cast("double")
+    compare = {"lt": Column.__lt__, "le": Column.__le__, "gt": Column.__gt__, "ge": Column.__ge__}
+    return compare[condition.op](comparable, value)
+
+
+def _equal(text: Column, value: Scalar) -> Column:
+    if isinstance(value, bool):
+        return F.lower(text) == str(value).lower()
+    return text == value if isinstance(value, str) else text.try_cast("double") == value

@@ -1,0 +1,145 @@
+"""Which rows train, which validate, which test.
+
+Every choice is a hash of the ids, or the order of time with ties broken by the ids, so that the
+parts are the same on any partitioning.
+"""
+
+from collections.abc import Callable
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from recsys_spark.config import Split
+from recsys_spark.errors import ContractError
+
+PARTS = ("train", "validation", "test", "fold_in")
+_DAY = 86_400
+
+
+def split(interactions: DataFrame, config: Split) -> DataFrame:
+    """The interactions with a column `part`: train, validation, test, or fold_in.
+
+    fold_in exists for user_holdout alone: the rows that a held-out user brings along. Raises
+    ContractError if a method by time meets rows without one.
+    """
+    if config.method in ("leave_last_out", "global_time"):
+        _require_times(interactions, config.method)
+    return _METHODS[config.method](interactions, config)
+
+
+def _require_times(interactions: DataFrame, method: str) -> None:
+    missing = interactions.where("timestamp is null").limit(1).count()
+    if missing:
+        raise ContractError(
+            f"split.method {method} needs the time of every event, and some have none; set "
+            "ingest.source.columns.timestamp or choose split.method per_user."
+        )
+
+
+def _uniform(seed: int, *columns: str) -> Column:
+    """A number in [0, 1) that depends on the columns' values and the seed alone."""
+    bits = F.shiftrightunsigned(F.xxhash64(F.lit(seed), *columns), 11)
+    return bits.cast("double") / F.lit(float(2**53))
+
+
+def _by_share(share: Column, config: Split) -> Column:
+    test, validation = config.test_fraction, config.validation_fraction
+    return (F.when(share < test, "test").when(share < test + validation, "validation")).otherwise(
+        "train"
+    )
+
+
+def _random(interactions: DataFrame, config: Split) -> DataFrame:
+    return interactions.withColumn(
+        "part", _by_share(_uniform(config.seed, "user_id", "item_id"), config)
+    )
+
+
+def _per_user(interactions: DataFrame, config: Split) -> DataFrame:
+    """The exact share of every user's rows, rounded; a user keeps one training row at least."""
+    order = Window.partitionBy("user_id").orderBy("_hash", "item_id")
+    rows = F.count("*").over(Window.partitionBy("user_id"))
+    ranked = (
+        interactions.withColumn("_hash", F.xxhash64(F.lit(config.seed), "user_id", "item_id"))
+        .withColumn("_rank", F.row_number().over(order))
+        .withColumn("_rows", rows)
+    )
+    test = F.round(F.col("_rows") * config.test_fraction)
+    validation = F.round(F.col("_rows") * config.validation_fraction)
+    return _by_rank(ranked, test, validation).drop("_hash")
+
+
+def _leave_last_out(interactions: DataFrame, config: Split) -> DataFrame:
+    """The last rows of every user by time; a user keeps one training row at least."""
+    order = Window.partitionBy("user_id").orderBy(
+        F.col("timestamp").desc(), F.xxhash64(F.lit(config.seed), "item_id"), "item_id"
+    )
+    ranked = interactions.withColumn("_rank", F.row_number().over(order)).withColumn(
+        "_rows", F.count("*").over(Window.partitionBy("user_id"))
+    )
+    return _by_rank(ranked, F.lit(config.test_last), F.lit(config.validation_last))
+
+
+def _by_rank(ranked: DataFrame, test: Column, validation: Column) -> DataFrame:
+    test = F.least(test, F.col("_rows") - 1)
+    validation = F.least(validation, F.col("_rows") - 1 - test)
+    part = (
+        F.when(F.col("_rank") <= test, "test").when(
+            F.col("_rank") <= test + validation, "validation"
+        )
+    ).otherwise("train")
+    return ranked.withColumn("part", part).drop("_rank", "_rows")
+
+
+def _global_time(interactions: DataFrame, config: Split) -> DataFrame:
+    """Everything before one moment trains; rows of the same second stay together."""
+    seconds = F.unix_timestamp("timestamp")
+    train = 1 - config.test_fraction - config.validation_fraction
+    first = _quantile_second(interactions, seconds, train)
+    second = _quantile_second(interactions, seconds, 1 - config.test_fraction)
+    part = F.when(seconds < first, "train").when(seconds < second, "validation").otherwise("test")
+    return interactions.withColumn("part", part)
+
+
+def _quantile_second(interactions: DataFrame, seconds: Column, share: float) -> int:
+    """The first second that has at least `share` of the rows before it.
+
+    Exact and small: rows are counted by day, then by second of the day that holds the quantile.
+    """
+    wanted = share * interactions.count()
+    day = F.floor(seconds / _DAY)
+    days = interactions.groupBy(day.alias("t")).count().orderBy("t").collect()
+    before = 0
+    for row in days:
+        if before + row["count"] >= wanted:
+            break
+        before += row["count"]
+    inside = interactions.where(day == row["t"]).groupBy(seconds.alias("t")).count()
+    for second in inside.orderBy("t").collect():
+        if before >= wanted:
+            return int(second["t"])
+        before += second["count"]
+    return (int(row["t"]) + 1) * _DAY
+
+
+def _user_holdout(interactions: DataFrame, config: Split) -> DataFrame:
+    """Whole users are held out; a share of their rows is there to fold them in."""
+    share = _uniform(config.seed, "user_id")
+    order = Window.partitionBy("user_id").orderBy("_hash", "item_id")
+    scored = interactions.withColumn(
+        "_hash", F.xxhash64(F.lit(config.seed), "user_id", "item_id")
+    ).withColumn("_rank", F.row_number().over(order))
+    rows = F.count("*").over(Window.partitionBy("user_id"))
+    fold_in = F.greatest(F.round(rows * config.fold_in_fraction), F.lit(1))
+    part = _by_share(share, config)
+    part = F.when((part != "train") & (F.col("_rank") <= fold_in), "fold_in").otherwise(part)
+    return scored.withColumn("part", part).drop("_hash", "_rank")
+
+
+_METHODS: dict[str, Callable[[DataFrame, Split], DataFrame]] = {
+    "random": _random,
+    "per_user": _per_user,
+    "leave_last_out": _leave_last_out,
+    "global_time": _global_time,
+    "user_holdout": _user_holdout,
+}

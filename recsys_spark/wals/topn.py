@@ -1,0 +1,133 @@
+"""Distributed exact top-N: users in partitions, the catalogue broadcast, no cross join."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyspark import Broadcast
+from pyspark.sql import DataFrame
+from pyspark.sql.types import DataType, StringType, StructField, StructType
+
+from recsys_spark.arrow import arrow_schema, list_array, list_matrix, list_parts, make_batch
+from recsys_spark.kernels.threads import single_threaded
+from recsys_spark.kernels.topn import fill_popular, pad_items, top_n
+from recsys_spark.schema import recommendation_list
+from recsys_spark.wals.blocks import Batches
+
+MODEL, MIXED, POPULAR = "model", "model+popular", "popular"
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What may be recommended, in the order that breaks ties.
+
+    index: (items,) internal ids. labels: (items,) ids as written to lists, ascending.
+    factors: (items, rank), zero rows for items without. scored: (items,) items with factors.
+    popularity: (items,) share of the users who have the item; only used to fill lists.
+    """
+
+    index: npt.NDArray[np.int64]
+    labels: pa.Array
+    factors: npt.NDArray[np.float32]
+    scored: npt.NDArray[np.bool_]
+    popularity: npt.NDArray[np.float64]
+
+
+def recommend_top_n(
+    users: DataFrame, key: str, catalogue: Catalogue, item_type: DataType, n: int, fill: bool
+) -> DataFrame:
+    """Lists of n for each row of `users`: columns `key`, recommendations, source.
+
+    users: column `key`, factors array<float> (null: not known to the model) and seen
+    array<long> (internal ids left out; null: none). fill: complete short lists with the most
+    popular items. Scores of filled items are shares of users; the model's are its predictions.
+    """
+    schema = StructType(
+        [
+            StructField(key, users.schema[key].dataType),
+            StructField("recommendations", recommendation_list(item_type)),
+            StructField("source", StringType()),
+        ]
+    )
+    broadcast = users.sparkSession.sparkContext.broadcast(catalogue)
+    rows = users.select(key, "factors", "seen")
+    return rows.mapInArrow(_recommend(key, broadcast, n, fill, schema), schema)
+
+
+def _recommend(
+    key: str, broadcast: "Broadcast[Catalogue]", n: int, fill: bool, schema: StructType
+) -> Callable[[Batches], Batches]:
+    target = arrow_schema(schema)
+
+    def recommend(batches: Batches) -> Batches:
+        with single_threaded():
+            tile = _Tile(broadcast.value, n, fill)
+            for batch in batches:
+                if batch.num_rows:
+                    factors, seen = batch.column("factors"), batch.column("seen")
+                    lists, source = tile.lists(factors, seen)
+                    columns = {key: batch.column(key), "recommendations": lists, "source": source}
+                    yield make_batch(target, columns)
+
+    return recommend
+
+
+class _Tile:
+    """The catalogue prepared once a task: padded factors, lookups, items by popularity."""
+
+    def __init__(self, catalogue: Catalogue, n: int, fill: bool) -> None:
+        self.catalogue, self.n, self.fill = catalogue, n, fill
+        self.items = pad_items(catalogue.factors)
+        self.sorter = np.argsort(catalogue.index)
+        by_popularity = np.argsort(-catalogue.popularity, kind="stable")
+        self.popular = by_popularity[catalogue.popularity[by_popularity] > 0].astype(np.int32)
+
+    def lists(self, factors: pa.ListArray, seen: pa.ListArray) -> tuple[pa.Array, pa.Array]:
+        """Recommendation lists and sources of a batch of users."""
+        indptr, positions = self._seen_positions(seen)
+        known = factors.is_valid().to_numpy(zero_copy_only=False)
+        vectors = list_matrix(factors, self.catalogue.factors.shape[1])
+        chosen, scores = top_n(
+            vectors, self.items, self.catalogue.scored, indptr, positions, self.n
+        )
+        chosen[~known] = -1
+        scored = (chosen >= 0).sum(axis=1)
+        if self.fill:
+            fill_popular(chosen, self.popular, indptr, positions, len(self.catalogue.index))
+        listed = (chosen >= 0).sum(axis=1)
+        from_model = np.arange(self.n)[None, :] < scored[:, None]
+        scores = np.where(from_model, scores, self.catalogue.popularity[chosen])
+        source = np.where(scored == 0, POPULAR, np.where(listed > scored, MIXED, MODEL))
+        return self._as_lists(chosen, scores, listed), pa.array(source, type=pa.string())
+
+    def _seen_positions(
+        self, seen: pa.ListArray
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+        """Catalogue positions of the seen items, those outside the catalogue left out."""
+        indptr, ids = list_parts(seen, np.int64)
+        index = self.catalogue.index
+        at = np.searchsorted(index, ids, sorter=self.sorter)
+        positions = self.sorter[np.minimum(at, len(index) - 1)]
+        inside = index[positions] == ids
+        kept = np.concatenate([[0], np.cumsum(inside)])
+        return kept[indptr].astype(np.int64), positions[inside].astype(np.int32)
+
+    def _as_lists(
+        self,
+        chosen: npt.NDArray[np.int32],
+        scores: npt.NDArray[np.float64],
+        listed: npt.NDArray[np.int64],
+    ) -> pa.Array:
+        mask = chosen >= 0
+        ranks = np.broadcast_to(np.arange(1, self.n + 1, dtype=np.int32), chosen.shape)
+        entries = pa.StructArray.from_arrays(
+            [
+                self.catalogue.labels.take(pa.array(chosen[mask])),
+                pa.array(scores[mask].astype(np.float32)),
+                pa.array(ranks[mask]),
+            ],
+            names=["item_id", "score", "rank"],
+        )
+        return list_array(np.concatenate([[0], np.cumsum(listed)]), entries)
