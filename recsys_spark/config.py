@@ -36,8 +36,8 @@ FileFormat = Literal["csv", "jsonl", "parquet"]
 FilterOp = Literal["eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "is_null", "not_null"]
 Scalar = bool | int | float | str
 MASK = "********"
-_SECRET = re.compile(r"secret|password|token|access[._-]?key|credential", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")
+_SECRET = re.compile(r"secret|password|token|(access|account)[._-]?key|credential", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"(?<=://)[^/\s]+@")
 
 
 class Section(BaseModel):
@@ -428,7 +428,8 @@ def _parse_override(text: str) -> dict[str, Any]:
     try:
         content: Any = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {key}: the value is not valid YAML: {error}") from None
+        problem = getattr(error, "problem", error)  # without the excerpt: it may be a secret
+        raise ConfigError(f"--set {key}: the value is not valid YAML: {problem}") from None
     parts = key.strip().split(".")
     if parts[:2] == ["spark", "conf"] and len(parts) > 2:
         parts = ["spark", "conf", ".".join(parts[2:])]  # these keys contain dots themselves

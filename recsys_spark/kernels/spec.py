@@ -129,14 +129,15 @@ def _refuse_without_effect(preset: str, spec: WalsSpec, given: dict[str, Any]) -
     reasons = {
         key: f"with objective.preset: {preset} (every rating counts once, at its own value)"
         for key in ("unobserved_weight", "weighting", "alpha", "epsilon")
-        if spec.explicit
+        if preset == "explicit" and spec.explicit
     }
     if spec.weighting == "binary":
         reasons.setdefault("alpha", "with objective.weighting: binary")
     if spec.weighting != "log":
         reasons.setdefault("epsilon", f"with objective.weighting: {spec.weighting}")
     if spec.nu == 0:
-        reasons["beta"] = "with objective.nu: 0 (the penalty does not grow with the row)"
+        constant = "with objective.nu: 0 (the penalty does not grow with the row)"
+        reasons["beta"] = reasons["counted"] = constant
     if spec.init == "unit_norm":
         reasons["init_scale"] = "with objective.init: unit_norm"
     for key in given:

@@ -14,7 +14,7 @@ from recsys_spark.kernels.jit import jit
 
 _ITEMS = 64
 _CELLS = 4_000_000
-_SPARE = 16
+_SPARE = 8
 _EPSILON = 2.0**-23
 
 

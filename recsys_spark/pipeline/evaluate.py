@@ -24,8 +24,8 @@ def evaluate(run: Run) -> Summary:
     config = run.config.evaluate
     truth = _truth(run)
     user_factors, item_factors = _factors(run)
-    models = {"model": (user_factors, item_factors)}
-    models |= dict.fromkeys(config.baselines)
+    models: dict[str, tuple[DataFrame, DataFrame] | None] = {"model": (user_factors, item_factors)}
+    models |= dict.fromkeys(config.baselines, None)
     seen = _known_rows(run)
     frames = []
     for name, model in models.items():

@@ -27,8 +27,8 @@ def ingest(run: Run, source: RawSource) -> Summary:
     config = run.config.ingest
     types = {side: _id_type(config.source, source, side) for side in ("user", "item")}
     parsed = parse(source.records, config.source, source.names, config.filters)
-    sql_types = [types[side].simpleString() for side in ("user", "item")]
-    checked = apply_rules(parsed, config, *sql_types, now=datetime.now(UTC))
+    user_type, item_type = types["user"].simpleString(), types["item"].simpleString()
+    checked = apply_rules(parsed, config, user_type, item_type, datetime.now(UTC))
 
     run.log.progress("reading and checking rows")
     counts = _write_rejects(run, checked)

@@ -47,7 +47,7 @@ def _check_complete(tagged: DataFrame, rows: int, counts: dict[str, int]) -> Non
 
 def _cold(tagged: DataFrame) -> dict[str, int]:
     """Users and items that are tested but not trained (or folded in), with their rows."""
-    counts = {}
+    counts: dict[str, int] = {}
     for side in ("user", "item"):
         known = _known(tagged, side)
         cold = tagged.where("part = 'test'").join(known, side, "left_anti")

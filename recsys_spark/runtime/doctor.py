@@ -3,7 +3,7 @@
 import importlib.metadata
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -49,7 +49,7 @@ def examine_executors(spark: SparkSession) -> list[Place]:
     """A process on each executor, found by giving every slot a task; one entry a host."""
     slots = max(spark.sparkContext.defaultParallelism, 2)
 
-    def look(_part: Iterator[int]) -> Iterator[dict[str, Any]]:
+    def look(_part: Iterable[int]) -> Iterable[dict[str, Any]]:
         yield asdict(examine_here())
 
     found = spark.sparkContext.parallelize(range(slots), slots).mapPartitions(look).collect()

@@ -3,10 +3,11 @@
 Text is read line by line (one record a line), so that a rejected record keeps its own text.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from recsys_spark.config import Items, Source, UserSubset
@@ -91,11 +92,11 @@ def _load(spark: SparkSession, source: Source, path: str) -> DataFrame:
     return lines.select(F.col("value").alias("raw"), _file_name())
 
 
-def _file_name() -> "F.Column":
+def _file_name() -> Column:
     return F.col("_metadata.file_path").alias("source_file")
 
 
-def _guarded(key, path, load):  # type: ignore[no-untyped-def]
+def _guarded(key: str, path: str, load: Callable[[str], DataFrame]) -> DataFrame:
     try:
         return load(path)
     except AnalysisException as error:

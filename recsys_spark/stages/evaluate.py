@@ -1,5 +1,7 @@
 """Ranking metrics of every user, at all cut-offs in one pass."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -34,7 +36,9 @@ def evaluate(
     )
 
 
-def _measure(schema: StructType, cutoffs: list[int], model: str, split: str):  # type: ignore[no-untyped-def]
+def _measure(
+    schema: StructType, cutoffs: list[int], model: str, split: str
+) -> Callable[[Batches], Batches]:
     target, ks = arrow_schema(schema), np.array(cutoffs, dtype=np.int64)
 
     def measure(batches: Batches) -> Batches:

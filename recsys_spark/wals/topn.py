@@ -98,9 +98,9 @@ class _Tile:
             fill_popular(chosen, self.popular, indptr, positions, len(self.catalogue.index))
         listed = (chosen >= 0).sum(axis=1)
         from_model = np.arange(self.n)[None, :] < scored[:, None]
-        scores = np.where(from_model, scores, self.catalogue.popularity[chosen])
+        mixed = np.where(from_model, scores, self.catalogue.popularity[chosen])
         source = np.where(scored == 0, POPULAR, np.where(listed > scored, MIXED, MODEL))
-        return self._as_lists(chosen, scores, listed), pa.array(source, type=pa.string())
+        return self._as_lists(chosen, mixed, listed), pa.array(source, type=pa.string())
 
     def _seen_positions(
         self, seen: pa.ListArray

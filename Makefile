@@ -1,0 +1,60 @@
+# Two commands for a fresh machine: `make demo` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := --config conf/demo.yaml
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint type format bench bundle clean java
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: java $(VENV)/.run  ## Generate ratings and run every stage, to published recommendations
+	@$(BIN)/recsys-spark generate $(DEMO) --quiet
+	@$(BIN)/recsys-spark run $(DEMO)
+
+test: java $(VENV)/.dev  ## Run the whole test suite
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev  ## Check style with ruff
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+type: $(VENV)/.dev  ## Check types with mypy, strictly
+	@$(BIN)/mypy
+
+format: $(VENV)/.dev  ## Format and sort imports
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+bench: java $(VENV)/.dev  ## Time training and top-N beside their peers (minutes)
+	@$(BIN)/python benchmarks/train_vs_peers.py
+
+bundle: $(VENV)/.dev  ## Build the wheel, and the zip for spark-submit --py-files
+	@$(BIN)/python -m build --wheel --outdir dist . > /dev/null
+	@cp dist/recsys_spark-*.whl dist/recsys_spark.zip
+	@ls -1 dist
+
+clean:  ## Delete the demo's output and build products, keep the environment
+	rm -rf demo dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+java:
+	@if ! "$${JAVA_HOME:+$$JAVA_HOME/bin/}java" -version > /dev/null 2>&1; then \
+	  echo "Java 17 or 21 is needed and was not found. Install it with"; \
+	  echo "  Debian/Ubuntu:  sudo apt install openjdk-17-jre-headless"; \
+	  echo "  macOS:          brew install openjdk@17"; \
+	  echo "  conda:          conda install -c conda-forge openjdk=17"; \
+	  echo "or set JAVA_HOME to where it is."; exit 1; fi
+
+$(VENV)/bin/python:
+	@echo "Creating the environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "Installing recsys_spark and what it needs (once, a few minutes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "Installing recsys_spark with the developers' tools (once, a few minutes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.run
