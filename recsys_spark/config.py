@@ -59,7 +59,7 @@ class Spark(Section):
         "4g", description="Heap of the local-mode JVM; spark-submit has its own option."
     )
     shuffle_partitions: int | None = Field(
-        None, ge=1, description="Partitions of a shuffle; null: four per core, at least 8."
+        None, ge=1, description="Partitions of a shuffle; null: two per core in local mode."
     )
     conf: dict[str, Scalar] = Field(
         {}, description="Further spark.* settings; those given to spark-submit win."
@@ -292,7 +292,7 @@ class Solver(Section):
         "broadcast", description="Each task receives the whole fixed side."
     )
     blocks: int | None = Field(
-        None, ge=1, description="Blocks a side; null: one per 250,000 interactions, at least 4."
+        None, ge=1, description="Blocks a side; null: one per 250,000 interactions, at least 2."
     )
     broadcast_budget_mb: int = Field(
         2048, ge=1, description="Largest factor matrix that may be broadcast; MiB."

@@ -89,34 +89,31 @@ def _select(tile, users, items, slack, candidates, seen_indptr, seen, positions,
     near_scores = np.empty(n + _SPARE, dtype=np.float32)
     for user in range(len(positions)):
         row = tile[user]
-        for item in range(len(candidates)):
-            if not candidates[item]:
-                row[item] = -np.inf
         for entry in range(seen_indptr[user], seen_indptr[user + 1]):
             row[seen[entry]] = -np.inf
-        filled = _best(row, len(candidates), near, near_scores)
+        filled = _best(row, candidates, near, near_scores)
         full = filled == len(near)
         outside = near_scores[0] + slack[user]  # no item outside the short list is above this
         _score_again(users[user], items, near, near_scores, filled)
         if full and not near_scores[n - 1] > outside:
             for item in range(len(candidates)):
-                if row[item] != -np.inf:
+                if candidates[item] and row[item] != -np.inf:
                     row[item] = _score(users[user], items[item])
-            filled = _best(row, len(candidates), near, near_scores)
+            filled = _best(row, candidates, near, near_scores)
             _sort_heap(near, near_scores, filled)
-        listed = min(filled, n)
-        positions[user, :listed] = near[:listed]
-        scores[user, :listed] = near_scores[:listed]
+        for place in range(min(filled, n)):
+            positions[user, place] = near[place]
+            scores[user, place] = near_scores[place]
 
 
 @jit
-def _best(row, items, positions, scores):  # type: ignore[no-untyped-def]
-    """Heap the best finite scores of the row, the worst of them on top; how many there are."""
+def _best(row, candidates, positions, scores):  # type: ignore[no-untyped-def]
+    """Heap the best of the candidates not masked, the worst of them on top; how many there are."""
     size = len(positions)
     filled = 0
-    for item in range(items):
+    for item in range(len(candidates)):
         score = row[item]
-        if score == -np.inf:
+        if not candidates[item] or score == -np.inf:
             continue
         if filled < size:
             _sift_up(positions, scores, filled, item, score)

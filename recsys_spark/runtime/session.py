@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,6 @@ from pathlib import Path
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
-import recsys_spark
 from recsys_spark.config import Spark
 from recsys_spark.errors import ConfigError
 
@@ -70,7 +68,6 @@ def _defaults(config: Spark, submitted: bool) -> list[tuple[str, str]]:
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         "spark.sql.execution.arrow.pyspark.validateSchema.enabled": "true",
         "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
-        "spark.executorEnv.NUMBA_CACHE_DIR": str(_numba_cache()),
         **{f"spark.executorEnv.{name}": "1" for name in _THREADS},
     }
     if not submitted:
@@ -82,7 +79,7 @@ def _defaults(config: Spark, submitted: bool) -> list[tuple[str, str]]:
             "spark.driver.bindAddress": "127.0.0.1",
         }
     if config.shuffle_partitions or config.master.startswith("local"):
-        partitions = config.shuffle_partitions or max(8, 4 * (os.cpu_count() or 2))
+        partitions = config.shuffle_partitions or max(4, 2 * (os.cpu_count() or 2))
         own["spark.sql.shuffle.partitions"] = str(partitions)
     chosen = {key: _text(value) for key, value in config.conf.items()}
     return [*(own | chosen).items()]
@@ -90,12 +87,6 @@ def _defaults(config: Spark, submitted: bool) -> list[tuple[str, str]]:
 
 def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _numba_cache() -> Path:
-    """Compiled kernels, kept apart by version, since numba only sees edits of the same file."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or tempfile.gettempdir())
-    return base / f"recsys_spark-{os.getuid()}" / recsys_spark.__version__
 
 
 def _log4j() -> Path:

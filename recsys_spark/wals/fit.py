@@ -24,7 +24,7 @@ from recsys_spark.wals.sweep import FixedSide, Solved, half_sweep
 
 SIDES = ("user", "item")
 _BLOCK_ENTRIES = 250_000
-_MIN_BLOCKS = 4
+_MIN_BLOCKS = 2
 
 
 @dataclass(frozen=True)

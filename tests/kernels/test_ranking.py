@@ -1,0 +1,95 @@
+"""Each metric by hand, then all of them against plain Python."""
+
+from math import log2
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference import ranking as plain
+
+from recsys_spark.kernels.ranking import METRICS, ranking_metrics
+
+
+def ragged(lists):
+    indptr = np.concatenate([[0], np.cumsum([len(part) for part in lists])]).astype(np.int64)
+    return indptr, np.array([entry for part in lists for entry in part], dtype=np.int64)
+
+
+def measure(lists, truths, cutoffs):
+    """Metrics by user, cut-off and name."""
+    out = ranking_metrics(*ragged(lists), *ragged(truths), np.array(cutoffs, dtype=np.int64))
+    assert out.shape == (len(lists), len(cutoffs), len(METRICS))
+    return [[dict(zip(METRICS, at, strict=True)) for at in user] for user in out.tolist()]
+
+
+def value(metric, ranked, relevant, k):
+    return measure([ranked], [relevant], [k])[0][0][metric]
+
+
+def test_precision_is_hits_over_k_and_a_short_list_is_filled_with_misses():
+    assert value("precision", [1, 9, 2, 8], [1, 2, 3], 4) == pytest.approx(2 / 4)
+    assert value("precision", [1, 2], [1, 2, 3], 4) == pytest.approx(2 / 4)
+
+
+def test_recall_is_hits_over_all_relevant():
+    assert value("recall", [1, 9], [1, 2, 3], 2) == pytest.approx(1 / 3)
+
+
+def test_recall_min_is_hits_over_what_the_list_could_hold():
+    assert value("recall_min", [1, 9], [1, 2, 3], 2) == pytest.approx(1 / 2)
+    assert value("recall_min", [1, 9], [1], 2) == 1
+
+
+def test_hit_rate_is_one_with_any_hit():
+    assert value("hit_rate", [9, 8, 1], [1, 2], 3) == 1
+    assert value("hit_rate", [9, 8, 1], [1, 2], 2) == 0
+
+
+def test_mrr_is_the_inverse_rank_of_the_first_hit():
+    assert value("mrr", [9, 8, 1, 2], [2, 1], 4) == pytest.approx(1 / 3)
+    assert value("mrr", [9, 8, 1, 2], [2, 1], 2) == 0
+
+
+def test_map_sums_precision_at_each_hit_over_what_the_list_could_hold():
+    assert value("map", [1, 9, 2], [1, 2, 3, 4], 3) == pytest.approx((1 + 2 / 3) / 3)
+    assert value("map", [1, 9, 2], [1, 2], 3) == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_ndcg_is_the_discounted_gain_over_that_of_a_perfect_list():
+    gain = 1 / log2(3) + 1 / log2(4)
+    assert value("ndcg", [9, 1, 2], [1, 2], 3) == pytest.approx(gain / (1 + 1 / log2(3)))
+    assert value("ndcg", [9, 1], [1, 2, 3], 2) == pytest.approx((1 / log2(3)) / (1 + 1 / log2(3)))
+
+
+def test_an_empty_list_counts_zero_everywhere():
+    assert set(measure([[]], [[1, 2]], [3])[0][0].values()) == {0.0}
+
+
+@pytest.mark.parametrize("k", [1, 3, 10])
+def test_a_perfect_list_scores_one_in_all_but_precision_and_recall(k):
+    found = measure([list(range(k))], [list(range(5))], [k])[0][0]
+    assert found.pop("precision") == min(k, 5) / k
+    assert found.pop("recall") == pytest.approx(min(k, 5) / 5)
+    assert found == pytest.approx(dict.fromkeys(found, 1.0), abs=1e-15)
+
+
+def test_no_users():
+    assert measure([], [], [5]) == []
+
+
+ITEMS = st.integers(0, 12)
+USERS = st.lists(
+    st.tuples(st.lists(ITEMS, unique=True), st.lists(ITEMS, unique=True, min_size=1)),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(USERS, st.lists(st.integers(1, 15), min_size=1, max_size=4, unique=True).map(sorted))
+def test_all_metrics_equal_their_definitions(users, cutoffs):
+    found = measure([ranked for ranked, _ in users], [truth for _, truth in users], cutoffs)
+    for (ranked, truth), by_cutoff in zip(users, found, strict=True):
+        for k, metrics in zip(cutoffs, by_cutoff, strict=True):
+            assert metrics == pytest.approx(plain.metrics(ranked, set(truth), k), abs=1e-12)

@@ -1,0 +1,102 @@
+"""Which objectives resolve, and which keys are refused with a cure."""
+
+import pytest
+
+from recsys_spark.errors import ConfigError
+from recsys_spark.kernels.spec import PRESETS, resolve_spec
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_resolves_with_none_for_every_key(preset):
+    assert resolve_spec(preset, rank=None, alpha=None, beta=None) == resolve_spec(preset)
+
+
+def test_given_keys_replace_the_presets():
+    spec = resolve_spec("mllib", rank=7, alpha=3.0, seed=0)
+    assert (spec.rank, spec.alpha, spec.seed) == (7, 3.0, 0)
+    assert spec.order == "items_first"
+
+
+@pytest.mark.parametrize(
+    ("given", "beta"),
+    [
+        ({}, 0.1),
+        ({"unobserved_weight": 0.02}, 0.02),
+        ({"beta": 0.0}, 0.0),
+        ({"beta": 0.5}, 0.5),
+        ({"nu": 0.0}, 0.0),
+    ],
+)
+def test_ials_counts_unobserved_pairs_at_their_weight_unless_told(given, beta):
+    assert resolve_spec("ials", **given).beta == beta
+
+
+@pytest.mark.parametrize("preset", ["hu2008", "mllib", "explicit"])
+def test_other_presets_do_not_count_unobserved_pairs(preset):
+    assert resolve_spec(preset).beta == 0.0
+
+
+def test_an_unknown_preset_is_refused_with_the_choices():
+    with pytest.raises(ConfigError, match=r"'als'; choose one of ials, hu2008, mllib, explicit"):
+        resolve_spec("als")
+
+
+def test_an_unknown_key_is_refused():
+    with pytest.raises(TypeError, match="lambda_"):
+        resolve_spec("ials", lambda_=0.1)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "cure"),
+    [
+        ("rank", 0, "must be 1 or more"),
+        ("iterations", 0, "must be 1 or more"),
+        ("unobserved_weight", -0.1, "must be 0.0 or more"),
+        ("regularization", -1.0, "must be 0.0 or more"),
+        ("regularization", float("nan"), "must be 0.0 or more"),
+        ("regularization", float("inf"), "must be 0.0 or more"),
+        ("nu", -1.0, "must be 0.0 or more"),
+        ("beta", -1.0, "must be 0.0 or more"),
+        ("init_scale", -0.1, "must be 0.0 or more"),
+    ],
+)
+def test_out_of_range_values_are_refused(key, value, cure):
+    with pytest.raises(ConfigError, match=rf"objective\.{key} is {value}; it {cure}"):
+        resolve_spec("ials", **{key: value})
+
+
+@pytest.mark.parametrize("epsilon", [0.0, -1.0, float("nan")])
+def test_epsilon_must_be_above_zero(epsilon):
+    with pytest.raises(ConfigError, match=r"objective\.epsilon .* must be above 0"):
+        resolve_spec("ials", weighting="log", epsilon=epsilon)
+
+
+@pytest.mark.parametrize(
+    ("preset", "given", "key", "reason"),
+    [
+        ("ials", {"alpha": 2.0}, "alpha", "weighting: binary"),
+        ("ials", {"epsilon": 2.0}, "epsilon", "weighting: binary"),
+        ("hu2008", {"epsilon": 2.0}, "epsilon", "weighting: linear"),
+        ("hu2008", {"beta": 0.1}, "beta", "nu: 0"),
+        ("hu2008", {"counted": "positive"}, "counted", "nu: 0"),
+        ("ials", {"nu": 0.0, "beta": 0.1}, "beta", "nu: 0"),
+        ("mllib", {"init_scale": 0.1}, "init_scale", "init: unit_norm"),
+        ("explicit", {"unobserved_weight": 0.1}, "unobserved_weight", "preset: explicit"),
+        ("explicit", {"weighting": "linear"}, "weighting", "preset: explicit"),
+        ("explicit", {"alpha": 2.0}, "alpha", "preset: explicit"),
+    ],
+)
+def test_keys_without_effect_are_refused(preset, given, key, reason):
+    with pytest.raises(ConfigError, match=rf"objective\.{key} has no effect .*{reason}.*remove it"):
+        resolve_spec(preset, **given)
+
+
+def test_the_same_keys_are_accepted_where_they_have_an_effect():
+    assert resolve_spec("ials", weighting="log", alpha=2.0, epsilon=3.0).epsilon == 3.0
+    assert resolve_spec("hu2008", nu=1.0, beta=0.1, counted="positive").beta == 0.1
+    assert resolve_spec("mllib", init="normal", init_scale=0.2).init_scale == 0.2
+
+
+def test_real_valued_targets_may_weigh_unobserved_cells():
+    spec = resolve_spec("hu2008", target="value", unobserved_weight=1.0, alpha=0.0)
+    assert (spec.unobserved_weight, spec.alpha, spec.explicit) == (1.0, 0.0, True)

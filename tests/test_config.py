@@ -1,0 +1,243 @@
+"""The configuration: its documented defaults, its order of precedence, and its refusals."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from recsys_spark.config import MASK, Config, documented_defaults, known_keys, load_config
+from recsys_spark.errors import ConfigError, ExitCode
+
+CONF = Path(__file__).parents[1] / "conf"
+
+
+def refusal(*overrides, files=()):
+    """The message with which these settings are refused."""
+    with pytest.raises(ConfigError) as caught:
+        load_config(files, overrides)
+    assert caught.value.exit_code == ExitCode.CONFIGURATION
+    return str(caught.value)
+
+
+def written(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_base_yaml_is_the_documented_defaults():
+    assert (CONF / "base.yaml").read_text(encoding="utf-8") == documented_defaults()
+
+
+def test_documented_defaults_load_to_the_defaults():
+    assert Config.model_validate(yaml.safe_load(documented_defaults())) == Config()
+
+
+def test_documented_defaults_explain_every_key():
+    lines = [line for line in documented_defaults().splitlines() if ": " in line and line[0] != "#"]
+    assert len(lines) == len(list(known_keys()))
+    assert all("  # " in line and line.rstrip()[-1] in ".)" for line in lines)
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_configuration_of_the_project_loads(path):
+    load_config([path])
+
+
+def test_no_file_and_no_override_is_the_defaults():
+    assert load_config() == Config()
+
+
+@pytest.mark.parametrize(
+    ("unknown", "nearest"),
+    [
+        ("split.methd", "split.method"),
+        ("recomend.n", "recommend"),
+        ("objective.regularisation", "objective.regularization"),
+        ("ingest.source.seperator", "ingest.source.separator"),
+        ("ingest.source.columns.users", "ingest.source.columns.user"),
+        ("ingest.separator", "ingest.source.separator"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(unknown, nearest):
+    assert f"the nearest valid key is {nearest}." in refusal(f"{unknown}=1")
+
+
+def test_all_problems_are_named_at_once():
+    message = refusal("recommend.n=0", "evaluate.split=train", "paths.rot=x")
+    for key in ("recommend.n: ", "evaluate.split: ", "Unknown key paths.rot"):
+        assert key in message
+
+
+@pytest.mark.parametrize(
+    ("override", "section", "key", "expected"),
+    [
+        ("recommend.n=5", "recommend", "n", 5),
+        ("recommend.backfill=false", "recommend", "backfill", False),
+        ("evaluate.k=[20, 5, 5]", "evaluate", "k", [5, 20]),
+        ("objective.regularization=1e-3", "objective", "regularization", 0.001),
+        ("objective.rank=null", "objective", "rank", None),
+        ("paths.root=s3a://bucket/folder?a=b", "paths", "root", "s3a://bucket/folder?a=b"),
+        ("paths.root=2024", "paths", "root", "2024"),
+        (
+            "spark.conf.spark.sql.ansi.enabled=true",
+            "spark",
+            "conf",
+            {"spark.sql.ansi.enabled": True},
+        ),
+    ],
+)
+def test_overrides_are_typed(override, section, key, expected):
+    value = getattr(getattr(load_config(overrides=[override]), section), key)
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+@pytest.mark.parametrize("override", ["recommend.n", "=5", "recommend.n=[1"])
+def test_malformed_overrides_are_refused(override):
+    assert refusal(override).startswith("--set")
+
+
+@pytest.mark.parametrize("override", ["recommend.n=ten", "recommend.n=1.5", "recommend=5"])
+def test_wrong_types_are_refused_with_the_key_and_the_value(override):
+    key, value = override.split("=")
+    assert refusal(override).startswith(f"{key}: input should be")
+    assert value in refusal(override)
+
+
+def test_later_files_win_and_overrides_win_over_files(tmp_path):
+    first = written(tmp_path, "a.yaml", "recommend: {n: 1, backfill: false}\nsplit: {seed: 1}\n")
+    second = written(tmp_path, "b.yaml", "recommend: {n: 2}\n")
+    config = load_config([first, second], ["split.seed=3"])
+    assert (config.recommend.n, config.recommend.backfill, config.split.seed) == (2, False, 3)
+    assert load_config([second, first]).recommend.n == 1
+
+
+def test_spark_settings_of_several_files_are_joined(tmp_path):
+    first = written(tmp_path, "a.yaml", "spark: {conf: {spark.a: 1, spark.b: 1}}")
+    second = written(tmp_path, "b.yaml", "spark: {conf: {spark.b: 2}}")
+    config = load_config([first, second], ["spark.conf.spark.c.d=3"])
+    assert config.spark.conf == {"spark.a": 1, "spark.b": 2, "spark.c.d": 3}
+
+
+def test_an_empty_file_changes_nothing(tmp_path):
+    assert load_config([written(tmp_path, "a.yaml", "# nothing yet\n")]) == Config()
+
+
+@pytest.mark.parametrize(("text", "cause"), [("a: [", "not valid YAML"), ("- 1", "must hold keys")])
+def test_unusable_files_are_named(tmp_path, text, cause):
+    path = written(tmp_path, "a.yaml", text)
+    message = refusal(files=[path])
+    assert str(path) in message
+    assert cause in message
+
+
+def test_a_missing_file_is_named(tmp_path):
+    assert "gone.yaml" in refusal(files=[tmp_path / "gone.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "cause"),
+    [
+        (["objective.alpha=2"], "objective.alpha has no effect with objective.weighting: binary"),
+        (["objective.preset=explicit", "objective.alpha=2"], "objective.alpha has no effect"),
+        (["split.fold_in_fraction=0.5"], "fold_in_fraction has no effect with method: per_user"),
+        (["split.method=leave_last_out", "split.test_fraction=0.5"], "test_fraction has no effect"),
+        (["split.test_last=2"], "test_last has no effect"),
+        (["split.validation_last=2"], "validation_last has no effect"),
+    ],
+)
+def test_keys_without_effect_are_refused_with_the_cure(overrides, cause):
+    message = refusal(*overrides)
+    assert cause in message
+    assert "remove it" in message
+
+
+@pytest.mark.parametrize(
+    ("override", "cause"),
+    [
+        ("objective.preset=als", "'ials', 'hu2008', 'mllib' or 'explicit'"),
+        ("objective.rank=0", "objective.rank is 0; it must be 1 or more"),
+        ("split.test_fraction=1", "split.test_fraction: input should be less than 1"),
+        ("split.validation_fraction=0.8", "leave nothing to train on"),
+        ("evaluate.k=[0, 5]", "cut-offs are 1 or more"),
+        ("evaluate.k=[]", "evaluate.k"),
+        ("ingest.source.separator=abc", "needs one or two characters"),
+        ("ingest.source.quote=ab", "needs one character, or none"),
+        ("ingest.source.header=false", "columns are positions counted from 0: set columns.user"),
+        ("ingest.filters=[{column: a, op: in, value: 1}]", "op in needs a list"),
+        ("ingest.filters=[{column: a, op: eq}]", "op eq needs one value"),
+    ],
+)
+def test_values_out_of_range_are_refused(override, cause):
+    assert cause in refusal(override)
+
+
+def test_objective_resolves_through_its_preset():
+    spec = load_config(overrides=["objective.preset=hu2008", "objective.alpha=2"]).objective.spec()
+    assert (spec.alpha, spec.unobserved_weight, spec.target) == (2.0, 1.0, "unit")
+
+
+@pytest.mark.parametrize("key", ["ingest.source.separator", "items.separator"])
+def test_separators_may_be_written_as_an_escaped_tab(key):
+    section, *rest = key.split(".")
+    value = getattr(load_config(overrides=[rf"{key}=\t"]), section)
+    for name in rest:
+        value = getattr(value, name)
+    assert value == "\t"
+
+
+def test_two_characters_separate_fields():
+    config = load_config(overrides=['ingest.source.separator="::"'])
+    assert config.ingest.source.separator == "::"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "spark.hadoop.fs.s3a.secret.key",
+        "spark.hadoop.fs.s3a.access.key",
+        "spark.hadoop.fs.azure.account.key.shop.dfs.core.windows.net",
+        "spark.ssl.keyPassword",
+        "spark.some.sessionToken",
+    ],
+)
+def test_secrets_are_masked(key):
+    config = load_config(overrides=[f"spark.conf.{key}=hunter2", "spark.conf.spark.ui.port=1"])
+    assert config.masked()["spark"]["conf"] == {key: MASK, "spark.ui.port": 1}
+    assert config.spark.conf[key] == "hunter2"
+
+
+@pytest.mark.parametrize("password", ["hunter2", "hunt@er2"])
+def test_passwords_in_urls_are_masked(password):
+    config = load_config(overrides=[f"tracking.uri=https://me:{password}@host:5000/a@b"])
+    assert config.masked()["tracking"]["uri"] == f"https://{MASK}@host:5000/a@b"
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "spark.conf.x.password=[hunter2]",
+        "spark.conf.x.password=[hunter2",
+        "tracking.required=https://me:hunter2@host",
+    ],
+)
+def test_refusals_do_not_print_secrets(override):
+    assert "hunter2" not in refusal(override)
+
+
+def test_masking_keeps_everything_else():
+    assert Config.model_validate(Config().masked()) == Config()
+
+
+def test_digest_changes_with_its_sections_only():
+    config, other = Config(), load_config(overrides=["recommend.n=3"])
+    assert config.digest() != other.digest()
+    assert config.digest("recommend") != other.digest("recommend")
+    assert config.digest("split", "ingest") == other.digest("split", "ingest")
+    assert len(config.digest()) == 8
+
+
+def test_the_configuration_is_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        Config().recommend.n = 3
