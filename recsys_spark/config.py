@@ -425,11 +425,7 @@ def _parse_override(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set {text!r} is not of the form key.path=value.")
-    try:
-        content: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        problem = getattr(error, "problem", error)  # without the excerpt: it may be a secret
-        raise ConfigError(f"--set {key}: the value is not valid YAML: {problem}") from None
+    content: Any = _override_value(key, value)
     parts = key.strip().split(".")
     if parts[:2] == ["spark", "conf"] and len(parts) > 2:
         parts = ["spark", "conf", ".".join(parts[2:])]  # these keys contain dots themselves
@@ -437,6 +433,23 @@ def _parse_override(text: str) -> dict[str, Any]:
         content = {part: content}
     assert isinstance(content, dict)
     return content
+
+
+def _override_value(key: str, text: str) -> Any:
+    """The value as YAML reads it, except where YAML would make nothing or a mapping of plain text
+    such as '::' or '|', which separators are."""
+    structured = text.lstrip()[:1] in ("{", "[")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        if not structured:
+            return text
+        problem = getattr(error, "problem", error)  # without the excerpt: it may be a secret
+        raise ConfigError(f"--set {key}: the value is not valid YAML: {problem}") from None
+    if isinstance(value, dict | list) and not structured:
+        return text
+    empty = text.strip() in ("", "''", '""', "~", "null", "Null", "NULL")
+    return text if value in (None, "") and not empty else value
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

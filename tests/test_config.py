@@ -93,6 +93,12 @@ def test_overrides_are_typed(override, section, key, expected):
     assert type(value) is type(expected)
 
 
+@pytest.mark.parametrize("text", ["::", "|", ",", ";", "a: b"])
+def test_overrides_take_plain_text_that_yaml_would_read_otherwise(text):
+    config = load_config(overrides=[f"items.genre_separator={text}"])
+    assert config.items.genre_separator == text
+
+
 @pytest.mark.parametrize("override", ["recommend.n", "=5", "recommend.n=[1"])
 def test_malformed_overrides_are_refused(override):
     assert refusal(override).startswith("--set")

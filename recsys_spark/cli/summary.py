@@ -9,8 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from recsys_spark.config import Config
+from recsys_spark.kernels.ranking import METRICS
 from recsys_spark.pipeline.night import Outcome
-from recsys_spark.report.page import metric_rows, model_names
+from recsys_spark.report.page import model_names
 from recsys_spark.runtime.tracking import tracking_uri
 
 
@@ -52,13 +53,19 @@ def _losses(console: Console, summary: Mapping[str, Any]) -> None:
 
 
 def _metrics(console: Console, summary: Mapping[str, Any]) -> None:
-    models = model_names(summary["metrics"])
-    table = _table("metric", *models, title=f"Metrics on the {summary['split']} rows")
-    for row in metric_rows(summary["metrics"]):
-        name = row["metric"] + (f"@{row['k']}" if row["k"] else "")
-        values = [row["values"].get(model) for model in models]
-        table.add_row(name, *("" if value is None else f"{value:.4f}" for value in values))
+    """A row a metric, a column a model and cut-off."""
+    cells = {(r["metric"], r["model"], r["k"]): r["value"] for r in summary["metrics"]}
+    ks = sorted({k for _, _, k in cells if k})
+    columns = [(model, k) for model in model_names(summary["metrics"]) for k in ks]
+    names = [f"{model}@{k}" for model, k in columns]
+    table = _table("metric", *names, title=f"Ranking of the {summary['split']} rows")
+    for metric in METRICS:
+        values = [cells.get((metric, model, k)) for model, k in columns]
+        table.add_row(metric, *("" if value is None else f"{value:.4f}" for value in values))
     console.print(table)
+    for metric in ("rmse", "mae"):
+        if (value := cells.get((metric, "model", None))) is not None:
+            console.print(f" {metric:<10} {value:.4f}")
 
 
 def _table(first: str, *others: str, title: str) -> Table:

@@ -101,4 +101,9 @@ def _sample(run: Run, table: DataFrame) -> list[dict[str, Any]]:
 
 
 def _titles(run: Run) -> DataFrame | None:
-    return run.read("items").select("item_id", "title") if run.has("items") else None
+    """Names of items, their genres behind them."""
+    if not run.has("items"):
+        return None
+    genres = F.concat(F.lit(" ["), F.array_join("genres", ", "), F.lit("]"))
+    title = F.concat("title", F.coalesce(genres, F.lit("")))
+    return run.read("items").select("item_id", title.alias("title"))
