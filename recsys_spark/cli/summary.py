@@ -57,7 +57,7 @@ def _metrics(console: Console, summary: Mapping[str, Any]) -> None:
     cells = {(r["metric"], r["model"], r["k"]): r["value"] for r in summary["metrics"]}
     ks = sorted({k for _, _, k in cells if k})
     columns = [(model, k) for model in model_names(summary["metrics"]) for k in ks]
-    names = [f"{model}@{k}" for model, k in columns]
+    names = [f"{model}\n@{k}" for model, k in columns]
     table = _table("metric", *names, title=f"Ranking of the {summary['split']} rows")
     for metric in METRICS:
         values = [cells.get((metric, model, k)) for model, k in columns]

@@ -59,7 +59,7 @@ def _truth(run: Run) -> DataFrame:
     rows = run.read(config.split)
     if config.min_relevant_value is not None:
         rows = rows.where(F.col("value") >= config.min_relevant_value)
-    if rows.limit(1).count() == 0:
+    if rows.isEmpty():
         raise ContractError(
             f"There are no relevant {config.split} rows to evaluate; look at "
             f"split.{config.split}_fraction and evaluate.min_relevant_value."

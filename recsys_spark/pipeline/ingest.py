@@ -133,7 +133,7 @@ def _pairs(run: Run, accepted: DataFrame) -> tuple[DataFrame, int]:
     if config.min_pair_value is not None:
         pairs = pairs.where(F.col("value") >= config.min_pair_value)
     pairs = k_core(pairs, config.min_user_items, config.min_item_users, run.keep)
-    if pairs.limit(1).count() == 0:
+    if pairs.isEmpty():
         raise ContractError(
             "No interaction is left after the rules and filters; look at ingest.filters, since, "
             "until, min_pair_value, min_user_items and min_item_users."

@@ -63,8 +63,8 @@ class LocalStore:
     def read(self, path: str) -> str | None:
         """The text of a file, or None."""
         try:
-            return (self.root / path).read_text(encoding="utf-8")
-        except FileNotFoundError:
+            return (self.root / path).read_bytes().decode("utf-8")
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def replace(self, path: str, text: str) -> None:
@@ -73,8 +73,8 @@ class LocalStore:
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
         try:
-            with beside.open("w", encoding="utf-8") as file:
-                file.write(text)
+            with beside.open("wb") as file:
+                file.write(text.encode("utf-8"))
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(target)

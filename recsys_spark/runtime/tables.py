@@ -14,12 +14,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
+import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 import recsys_spark
 from recsys_spark.errors import ConfigError
-from recsys_spark.runtime.store import Store
+from recsys_spark.runtime.store import Store, is_local
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -101,7 +102,7 @@ class Tables:
         manifest = Manifest(
             table,
             run_id,
-            rows=self._load(path, schema).count(),
+            rows=self._count(path, list(parts), schema),
             files=len(parts),
             bytes=sum(parts.values()),
             schema=schema.json(),
@@ -112,6 +113,13 @@ class Tables:
         )
         self.store.replace(f"{path}/_manifest.json", json.dumps(asdict(manifest), indent=2))
         return manifest
+
+    def _count(self, path: str, parts: list[str], schema: StructType) -> int:
+        """Rows on disk, from the files' footers; without a Spark job where files are local."""
+        if not is_local(self.store.uri(path)):
+            return self._load(path, schema).count()
+        footers = (pq.read_metadata(f"{self.store.uri(path)}/{part}") for part in parts)
+        return sum(footer.num_rows for footer in footers)
 
     def read(self, table: str, run_id: str) -> DataFrame:
         """A complete version, with its declared schema."""
@@ -132,6 +140,7 @@ class Tables:
 
     def point(self, table: str, run_id: str) -> None:
         """Let readers see this version from now on: one small object is swapped."""
+        self.path(table, run_id)  # refuses unsafe names
         content = {
             "run_id": run_id,
             "path": f"versions/{run_id}",

@@ -5,6 +5,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, StructType, TimestampNTZType, TimestampType
 
 from recsys_spark.config import Filter, Source
+from recsys_spark.errors import ContractError
 
 _TIMES = (TimestampType, TimestampNTZType, DateType)
 _PER_SECOND = {"seconds": 1_000_000, "milliseconds": 1_000, "microseconds": 1}
@@ -15,8 +16,13 @@ def parse(records: DataFrame, source: Source, names: list[str], filters: list[Fi
     and `filtered_on`, a struct of the columns that the filters name.
 
     records: as `runtime.source` opens them. A csv record is malformed if it has more or fewer
-    fields than the header, a JSON record if it is not an object.
+    fields than the header, a JSON record if it is not an object. Raises ContractError if a filter
+    names a column that is not there.
     """
+    filtered = list(dict.fromkeys(f.column for f in filters))
+    if source.format == "jsonl":
+        names = list(dict.fromkeys([*names, *filtered]))
+    _require_filtered(filtered, names, source)
     fields, malformed = _fields(source, names)
     parsed = records.withColumn("parsed", fields).withColumn("malformed", malformed)
     kinds = _kinds(parsed)
@@ -30,10 +36,19 @@ def parse(records: DataFrame, source: Source, names: list[str], filters: list[Fi
         (F.lit("1") if columns.value is None else _text(columns.value)).alias("value"),
         _time(columns.timestamp, source, kinds).alias("timestamp"),
         F.lit(columns.timestamp is not None).alias("has_timestamp"),
-        F.struct(F.lit(True).alias("_"), *(_text(f.column).alias(f.column) for f in filters)).alias(
+        F.struct(F.lit(True).alias("_"), *(_text(c).alias(c) for c in filtered)).alias(
             "filtered_on"
         ),
     )
+
+
+def _require_filtered(filtered: list[str], names: list[str], source: Source) -> None:
+    missing = [name for name in filtered if name not in names]
+    if missing:
+        raise ContractError(
+            f"{source.path} has no column {', '.join(missing)} (ingest.filters); its columns are "
+            f"{', '.join(names)}."
+        )
 
 
 def _fields(source: Source, names: list[str]) -> tuple[Column, Column]:
@@ -49,7 +64,8 @@ def _fields(source: Source, names: list[str]) -> tuple[Column, Column]:
         parsed = F.from_csv(
             F.regexp_replace("raw", "^\ufeff", ""), f"{schema}, `_corrupt` STRING", options
         )
-    return parsed, F.col("parsed._corrupt").isNotNull() | F.col("parsed").isNull()
+    broken = F.col("parsed._corrupt").isNotNull() | F.col("parsed").isNull()
+    return parsed, broken | (F.col("raw") == "")  # a blank line parses as empty fields
 
 
 def _kinds(parsed: DataFrame) -> StructType:

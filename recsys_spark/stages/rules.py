@@ -15,7 +15,7 @@ bad_timestamp     missing, not a time, or before ingest.rules.min_timestamp
 future_timestamp  later than now and ingest.rules.max_future_hours
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame
@@ -38,7 +38,7 @@ REASONS = (
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 _NAN = r"(?i)^\s*[+-]?nan\s*$"
 _INFINITE = r"(?i)^\s*[+-]?inf(inity)?\s*$"
-_WHOLE = r"^-?\d{1,19}$"
+_WHOLE = r"^-?\d{1,19}\z"
 _CONTROL = r"[\x00-\x1F\x7F]"
 
 
@@ -117,7 +117,9 @@ def _time_checks(rules: Rules, now: datetime) -> dict[str, Column]:
 
 def _utc(time: datetime) -> Column:
     """A literal of the session's time zone, which is UTC; a naive time is meant in UTC."""
-    return F.lit(time.replace(tzinfo=None).isoformat(sep=" ")).cast("timestamp")
+    if time.tzinfo is not None:
+        time = time.astimezone(UTC).replace(tzinfo=None)
+    return F.lit(time.isoformat(sep=" ")).cast("timestamp")
 
 
 def _kept(ingest: Ingest) -> Column:

@@ -28,8 +28,7 @@ def split(interactions: DataFrame, config: Split) -> DataFrame:
 
 
 def _require_times(interactions: DataFrame, method: str) -> None:
-    missing = interactions.where("timestamp is null").limit(1).count()
-    if missing:
+    if not interactions.where("timestamp is null").isEmpty():
         raise ContractError(
             f"split.method {method} needs the time of every event, and some have none; set "
             "ingest.source.columns.timestamp or choose split.method per_user."

@@ -1,0 +1,246 @@
+"""The commands as a person or a scheduler meets them: exit codes and what is printed."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from recsys_spark.cli import main
+
+RATINGS = "user_id,item_id,rating,timestamp\n" + "".join(
+    f"u{user},i{item},{(user * item) % 5 + 1},{1_500_000_000 + 60 * user + item}\n"
+    for user in range(40)
+    for item in range(30)
+    if (user * 7 + item * 3) % 4
+)
+SMALL = (
+    "objective.rank=4",
+    "objective.iterations=2",
+    "evaluate.k=[5]",
+    "tracking.backend=none",
+    "recommend.n=5",
+)
+
+
+def words_of(words, root, source=None, settings=()):
+    """The words of a command with the settings of these tests."""
+    pairs = [f"paths.root={root}", *SMALL, *settings]
+    pairs += [f"ingest.source.path={source}"] if source else []
+    return [*words, *(word for pair in pairs for word in ("--set", pair))]
+
+
+@pytest.fixture
+def command(spark, tmp_path, capsys):
+    """Run a command on a root of its own, in this process; answers code, output, errors."""
+
+    def run(*words, source=None, settings=(), root=tmp_path / "root"):
+        code = main(words_of(words, root, source, settings))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def ratings(tmp_path):
+    path = tmp_path / "ratings.csv"
+    path.write_text(RATINGS)
+    return path
+
+
+@pytest.fixture(scope="module")
+def published(spark, tmp_path_factory):
+    """A source and a root in which a run has published its tables."""
+    folder = tmp_path_factory.mktemp("published")
+    (folder / "ratings.csv").write_text(RATINGS)
+    words = ["run", "--run-id", "first"]
+    assert main(words_of(words, folder / "root", folder / "ratings.csv")) == 0
+    return folder
+
+
+def stored_rows(folder):
+    rows = pq.read_table(folder).to_pylist()
+    return sorted(rows, key=str)
+
+
+def test_run_publishes_a_list_for_everybody(command, published):
+    code, folder, _ = command("path", "recommendations", root=published / "root")
+    assert code == 0
+    lists = stored_rows(folder.strip())
+    assert len(lists) == 40
+    assert {len(row["recommendations"]) for row in lists} == {5}
+
+
+def test_published_tables_are_read_by_pandas(command, published):
+    pandas = pytest.importorskip("pandas")
+    _, folder, _ = command("path", "recommendations", root=published / "root")
+    assert len(pandas.read_parquet(folder.strip())) == 40
+
+
+def test_show_prints_json_csv_and_text(command, published):
+    words = ["show", "recommendations", "--user", "u3", "--format"]
+    _, shown, _ = command(*words, "json", root=published / "root")
+    (row,) = json.loads(shown)
+    assert row["user_id"] == "u3"
+    assert [entry["rank"] for entry in row["recommendations"]] == [1, 2, 3, 4, 5]
+    _, shown, _ = command(*words, "csv", root=published / "root")
+    assert shown.splitlines()[0] == "user_id,rank,item_id,title,score,source"
+    assert len(shown.splitlines()) == 6
+    _, shown, _ = command(*words, "table", root=published / "root")
+    assert "u3" in shown
+
+
+def test_status_names_the_current_versions_and_the_runs(command, published):
+    _, shown, _ = command("status", root=published / "root")
+    assert "recommendations" in shown
+    assert "first" in shown
+    assert "done" in shown
+
+
+def test_a_second_run_changes_nothing_and_says_so(command, published):
+    def state():
+        files = (p for p in (published / "root").rglob("*") if p.is_file())
+        return {p: p.stat().st_mtime_ns for p in files if "spark.log" not in p.name}
+
+    before = state()
+    words = ["run", "--run-id", "first"]
+    source = published / "ratings.csv"
+    code, out, err = command(*words, source=source, root=published / "root")
+    assert code == 0
+    assert "finished before; nothing was changed" in " ".join(err.split())
+    assert "Ranking of the test rows" in out
+    assert state() == before
+
+
+def test_two_runs_give_the_same_tables(command, published):
+    root = published / "root"
+    code, _, err = command("run", "--run-id", "second", source=published / "ratings.csv", root=root)
+    assert code == 0, err
+    tables = [p for p in (root / "tables").iterdir() if p.name != "metrics"]
+    assert len(tables) > 8
+    for table in tables:
+        first, second = (stored_rows(table / "versions" / name) for name in ("first", "second"))
+        for row in [*first, *second]:
+            row.pop("model_version", None)
+        assert first == second, table.name
+
+
+def test_changed_input_under_the_same_settings_becomes_another_run(command, ratings):
+    command("ingest", source=ratings)
+    ratings.write_text(RATINGS + "new,i1,5,1500000000\n")
+    code, _, err = command("ingest", source=ratings)
+    assert code == 0, err
+    assert "-2" in err
+
+
+def test_a_run_id_with_other_settings_is_refused(command, ratings):
+    command("ingest", "--run-id", "mine", source=ratings)
+    code, _, err = command(
+        "ingest", "--run-id", "mine", source=ratings, settings=["ingest.duplicates=max"]
+    )
+    assert code == 2
+    assert "another --run-id" in err
+
+
+def test_stages_alone_build_on_each_other(command, ratings):
+    assert command("ingest", source=ratings)[0] == 0
+    for stage in ("split", "train", "evaluate", "recommend", "publish"):
+        code, _, err = command(stage)
+        assert code == 0, (stage, err)
+    code, folder, _ = command("path", "recommendations")
+    assert code == 0
+    assert len(stored_rows(folder.strip())) == 40
+
+
+def test_a_stage_without_its_input_names_the_stage_to_start_with(command):
+    code, _, err = command("train")
+    assert code == 2
+    assert "recsys-spark split" in " ".join(err.split())
+
+
+def test_bad_rows_beyond_the_threshold_end_with_code_3_and_the_reasons(command, tmp_path):
+    path = tmp_path / "bad.csv"
+    path.write_text("user_id,item_id,rating,timestamp\nu1,i1,five,1500000000\n,i2,4,1500000000\n")
+    code, _, err = command("ingest", source=path)
+    assert code == 3
+    assert "bad_value" in err
+    assert "empty_user" in err
+    assert "ingest.thresholds" in err
+
+
+@pytest.mark.parametrize("text", ["", "user_id,item_id,rating,timestamp\n"])
+def test_empty_input_ends_with_code_3(command, tmp_path, text):
+    path = tmp_path / "empty.csv"
+    path.write_text(text)
+    code, _, err = command("ingest", source=path)
+    assert code == 3
+    assert "empty" in err
+
+
+def test_a_wrong_header_ends_with_code_3_and_names_the_column(command, tmp_path):
+    path = tmp_path / "header.csv"
+    path.write_text("user,item,stars,when\nu1,i1,5,1500000000\n")
+    code, _, err = command("ingest", source=path)
+    assert code == 3
+    assert "user_id" in err
+    assert "stars" in err
+
+
+def test_a_mistyped_key_ends_with_code_2_and_names_the_nearest(command, ratings):
+    code, _, err = command("run", source=ratings, settings=["objective.rnk=8"])
+    assert code == 2
+    assert "objective.rank" in err
+
+
+def test_a_missing_source_ends_with_code_2(command, tmp_path):
+    code, _, err = command("ingest", source=tmp_path / "nowhere.csv")
+    assert code == 2
+    assert "does not exist" in err
+
+
+@pytest.mark.parametrize("words", [["nonsense"], ["run", "--nonsense"], ["show"]])
+def test_wrong_usage_ends_with_code_2(words):
+    assert main(words) == 2
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["--version"]])
+def test_help_and_version_end_with_code_0(words, capsys):
+    assert main(words) == 0
+    assert capsys.readouterr().out
+
+
+def test_a_path_that_leaves_the_root_is_refused(command):
+    code, _, err = command("path", "../secrets")
+    assert code == 2
+    assert "letters" in err
+
+
+def test_an_unpublished_table_says_what_to_do(command, ratings):
+    command("ingest", source=ratings)
+    code, out, err = command("path", "interactions")
+    assert code == 2
+    assert out == ""
+    assert "recsys-spark publish" in " ".join(err.split())
+
+
+def test_failed_runs_leave_their_state(command, tmp_path):
+    path = tmp_path / "empty.csv"
+    path.write_text("user_id,item_id,rating,timestamp\n")
+    command("ingest", "--run-id", "night", source=path)
+    status = json.loads((tmp_path / "root/runs/night/_STATUS.json").read_text())
+    assert (status["state"], status["exit_code"]) == ("failed", 3)
+
+
+def test_json_logs_are_json_lines(command, ratings):
+    code, _, err = command("ingest", "--log-format", "json", "--quiet", source=ratings)
+    assert code == 0
+    events = [json.loads(line) for line in err.splitlines()]
+    assert {"ts", "level", "logger", "msg", "context"} <= set(events[0])
+    assert any(event["context"].get("stage") == "ingest" for event in events)
+
+
+def test_config_prints_the_effective_configuration_with_secrets_masked(capsys):
+    assert main(["config", "--set", "spark.conf.spark.x.password=hunter2"]) == 0
+    out = capsys.readouterr().out
+    assert "hunter2" not in out
+    assert "ials" in out

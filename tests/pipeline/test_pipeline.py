@@ -1,0 +1,228 @@
+"""Stages wired together: splits, subsets, items, objectives, resuming, and dead servers."""
+
+import json
+from functools import partial
+from types import SimpleNamespace
+
+import pyarrow.parquet as pq
+import pytest
+
+from recsys_spark.config import load_config
+from recsys_spark.errors import ConfigError
+from recsys_spark.pipeline import night
+from recsys_spark.pipeline.night import Options, run_stages
+from recsys_spark.pipeline.run import STAGES
+from recsys_spark.runtime.log import Log
+
+ROWS = [
+    f"{user},{item},{(user + item) % 5 + 1},{1_600_000_000 + 1000 * item + user}\n"
+    for user in range(1, 31)
+    for item in range(1, 26)
+    if (user * 5 + item * item) % 3
+]
+
+
+def write_source(folder):
+    path = folder / "ratings.csv"
+    path.write_text("user_id,item_id,rating,timestamp\n" + "".join(ROWS))
+    return path
+
+
+def run_in(folder, *settings, stages=STAGES, **options):
+    base = [
+        f"paths.root={folder / 'root'}",
+        f"ingest.source.path={folder / 'ratings.csv'}",
+        "ingest.source.user_id_type=long",
+        "objective.rank=4",
+        "objective.iterations=2",
+        "evaluate.k=[5]",
+        "tracking.backend=none",
+    ]
+    config = load_config(overrides=[*base, *settings])
+    return run_stages(config, stages, Options(**options), Log([]))
+
+
+@pytest.fixture
+def source(tmp_path):
+    return write_source(tmp_path)
+
+
+@pytest.fixture
+def run(spark, tmp_path, source):
+    """Run stages on the source with these settings; answers the outcome."""
+    return partial(run_in, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def night_run(spark, tmp_path_factory):
+    """A complete run with names, tracking and a secret, for tests that only look; its folder."""
+    folder = tmp_path_factory.mktemp("night")
+    write_source(folder)
+    names = (f'{i},"Film, {i}",Drama|War\n' for i in range(1, 26))
+    (folder / "items.csv").write_text("item_id,title,genres\n" + "".join(names))
+    before = spark.sparkContext._jsc.getPersistentRDDs().size()
+    outcome = run_in(
+        folder,
+        f"items.path={folder / 'items.csv'}",
+        "items.columns.genres=genres",
+        "recommend.n=25",
+        "tracking.backend=mlflow",
+        "spark.conf.spark.my.password=hunter2",
+        run_id="night",
+    )
+    left = spark.sparkContext._jsc.getPersistentRDDs().size() - before
+    return SimpleNamespace(outcome=outcome, root=folder / "root", persisted=left)
+
+
+@pytest.fixture
+def table(tmp_path):
+    def read(name, run_id):
+        return pq.read_table(tmp_path / "root" / "tables" / name / "versions" / run_id)
+
+    return read
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["split.method=random"],
+        ["split.method=leave_last_out", "split.validation_last=1"],
+        ["split.method=global_time", "split.validation_fraction=0.1"],
+        ["split.method=user_holdout", "split.test_fraction=0.3"],
+        ["split.drop_cold=true"],
+    ],
+    ids=lambda settings: settings[0],
+)
+def test_every_split_runs_through_to_metrics(run, settings):
+    outcome = run(*settings, stages=STAGES[:4])
+    rows = outcome.records["evaluate"].summary["metrics"]
+    assert {row["model"] for row in rows} == {"model", "popularity"}
+    assert all(0 <= row["value"] <= 1 for row in rows)
+    split = outcome.records["split"].summary
+    ingested = outcome.records["ingest"].summary["interactions"]
+    assert sum(split["rows"].values()) + split["dropped"] == ingested
+
+
+@pytest.mark.parametrize("preset", ["hu2008", "mllib", "explicit"])
+def test_every_preset_runs_and_its_loss_falls(run, preset):
+    outcome = run(f"objective.preset={preset}", "objective.iterations=3", stages=STAGES[:4])
+    losses = [row["total"] for row in outcome.records["train"].summary["losses"]]
+    assert losses == sorted(losses, reverse=True)
+    names = {row["metric"] for row in outcome.records["evaluate"].summary["metrics"]}
+    assert ("rmse" in names) == (preset == "explicit")
+
+
+def test_a_subset_of_users_gets_lists_and_strangers_the_popular_one(run, table, tmp_path):
+    subset = tmp_path / "users.csv"
+    subset.write_text("user_id\n3\n4\n999\n")
+    outcome = run(f"recommend.users.path={subset}", "recommend.n=3")
+    rows = table("recommendations", outcome.run_id).to_pylist()
+    assert {row["user_id"]: row["source"] for row in rows} == {
+        3: "model",
+        4: "model",
+        999: "popular",
+    }
+    assert {len(row["recommendations"]) for row in rows} == {3}
+
+
+def test_ids_keep_their_index_in_the_next_run(run, table, source):
+    first = run(stages=("ingest",), run_id="monday")
+    with source.open("a") as file:
+        file.write("1000,77,5,1600000000\n")
+    run(stages=("ingest",), run_id="tuesday")
+    assert first.run_id == "monday"
+    before, after = (
+        {row["id"]: row["index"] for row in table("user_ids", name).to_pylist()}
+        for name in ("monday", "tuesday")
+    )
+    assert after == {**before, 1000: len(before)}
+
+
+def test_the_id_type_of_a_root_cannot_change(run):
+    run(stages=("ingest",))
+    with pytest.raises(Exception, match="user_id_type"):
+        run("ingest.source.user_id_type=string", stages=("ingest",), run_id="other")
+
+
+def test_a_killed_run_is_resumed_where_it_stopped(run, monkeypatch, tmp_path):
+    def die(_run):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(night._FUNCTIONS, "evaluate", die)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    (folder,) = (tmp_path / "root" / "runs").iterdir()
+    assert json.loads((folder / "_STATUS.json").read_text())["state"] == "killed"
+    monkeypatch.undo()
+    trained = (folder / "stages" / "train.json").read_text()
+    outcome = run(resume=True)
+    assert outcome.run_id == folder.name
+    assert (folder / "stages" / "train.json").read_text() == trained
+    assert set(outcome.records) == set(STAGES)
+
+
+def test_nothing_is_published_before_publish(run, tmp_path):
+    run(stages=STAGES[:5])
+    assert not list((tmp_path / "root" / "tables").rglob("CURRENT.json"))
+
+
+def test_a_dead_tracking_server_does_not_fail_the_run(run):
+    outcome = run("tracking.backend=mlflow", "tracking.uri=http://127.0.0.1:9", stages=("ingest",))
+    assert outcome.records["ingest"].summary["interactions"]
+
+
+def test_unsafe_run_ids_are_refused(run):
+    with pytest.raises(ConfigError, match="run id"):
+        run(stages=("ingest",), run_id="../elsewhere")
+
+
+def test_nobody_is_recommended_what_they_have(night_run):
+    tables = night_run.root / "tables"
+    interactions = pq.read_table(tables / "interactions/versions/night").to_pylist()
+    rows = pq.read_table(tables / "recommendations/versions/night").to_pylist()
+    listed = [(r["user_id"], e["item_id"]) for r in rows for e in r["recommendations"]]
+    assert listed
+    assert not {(r["user_id"], r["item_id"]) for r in interactions} & set(listed)
+    assert len(set(listed)) == len(listed)
+
+
+def test_titles_and_genres_are_kept_and_shown_in_the_sample(night_run):
+    items = pq.read_table(night_run.root / "tables/items/versions/night").to_pylist()
+    assert items[0]["genres"] == ["Drama", "War"]
+    sample = night_run.outcome.records["recommend"].summary["sample"]
+    assert all(t.startswith("Film, ") and "[Drama, War]" in t for u in sample for t in u["items"])
+
+
+def test_no_scratch_or_persisted_frame_is_left(night_run):
+    assert night_run.persisted == 0
+    assert not list((night_run.root / "runs").rglob("scratch"))
+
+
+def test_the_run_is_mirrored_to_mlflow(night_run):
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{night_run.root}/mlflow.db")
+    experiment = client.get_experiment_by_name("recsys_spark")
+    (mirrored,) = client.search_runs([experiment.experiment_id])
+    assert mirrored.data.tags["recsys_spark.run_id"] == "night"
+    assert mirrored.info.status == "FINISHED"
+    assert mirrored.data.params["rank"] == "4"
+    assert "model.ndcg_at_5" in mirrored.data.metrics
+    assert len(client.get_metric_history(mirrored.info.run_id, "loss.total")) == 2
+    names = {artifact.path for artifact in client.list_artifacts(mirrored.info.run_id)}
+    assert {"report.html", "config.yaml", "metrics.json"} <= names
+
+
+def test_secrets_stay_out_of_everything_written(night_run):
+    for path in night_run.root.rglob("*"):
+        if path.is_file():
+            assert b"hunter2" not in path.read_bytes(), path
+
+
+def test_the_report_is_one_page_with_figures_and_lists(night_run):
+    page = (night_run.root / "runs/night/report.html").read_text()
+    assert page.count("<svg") == 2
+    assert "Film, " in page
+    assert "ndcg@5" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "src=" not in page

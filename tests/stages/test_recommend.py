@@ -1,0 +1,179 @@
+"""Lists against sorting everything: seen items, ties, unknown users, filling, any partitioning."""
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+from chispa import assert_df_equality
+from pyspark.sql import DataFrame, SparkSession
+from reference.topn import top_n
+
+from recsys_spark.stages.recommend import recommend
+
+USERS, ITEMS, RANK = 16, 12, 3
+UNKNOWN = ("newcomer", None)
+COLD_ITEMS = {3, 8}  # in the history, without factors
+Entry = tuple[Any, float, int]
+
+
+class World:
+    """Integer-valued factors, so that scores are exact and ties frequent."""
+
+    def __init__(self, item_type: str) -> None:
+        draw = random.Random(11)
+        grid = [[draw.randint(-1, 2) for _ in range(RANK)] for _ in range(USERS + ITEMS)]
+        self.users, self.items = grid[:USERS], grid[USERS:]
+        self.pairs = {(u, i) for u in range(USERS - 1) for i in range(ITEMS) if draw.random() < 0.4}
+        self.pairs |= {(USERS - 1, i) for i in range(ITEMS)}  # has seen everything
+        names = draw.sample(range(1, 200), ITEMS)
+        self.item_type = item_type
+        self.ids = [str(n) for n in names] if item_type == "string" else names
+        self.order = sorted(range(ITEMS), key=lambda i: self.ids[i])  # type: ignore[arg-type, return-value]
+        counts = [sum(i == item for _, i in self.pairs) for item in range(ITEMS)]
+        self.popularity = [count / USERS for count in counts]
+
+    def frames(self, spark: SparkSession, partitions: int = 2) -> dict[str, Any]:
+        def factors(rows: list[list[int]], left_out: set[int]) -> DataFrame:
+            table = [(at, row) for at, row in enumerate(rows) if at not in left_out]
+            return spark.createDataFrame(table, "id int, factors array<float>")
+
+        known = [(f"user{u}", u) for u in range(USERS)]
+        history = spark.createDataFrame(sorted(self.pairs), "user int, item int")
+        return {
+            "users": spark.createDataFrame(
+                [*known, UNKNOWN], "user_id string, user int"
+            ).repartition(partitions),
+            "history": history.repartition(partitions),
+            "seen": history,
+            "item_ids": spark.createDataFrame(
+                list(zip(self.ids, range(ITEMS), strict=True)), f"id {self.item_type}, index int"
+            ),
+            "model": (factors(self.users, {0}), factors(self.items, COLD_ITEMS)),
+        }
+
+    def expected(self, user: int | None, n: int, fill: bool, model: bool) -> list[Entry]:
+        """By sorting, in the order of the item ids."""
+        seen = {place for place, i in enumerate(self.order) if (user, i) in self.pairs}
+        candidates = [i not in COLD_ITEMS for i in self.order]
+        scored: list[tuple[int, float]] = []
+        if model and user not in (None, 0):
+            vector = np.array(self.users[user])  # type: ignore[index]
+            scores = [float(vector @ np.array(self.items[i])) for i in self.order]
+            scored = top_n(scores, candidates, seen, n)
+        if fill:
+            without = seen | {place for place, _ in scored}
+            popularity = [self.popularity[i] for i in self.order]
+            scored += top_n(popularity, [True] * ITEMS, without, n - len(scored))
+        return [
+            (self.ids[self.order[place]], np.float32(score), rank)
+            for rank, (place, score) in enumerate(scored, start=1)
+        ]
+
+    def source(self, user: int | None, n: int, model: bool) -> str:
+        by_model = len(self.expected(user, n, False, model))
+        listed = len(self.expected(user, n, True, model))
+        return "popular" if not by_model else "model+popular" if listed > by_model else "model"
+
+
+@pytest.fixture(scope="module", params=["string", "bigint"])
+def world(request: pytest.FixtureRequest) -> World:
+    return World(request.param)
+
+
+def compare(spark: SparkSession, world: World, actual: DataFrame, rows: list[Any]) -> None:
+    kind = f"array<struct<item_id: {world.item_type}, score: float, rank: int>>"
+    expected = spark.createDataFrame(rows, f"user_id string, recommendations {kind}, source string")
+    assert_df_equality(actual, expected, ignore_row_order=True, ignore_nullable=True)
+
+
+def everyone() -> list[tuple[str, int | None]]:
+    return [*((f"user{u}", u) for u in range(USERS)), UNKNOWN]
+
+
+@pytest.mark.parametrize("n", [3, ITEMS + 5], ids=["three", "more_than_there_are"])
+def test_filled_lists_are_those_of_sorting_everything(
+    spark: SparkSession, world: World, n: int
+) -> None:
+    actual = recommend(**world.frames(spark), n=n, fill=True)
+    rows = [
+        (name, world.expected(user, n, True, True), world.source(user, n, True))
+        for name, user in everyone()
+    ]
+    lengths = {name: len(entries) for name, entries, _ in rows}
+    assert lengths[f"user{USERS - 1}"] == 0
+    assert lengths["newcomer"] == min(n, ITEMS)
+    if n > ITEMS:
+        assert {source for *_, source in rows} == {"model+popular", "popular"}
+    compare(spark, world, actual, rows)
+
+
+def test_without_filling_lists_are_the_models_alone(spark: SparkSession, world: World) -> None:
+    actual = recommend(**world.frames(spark), n=4, fill=False)
+    rows = []
+    for name, user in everyone():
+        entries = world.expected(user, 4, False, True)
+        rows.append((name, entries, "model" if entries else "popular"))
+    compare(spark, world, actual, rows)
+
+
+def test_without_a_model_everybody_gets_what_is_popular_and_unseen(
+    spark: SparkSession, world: World
+) -> None:
+    frames = world.frames(spark) | {"model": None}
+    actual = recommend(**frames, n=3, fill=True)
+    rows = [(name, world.expected(user, 3, True, False), "popular") for name, user in everyone()]
+    compare(spark, world, actual, rows)
+
+
+def test_nothing_is_left_out_where_nothing_counts_as_seen(spark: SparkSession) -> None:
+    world = World("string")
+    frames = world.frames(spark) | {"seen": None}
+    actual = recommend(**frames, n=ITEMS, fill=True)
+    lists = {row["user_id"]: row["recommendations"] for row in actual.collect()}
+    assert {name: len(entries) for name, entries in lists.items()} == {
+        name: ITEMS for name, _ in everyone()
+    }
+    assert all(len({entry["item_id"] for entry in entries}) == ITEMS for entries in lists.values())
+
+
+def test_string_ids_break_ties_as_strings(spark: SparkSession) -> None:
+    ids = ["10", "9", "2", "B", "a", "é"]
+    table = [(at, [1.0]) for at in range(len(ids))]
+    factors = spark.createDataFrame(table, "id int, factors array<float>")
+    pairs = [(0, at) for at in range(len(ids))]
+    actual = recommend(
+        spark.createDataFrame([("u", 0)], "user_id string, user int"),
+        spark.createDataFrame(pairs, "user int, item int"),
+        None,
+        spark.createDataFrame([(one, at) for at, one in enumerate(ids)], "id string, index int"),
+        (factors, factors),
+        n=10,
+        fill=True,
+    )
+    row = actual.first()
+    assert row is not None
+    assert [entry["item_id"] for entry in row["recommendations"]] == sorted(ids)
+
+
+def test_lists_can_name_items_by_index(spark: SparkSession) -> None:
+    world = World("string")
+    frames = world.frames(spark)
+    by_id = recommend(**frames, n=5, fill=True).collect()
+    by_index = recommend(**frames, n=5, fill=True, label="index").collect()
+    named = {
+        row["user_id"]: [world.ids[entry["item_id"]] for entry in row["recommendations"]]
+        for row in by_index
+    }
+    assert named == {
+        row["user_id"]: [entry["item_id"] for entry in row["recommendations"]] for row in by_id
+    }
+
+
+def test_partitions_do_not_change_a_bit(spark: SparkSession) -> None:
+    world = World("string")
+    one, seven = (
+        sorted(map(str, recommend(**world.frames(spark, partitions), n=5, fill=True).collect()))
+        for partitions in (1, 7)
+    )
+    assert one == seven

@@ -1,0 +1,84 @@
+"""The commands and the Python of the README, run as a reader would."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", (REPOSITORY / "README.md").read_text(), re.M | re.S)
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of what the commands use, with this environment as its .venv."""
+    folder = tmp_path_factory.mktemp("readme") / "checkout"
+    folder.mkdir()
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"):
+        shutil.copy2(REPOSITORY / name, folder)
+    for name in ("conf", "jobs"):
+        shutil.copytree(REPOSITORY / name, folder / name)
+    (folder / ".venv").symlink_to(Path(sys.prefix))
+    return folder
+
+
+def run(command, folder):
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=900, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def test_the_shell_commands_run_in_order(checkout):
+    script = "\n".join(text for language, text in BLOCKS if language == "bash")
+    output = run(["bash", "-euo", "pipefail", "-c", script], checkout)
+    assert "ann" in output
+    assert (checkout / "submitted/tables/recommendations/CURRENT.json").exists()
+
+
+def test_the_python_runs(checkout):
+    for language, text in BLOCKS:
+        if language == "python":
+            output = run([sys.executable, "-c", text], checkout)
+            assert "recommendations" in output
+
+
+def test_make_demo_ends_with_the_summary(checkout):
+    (checkout / ".venv/.run").exists() or pytest.fail("run the tests through `make test`")
+    output = run(["make", "demo"], checkout)
+    for text in ("Rows", "Loss", "Ranking of the test rows", "Recommendations of five users"):
+        assert text in output
+    assert (checkout / "demo/output/tables/recommendations/CURRENT.json").exists()
+
+
+def test_every_folder_of_the_map_exists():
+    (text,) = (t for language, t in BLOCKS if language == "text" and "recsys_spark/" in t)
+    for line in text.splitlines():
+        name = line.split()[0]
+        path = REPOSITORY / ("recsys_spark" if line.startswith(" ") else "") / name
+        assert path.exists(), name
+
+
+def test_make_help_lists_the_targets(checkout):
+    output = run(["make", "help"], checkout)
+    for target in ("demo", "test", "lint", "type", "bench", "format", "clean", "bundle"):
+        assert f"make {target}" in output
+
+
+def test_missing_java_stops_at_once_and_says_what_to_install(checkout, tmp_path):
+    done = subprocess.run(
+        ["make", "demo"],
+        cwd=checkout,
+        env={"PATH": "/usr/bin:/bin", "JAVA_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    for place in ("apt install", "brew install", "conda install"):
+        assert place in done.stdout

@@ -1,0 +1,37 @@
+"""Both half-steps against `implicit`'s exact CPU solver."""
+
+import numpy as np
+import pytest
+from samples import frame_of, normal_factors, ratings
+from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits
+
+from recsys_spark.kernels.spec import resolve_spec
+from recsys_spark.wals.fit import Factors, Plan, solve_side
+
+als = pytest.importorskip("implicit.cpu.als")
+
+USERS, ITEMS, RANK = 12, 10, 4
+
+
+def test_half_steps_from_its_factors_give_its_factors(spark):
+    user, item, value = ratings(seed=4, users=USERS, items=ITEMS - 1)
+    # implicit's confidences are whole weights, C = 1 + alpha r: below 1 they would be dislikes.
+    confidence = 1.0 + 3.0 * value
+    with threadpool_limits(1):
+        peer = als.AlternatingLeastSquares(
+            factors=RANK, regularization=0.7, use_cg=False, iterations=1, num_threads=1
+        )
+        start = normal_factors(5, ITEMS, RANK)  # the last item has no ratings: zero rows count too
+        peer.user_factors = normal_factors(6, USERS, RANK)
+        peer.item_factors = start.copy()
+        peer.fit(csr_matrix((confidence, (user, item)), (USERS, ITEMS)), show_progress=False)
+    frame = frame_of(spark, (user, item, value))
+    spec = resolve_spec("hu2008", rank=RANK, alpha=3.0, regularization=0.7)
+    users = solve_side(frame, "user", Factors(np.arange(ITEMS), start), spec, Plan())
+    np.testing.assert_allclose(users.vectors, peer.user_factors, rtol=1e-3, atol=1e-5)
+    # implicit ends with the items, so its items answer to its users and not the other way round.
+    fixed = Factors(np.arange(USERS), np.asarray(peer.user_factors))
+    items = solve_side(frame, "item", fixed, spec, Plan())
+    np.testing.assert_allclose(items.vectors, peer.item_factors[:-1], rtol=1e-3, atol=1e-5)
+    assert not np.any(peer.item_factors[-1])

@@ -1,0 +1,194 @@
+"""The distributed half-sweep and its loss against dense loops; input that cannot be trained on."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from reference import dense_wals as dense
+from samples import by_row, dense_table, frame_of, normal_factors, ratings
+
+from recsys_spark.errors import ConfigError, ContractError, SolveError
+from recsys_spark.kernels.solve import gram
+from recsys_spark.kernels.spec import resolve_spec
+from recsys_spark.wals.blocks import build_blocks
+from recsys_spark.wals.fit import Factors, Plan, fit_factors, solve_side
+from recsys_spark.wals.sweep import FixedSide, half_sweep
+
+RANK = 3
+FORMULAS = {
+    "ials": lambda Y, r: dense.google_ials_row(Y, r, 0.1, 0.003, 1.0),
+    "hu2008": lambda Y, r: dense.hu2008_row(Y, r, 40.0, 1.0),
+    "mllib": lambda Y, r: dense.mllib_implicit_row(Y, r, 1.0, 0.1),
+    "explicit": lambda Y, r: dense.mllib_explicit_row(Y, r, 0.1),
+}
+
+
+def brute_loss(preset, table, X, Y):
+    """Observed, unobserved and penalty of a preset's defaults, cell by cell from its paper."""
+    observed, unobserved = 0.0, 0.0
+    for u, x in enumerate(X.astype(float)):
+        for j, y in enumerate(Y.astype(float)):
+            r, prediction = table[u, j], x @ y
+            if np.isnan(r):
+                unobserved += {"ials": 0.1, "explicit": 0.0}.get(preset, 1.0) * prediction**2
+            elif preset == "ials":  # weight w0 + 1, target 1 / (1 + w0)
+                observed += 1.1 * (prediction - 1 / 1.1) ** 2
+            elif preset == "explicit":
+                observed += (prediction - r) ** 2
+            else:
+                alpha = {"hu2008": 40.0, "mllib": 1.0}[preset]
+                observed += (1 + alpha * abs(r)) * (prediction - (r > 0)) ** 2
+    penalty = sum(
+        strength(preset, row, len(Z)) * np.sum(np.square(z.astype(float)))
+        for matrix, W, Z in ((table, X, Y), (table.T, Y, X))
+        for row, z in zip(matrix, W, strict=True)
+    )
+    return observed, unobserved, penalty
+
+
+def strength(preset, row, other_side):
+    """L of one row."""
+    n = np.sum(row > 0) if preset == "mllib" else np.sum(~np.isnan(row))
+    return {
+        "ials": 0.003 * (n + 0.1 * other_side),
+        "hu2008": 1.0,
+        "mllib": 0.1 * n,
+        "explicit": 0.1 * n,
+    }[preset]
+
+
+@pytest.mark.parametrize("preset", FORMULAS)
+@pytest.mark.parametrize("side", ["user", "item"])
+def test_half_sweep_solves_every_row_of_either_side(spark, preset, side):
+    # MLlib defines what a rating of 0 or below means; the others know positive values only.
+    columns = ratings(low=-2 if preset in ("mllib", "explicit") else 1)
+    table = dense_table(columns) if side == "user" else dense_table(columns).T
+    rows, cols = table.shape
+    fixed = normal_factors(1, cols, RANK)
+    col_ids = spark.sparkContext.broadcast(np.arange(cols))
+    other = "item" if side == "user" else "user"
+    blocks = build_blocks(frame_of(spark, columns), side, other, col_ids, 3)
+    spec = resolve_spec(preset, rank=RANK)
+    solved = half_sweep(blocks, np.arange(rows), FixedSide(fixed, gram(fixed)), spec)
+    expected = [FORMULAS[preset](fixed.astype(float), row) for row in by_row(table)]
+    assert solved.factors.dtype == np.float32
+    np.testing.assert_allclose(solved.factors, expected, rtol=1e-5, atol=1e-6)
+    wide = solved.factors.astype(float)
+    np.testing.assert_allclose(solved.gram, wide.T @ wide, rtol=1e-12)
+
+
+@pytest.mark.parametrize("preset", ["mllib", "explicit"])
+def test_loss_terms_of_items_first_are_those_of_the_final_factors(spark, preset):
+    columns = ratings(low=-2)
+    trained = fit_factors(
+        frame_of(spark, columns), resolve_spec(preset, rank=RANK, iterations=2), Plan(3)
+    )
+    loss = trained.losses[-1]
+    expected = brute_loss(preset, dense_table(columns), trained.user.vectors, trained.item.vectors)
+    np.testing.assert_allclose(
+        [loss.observed, loss.unobserved, loss.regularization], expected, rtol=1e-6, atol=1e-9
+    )
+    assert loss.total == pytest.approx(sum(expected), rel=1e-6)
+
+
+@pytest.mark.parametrize("preset", ["ials", "hu2008"])
+def test_loss_terms_of_users_first_precede_the_last_user_half_step(spark, preset):
+    columns = ratings()
+    frame = frame_of(spark, columns)
+    once, twice = (
+        fit_factors(frame, resolve_spec(preset, rank=RANK, iterations=count), Plan(3))
+        for count in (1, 2)
+    )
+    # The users that end a run of one iteration are those that begin the second iteration.
+    expected = brute_loss(preset, dense_table(columns), once.user.vectors, twice.item.vectors)
+    loss = twice.losses[1]
+    np.testing.assert_allclose(
+        [loss.observed, loss.unobserved, loss.regularization], expected, rtol=1e-6
+    )
+    assert [entry.iteration for entry in twice.losses] == [1, 2]
+    after = brute_loss(preset, dense_table(columns), twice.user.vectors, twice.item.vectors)
+    assert sum(after) < loss.total
+
+
+@pytest.mark.parametrize("preset", FORMULAS)
+def test_loss_never_rises(spark, preset):
+    reported = []
+    frame = frame_of(spark, ratings(seed=3))
+    trained = fit_factors(
+        frame, resolve_spec(preset, rank=RANK, iterations=4), Plan(2), reported.append
+    )
+    totals = [loss.total for loss in trained.losses]
+    assert reported == trained.losses
+    assert len(totals) == 4
+    assert all(after <= before * (1 + 1e-7) for before, after in pairwise(totals))
+    assert totals[-1] < 0.999 * totals[0]
+
+
+def test_users_end_solved_against_the_final_items(spark):
+    frame, spec = frame_of(spark, ratings()), resolve_spec("ials", rank=RANK, iterations=2)
+    trained = fit_factors(frame, spec, Plan(3))
+    again = solve_side(frame, "user", trained.item, spec, Plan(3))
+    np.testing.assert_array_equal(again.ids, trained.user.ids)
+    np.testing.assert_allclose(again.vectors, trained.user.vectors, rtol=1e-6)
+
+
+def test_duplicate_rows_of_a_pair_all_count(spark):
+    columns = (np.array([0, 0, 0]), np.array([0, 0, 1]), np.array([2.0, 3.0, 1.0]))
+    Y = normal_factors(2, 2, RANK).astype(np.float32)
+    solved = solve_side(
+        frame_of(spark, columns),
+        "user",
+        Factors(np.arange(2), Y),
+        resolve_spec("mllib", rank=RANK, alpha=2.0),
+        Plan(),
+    )
+    # 1 + 2 r for each row: 5 + 7 on the right, 4 + 6 on the left, three rows in the penalty.
+    wide, a, b = Y.astype(float), [10.0, 2.0], [12.0, 3.0]
+    expected = dense.general_row(wide, a, b, w0=1.0, L=0.1 * 3)
+    np.testing.assert_allclose(solved.vectors[0], expected, rtol=1e-5)
+
+
+def test_singular_row_is_named(spark):
+    columns = (np.array([5, 7, 9]), np.zeros(3, dtype=int), np.array([5.0, 1.0, 5.0]))
+    col_ids = spark.sparkContext.broadcast(np.arange(1))
+    blocks = build_blocks(frame_of(spark, columns), "user", "item", col_ids, 2)
+    # 1 x 1 systems: -100 + 40 r + 1 is above zero for r = 5 and below for r = 1.
+    fixed = FixedSide(np.ones((1, 1), dtype=np.float32), np.array([[-100.0]]))
+    with pytest.raises(SolveError, match=r"row 7 is singular.*objective\.regularization"):
+        half_sweep(blocks, np.array([5, 7, 9]), fixed, resolve_spec("hu2008", rank=1))
+
+
+def test_a_loss_that_is_not_finite_ends_the_fit(spark):
+    columns = (np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([1e200, 1.0, 1.0]))
+    with pytest.raises(SolveError, match="loss of iteration 1 is not finite"):
+        fit_factors(frame_of(spark, columns), resolve_spec("explicit", rank=2), Plan())
+
+
+def test_factors_beyond_the_budget_are_refused(spark):
+    plan = Plan(broadcast_budget_bytes=9 * RANK * 4)
+    with pytest.raises(ConfigError, match=r"user factors.*solver\.broadcast_budget_mb"):
+        fit_factors(
+            frame_of(spark, ratings(users=12, items=9)), resolve_spec("ials", rank=RANK), plan
+        )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), None])
+def test_bad_values_are_counted_and_refused(spark, value):
+    frame = spark.createDataFrame(
+        [(1, 1, 1.0), (1, 2, value)], "user long, item long, value double"
+    )
+    with pytest.raises(ContractError, match="1 of 2 training rows"):
+        fit_factors(frame, resolve_spec("ials"), Plan())
+
+
+@pytest.mark.parametrize("row", [(None, 1, 1.0), (1, None, 1.0)])
+def test_null_ids_are_refused(spark, row):
+    frame = spark.createDataFrame([(1, 1, 1.0), row], "user long, item long, value double")
+    with pytest.raises(ContractError, match="null id"):
+        fit_factors(frame, resolve_spec("ials"), Plan())
+
+
+def test_no_rows_are_refused(spark):
+    frame = spark.createDataFrame([], "user long, item long, value double")
+    with pytest.raises(ContractError, match="no training rows"):
+        fit_factors(frame, resolve_spec("ials"), Plan())
