@@ -1,6 +1,7 @@
 """What a person sees at the end of a run."""
 
 from collections.abc import Mapping
+from textwrap import shorten
 from typing import Any
 
 from rich.columns import Columns
@@ -13,6 +14,8 @@ from recsys_spark.kernels.ranking import METRICS
 from recsys_spark.pipeline.night import Outcome
 from recsys_spark.report.page import model_names
 from recsys_spark.runtime.tracking import tracking_uri
+
+_TITLE = 60
 
 
 def print_summary(outcome: Outcome, config: Config) -> None:
@@ -79,9 +82,10 @@ def _table(first: str, *others: str, title: str) -> Table:
 def _lists(console: Console, summary: Mapping[str, Any]) -> None:
     console.print("[bold]Recommendations of five users[/]")
     for user in summary["sample"]:
-        liked = escape("; ".join(user["history"]))
+        liked = escape("; ".join(shorten(title, _TITLE) for title in user["history"]))
         console.print(f"\n{escape(str(user['user_id']))} ({user['source']}), likes most: {liked}")
-        names = [f"{at:>2}. {escape(title)}" for at, title in enumerate(user["items"], 1)]
+        titles = enumerate(user["items"], 1)
+        names = [f"{at:>2}. {escape(shorten(title, _TITLE))}" for at, title in titles]
         console.print(Columns(names, column_first=True, padding=(0, 3)))
 
 

@@ -92,7 +92,8 @@ class TextSink:
             return
         self.stop()
         colour = _COLOURS.get(event["level"], "default")
-        self.console.print(f"[bold]{stage:<9}[/] [{colour}]{escape(event['msg'])}[/]")
+        text = f"[bold]{stage:<9}[/] [{colour}]{escape(event['msg'])}[/]"
+        self.console.print(text, soft_wrap=True)
 
     def _move(self, text: str) -> None:
         if self._status is None:
