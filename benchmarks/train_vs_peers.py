@@ -121,10 +121,8 @@ def _implicit(
 
 def _loss(model: Any, matrix: sp.csr_matrix, alpha: float = 1.0, reg: float = 0.1) -> float:
     """MLlib's implicit objective in double precision, from a model's factor tables."""
-    X, Y = (
-        _dense(f, n)
-        for f, n in zip((model.userFactors, model.itemFactors), matrix.shape, strict=True)
-    )
+    X = _dense(model.userFactors, matrix.shape[0])
+    Y = _dense(model.itemFactors, matrix.shape[1])
     rows, cols = matrix.nonzero()
     predictions = np.einsum("nd,nd->n", X[rows], Y[cols])
     weight = 1 + alpha * matrix.data.astype(np.float64)

@@ -15,8 +15,6 @@ from recsys_spark.pipeline.night import Outcome
 from recsys_spark.report.page import model_names
 from recsys_spark.runtime.tracking import tracking_uri
 
-_TITLE = 60
-
 
 def print_summary(outcome: Outcome, config: Config) -> None:
     """The run in figures, five users' lists, and where to look further."""
@@ -82,10 +80,10 @@ def _table(first: str, *others: str, title: str) -> Table:
 def _lists(console: Console, summary: Mapping[str, Any]) -> None:
     console.print("[bold]Recommendations of five users[/]")
     for user in summary["sample"]:
-        liked = escape("; ".join(shorten(title, _TITLE) for title in user["history"]))
+        liked = escape("; ".join(shorten(title, 60, placeholder="…") for title in user["history"]))
         console.print(f"\n{escape(str(user['user_id']))} ({user['source']}), likes most: {liked}")
         titles = enumerate(user["items"], 1)
-        names = [f"{at:>2}. {escape(shorten(title, _TITLE))}" for at, title in titles]
+        names = [f"{at:>2}. {escape(shorten(title, 60, placeholder='…'))}" for at, title in titles]
         console.print(Columns(names, column_first=True, padding=(0, 3)))
 
 

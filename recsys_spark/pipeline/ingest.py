@@ -163,8 +163,7 @@ def _write_interactions(run: Run, pairs: DataFrame, types: dict[str, DataType]) 
     for side in ("user", "item"):
         index = run.read(f"{side}_ids").toDF(f"{side}_id", side)
         indexed = indexed.join(index, f"{side}_id")
-    partitions = int(str(run.spark.conf.get("spark.sql.shuffle.partitions")))
-    sorted_ = indexed.repartition(partitions, "user").sortWithinPartitions("user", "item")
+    sorted_ = indexed.repartition("user").sortWithinPartitions("user", "item")
     run.write(sorted_, "interactions", interactions(types["user"], types["item"]))
 
 

@@ -29,8 +29,7 @@ def recommend(run: Run) -> Summary:
         config.n,
         config.backfill,
     ).withColumn("model_version", F.lit(run.lineage["train"]))
-    partitions = int(str(run.spark.conf.get("spark.sql.shuffle.partitions")))
-    ordered = lists.repartitionByRange(partitions, "user_id").sortWithinPartitions("user_id")
+    ordered = lists.repartitionByRange("user_id").sortWithinPartitions("user_id")
     run.write(ordered, "recommendations", recommendations(user_type, item_type))
     return _report(run)
 

@@ -3,8 +3,6 @@
 import time
 from dataclasses import asdict
 
-from pyspark.sql import functions as F
-
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.schema import FACTORS
 from recsys_spark.wals.fit import Loss, Plan, fit_factors
@@ -47,7 +45,7 @@ def train(run: Run) -> Summary:
     model = WALSModel.from_factorization(run.spark, trained, types, types)
     for side, factors in (("user", model.userFactors), ("item", model.itemFactors)):
         renamed = factors.withColumnRenamed("features", "factors")
-        ordered = renamed.repartition(_files(run), "id").sortWithinPartitions(F.col("id"))
+        ordered = renamed.repartitionByRange("id").sortWithinPartitions("id")
         run.write(ordered, f"{side}_factors", FACTORS)
     run.log.info(
         f"rank {spec.rank}, {spec.iterations} iterations, loss {history[0]['total']:,.1f} to "
@@ -60,7 +58,3 @@ def train(run: Run) -> Summary:
         "users": len(trained.user.ids),
         "items": len(trained.item.ids),
     }
-
-
-def _files(run: Run) -> int:
-    return int(str(run.spark.conf.get("spark.sql.shuffle.partitions")))

@@ -78,7 +78,7 @@ def _defaults(config: Spark, submitted: bool) -> list[tuple[str, str]]:
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
         }
-    if config.shuffle_partitions or config.master.startswith("local"):
+    if config.shuffle_partitions or (not submitted and config.master.startswith("local")):
         partitions = config.shuffle_partitions or max(4, 2 * (os.cpu_count() or 2))
         own["spark.sql.shuffle.partitions"] = str(partitions)
     chosen = {key: _text(value) for key, value in config.conf.items()}

@@ -71,6 +71,9 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
         user, item, output = (
             self.getOrDefault(name) for name in ("userCol", "itemCol", "predictionCol")
         )
+        strategy = self.getOrDefault("coldStartStrategy")
+        if strategy not in ("nan", "drop"):
+            raise ConfigError(f"coldStartStrategy is {strategy!r}; choose nan or drop.")
         self._require_ids(dataset, user, item)
         users = self.userFactors.toDF(user, "_user_features")
         items = self.itemFactors.toDF(item, "_item_features")
@@ -81,7 +84,7 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
         scored = joined.select(
             *(dataset[name] for name in dataset.columns), prediction.alias(output)
         )
-        if self.getOrDefault("coldStartStrategy") == "drop":
+        if strategy == "drop":
             return scored.where(~F.isnan(output))
         return scored
 
