@@ -80,11 +80,14 @@ def _table(first: str, *others: str, title: str) -> Table:
 def _lists(console: Console, summary: Mapping[str, Any]) -> None:
     console.print("[bold]Recommendations of five users[/]")
     for user in summary["sample"]:
-        liked = escape("; ".join(shorten(title, 60, placeholder="…") for title in user["history"]))
+        liked = "; ".join(_short(title) for title in user["history"])
         console.print(f"\n{escape(str(user['user_id']))} ({user['source']}), likes most: {liked}")
-        titles = enumerate(user["items"], 1)
-        names = [f"{at:>2}. {escape(shorten(title, 60, placeholder='…'))}" for at, title in titles]
+        names = [f"{at:>2}. {_short(title)}" for at, title in enumerate(user["items"], 1)]
         console.print(Columns(names, column_first=True, padding=(0, 3)))
+
+
+def _short(title: str) -> str:
+    return escape(shorten(title, 60, placeholder="…"))
 
 
 def _places(console: Console, outcome: Outcome, config: Config) -> None:

@@ -10,7 +10,7 @@ import yaml
 
 from recsys_spark.errors import ExitCode
 from recsys_spark.runtime.store import Store
-from recsys_spark.runtime.tables import check_name
+from recsys_spark.runtime.tables import check_name, is_safe
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,12 @@ class Runs:
 
     def newest(self, stage: str) -> StageRecord | None:
         """The most recently finished record of a stage in any run."""
-        records = [self.stage(run_id, stage) for run_id in self.store.list("runs")]
+        records = [self.stage(run_id, stage) for run_id in self._ids()]
         return max((r for r in records if r), key=lambda r: (r.finished_at, r.run_id), default=None)
+
+    def _ids(self) -> list[str]:
+        """The runs; other files that may lie there, such as .DS_Store, are passed over."""
+        return [name for name in self.store.list("runs") if is_safe(name)]
 
     def status(self, run_id: str) -> dict[str, Any] | None:
         """State, stage, exit code and reason of a run, or None if it never started."""
@@ -73,7 +77,7 @@ class Runs:
     def unfinished(self, config_hash: str) -> str | None:
         """The latest run of this configuration that started and did not finish."""
         candidates = []
-        for run_id in self.store.list("runs"):
+        for run_id in self._ids():
             status = self.status(run_id)
             if status and status["state"] != "done" and config_hash in run_id:
                 candidates.append((status["updated_at"], run_id))

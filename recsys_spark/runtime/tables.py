@@ -41,9 +41,14 @@ class Manifest:
     created_at: str
 
 
+def is_safe(name: str) -> bool:
+    """Whether a name can be a folder's name anywhere."""
+    return bool(_NAME.fullmatch(name)) and ".." not in name
+
+
 def check_name(kind: str, name: str) -> str:
     """The name, if it is safe as a folder's name; else ConfigError."""
-    if not _NAME.fullmatch(name) or ".." in name:
+    if not is_safe(name):
         raise ConfigError(
             f"The {kind} {name!r} may hold letters, digits, '.', '_' and '-' only, 128 at most."
         )

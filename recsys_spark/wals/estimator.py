@@ -72,6 +72,7 @@ class WALS(
             self.getOrDefault(name) for name in ("userCol", "itemCol", "ratingCol")
         )
         self._require_ids(dataset, user, item)
+        self._require_columns(dataset, *([rating] if rating else []))
         value = F.col(rating).cast("double") if rating else F.lit(1.0)
         ratings = dataset.select(
             F.col(user).alias("user"), F.col(item).alias("item"), value.alias("value")

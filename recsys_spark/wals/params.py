@@ -57,11 +57,15 @@ class ModelParams(HasPredictionCol):
             userCol="user", itemCol="item", coldStartStrategy="nan", predictionCol="prediction"
         )
 
-    def _require_ids(self, dataset: DataFrame, *columns: str) -> None:
+    def _require_columns(self, dataset: DataFrame, *columns: str) -> None:
         for column in columns:
             if column not in dataset.columns:
                 have = ", ".join(dataset.columns)
                 raise ContractError(f"The data has no column {column}; it has {have}.")
+
+    def _require_ids(self, dataset: DataFrame, *columns: str) -> None:
+        self._require_columns(dataset, *columns)
+        for column in columns:
             kind = dataset.schema[column].dataType
             if not isinstance(kind, IntegralType):
                 raise ContractError(

@@ -35,7 +35,9 @@ class World:
 
     def frames(self, spark: SparkSession, partitions: int = 2) -> dict[str, Any]:
         def factors(rows: list[list[int]], left_out: set[int]) -> DataFrame:
-            table = [(at, row) for at, row in enumerate(rows) if at not in left_out]
+            table = [
+                (at, [float(x) for x in row]) for at, row in enumerate(rows) if at not in left_out
+            ]
             return spark.createDataFrame(table, "id int, factors array<float>")
 
         known = [(f"user{u}", u) for u in range(USERS)]
@@ -66,7 +68,7 @@ class World:
             popularity = [self.popularity[i] for i in self.order]
             scored += top_n(popularity, [True] * ITEMS, without, n - len(scored))
         return [
-            (self.ids[self.order[place]], np.float32(score), rank)
+            (self.ids[self.order[place]], float(np.float32(score)), rank)
             for rank, (place, score) in enumerate(scored, start=1)
         ]
 
@@ -104,7 +106,7 @@ def test_filled_lists_are_those_of_sorting_everything(
     assert lengths[f"user{USERS - 1}"] == 0
     assert lengths["newcomer"] == min(n, ITEMS)
     if n > ITEMS:
-        assert {source for *_, source in rows} == {"model+popular", "popular"}
+        assert {source for *_, source in rows} == {"model", "model+popular", "popular"}
     compare(spark, world, actual, rows)
 
 
