@@ -5,6 +5,7 @@ What the project needs is set as a default, so that `--conf` of spark-submit win
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -96,8 +97,13 @@ def _log4j() -> Path:
 def _require_java() -> None:
     home = os.environ.get("JAVA_HOME")
     java = f"{home}/bin/java" if home else shutil.which("java")
-    if not java or subprocess.run([java, "-version"], capture_output=True, check=False).returncode:
-        raise ConfigError(JAVA_HELP)
+    try:
+        told = subprocess.run([str(java), "-version"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        raise ConfigError(JAVA_HELP) from None
+    version = re.search(r'version "(\d+)', told.stderr)
+    if version and int(version[1]) < 17:
+        raise ConfigError(f"Java {version[1]} is too old. {JAVA_HELP}")
 
 
 @contextmanager

@@ -1,0 +1,169 @@
+"""What a run tells arrives in MLflow, and a dead server costs seconds, never the run."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from recsys_spark.config import Tracking
+from recsys_spark.errors import ConfigError, TransientError
+from recsys_spark.runtime.log import Log
+from recsys_spark.runtime.tracking import NullTracker, Tracker, open_tracker, tracking_uri
+
+DEAD = "http://127.0.0.1:9"
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for name in ("MAX_RETRIES", "TIMEOUT", "BACKOFF_FACTOR"):
+        monkeypatch.setenv(f"MLFLOW_HTTP_REQUEST_{name}", "1")  # put back what opening may set
+        monkeypatch.delenv(f"MLFLOW_HTTP_REQUEST_{name}")
+
+
+@pytest.fixture
+def events() -> list[dict[str, Any]]:
+    return []
+
+
+@pytest.fixture
+def log(events: list[dict[str, Any]]) -> Log:
+    return Log([events.append])
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One database for the module: creating it is what takes time."""
+    return tmp_path_factory.mktemp("tracked")
+
+
+def opened(root: Path, run_id: str, log: Log) -> Tracker:
+    return open_tracker(Tracking(), str(root), run_id, log)
+
+
+def runs_of(root: Path, run_id: str) -> list[Any]:
+    client = MlflowClient(tracking_uri=f"sqlite:///{root}/mlflow.db")
+    experiment = client.get_experiment_by_name("recsys_spark")
+    assert experiment is not None
+    found = client.search_runs(
+        [experiment.experiment_id], f"tags.`recsys_spark.run_id` = '{run_id}'"
+    )
+    return list(found)
+
+
+def test_everything_arrives(root: Path, log: Log, events: list[dict[str, Any]]) -> None:
+    tracker = opened(root, "night-1", log)
+    tracker.params({"objective.rank": 64, "split.method": "per_user"})
+    for step, loss in enumerate((9.0, 4.0)):
+        tracker.metrics({"loss": loss}, step)
+    tracker.metrics({"model.ndcg@10": 0.25})
+    tracker.tags({"lineage.ingest": "night-1"})
+    tracker.artifact("config.yaml", "paths: {root: ö}\n")
+    tracker.finish("FINISHED")
+    assert events == []
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{root}/mlflow.db")
+    (run,) = runs_of(root, "night-1")
+    assert run.info.run_name == "night-1"
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"objective.rank": "64", "split.method": "per_user"}
+    assert run.data.metrics == {"loss": 4.0, "model.ndcg_at_10": 0.25}
+    history = client.get_metric_history(run.info.run_id, "loss")
+    assert [(point.step, point.value) for point in history] == [(0, 9.0), (1, 4.0)]
+    assert run.data.tags["lineage.ingest"] == "night-1"
+    artifact = run.info.artifact_uri.removeprefix("file://") + "/config.yaml"
+    assert Path(artifact).is_relative_to(root)
+    assert Path(artifact).read_text(encoding="utf-8") == "paths: {root: ö}\n"
+
+
+def test_another_stage_continues_the_same_run_and_keeps_its_params(
+    root: Path, log: Log, events: list[dict[str, Any]]
+) -> None:
+    first = opened(root, "night-2", log)
+    first.params({"rank": 64})
+    first.finish("RUNNING")
+    second = opened(root, "night-2", log)
+    second.params({"rank": 128, "k": "5, 10"})
+    second.metrics({"seconds": 1.5})
+    second.finish("FINISHED")
+    opened(root, "night-3", log).params({"rank": 1})
+    (run,) = runs_of(root, "night-2")
+    assert run.data.params == {"rank": "64", "k": "5, 10"}
+    assert run.data.metrics == {"seconds": 1.5}
+    assert len(runs_of(root, "night-3")) == 1
+    assert events == []
+
+
+def test_many_params_and_metrics_arrive(root: Path, log: Log, events: list[dict[str, Any]]) -> None:
+    tracker = opened(root, "night-4", log)
+    tracker.params({f"key{n}": n for n in range(150)})
+    tracker.metrics({f"figure{n}": n for n in range(1100)})
+    (run,) = runs_of(root, "night-4")
+    assert events == []
+    assert len(run.data.params) == 150
+    assert len(run.data.metrics) == 1100
+
+
+def test_a_dead_server_costs_seconds_and_one_warning(
+    tmp_path: Path, log: Log, events: list[dict[str, Any]]
+) -> None:
+    started = time.monotonic()
+    tracker = open_tracker(Tracking(uri=DEAD), str(tmp_path), "night-1", log)
+    for step in range(20):
+        tracker.metrics({"loss": 1.0}, step)
+    tracker.params({"rank": 64})
+    tracker.artifact("a.txt", "text")
+    tracker.finish("FINISHED")
+    assert time.monotonic() - started < 15
+    assert [event["level"] for event in events] == ["warning"]
+    assert DEAD in events[0]["msg"]
+
+
+def test_a_dead_server_fails_a_run_that_requires_it(tmp_path: Path, log: Log) -> None:
+    with pytest.raises(TransientError, match=r"127\.0\.0\.1:9.*tracking\.required"):
+        open_tracker(Tracking(uri=DEAD, required=True), str(tmp_path), "night-1", log)
+
+
+@pytest.mark.parametrize("uri", ["file:/tmp/mlruns", "file:///tmp/mlruns", "mlruns", "./mlruns"])
+def test_a_plain_folder_is_refused(tmp_path: Path, uri: str) -> None:
+    with pytest.raises(ConfigError, match="sqlite:///"):
+        tracking_uri(Tracking(uri=uri), str(tmp_path))
+
+
+def test_the_store_is_configured_or_the_environments_or_under_the_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert tracking_uri(Tracking(), "data") == f"sqlite:///{tmp_path}/data/mlflow.db"
+    assert tracking_uri(Tracking(), f"file://{tmp_path}/x") == f"sqlite:///{tmp_path}/x/mlflow.db"
+    assert tracking_uri(Tracking(), "s3a://b/x") == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://environment")
+    assert tracking_uri(Tracking(), "data") == "http://environment"
+    assert tracking_uri(Tracking(uri="http://configured"), "data") == "http://configured"
+
+
+def test_tracking_nothing_loads_no_mlflow(tmp_path: Path) -> None:
+    code = """
+import sys
+from recsys_spark.config import Tracking
+from recsys_spark.runtime.log import Log
+from recsys_spark.runtime.tracking import open_tracker
+tracker = open_tracker(Tracking(backend="none"), sys.argv[1], "night-1", Log([]))
+tracker.params({"a": 1})
+tracker.metrics({"loss": 1.0}, 1)
+tracker.tags({"a": "b"})
+tracker.artifact("a.txt", "text")
+tracker.finish("FINISHED")
+assert "mlflow" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tracking_nothing_accepts_everything(tmp_path: Path, log: Log) -> None:
+    tracker = open_tracker(Tracking(backend="none"), str(tmp_path), "night-1", log)
+    assert isinstance(tracker, NullTracker)

@@ -1,0 +1,131 @@
+"""The laws of the house: who may import whom, and that imports do no work."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import recsys_spark
+
+PACKAGE = Path(recsys_spark.__file__).parent
+NAME = "recsys_spark"
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(source: str) -> set[str]:
+    """Every imported name in full, also from inside functions: `from a import b` gives a.b."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+IMPORTS = {name: imports(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
+
+
+def is_in(name: str, *places: str) -> bool:
+    return any(name == place or name.startswith(f"{place}.") for place in places)
+
+
+def rooms(*names: str) -> list[str]:
+    return [f"{NAME}.{name}" for name in names]
+
+
+def offenders(inside: list[str], forbidden: list[str]) -> dict[str, set[str]]:
+    """Modules of some rooms that import something forbidden there."""
+    found = {
+        module: {name for name in names if is_in(name, *forbidden)}
+        for module, names in IMPORTS.items()
+        if is_in(module, *inside)
+    }
+    assert found, f"no module in {inside}"
+    return {module: names for module, names in found.items() if names}
+
+
+def test_imports_are_found_wherever_they_stand() -> None:
+    source = "import a.b as c\nfrom d import e\ndef f():\n    from g.h import i, j\n"
+    assert imports(source) == {"a.b", "d.e", "g.h.i", "g.h.j"}
+
+
+@pytest.mark.parametrize(
+    ("inside", "forbidden"),
+    [
+        (rooms("kernels"), ["pyspark", "pandas", "pyarrow", "mlflow"]),
+        (rooms("config", "errors"), ["pyspark", "pandas", "pyarrow", "numba", "mlflow"]),
+        (rooms("stages", "wals"), rooms("runtime", "pipeline", "cli", "report")),
+        (rooms("wals"), rooms("stages", "config")),
+        (rooms("runtime"), rooms("stages", "wals", "pipeline", "cli", "report")),
+        (rooms("pipeline"), rooms("cli")),
+        ([NAME], ["jobs", "tests", "benchmarks"]),
+    ],
+    ids=lambda names: "+".join(names).replace(f"{NAME}.", ""),
+)
+def test_a_room_never_imports(inside: list[str], forbidden: list[str]) -> None:
+    assert offenders(inside, forbidden) == {}
+
+
+def test_kernels_import_only_errors_and_one_another() -> None:
+    elsewhere = {
+        module: {n for n in names if is_in(n, NAME) and not is_in(n, *rooms("kernels", "errors"))}
+        for module, names in IMPORTS.items()
+        if is_in(module, *rooms("kernels"))
+    }
+    assert {module: names for module, names in elsewhere.items() if names} == {}
+
+
+def test_stages_never_import_one_another() -> None:
+    assert offenders(rooms("stages"), rooms("stages")) == {}
+
+
+def test_mlflow_is_imported_in_runtime_alone() -> None:
+    importers = {
+        module for module, names in IMPORTS.items() if any(is_in(n, "mlflow") for n in names)
+    }
+    assert importers
+    assert all(is_in(module, *rooms("runtime")) for module in importers)
+
+
+def run_fresh(code: str, folder: Path) -> str:
+    """What a new process prints that starts in the folder."""
+    command = [sys.executable, "-W", "error::ImportWarning", "-c", code]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("module", [NAME, f"{NAME}.config"])
+def test_light_modules_stay_light(tmp_path: Path, module: str) -> None:
+    heavy = ("pyspark", "numba", "mlflow", "pandas", "pyarrow", "scipy", "matplotlib")
+    code = f"import sys, {module}\nprint(*(n for n in {heavy!r} if n in sys.modules))"
+    assert run_fresh(code, tmp_path).split() == []
+
+
+def test_importing_everything_does_no_work(tmp_path: Path) -> None:
+    """No JVM, no process, no thread, no file, no output."""
+    code = f"""
+import importlib, subprocess, sys, threading
+
+def refuse(*args, **kwargs):
+    raise AssertionError(f"a process was started: {{args}}")
+
+subprocess.Popen.__init__ = refuse
+for name in {[name for name in MODULES if not name.endswith("__main__")]!r}:
+    importlib.import_module(name)
+from pyspark import SparkContext
+assert SparkContext._gateway is None and SparkContext._active_spark_context is None
+assert threading.active_count() == 1, threading.enumerate()
+assert "mlflow" not in sys.modules
+"""
+    assert run_fresh(code, tmp_path) == ""
+    assert list(tmp_path.iterdir()) == []
