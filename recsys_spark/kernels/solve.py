@@ -157,7 +157,7 @@ def _cholesky_with_jitter(left, right):  # type: ignore[no-untyped-def]
 def _is_regular(lower, scale):  # type: ignore[no-untyped-def]
     """A pivot of rounding size means a singular system, not a small one."""
     for k in range(len(lower)):
-        if lower[k, k] ** 2 <= 1e-14 * scale:
+        if not lower[k, k] ** 2 > 1e-14 * scale:  # so that NaN does not pass
             return False
     return True
 

@@ -75,6 +75,8 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
         if strategy not in ("nan", "drop"):
             raise ConfigError(f"coldStartStrategy is {strategy!r}; choose nan or drop.")
         self._require_ids(dataset, user, item)
+        if output in dataset.columns:
+            raise ConfigError(f"The data has a column {output} already; set predictionCol.")
         users = self.userFactors.toDF(user, "_user_features")
         items = self.itemFactors.toDF(item, "_item_features")
         joined = dataset.join(users, user, "left").join(items, item, "left")

@@ -303,3 +303,10 @@ def test_gram_is_accumulated_in_double_precision():
     factors = np.full((100_000, 1), 0.1, dtype=np.float32)
     assert gram(factors).dtype == np.float64
     assert gram(factors)[0, 0] == pytest.approx(100_000 * float(np.float32(0.1)) ** 2, rel=1e-12)
+
+
+def test_factors_with_nan_are_reported_and_not_solved():
+    block = csr_from_triples(np.array([0]), np.array([0], dtype=np.int32), np.ones(1))
+    fixed = np.array([[np.nan, 1.0]], dtype=np.float32)
+    solved = solve_rows(block, np.ones(1), np.ones(1), fixed, np.eye(2), np.ones(1))
+    assert solved.failed.tolist() == [0]
