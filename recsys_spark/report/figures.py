@@ -37,6 +37,7 @@ def _lines(
         axes.plot(xs, ys, marker="o", markersize=4, color=colour, label=name)
     if logarithmic and all(min(ys) > 0 for _, ys in series.values()):
         axes.set_yscale("log")
+    axes.set_xticks(sorted({value for xs, _ in series.values() for value in xs}))
     axes.set_xlabel(x, color=_GREY)
     axes.set_ylabel(y, color=_GREY)
     axes.tick_params(colors=_GREY, which="both")

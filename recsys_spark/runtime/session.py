@@ -20,6 +20,13 @@ from recsys_spark.config import Spark
 from recsys_spark.errors import ConfigError
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+# What the tables' meaning depends on is not left to anybody's defaults.
+_FIXED = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.execution.arrow.pyspark.validateSchema.enabled": "true",
+    "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
+}
 JAVA_HELP = (
     "Java 17 or 21 is needed and was not found. Install it with\n"
     "  Debian/Ubuntu:  sudo apt install openjdk-17-jre-headless\n"
@@ -50,7 +57,10 @@ def open_session(config: Spark, log_file: Path | None) -> SparkSession:
                 conf.set(key, value)
         if conf.get("spark.master", "").startswith("local"):
             os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        return SparkSession.builder.config(conf=conf).getOrCreate()
+        spark = SparkSession.builder.config(conf=conf).getOrCreate()
+    for key, value in _FIXED.items():
+        spark.conf.set(key, value)
+    return spark
 
 
 def _launch(config: Spark) -> list[tuple[str, str]]:
@@ -65,25 +75,24 @@ def _launch(config: Spark) -> list[tuple[str, str]]:
 def _defaults(config: Spark, submitted: bool) -> list[tuple[str, str]]:
     own = {
         "spark.app.name": config.app_name,
-        "spark.sql.session.timeZone": "UTC",
-        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-        "spark.sql.execution.arrow.pyspark.validateSchema.enabled": "true",
-        "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
         **{f"spark.executorEnv.{name}": "1" for name in _THREADS},
     }
     if not submitted:
-        own |= {
-            "spark.master": config.master,
-            "spark.ui.enabled": "false",
-            "spark.ui.showConsoleProgress": "false",
-            "spark.driver.host": "127.0.0.1",
-            "spark.driver.bindAddress": "127.0.0.1",
-        }
-    if config.shuffle_partitions or (not submitted and config.master.startswith("local")):
-        partitions = config.shuffle_partitions or max(4, 2 * (os.cpu_count() or 2))
-        own["spark.sql.shuffle.partitions"] = str(partitions)
+        own |= {"spark.master": config.master, "spark.ui.showConsoleProgress": "false"}
+        own |= _local_defaults() if config.master.startswith("local") else {}
+    if config.shuffle_partitions:
+        own["spark.sql.shuffle.partitions"] = str(config.shuffle_partitions)
     chosen = {key: _text(value) for key, value in config.conf.items()}
     return [*(own | chosen).items()]
+
+
+def _local_defaults() -> dict[str, str]:
+    return {
+        "spark.ui.enabled": "false",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.sql.shuffle.partitions": str(max(4, 2 * (os.cpu_count() or 2))),
+    }
 
 
 def _text(value: object) -> str:
