@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from recsys_spark.config import MASK, Config, documented_defaults, known_keys, load_config
+from recsys_spark.config import MASK, Config
 from recsys_spark.errors import ConfigError, ExitCode
+from recsys_spark.settings import documented_defaults, known_keys, load_config
 
 CONF = Path(__file__).parents[1] / "conf"
 

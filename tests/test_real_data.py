@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from recsys_spark.config import load_config
 from recsys_spark.pipeline.night import Options, run_stages
 from recsys_spark.pipeline.run import STAGES
 from recsys_spark.runtime.log import Log
+from recsys_spark.settings import load_config
 
 CONF = Path(__file__).parents[1] / "conf"
 CASES = {

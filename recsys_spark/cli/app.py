@@ -14,9 +14,10 @@ import yaml
 from rich.console import Console
 
 import recsys_spark
-from recsys_spark.config import Config, documented_defaults, load_config
+from recsys_spark.config import Config
 from recsys_spark.errors import ConfigError, ExitCode, RecsysError
 from recsys_spark.runtime.log import JsonSink, Log, TextSink
+from recsys_spark.settings import documented_defaults, load_config
 
 app = typer.Typer(
     name="recsys-spark",
@@ -55,7 +56,10 @@ LogicalDate = Annotated[
     str | None, typer.Option(help="Day that the run is for, YYYY-MM-DD; default: today (UTC).")
 ]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on with the latest unfinished run of these settings.")
+    bool,
+    typer.Option(
+        "--resume", help="Go on with the latest unfinished run of these settings, whatever its day."
+    ),
 ]
 LogFormatOption = Annotated[LogFormat, typer.Option(help="Lines for people, or JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors.")]

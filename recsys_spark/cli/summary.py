@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from recsys_spark.config import Config
+from recsys_spark.config import Config, mask
 from recsys_spark.kernels.ranking import METRICS
 from recsys_spark.pipeline.night import Outcome
 from recsys_spark.report.page import model_names
@@ -96,7 +96,7 @@ def _places(console: Console, outcome: Outcome, config: Config) -> None:
     if "evaluate" in outcome.records:
         places["Report"] = f"{outcome.folder.rstrip('/')}/report.html"
     if config.tracking.backend == "mlflow":
-        places["MLflow"] = tracking_uri(config.tracking, root)
+        places["MLflow"] = mask(tracking_uri(config.tracking, root))
     for name, place in places.items():
         console.print(f"[bold]{name:<7}[/] {place}", soft_wrap=True)
     if "publish" not in outcome.records:
@@ -111,5 +111,5 @@ def _places(console: Console, outcome: Outcome, config: Config) -> None:
     ):
         console.print(f"  {command}", soft_wrap=True)
     if config.tracking.backend == "mlflow":
-        uri = tracking_uri(config.tracking, root)
+        uri = mask(tracking_uri(config.tracking, root))
         console.print(f"  mlflow ui --backend-store-uri {uri}", soft_wrap=True)

@@ -169,15 +169,13 @@ def _write_interactions(run: Run, pairs: DataFrame, types: dict[str, DataType]) 
 
 def _write_items(run: Run, item_type: DataType) -> None:
     config = run.config.items
-    names = read_items(run.spark, config).dropDuplicates(["item_id"])
-    genres = F.split("genres", f"\\Q{config.genre_separator}\\E")
-    run.write(
-        names.withColumn("genres", genres).withColumn(
-            "item_id", F.col("item_id").try_cast(item_type)
-        ),
-        "items",
-        items(item_type),
+    typed = read_items(run.spark, config).withColumn(
+        "item_id", F.col("item_id").try_cast(item_type)
     )
+    chosen = typed.where("item_id is not null").groupBy("item_id")
+    names = chosen.agg(F.min(F.struct("title", "genres")).alias("name")).select("item_id", "name.*")
+    genres = F.split("genres", f"\\Q{config.genre_separator}\\E")
+    run.write(names.withColumn("genres", genres), "items", items(item_type))
 
 
 def _report(

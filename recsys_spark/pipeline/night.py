@@ -132,7 +132,7 @@ def _choose_run(
         return options.run_id, wanted
     today = options.logical_date or datetime.now(UTC).date()
     default = default_run_id(config, today)
-    if options.resume:
+    if options.resume and options.logical_date is None:
         default = runs.unfinished(default.removeprefix(today.isoformat())) or default
     attempt, run_id = 1, default
     while conflicts(runs, run_id, wanted := plan(runs, config, run_id, stages, print_)):

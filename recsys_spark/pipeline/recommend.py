@@ -40,8 +40,10 @@ def _users(run: Run, history: DataFrame) -> DataFrame:
     if subset.path is None:
         return history.select("user_id", "user").distinct()
     kind = history.schema["user_id"].dataType
-    wanted = read_user_subset(run.spark, subset).select(
-        F.col("user_id").try_cast(kind).alias("user_id")
+    wanted = (
+        read_user_subset(run.spark, subset)
+        .select(F.col("user_id").try_cast(kind).alias("user_id"))
+        .distinct()
     )
     known = run.read("user_ids").toDF("user_id", "user")
     return wanted.where("user_id is not null").join(known, "user_id", "left")

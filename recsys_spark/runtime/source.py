@@ -66,7 +66,7 @@ def read_items(spark: SparkSession, items: Items) -> DataFrame:
 
 
 def read_user_subset(spark: SparkSession, subset: UserSubset) -> DataFrame:
-    """The distinct ids of a file of users, column user_id as text."""
+    """The ids of a file of users, column user_id as text."""
     assert subset.path is not None
     reader = spark.read.option("header", True)
     frame = _guarded(
@@ -78,7 +78,7 @@ def read_user_subset(spark: SparkSession, subset: UserSubset) -> DataFrame:
             f"it has {', '.join(frame.columns)}."
         )
     column = F.col(f"`{subset.column}`").cast("string").alias("user_id")
-    return frame.select(column).where("user_id is not null").distinct()
+    return frame.select(column)
 
 
 def _format(section: Items | UserSubset) -> str:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from recsys_spark.config import Tracking
+from recsys_spark.config import Tracking, mask
 from recsys_spark.errors import ConfigError, TransientError
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.store import is_local
@@ -77,7 +77,7 @@ def tracking_uri(config: Tracking, root: str) -> str:
         uri = f"sqlite:///{folder}/mlflow.db"
     if uri.startswith("file:") or "://" not in uri:
         raise ConfigError(
-            f"tracking.uri is {uri}, a plain folder, which MLflow 3 refuses; use "
+            f"tracking.uri is {mask(uri)}, a plain folder, which MLflow 3 refuses; use "
             "sqlite:///FILE.db or the address of a server."
         )
     return uri
@@ -130,7 +130,7 @@ class MlflowTracker:
             call()
         except Exception as error:
             self._client = None
-            message = f"MLflow at {self.uri} does not answer ({action}: {_first_line(error)})"
+            message = f"MLflow at {mask(self.uri)} does not answer ({action}: {_first_line(error)})"
             if self.config.required:
                 raise TransientError(f"{message}; tracking.required is true.") from error
             self.log.warning(f"{message}; the run goes on and its folder keeps everything.")

@@ -17,24 +17,14 @@ future_timestamp  later than now and ingest.rules.max_future_hours
 
 from datetime import UTC, datetime, timedelta
 from functools import reduce
+from typing import get_args
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.config import Filter, Ingest, Rules, Scalar
+from recsys_spark.config import Filter, Ingest, Reason, Rules, Scalar
 
-REASONS = (
-    "malformed_row",
-    "bad_encoding",
-    *(f"{fault}_{side}" for side in ("user", "item") for fault in ("empty", "bad", "long")),
-    "missing_value",
-    "bad_value",
-    "nan_value",
-    "infinite_value",
-    "out_of_range",
-    "bad_timestamp",
-    "future_timestamp",
-)
+REASONS: tuple[str, ...] = get_args(Reason)
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 _NAN = r"(?i)^\s*[+-]?nan\s*$"
 _INFINITE = r"(?i)^\s*[+-]?inf(inity)?\s*$"

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import pyarrow.parquet as pq
 import pytest
 
-from recsys_spark.config import load_config
 from recsys_spark.errors import ConfigError
 from recsys_spark.pipeline import night
 from recsys_spark.pipeline.night import Options, run_stages
 from recsys_spark.pipeline.run import STAGES
 from recsys_spark.runtime.log import Log
+from recsys_spark.settings import load_config
 
 ROWS = [
     f"{user},{item},{(user + item) % 5 + 1},{1_600_000_000 + 1000 * item + user}\n"
