@@ -75,9 +75,7 @@ def run_stages(config: Config, stages: Sequence[str], options: Options, log: Log
     with session(config, log, options.debug) as spark:
         store = open_store(config.paths.root, lambda: spark)
         runs = Runs(store)
-        source = None
-        if "ingest" in stages:
-            source = open_source(spark, config.ingest.source, config.ingest.filters)
+        source = open_source(spark, config.ingest.source) if "ingest" in stages else None
         run_id, wanted = _choose_run(runs, config, stages, options, source)
         tables = Tables(store, spark)
         run = Run(config, run_id, spark, tables, runs, log, NullTracker())

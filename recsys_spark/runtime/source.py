@@ -3,14 +3,14 @@
 Text is read line by line (one record a line), so that a rejected record keeps its own text.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from recsys_spark.config import Filter, Items, Source, UserSubset
+from recsys_spark.config import Items, Source, UserSubset
 from recsys_spark.errors import ConfigError, ContractError
 
 
@@ -27,9 +27,9 @@ class RawSource:
     fingerprint: str
 
 
-def open_source(spark: SparkSession, source: Source, filters: Sequence[Filter] = ()) -> RawSource:
+def open_source(spark: SparkSession, source: Source) -> RawSource:
     """The records of all files. Raises ConfigError for a path that names nothing, ContractError
-    for an empty source or a header without the columns of the mapping and the filters."""
+    for an empty source or a header without the configured columns."""
     if source.path is None:
         raise ConfigError("ingest.source.path is not set: name the file or folder of the events.")
     frame = _load(spark, source, source.path)
@@ -37,10 +37,10 @@ def open_source(spark: SparkSession, source: Source, filters: Sequence[Filter] =
     if source.format == "parquet":
         raw = _parquet(frame)
     elif source.format == "jsonl":
-        raw = RawSource(frame, _configured(source, filters), fingerprint)
+        raw = RawSource(frame, _configured(source), fingerprint)
     else:
         raw = _csv(frame, source)
-    _require_columns(source, filters, raw.names)
+    _require_columns(source, raw.names)
     return RawSource(raw.records, raw.names, fingerprint)
 
 
@@ -142,23 +142,18 @@ def _split_line(line: str, source: Source) -> list[str]:
     return [field.strip(quote) if quote else field for field in line.split(source.separator)]
 
 
-def _configured(source: Source, filters: Sequence[Filter]) -> list[str]:
+def _configured(source: Source) -> list[str]:
     """A JSON object's keys are not known beforehand; those asked for are read."""
-    named = [str(name) for name in source.columns.model_dump().values() if name is not None]
-    return list(dict.fromkeys([*named, *(condition.column for condition in filters)]))
+    return [str(name) for name in source.columns.model_dump().values() if name is not None]
 
 
-def _require_columns(source: Source, filters: Sequence[Filter], names: list[str]) -> None:
-    mapped = source.columns.model_dump().items()
-    wanted = [(f"ingest.source.columns.{key}", name) for key, name in mapped if name is not None]
-    wanted += [("ingest.filters", condition.column) for condition in filters]
-    for key, name in wanted:
-        if str(name) not in names:
-            optional = key.endswith((".value", ".timestamp"))
+def _require_columns(source: Source, names: list[str]) -> None:
+    for key, name in source.columns.model_dump().items():
+        if name is not None and str(name) not in names:
             raise ContractError(
-                f"{source.path} has no column {name} ({key}); its columns are "
-                f"{', '.join(names)}. Correct the header or set {key}"
-                + (" (null if there is none)." if optional else ".")
+                f"{source.path} has no column {name} (ingest.source.columns.{key}); its columns "
+                f"are {', '.join(names)}. Correct the header or set ingest.source.columns.{key}"
+                + (" (null if there is none)." if key in ("value", "timestamp") else ".")
             )
 
 
