@@ -38,7 +38,8 @@ def _ingest(console: Console, summary: Mapping[str, Any]) -> None:
     console.print(
         f"[bold]Rows[/]  {summary['rows_read']:,} read, {summary['rows_rejected']:,} rejected, "
         f"{summary['interactions']:,} interactions kept "
-        f"({summary['users']:,} users, {summary['items']:,} items)"
+        f"({summary['users']:,} users, {summary['items']:,} items)",
+        soft_wrap=True,
     )
     for reason, count in summary["reasons"].items():
         console.print(f"      {count:>8,} {reason}")
@@ -92,9 +93,10 @@ def _short(title: str) -> str:
 
 def _places(console: Console, outcome: Outcome, config: Config) -> None:
     root = config.paths.root
-    places = {"Tables": f"{root}/tables", "Run": outcome.folder.rstrip("/")}
+    run = f"{root}/runs/{outcome.run_id}"
+    places = {"Tables": f"{root}/tables", "Run": run}
     if "evaluate" in outcome.records:
-        places["Report"] = f"{outcome.folder.rstrip('/')}/report.html"
+        places["Report"] = f"{run}/report.html"
     if config.tracking.backend == "mlflow":
         places["MLflow"] = mask(tracking_uri(config.tracking, root))
     for name, place in places.items():

@@ -62,11 +62,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command did. unchanged: every stage was done before. folder: of the run's files."""
+    """What a command did. unchanged: every stage was done before."""
 
     run_id: str
     records: dict[str, StageRecord]
-    folder: str
     unchanged: bool
 
 
@@ -81,11 +80,11 @@ def run_stages(config: Config, stages: Sequence[str], options: Options, log: Log
         run = Run(config, run_id, spark, tables, runs, log, NullTracker())
         if is_done(runs, run_id, wanted):
             records = {s: execute(run, s, _function(s, source), wanted[s]) for s in stages}
-            return Outcome(run_id, records, store.uri(runs.path(run_id)), unchanged=True)
+            return Outcome(run_id, records, unchanged=True)
         with _recorded(run, stages[-1]):
             records = {s: execute(run, s, _function(s, source), wanted[s]) for s in stages}
             _write_report(run)
-        return Outcome(run_id, records, store.uri(runs.path(run_id)), unchanged=False)
+        return Outcome(run_id, records, unchanged=False)
 
 
 @contextmanager

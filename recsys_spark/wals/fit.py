@@ -15,7 +15,7 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.errors import ConfigError, ContractError, SolveError
+from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.kernels.init import initial_factors
 from recsys_spark.kernels.solve import gram
 from recsys_spark.kernels.spec import WalsSpec
@@ -82,7 +82,7 @@ def fit_factors(
     """Train on columns user, item (whole numbers) and value; several rows of a pair all count.
 
     Raises ContractError for null, NaN or infinite input, ConfigError if a side's factors exceed
-    the broadcast budget, SolveError for a singular row or a loss that is no longer finite.
+    the broadcast budget, SolveError for a singular row or numbers that are no longer finite.
     """
     ratings = ratings.select(
         F.col("user").cast("long"), F.col("item").cast("long"), F.col("value").cast("double")
@@ -197,15 +197,9 @@ def _sweep(
 
 def _loss(iteration: int, first: Solved, second: Solved, spec: WalsSpec) -> Loss:
     everywhere = float(np.sum(first.gram * second.gram))  # sum of (xy)^2 over all pairs
-    loss = Loss(
+    return Loss(
         iteration,
         observed=second.weighted_error,
         unobserved=spec.unobserved_weight * (everywhere - second.squared_prediction),
         regularization=first.penalty + second.penalty,
     )
-    if not np.isfinite(loss.total):
-        raise SolveError(
-            f"The loss of iteration {iteration} is not finite; raise objective.regularization, "
-            "or look for extreme values in the training rows."
-        )
-    return loss

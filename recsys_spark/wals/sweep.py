@@ -58,7 +58,7 @@ class Solved:
 def half_sweep(blocks: DataFrame, ids: Ids, fixed: FixedSide, spec: WalsSpec) -> Solved:
     """Solve the side with these blocks and ascending ids; factors come back in their order.
 
-    Raises SolveError naming the row whose system stays singular.
+    Raises SolveError naming the row whose system stays singular, or if numbers overflow.
     """
     broadcast = blocks.sparkSession.sparkContext.broadcast(fixed)
     try:
@@ -71,7 +71,13 @@ def half_sweep(blocks: DataFrame, ids: Ids, fixed: FixedSide, spec: WalsSpec) ->
             f"The system of row {failed[0]} is singular (with {len(failed)} blocks affected); "
             "raise objective.regularization, or leave out rows without positive values."
         )
-    return _assemble(answers, ids, spec.rank)
+    solved = _assemble(answers, ids, spec.rank)
+    if not np.isfinite(solved.gram).all() or not np.isfinite(solved.weighted_error):
+        raise SolveError(
+            "The factors or the loss are no longer finite; raise objective.regularization, or look "
+            "for extreme values in the training rows."
+        )
+    return solved
 
 
 def _assemble(answers: list[dict[str, bytes]], ids: Ids, rank: int) -> Solved:
