@@ -1,6 +1,9 @@
 """What a person sees at the end of a run."""
 
+import shutil
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
@@ -105,13 +108,19 @@ def _places(console: Console, outcome: Outcome, config: Config) -> None:
         return
     option = f" --set paths.root={root}"
     console.print("\nLook further:", style="bold")
-    for command in (
-        f"recsys-spark show recommendations --limit 3{option}",
-        f"recsys-spark show metrics{option}",
-        f"recsys-spark path recommendations{option}",
-        f"recsys-spark status{option}",
+    for words in (
+        "show recommendations --limit 3",
+        "show metrics",
+        "path recommendations",
+        "status",
     ):
-        console.print(f"  {command}", soft_wrap=True)
+        console.print(f"  {_program('recsys-spark')} {words}{option}", soft_wrap=True)
     if config.tracking.backend == "mlflow":
         uri = mask(tracking_uri(config.tracking, root))
-        console.print(f"  mlflow ui --backend-store-uri {uri}", soft_wrap=True)
+        console.print(f"  {_program('mlflow')} ui --backend-store-uri {uri}", soft_wrap=True)
+
+
+def _program(name: str) -> str:
+    """How to call a program of this environment, which may not be activated."""
+    beside = Path(sys.argv[0]).with_name(name)
+    return name if shutil.which(name) or not beside.exists() else str(beside)
