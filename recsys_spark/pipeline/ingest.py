@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType, IntegralType
 
-from recsys_spark.config import Source, Thresholds
+from recsys_spark.config import Source
 from recsys_spark.errors import ContractError
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.runtime.source import RawSource, read_items
@@ -32,7 +32,7 @@ def ingest(run: Run, source: RawSource) -> Summary:
 
     run.log.progress("reading and checking rows")
     counts = _write_rejects(run, checked)
-    _enforce(config.thresholds, counts, str(config.source.path))
+    _enforce(run, counts)
 
     run.log.progress("combining duplicates and filtering")
     accepted = checked.where((F.size("reasons") == 0) & F.col("kept"))
@@ -72,7 +72,8 @@ def _write_rejects(run: Run, checked: DataFrame) -> dict[str, int]:
     return {name: int(value) for name, value in seen.get.items()}
 
 
-def _enforce(thresholds: Thresholds, counts: dict[str, int], path: str) -> None:
+def _enforce(run: Run, counts: dict[str, int]) -> None:
+    thresholds, path = run.config.ingest.thresholds, run.config.ingest.source.path
     if counts["read"] == 0:
         raise ContractError(f"{path} holds no rows: it is empty, or has a header alone.")
     broken = [
@@ -95,8 +96,8 @@ def _enforce(thresholds: Thresholds, counts: dict[str, int], path: str) -> None:
     if broken:
         raise ContractError(
             f"{path} breaks its contract: {'; '.join(broken)}.\n{reason_table(counts)}\n"
-            "The rejected rows are kept in the table rejects. Correct the source or the mapping "
-            "under ingest.source, or raise ingest.thresholds."
+            f"The rejected rows are kept: `recsys-spark show rejects --run-id {run.run_id}`. "
+            "Correct the source or the mapping under ingest.source, or raise ingest.thresholds."
         )
 
 
