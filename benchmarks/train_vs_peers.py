@@ -16,6 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import DataFrame, SparkSession
+from threadpoolctl import threadpool_limits
 
 from recsys_spark import WALS
 from recsys_spark.config import Generate
@@ -110,12 +111,13 @@ def _implicit(
     confidence = matrix.copy()
     confidence.data = 1 + confidence.data
     started = time.perf_counter()
-    AlternatingLeastSquares(
-        factors=options.rank,
-        iterations=options.iterations,
-        use_cg=False,
-        num_threads=options.cores,
-    ).fit(confidence, show_progress=False)
+    with threadpool_limits(1, "blas"):  # implicit's own threads are the parallelism
+        AlternatingLeastSquares(
+            factors=options.rank,
+            iterations=options.iterations,
+            use_cg=False,
+            num_threads=options.cores,
+        ).fit(confidence, show_progress=False)
     return {"seconds": time.perf_counter() - started}
 
 
