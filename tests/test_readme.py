@@ -57,7 +57,7 @@ def test_make_demo_ends_with_the_summary(checkout):
 
 
 def test_every_folder_of_the_map_exists():
-    (text,) = (t for language, t in BLOCKS if language == "text" and "recsys_spark/" in t)
+    (text,) = (t for language, t in BLOCKS if language == "text" and "kernels/" in t)
     for line in text.splitlines():
         name = line.split()[0]
         path = REPOSITORY / ("recsys_spark" if line.startswith(" ") else "") / name
