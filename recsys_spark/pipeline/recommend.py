@@ -51,10 +51,8 @@ def _users(run: Run, history: DataFrame) -> DataFrame:
 
 def _report(run: Run) -> Summary:
     table = run.read("recommendations")
-    counts = table.groupBy("source").agg(
-        F.count("*").alias("users"), F.sum(F.size("recommendations")).alias("rows")
-    )
-    sources = {row["source"]: row["users"] for row in counts.collect()}
+    counts = table.groupBy("source").count().collect()
+    sources = {row["source"]: row["count"] for row in counts}
     short = table.where(F.size("recommendations") < run.config.recommend.n).count()
     total = sum(sources.values())
     text = ", ".join(f"{users:,} from {source}" for source, users in sorted(sources.items()))
