@@ -14,6 +14,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from recsys_spark.kernels.spec import (
+    Biases,
+    Confidence,
     Counted,
     Init,
     Order,
@@ -262,28 +264,90 @@ class Split(Section):
 
 class Objective(Section):
     preset: PresetName = Field(
-        "ials", description="ials, hu2008, mllib or explicit; null keys below take its value."
+        "ials",
+        description="ials, hu2008, mllib, mllib_explicit (or explicit), implicit, irspack, "
+        "lenskit, lenskit_explicit or tf_wals; null keys take its value (docs/objectives.md).",
     )
     rank: int | None = Field(None, description="Length of a factor vector (64).")
     iterations: int | None = Field(None, description="Sweeps over both sides (15).")
-    regularization: float | None = Field(None, description="Strength lambda of the L2 penalty.")
     unobserved_weight: float | None = Field(None, description="Weight w0 of unobserved pairs.")
-    weighting: Weighting | None = Field(
-        None, description="binary: 1; linear: alpha*r; log: alpha*ln(1 + r/epsilon)."
+    user_unobserved_exponent: float | None = Field(
+        None, description="w0 grows with this power of the user's frequency; its mean stays."
     )
-    alpha: float | None = Field(None, description="Scale of linear and log weights.")
+    item_unobserved_exponent: float | None = Field(
+        None, description="The same for items, as in eALS, where it is 0.4 to 0.5."
+    )
+    weighting: Weighting | None = Field(
+        None,
+        description="Confidence c of value r. binary: 1; linear: alpha*r; log: alpha*ln(1 + "
+        "r/epsilon); power: alpha*r^exponent; bm25, tfidf: alpha times implicit's of that name.",
+    )
+    alpha: float | None = Field(None, description="Scale of every weighting but binary.")
     epsilon: float | None = Field(None, description="Scale of r in log weights.")
+    exponent: float | None = Field(None, description="Power of r in power weights (0.5).")
+    bm25_k1: float | None = Field(None, description="Where bm25 weights level off (100).")
+    bm25_b: float | None = Field(
+        None, description="How much bm25 discounts frequent items, 0 to 1 (0.8)."
+    )
+    user_frequency_exponent: float | None = Field(
+        None, description="c grows with this power of the user's frequency; its mean stays."
+    )
+    item_frequency_exponent: float | None = Field(
+        None, description="The same for items; below 0, popular items count less."
+    )
+    half_life_days: float | None = Field(
+        None, description="Age at which c has fallen to a half; days; null: no decay."
+    )
+    decay_reference: datetime | None = Field(
+        None, description="Time from which ages are counted; UTC; null: the newest training row."
+    )
+    negative_alpha: float | None = Field(
+        None, description="Scale of c for values of 0 or below, the dislikes; null: as for likes."
+    )
+    confidence: Confidence | None = Field(
+        None,
+        description="extra: c on top of w0; total: c is all the weight of a pair (implicit).",
+    )
     target: Target | None = Field(
         None, description="weight: b = a (Google iALS); unit: target 1 (Hu); value: target r."
+    )
+    regularization: float | None = Field(None, description="Strength lambda of the L2 penalty.")
+    user_regularization: float | None = Field(
+        None, description="lambda of the users; null: regularization."
+    )
+    item_regularization: float | None = Field(
+        None, description="lambda of the items; null: regularization."
     )
     nu: float | None = Field(None, description="Exponent of the penalty in the row's length.")
     beta: float | None = Field(
         None, description="Share of the other side's size counted into the row's length."
     )
-    counted: Counted | None = Field(None, description="Rows that count: all, or positive values.")
+    counted: Counted | None = Field(
+        None, description="The row's length: all rows, positive values, or the sum of weights."
+    )
+    nu_star: float | None = Field(
+        None, description="Rescale lambda to mean what it would at this nu; null: do not."
+    )
+    biases: Biases | None = Field(
+        None,
+        description="Of ratings. none; learned: with the factors; means: halfway between the means "
+        "of user and item; damped: LensKit's. The last two are subtracted before training.",
+    )
+    bias_damping: float | None = Field(
+        None, description="Number of average ratings that damped biases begin with (5)."
+    )
+    clip: tuple[float, float] | None = Field(
+        None, description="Range [low, high] that predicted ratings are held in."
+    )
     order: Order | None = Field(None, description="users_first or items_first in a sweep.")
-    init: Init | None = Field(None, description="Initial factors: normal or unit_norm.")
-    init_scale: float | None = Field(None, description="Standard deviation times sqrt(rank).")
+    init: Init | None = Field(
+        None, description="Initial factors: normal, unit_norm, uniform or squared_normal."
+    )
+    init_scale: float | None = Field(
+        None,
+        description="normal: standard deviation times sqrt(rank); uniform: upper end; "
+        "squared_normal: standard deviation before squaring.",
+    )
     nonnegative: bool | None = Field(None, description="Keep every factor at 0 or above.")
     seed: int | None = Field(None, description="Seed of the initial factors (42).")
 
@@ -294,7 +358,10 @@ class Objective(Section):
 
     def spec(self) -> WalsSpec:
         """The complete objective, the preset's values filled in."""
-        return resolve_spec(**self.model_dump())
+        given = self.model_dump()
+        if self.decay_reference is not None:
+            given["decay_reference"] = self.decay_reference.isoformat()
+        return resolve_spec(**given)
 
 
 class Solver(Section):

@@ -163,7 +163,7 @@ def test_keys_without_effect_are_refused_with_the_cure(overrides, cause):
 @pytest.mark.parametrize(
     ("override", "cause"),
     [
-        ("objective.preset=als", "'ials', 'hu2008', 'mllib' or 'explicit'"),
+        ("objective.preset=als", "'ials', 'hu2008', 'mllib', 'mllib_explicit'"),
         ("objective.rank=0", "objective.rank is 0; it must be 1 or more"),
         ("split.test_fraction=1", "split.test_fraction: input should be less than 1"),
         ("split.validation_fraction=0.8", "leave nothing to train on"),
@@ -183,6 +183,16 @@ def test_values_out_of_range_are_refused(override, cause):
 def test_objective_resolves_through_its_preset():
     spec = load_config(overrides=["objective.preset=hu2008", "objective.alpha=2"]).objective.spec()
     assert (spec.alpha, spec.unobserved_weight, spec.target) == (2.0, 1.0, "unit")
+
+
+@pytest.mark.parametrize("time", ["2024-05-31", "2024-05-31T06:00:00"])
+def test_times_and_ranges_reach_the_objective(time):
+    objective = ["objective.half_life_days=30", f"objective.decay_reference={time}"]
+    spec = load_config(overrides=objective).objective.spec()
+    assert spec.decay_reference is not None
+    assert spec.decay_reference.startswith("2024-05-31T0")
+    ratings = ["objective.preset=mllib_explicit", "objective.clip=[1, 5]"]
+    assert load_config(overrides=ratings).objective.spec().clip == (1.0, 5.0)
 
 
 @pytest.mark.parametrize("key", ["ingest.source.separator", "items.separator"])

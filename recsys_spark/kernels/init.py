@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from recsys_spark.kernels.random import normal
+from recsys_spark.kernels.random import normal, uniform
 from recsys_spark.kernels.spec import WalsSpec
 
 
@@ -13,11 +13,17 @@ def initial_factors(
     """Factors of shape (len(ids), rank), single precision.
 
     `normal` draws N(0, init_scale / sqrt(rank)) as Google's iALS does; `unit_norm` scales a
-    Gaussian row to length one as MLlib does. Nonnegative objectives start from absolute values.
+    Gaussian row to length one as MLlib does; `uniform` draws from [0, init_scale) as implicit
+    does; `squared_normal` squares N(0, init_scale) as LensKit does. Nonnegative objectives start
+    from absolute values.
     """
+    if spec.init == "uniform":
+        return (spec.init_scale * uniform(spec.seed, stream, ids, spec.rank)).astype(np.float32)
     draws = normal(spec.seed, stream, ids, spec.rank)
     if spec.init == "unit_norm":
         draws /= np.linalg.norm(draws, axis=1, keepdims=True)
+    elif spec.init == "squared_normal":
+        draws = np.square(spec.init_scale * draws)
     else:
         draws *= spec.init_scale / np.sqrt(spec.rank)
     if spec.nonnegative:

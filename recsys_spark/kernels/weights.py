@@ -1,40 +1,94 @@
-"""From values to the engine's weights: a and b of each pair, L of each row."""
+"""Weights that follow from counts: of unobserved pairs, L of each row, and their balance."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from recsys_spark.kernels.spec import WalsSpec
+from recsys_spark.kernels.spec import Side, WalsSpec
 
 Floats = npt.NDArray[np.float64]
 
 
-def pair_weights(values: Floats, spec: WalsSpec) -> tuple[Floats, Floats]:
-    """Extra weight a and right-hand weight b of observed pairs with these values.
+def unobserved_weights(counts: npt.ArrayLike, exponent: float) -> Floats:
+    """c of each row of a side, in proportion to counts^exponent, with mean 1 over the side.
 
-    Under `weight` and `unit` targets a value of 0 or below is an observed dislike: it keeps its
-    weight a = c(|r|) and its target is 0, as in MLlib's and implicit's handling of negatives.
+    counts: (rows,) observed pairs of every row, 1 or more. A pair's unobserved weight is
+    w0 c_user c_item, so that the mean stays w0; with exponents (0, e) these are eALS's weights by
+    popularity (He et al. 2016), whose c0 is w0 times the number of items.
     """
-    a = _confidence(np.abs(values), spec)
-    if spec.target == "value":
-        return a, values * (spec.unobserved_weight + a)
-    unit = spec.unobserved_weight if spec.target == "unit" else 0.0
-    return a, np.where(values > 0, a + unit, 0.0)
+    powers: Floats = np.power(np.asarray(counts, dtype=np.float64), exponent)
+    powers /= powers.mean()
+    return powers
 
 
-def _confidence(magnitude: Floats, spec: WalsSpec) -> Floats:
-    if spec.weighting == "linear":
-        return spec.alpha * magnitude
-    if spec.weighting == "log":
-        return spec.alpha * np.log1p(magnitude / spec.epsilon)
-    return np.ones_like(magnitude)
+def row_regularization(counts: Floats, other_side: int, spec: WalsSpec, side: Side) -> Floats:
+    """L = lambda (n + beta N)^nu of each row of a side; N = `other_side` rows on the other side."""
+    return spec.strength(side) * _penalty_growth(counts, other_side, spec, spec.nu)
 
 
-def counted_pairs(values: Floats, spec: WalsSpec) -> Floats:
-    """1 for each pair that counts towards its row's n, 0 for the others."""
-    return (values > 0).astype(np.float64) if spec.counted == "positive" else np.ones_like(values)
+def nu_star_scale(user_counts: Floats, item_counts: Floats, spec: WalsSpec) -> float:
+    """What lambda is multiplied by so that it keeps the meaning it has at nu = nu_star; 1 without.
+
+    The penalties of all rows, for factors of length one, sum to what they sum to at nu_star:
+    Rendle et al. 2021 and irspack's compute_reg_scale. counts: (rows,) n of every row.
+    """
+    if spec.nu_star is None:
+        return 1.0
+    sides = ((user_counts, len(item_counts)), (item_counts, len(user_counts)))
+    wanted, present = (
+        sum(float(_penalty_growth(n, other, spec, nu).sum()) for n, other in sides)
+        for nu in (spec.nu_star, spec.nu)
+    )
+    return wanted / present
 
 
-def row_regularization(counts: Floats, other_side: int, spec: WalsSpec) -> Floats:
-    """L = lambda (n + beta N)^nu of each row; N = `other_side` rows on the other side."""
-    scale: Floats = np.power(counts + spec.beta * other_side, spec.nu)
-    return spec.regularization * scale
+def _penalty_growth(counts: Floats, other_side: int, spec: WalsSpec, nu: float) -> Floats:
+    growth: Floats = np.power(counts + spec.beta * other_side, nu)
+    return growth
+
+
+@dataclass(frozen=True)
+class WeightSums:
+    """Sums over the training rows, by which positive and negative weight are compared.
+
+    liked, disliked: sums of a over rows with b above 0, and over the others. liked_rows: number
+    of the former. cells: users times items.
+    """
+
+    liked: float
+    disliked: float
+    liked_rows: int
+    cells: float
+
+
+def weight_ratio(sums: WeightSums, spec: WalsSpec) -> float:
+    """Total weight of positive pairs over that of negative ones; infinite without the latter.
+
+    Unobserved cells weigh w0 on average, and are negative like observed dislikes.
+    """
+    w0 = spec.unobserved_weight
+    positive = sums.liked + w0 * sums.liked_rows
+    negative = sums.disliked + w0 * max(0.0, sums.cells - sums.liked_rows)
+    return positive / negative if negative > 0 else np.inf
+
+
+# Rendle et al. tuned w0 on four data sets (Google's ials/README): the ratio of their optima is
+# 0.04 (MovieLens 20M, w0 0.1), 0.07 (Million Songs, 0.02), 0.15 (MovieLens 1M, 0.3) and 0.4
+# (Pinterest, 0.007). A ratio ten times below the least or above the largest is called far off.
+_USUAL_RATIO = (0.004, 4.0)
+
+
+def ratio_warning(ratio: float, spec: WalsSpec) -> str | None:
+    """What to tell whoever trains with this ratio; None if it is usual, or values are targets."""
+    low, high = _USUAL_RATIO
+    if spec.explicit or low <= ratio <= high:
+        return None
+    if ratio > high:
+        effect, cure = "nearly every pair will score alike", "raise objective.unobserved_weight"
+    else:
+        effect, cure = "nearly every score will be close to 0", "lower objective.unobserved_weight"
+    return (
+        f"Observed positives weigh {ratio:.2g} times what negatives weigh, where {low:g} to "
+        f"{high:g} is usual: {effect}. To balance them, {cure} or change objective.alpha."
+    )

@@ -85,6 +85,20 @@ def test_unit_norm_start_has_length_one_in_all_directions():
     assert np.abs(factors.mean(axis=0)).max() < 0.02
 
 
+def test_uniform_start_lies_between_zero_and_the_scale():
+    factors = initial_factors(IDS, resolve_spec("implicit", rank=4), 0)
+    assert factors.dtype == np.float32
+    assert factors.min() >= 0
+    assert 0.0099 < factors.max() <= 0.01
+    assert factors.mean() == pytest.approx(0.005, rel=0.01)
+
+
+def test_squared_normal_start_is_a_scaled_chi_square():
+    factors = initial_factors(IDS, resolve_spec("lenskit", rank=4), 0)
+    assert factors.min() >= 0
+    assert factors.mean() == pytest.approx(1e-4, rel=0.03)  # the variance of N(0, 0.01)
+
+
 @pytest.mark.parametrize("preset", ["ials", "mllib"])
 def test_nonnegative_start_is_the_absolute_value(preset):
     signed = initial_factors(IDS, resolve_spec(preset, rank=4), 1)

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 from reference import dense_wals as dense
+from reference.weighting import counted_pairs, pair_weights
 from scipy.optimize import nnls
 
 from recsys_spark.kernels.csr import csr_from_triples
 from recsys_spark.kernels.solve import gram, observed_loss, solve_rows
 from recsys_spark.kernels.spec import resolve_spec
-from recsys_spark.kernels.weights import counted_pairs, pair_weights, row_regularization
+from recsys_spark.kernels.weights import row_regularization
 
 ROWS, COLUMNS, RANK = 12, 30, 5
 PRESETS = ["ials", "hu2008", "mllib", "explicit"]
@@ -41,7 +42,7 @@ def half_sweep(table, fixed, spec):
     block = block_of(table)
     a, b = pair_weights(block.values, spec)
     counts = row_sums(block, counted_pairs(block.values, spec))
-    penalty = row_regularization(counts, len(fixed), spec)
+    penalty = row_regularization(counts, len(fixed), spec, "user")
     base = spec.unobserved_weight * gram(fixed)
     solution = solve_rows(block, a, b, fixed, base, penalty, spec.nonnegative)
     assert len(solution.failed) == 0
@@ -55,8 +56,8 @@ def dense_terms(table, spec):
     a[observed], b[observed] = pair_weights(table[observed], spec)
     counted = np.zeros(table.shape)
     counted[observed] = counted_pairs(table[observed], spec)
-    penalty_rows = row_regularization(counted.sum(axis=1), table.shape[1], spec)
-    penalty_columns = row_regularization(counted.sum(axis=0), table.shape[0], spec)
+    penalty_rows = row_regularization(counted.sum(axis=1), table.shape[1], spec, "user")
+    penalty_columns = row_regularization(counted.sum(axis=0), table.shape[0], spec, "item")
     return observed, a, b, spec.unobserved_weight, penalty_rows, penalty_columns
 
 

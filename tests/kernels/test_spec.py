@@ -31,13 +31,19 @@ def test_ials_counts_unobserved_pairs_at_their_weight_unless_told(given, beta):
     assert resolve_spec("ials", **given).beta == beta
 
 
-@pytest.mark.parametrize("preset", ["hu2008", "mllib", "explicit"])
+def test_irspack_counts_them_too_and_nu_star_needs_them():
+    assert resolve_spec("irspack").beta == 1.0
+    assert resolve_spec("irspack", nu=0.0).beta == 0.0
+    assert resolve_spec("irspack", nu=0.0, nu_star=1.0).beta == 1.0
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS.keys() - {"ials", "irspack"}))
 def test_other_presets_do_not_count_unobserved_pairs(preset):
     assert resolve_spec(preset).beta == 0.0
 
 
 def test_an_unknown_preset_is_refused_with_the_choices():
-    with pytest.raises(ConfigError, match=r"'als'; choose one of ials, hu2008, mllib, explicit"):
+    with pytest.raises(ConfigError, match=r"'als'; choose one of ials, hu2008, mllib, mllib_exp"):
         resolve_spec("als")
 
 
@@ -58,6 +64,13 @@ def test_an_unknown_key_is_refused():
         ("nu", -1.0, "must be 0.0 or more"),
         ("beta", -1.0, "must be 0.0 or more"),
         ("init_scale", -0.1, "must be 0.0 or more"),
+        ("user_regularization", -1.0, "must be 0.0 or more"),
+        ("negative_alpha", -1.0, "must be 0.0 or more"),
+        ("nu_star", -1.0, "must be 0.0 or more"),
+        ("item_frequency_exponent", float("-inf"), "must be finite"),
+        ("user_unobserved_exponent", float("nan"), "must be finite"),
+        ("half_life_days", 0.0, "must be above 0"),
+        ("bm25_b", 1.5, "must be 1 or less"),
     ],
 )
 def test_out_of_range_values_are_refused(key, value, cure):
@@ -84,6 +97,25 @@ def test_epsilon_must_be_above_zero(epsilon):
         ("explicit", {"unobserved_weight": 0.1}, "unobserved_weight", "preset: explicit"),
         ("explicit", {"weighting": "linear"}, "weighting", "preset: explicit"),
         ("explicit", {"alpha": 2.0}, "alpha", "preset: explicit"),
+        ("lenskit_explicit", {"weighting": "log"}, "weighting", "preset: lenskit_explicit"),
+        ("ials", {"exponent": 2.0}, "exponent", "weighting: binary"),
+        ("ials", {"weighting": "tfidf", "bm25_b": 0.1}, "bm25_b", "weighting: tfidf"),
+        ("ials", {"decay_reference": "2024-01-01"}, "decay_reference", "without .*half_life_days"),
+        ("tf_wals", {"negative_alpha": 2.0}, "negative_alpha", "target: value"),
+        ("ials", {"unobserved_weight": 0.0, "confidence": "total"}, "confidence", "weight: 0"),
+        (
+            "explicit",
+            {"item_unobserved_exponent": 0.5},
+            "item_unobserved_exponent",
+            "unobserved_weight: 0",
+        ),
+        (
+            "ials",
+            {"regularization": 1.0, "user_regularization": 1.0, "item_regularization": 1.0},
+            "regularization",
+            "one of items",
+        ),
+        ("explicit", {"bias_damping": 1.0}, "bias_damping", "biases: none"),
     ],
 )
 def test_keys_without_effect_are_refused(preset, given, key, reason):
@@ -100,3 +132,48 @@ def test_the_same_keys_are_accepted_where_they_have_an_effect():
 def test_real_valued_targets_may_weigh_unobserved_cells():
     spec = resolve_spec("hu2008", target="value", unobserved_weight=1.0, alpha=0.0)
     assert (spec.unobserved_weight, spec.alpha, spec.explicit) == (1.0, 0.0, True)
+
+
+@pytest.mark.parametrize(
+    ("given", "cure"),
+    [
+        ({"half_life_days": 1.0, "decay_reference": "yesterday"}, "write it as 2024-05-31"),
+        ({"target": "value", "clip": (5.0, 1.0)}, r"it must be \[low, high\]"),
+        ({"target": "value", "clip": (5.0,)}, r"it must be \[low, high\]"),
+    ],
+)
+def test_malformed_values_are_refused(given, cure):
+    with pytest.raises(ConfigError, match=cure):
+        resolve_spec("ials", **given)
+
+
+def test_explicit_is_another_name_of_mllib_explicit():
+    assert resolve_spec("explicit") == resolve_spec("mllib_explicit")
+
+
+def test_each_side_has_its_own_strength_and_exponents():
+    spec = resolve_spec("ials", regularization=0.1, user_regularization=0.2)
+    assert (spec.strength("user"), spec.strength("item")) == (0.2, 0.1)
+    spec = resolve_spec("ials", item_frequency_exponent=-1.0, user_unobserved_exponent=0.5)
+    assert (spec.frequency_exponent("user"), spec.frequency_exponent("item")) == (0.0, -1.0)
+    assert (spec.unobserved_exponent("user"), spec.unobserved_exponent("item")) == (0.5, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("preset", "given", "cure"),
+    [
+        ("ials", {"biases": "means"}, "mllib_explicit"),
+        ("tf_wals", {"biases": "learned"}, "no weight on unobserved pairs"),
+        ("explicit", {"biases": "learned", "nonnegative": True}, "means or damped"),
+        ("ials", {"clip": (1.0, 5.0)}, "target is weight; remove it"),
+    ],
+)
+def test_contradictions_are_refused_with_the_cure(preset, given, cure):
+    with pytest.raises(ConfigError, match=cure):
+        resolve_spec(preset, **given)
+
+
+def test_ratings_may_have_biases_and_a_range():
+    spec = resolve_spec("explicit", biases="damped", bias_damping=10.0, clip=[1.0, 5.0])
+    assert (spec.biases, spec.bias_damping, spec.clip) == ("damped", 10.0, (1.0, 5.0))
+    assert resolve_spec("lenskit_explicit").biases == "damped"

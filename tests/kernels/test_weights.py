@@ -1,50 +1,21 @@
-"""The weights a, b and L of each preset, number by number."""
+"""Unobserved weights, L of each row, nu_star's scale, and the balance of weights, by hand."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from recsys_spark.kernels.spec import resolve_spec
-from recsys_spark.kernels.weights import counted_pairs, pair_weights, row_regularization
-
-VALUES = np.array([3.0, 0.5, 0.0, -2.0])
-
-
-@pytest.mark.parametrize(
-    ("preset", "given", "a", "b"),
-    [
-        ("ials", {}, [1, 1, 1, 1], [1, 1, 0, 0]),
-        ("ials", {"weighting": "linear", "alpha": 2.0}, [6, 1, 0, 4], [6, 1, 0, 0]),
-        ("ials", {"target": "unit"}, [1, 1, 1, 1], [1.1, 1.1, 0, 0]),
-        ("hu2008", {}, [120, 20, 0, 80], [121, 21, 0, 0]),
-        ("mllib", {"alpha": 2.0}, [6, 1, 0, 4], [7, 2, 0, 0]),
-        ("explicit", {}, [1, 1, 1, 1], [3, 0.5, 0, -2]),
-        ("hu2008", {"target": "value", "alpha": 1.0}, [3, 0.5, 0, 2], [12, 0.75, 0, -6]),
-    ],
+from recsys_spark.kernels.spec import PRESETS, resolve_spec
+from recsys_spark.kernels.weights import (
+    WeightSums,
+    nu_star_scale,
+    ratio_warning,
+    row_regularization,
+    unobserved_weights,
+    weight_ratio,
 )
-def test_pair_weights_by_hand(preset, given, a, b):
-    left, right = pair_weights(VALUES, resolve_spec(preset, **given))
-    np.testing.assert_allclose(left, a, rtol=1e-15)
-    np.testing.assert_allclose(right, b, rtol=1e-15)
 
-
-def test_log_weights_use_the_magnitude_over_epsilon():
-    spec = resolve_spec("ials", weighting="log", alpha=3.0, epsilon=0.5)
-    a, b = pair_weights(VALUES, spec)
-    np.testing.assert_allclose(a, 3 * np.log([7, 2, 1, 5]), rtol=1e-12)
-    np.testing.assert_allclose(b, [a[0], a[1], 0, 0])
-
-
-@pytest.mark.parametrize(("preset", "target"), [("ials", 1 / 1.1), ("hu2008", 1), ("mllib", 1)])
-def test_target_of_a_like(preset, target):
-    spec = resolve_spec(preset)
-    a, b = pair_weights(np.array([1.0]), spec)
-    assert b[0] / (spec.unobserved_weight + a[0]) == pytest.approx(target)
-
-
-def test_mllib_counts_positives_and_the_others_count_everything():
-    assert counted_pairs(VALUES, resolve_spec("mllib")).tolist() == [1, 1, 0, 0]
-    for preset in ("ials", "hu2008", "explicit"):
-        assert counted_pairs(VALUES, resolve_spec(preset)).tolist() == [1, 1, 1, 1]
+COUNTS = np.array([0.0, 4.0])
 
 
 @pytest.mark.parametrize(
@@ -53,11 +24,100 @@ def test_mllib_counts_positives_and_the_others_count_everything():
         ("ials", {"regularization": 0.5}, [0.5 * 10, 0.5 * 14]),  # 0.1 of 100 are counted
         ("ials", {"regularization": 0.5, "beta": 0.0}, [0, 0.5 * 4]),
         ("ials", {"regularization": 0.5, "beta": 0.05, "nu": 0.5}, [0.5 * 5**0.5, 0.5 * 3]),
+        ("irspack", {"regularization": 0.5}, [0.5 * 100, 0.5 * 104]),
         ("hu2008", {"regularization": 0.5}, [0.5, 0.5]),
         ("mllib", {"regularization": 0.5}, [0, 2]),
         ("explicit", {"regularization": 0.5}, [0, 2]),
     ],
 )
 def test_row_regularization_by_hand(preset, given, expected):
-    penalty = row_regularization(np.array([0.0, 4.0]), 100, resolve_spec(preset, **given))
-    np.testing.assert_allclose(penalty, expected, rtol=1e-15)
+    for side in ("user", "item"):
+        penalty = row_regularization(COUNTS, 100, resolve_spec(preset, **given), side)
+        np.testing.assert_allclose(penalty, expected, rtol=1e-15)
+
+
+def test_each_side_may_have_its_own_strength():
+    spec = resolve_spec("mllib", regularization=0.5, item_regularization=2.0)
+    assert row_regularization(COUNTS, 100, spec, "user").tolist() == [0, 2]
+    assert row_regularization(COUNTS, 100, spec, "item").tolist() == [0, 8]
+
+
+@pytest.mark.parametrize(
+    ("exponent", "expected"),
+    [
+        (0.0, [1, 1, 1]),
+        (1.0, [0.5, 0.5, 2]),
+        (0.5, [0.75, 0.75, 1.5]),
+        (-1.0, [4 / 3, 4 / 3, 1 / 3]),
+    ],
+)
+def test_unobserved_weights_are_powers_with_mean_one(exponent, expected):
+    weights = unobserved_weights([4, 4, 16], exponent)
+    assert weights.dtype == np.float64
+    np.testing.assert_allclose(weights, expected, rtol=1e-15)
+    assert weights.mean() == pytest.approx(1.0)
+
+
+def test_unobserved_weights_of_one_row_are_one():
+    assert unobserved_weights([7], 0.8).tolist() == [1.0]
+
+
+def irspacks_scale(user_counts, item_counts, alpha0, nu):
+    """compute_reg_scale of irspack, cell by cell."""
+    users = [(n + alpha0 * len(item_counts)) ** nu for n in user_counts]
+    return sum(users) + sum((n + alpha0 * len(user_counts)) ** nu for n in item_counts)
+
+
+@pytest.mark.parametrize("nu", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("nu_star", [0.3, 1.0])
+def test_nu_star_keeps_the_sum_of_the_penalties(nu, nu_star):
+    users, items = [3.0, 1.0, 5.0], [2.0, 7.0]
+    spec = resolve_spec("irspack", unobserved_weight=0.2, nu=nu, nu_star=nu_star)
+    scale = nu_star_scale(np.array(users), np.array(items), spec)
+    expected = irspacks_scale(users, items, 0.2, nu_star) / irspacks_scale(users, items, 0.2, nu)
+    assert scale == pytest.approx(expected, rel=1e-14)
+
+
+def test_without_nu_star_or_at_it_the_scale_is_one():
+    counts = np.array([3.0, 1.0])
+    assert nu_star_scale(counts, counts, resolve_spec("ials", nu=0.4)) == 1.0
+    assert nu_star_scale(counts, counts, resolve_spec("ials", nu=0.4, nu_star=0.4)) == 1.0
+
+
+def test_weight_ratio_counts_the_unobserved_and_the_disliked_as_negative():
+    sums = WeightSums(liked=10.0, disliked=3.0, liked_rows=5, cells=100.0)
+    spec = resolve_spec("ials", unobserved_weight=0.2)
+    # 10 and 0.2 for each of 5 rows, to 3 and 0.2 for each of the 95 other cells.
+    assert weight_ratio(sums, spec) == pytest.approx(11 / 22)
+    assert weight_ratio(
+        replace(sums, disliked=0.0), resolve_spec("ials", unobserved_weight=0.0)
+    ) == (np.inf)
+
+
+@pytest.mark.parametrize(
+    ("rows", "users", "items", "w0"),
+    [
+        (10.0e6, 136_677, 20_108, 0.1),
+        (33.6e6, 571_355, 41_140, 0.02),
+        (994_169, 6_040, 3_706, 0.3),
+        (1_445_622, 55_187, 9_916, 0.007),
+    ],
+)
+def test_googles_published_settings_pass_without_a_warning(rows, users, items, w0):
+    spec = resolve_spec("ials", unobserved_weight=w0)
+    ratio = weight_ratio(WeightSums(rows, 0.0, int(rows), users * items), spec)
+    assert 0.03 < ratio < 0.5
+    assert ratio_warning(ratio, spec) is None
+
+
+@pytest.mark.parametrize(
+    ("ratio", "cure"),
+    [
+        (100.0, "raise objective.unobs"),
+        (np.inf, "raise objective.unobs"),
+        (1e-5, "lower objective"),
+    ],
+)
+def test_a_ratio_far_off_is_warned_about_with_the_cure(ratio, cure):
+    assert cure in ratio_warning(ratio, PRESETS["ials"])
+    assert ratio_warning(ratio, PRESETS["mllib_explicit"]) is None
