@@ -28,10 +28,10 @@ def build_blocks(
 ) -> DataFrame:
     """Blocks of the side whose ids stand in column `row`; entries point into `col_ids`.
 
-    ratings: columns user, item (long) and value (double). col_ids: ascending ids of the other
-    side; an entry's column is its position there.
+    ratings: columns user, item (long) and a, b (float), as `weigh` makes them. col_ids: ascending
+    ids of the other side; an entry's column is its position there.
     """
-    triples = ratings.select(row, col, "value").repartition(blocks, row)
+    triples = ratings.select(row, col, "a", "b").repartition(blocks, row)
     return triples.mapInArrow(_compress(row, col, col_ids), BLOCKS)
 
 
@@ -44,7 +44,8 @@ def _compress(row: str, col: str, col_ids: "Broadcast[Ids]") -> Callable[[Batche
             return
         table = pa.Table.from_batches(parts)
         positions = np.searchsorted(col_ids.value, table[col].to_numpy()).astype(np.int32)
-        block = csr_from_triples(table[row].to_numpy(), positions, table["value"].to_numpy())
+        weights = table["a"].to_numpy() + 1j * table["b"].to_numpy().astype(np.float64)
+        block = csr_from_triples(table[row].to_numpy(), positions, weights)
         yield make_batch(schema, {name: [getattr(block, name).tobytes()] for name in _FIELDS})
 
     return compress
@@ -61,5 +62,5 @@ def read_blocks(batches: Batches) -> Iterator[Csr]:
                 np.frombuffer(ids, np.int64),
                 np.frombuffer(indptr, np.int64),
                 np.frombuffer(cols, np.int32),
-                np.frombuffer(values, np.float64),
+                np.frombuffer(values, np.complex128),
             )

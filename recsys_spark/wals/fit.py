@@ -21,6 +21,7 @@ from recsys_spark.kernels.solve import gram
 from recsys_spark.kernels.spec import WalsSpec
 from recsys_spark.wals.blocks import Ids, build_blocks
 from recsys_spark.wals.sweep import FixedSide, Solved, half_sweep
+from recsys_spark.wals.weighting import weigh
 
 SIDES = ("user", "item")
 _BLOCK_ENTRIES = 250_000
@@ -84,13 +85,10 @@ def fit_factors(
     Raises ContractError for null, NaN or infinite input, ConfigError if a side's factors exceed
     the broadcast budget, SolveError for a singular row or numbers that are no longer finite.
     """
-    ratings = ratings.select(
-        F.col("user").cast("long"), F.col("item").cast("long"), F.col("value").cast("double")
-    )
     entries = _checked_size(ratings)
     ids = {side: _distinct_ids(ratings, side) for side in SIDES}
     _check_budget(ids, spec, plan)
-    with _built_sides(ratings, ids, plan.blocks or _default_blocks(entries)) as sides:
+    with _built_sides(weigh(ratings, spec), ids, plan.blocks or _default_blocks(entries)) as sides:
         return _sweep(sides, spec, on_sweep)
 
 
@@ -101,12 +99,11 @@ def solve_side(ratings: DataFrame, row: str, fixed: Factors, spec: WalsSpec, pla
     """
     other = "item" if row == "user" else "user"
     known = ratings.sparkSession.sparkContext.broadcast(fixed.ids)
-    inside = ratings.join(_ids_frame(ratings, fixed.ids, other), other, "left_semi").select(
-        F.col("user").cast("long"), F.col("item").cast("long"), F.col("value").cast("double")
-    )
+    inside = weigh(ratings, spec).join(_ids_frame(ratings, fixed.ids, other), other, "left_semi")
     ids = _distinct_ids(inside, row)
     blocks = build_blocks(inside, row, other, known, plan.blocks or _MIN_BLOCKS)
-    solved = half_sweep(blocks, ids, FixedSide(fixed.vectors, gram(fixed.vectors)), spec)
+    held = FixedSide(fixed.vectors, gram(fixed.vectors), "user" if row == "user" else "item")
+    solved = half_sweep(blocks, ids, held, spec)
     return Factors(ids, solved.factors)
 
 
@@ -178,13 +175,13 @@ def _sweep(
     first, second = order
     # Only the side that the first half-sweep holds fixed needs a start.
     start = initial_factors(sides[second].ids, spec, stream=SIDES.index(second))
-    fixed = {second: FixedSide(start, gram(start))}
+    fixed = {second: FixedSide(start, gram(start), first)}
     losses: list[Loss] = []
     for iteration in range(1, spec.iterations + 1):
         solved: dict[str, Solved] = {}
         for side, other in ((first, second), (second, first)):
             solved[side] = half_sweep(sides[side].blocks, sides[side].ids, fixed[other], spec)
-            fixed[side] = FixedSide(solved[side].factors, solved[side].gram)
+            fixed[side] = FixedSide(solved[side].factors, solved[side].gram, other)
         losses.append(_loss(iteration, solved[first], solved[second], spec))
         on_sweep(losses[-1])
     if spec.order == "users_first":

@@ -7,6 +7,7 @@ id, so that sums do not depend on which task came first.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from recsys_spark.kernels.csr import Csr
 from recsys_spark.kernels.solve import gram, observed_loss, solve_rows
 from recsys_spark.kernels.spec import WalsSpec
 from recsys_spark.kernels.threads import single_threaded
-from recsys_spark.kernels.weights import counted_pairs, pair_weights, row_regularization
+from recsys_spark.kernels.weights import row_regularization
 from recsys_spark.wals.blocks import Batches, Ids, read_blocks
 
 _SOLVED = StructType(
@@ -42,6 +43,7 @@ class FixedSide:
 
     factors: npt.NDArray[np.float32]
     gram: npt.NDArray[np.float64]
+    solves: Any = "user"
 
 
 @dataclass(frozen=True)
@@ -114,9 +116,10 @@ def _solve_blocks(
 
 def _solve_block(block: Csr, fixed: FixedSide, spec: WalsSpec) -> dict[str, list[object]]:
     w0 = spec.unobserved_weight
-    a, b = pair_weights(block.values, spec)
-    counts = np.add.reduceat(counted_pairs(block.values, spec), block.indptr[:-1])
-    penalties = row_regularization(counts, len(fixed.factors), spec)
+    a, b = block.values.real.copy(), block.values.imag.copy()
+    counted = {"all": np.ones_like(a), "positive": (b > 0).astype(float), "weights": a}
+    counts = np.add.reduceat(counted[spec.counted], block.indptr[:-1])
+    penalties = row_regularization(counts, len(fixed.factors), spec, fixed.solves)
     solution = solve_rows(block, a, b, fixed.factors, w0 * fixed.gram, penalties, spec.nonnegative)
     loss = observed_loss(block, a, b, fixed.factors, solution.factors, w0)
     squares = np.square(solution.factors.astype(np.float64)).sum(axis=1)

@@ -74,3 +74,69 @@ def mllib_explicit_row(Y, ratings, regularization):
     values = np.array(list(ratings.values()))
     padded = np.concatenate([values, np.zeros(Y.shape[1])])
     return np.linalg.lstsq(np.vstack([Ys, penalty]), padded, rcond=None)[0]
+
+
+def implicit_row(Y, ratings, alpha, regularization):
+    """implicit's least_squares: A = Y'Y + reg I + (|C| - 1) y y', b += C y for C above 0."""
+    A, b = Y.T @ Y + regularization * np.eye(Y.shape[1]), np.zeros(Y.shape[1])
+    for j, value in ratings.items():
+        confidence = alpha * value
+        if confidence > 0:
+            b = b + confidence * Y[j]
+        A = A + (abs(confidence) - 1) * np.outer(Y[j], Y[j])
+    return np.linalg.solve(A, b)
+
+
+def irspack_row(Y, ratings, alpha0, reg, nu, loss, epsilon=None):
+    """irspack: sum_S c (x y - 1)^2 + alpha0 sum (x y)^2 + reg (n + alpha0 N)^nu |x|^2 (IALSPP), or
+    with weight c + alpha0 on the pairs of S and alpha0 on the others (ORIGINAL)."""
+    cells = range(len(Y))
+    c = {j: r if epsilon is None else np.log(1 + r / epsilon) for j, r in ratings.items()}
+    if loss == "IALSPP":  # two squares a cell: the pair's, and the one that every cell has
+        rows = [(c[j], 1.0, j) for j in c] + [(alpha0, 0.0, j) for j in cells]
+    else:
+        rows = [(c[j] + alpha0, 1.0, j) if j in c else (alpha0, 0.0, j) for j in cells]
+    return least_squares(Y, rows, reg * (len(c) + alpha0 * len(Y)) ** nu)
+
+
+def lenskit_implicit_row(Y, ratings, weight, reg, use_ratings):
+    """LensKit: (Y'Y + reg I + M' diag(w r) M)^-1 M' (w r + 1), r = 1 without ratings."""
+    M = Y[list(ratings)]
+    w = weight * (np.array(list(ratings.values())) if use_ratings else np.ones(len(ratings)))
+    left = Y.T @ Y + reg * np.eye(Y.shape[1]) + M.T @ np.diag(w) @ M
+    return np.linalg.solve(left, M.T @ (w + 1))
+
+
+def tf_wals_row(Y, ratings, row_weight, col_weights, w0, regularization):
+    """WALS: w0 on every cell (with target 0 where nothing stands), R_i C_j more on observed ones,
+    whose target is their value."""
+    extra = {j: w0 + row_weight * col_weights[j] for j in ratings}
+    rows = [(extra.get(j, w0), ratings.get(j, 0.0), j) for j in range(len(Y))]
+    return least_squares(Y, rows, regularization)
+
+
+def eals_row(Y, ratings, missing, observed_weight, reg):
+    """He et al. 2016, eq. 7: observed cells with one weight, missing ones with c_j; plain L2."""
+    rows = [
+        (observed_weight, 1.0, j) if j in ratings else (missing[j], 0.0, j) for j in range(len(Y))
+    ]
+    return least_squares(Y, rows, reg)
+
+
+def least_squares(Y, rows, penalty):
+    """Minimise sum weight (x y_j - target)^2 + penalty |x|^2 over (weight, target, j)."""
+    scale = np.array([np.sqrt(weight) for weight, _, _ in rows])
+    design = np.array([Y[j] for _, _, j in rows]) * scale[:, None]
+    targets = np.array([target for _, target, _ in rows]) * scale
+    design = np.vstack([design, np.sqrt(penalty) * np.eye(Y.shape[1])])
+    padded = np.concatenate([targets, np.zeros(Y.shape[1])])
+    return np.linalg.lstsq(design, padded, rcond=None)[0]
+
+
+def damped_biases(table, damping):
+    """LensKit's BiasModel on a table with NaN: mean, then items, then users, each damped."""
+    mean = np.nanmean(table)
+    item = np.nansum(table - mean, axis=0) / ((~np.isnan(table)).sum(axis=0) + damping)
+    rest = table - mean - item
+    user = np.nansum(rest, axis=1) / ((~np.isnan(table)).sum(axis=1) + damping)
+    return mean, user, item

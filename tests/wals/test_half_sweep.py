@@ -13,6 +13,7 @@ from recsys_spark.kernels.spec import resolve_spec
 from recsys_spark.wals.blocks import build_blocks
 from recsys_spark.wals.fit import Factors, Plan, fit_factors, solve_side
 from recsys_spark.wals.sweep import FixedSide, half_sweep
+from recsys_spark.wals.weighting import weigh
 
 RANK = 3
 FORMULAS = {
@@ -67,8 +68,8 @@ def test_half_sweep_solves_every_row_of_either_side(spark, preset, side):
     fixed = normal_factors(1, cols, RANK)
     col_ids = spark.sparkContext.broadcast(np.arange(cols))
     other = "item" if side == "user" else "user"
-    blocks = build_blocks(frame_of(spark, columns), side, other, col_ids, 3)
     spec = resolve_spec(preset, rank=RANK)
+    blocks = build_blocks(weigh(frame_of(spark, columns), spec), side, other, col_ids, 3)
     solved = half_sweep(blocks, np.arange(rows), FixedSide(fixed, gram(fixed)), spec)
     expected = [FORMULAS[preset](fixed.astype(float), row) for row in by_row(table)]
     assert solved.factors.dtype == np.float32
@@ -151,11 +152,12 @@ def test_duplicate_rows_of_a_pair_all_count(spark):
 def test_singular_row_is_named(spark):
     columns = (np.array([5, 7, 9]), np.zeros(3, dtype=int), np.array([5.0, 1.0, 5.0]))
     col_ids = spark.sparkContext.broadcast(np.arange(1))
-    blocks = build_blocks(frame_of(spark, columns), "user", "item", col_ids, 2)
+    spec = resolve_spec("hu2008", rank=1)
+    blocks = build_blocks(weigh(frame_of(spark, columns), spec), "user", "item", col_ids, 2)
     # 1 x 1 systems: -100 + 40 r + 1 is above zero for r = 5 and below for r = 1.
     fixed = FixedSide(np.ones((1, 1), dtype=np.float32), np.array([[-100.0]]))
     with pytest.raises(SolveError, match=r"row 7 is singular.*objective\.regularization"):
-        half_sweep(blocks, np.array([5, 7, 9]), fixed, resolve_spec("hu2008", rank=1))
+        half_sweep(blocks, np.array([5, 7, 9]), fixed, spec)
 
 
 def test_factors_that_are_not_finite_end_the_fit(spark):
