@@ -20,7 +20,7 @@ docs/objectives.md says which published system is which choice.
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from math import inf
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from recsys_spark.errors import ConfigError
 
@@ -186,6 +186,15 @@ PRESETS: dict[str, WalsSpec] = {
 _COUNTS_UNOBSERVED = ("ials", "irspack")
 _PLAIN_RATINGS = ("explicit", "mllib_explicit", "lenskit_explicit")
 
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "weighting": get_args(Weighting),
+    "confidence": get_args(Confidence),
+    "target": get_args(Target),
+    "counted": get_args(Counted),
+    "biases": get_args(Biases),
+    "order": get_args(Order),
+    "init": get_args(Init),
+}
 _MINIMUM = {
     "rank": 1,
     "iterations": 1,
@@ -232,6 +241,10 @@ def resolve_spec(preset: str, **given: Any) -> WalsSpec:
 
 
 def _refuse_out_of_range(spec: WalsSpec) -> None:
+    for key, choices in _CHOICES.items():
+        value = getattr(spec, key)
+        if value not in choices:
+            raise ConfigError(f"objective.{key} is {value!r}; choose one of {', '.join(choices)}.")
     for field in fields(spec):
         value = getattr(spec, field.name)
         minimum = _MINIMUM.get(field.name)

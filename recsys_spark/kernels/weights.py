@@ -8,6 +8,7 @@ import numpy.typing as npt
 from recsys_spark.kernels.spec import Side, WalsSpec
 
 Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
 
 
 def unobserved_weights(counts: npt.ArrayLike, exponent: float) -> Floats:
@@ -20,6 +21,13 @@ def unobserved_weights(counts: npt.ArrayLike, exponent: float) -> Floats:
     powers: Floats = np.power(np.asarray(counts, dtype=np.float64), exponent)
     powers /= powers.mean()
     return powers
+
+
+def counted_pairs(a: Singles, b: Singles, spec: WalsSpec) -> Singles:
+    """What each pair adds to its row's n: 1, or 1 for those with b above 0, or its weight a."""
+    if spec.counted == "weights":
+        return a
+    return (b > 0).astype(np.float32) if spec.counted == "positive" else np.ones_like(a)
 
 
 def row_regularization(counts: Floats, other_side: int, spec: WalsSpec, side: Side) -> Floats:

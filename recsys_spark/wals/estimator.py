@@ -21,8 +21,9 @@ class WALS(
 
     `WALS(objective="ials", rank=64, maxIter=15, regParam=0.003, unobservedWeight=0.1,
     userCol="user", itemCol="item", ratingCol="rating")`; `objective="mllib"` gives MLlib's
-    implicit result and `objective="explicit"` its explicit one. Ids are whole numbers of any
-    size. Parameters that the objective does not use are refused.
+    implicit result and `objective="mllib_explicit"` its explicit one; docs/objectives.md has the
+    other presets. Ids are whole numbers of any size. Parameters that the objective does not use
+    are refused.
     """
 
     @keyword_only
@@ -32,18 +33,43 @@ class WALS(
         objective: str = "ials",
         rank: int | None = None,
         maxIter: int | None = None,
-        regParam: float | None = None,
         unobservedWeight: float | None = None,
+        userUnobservedExponent: float | None = None,
+        itemUnobservedExponent: float | None = None,
         weighting: str | None = None,
         alpha: float | None = None,
         epsilon: float | None = None,
+        exponent: float | None = None,
+        bm25K1: float | None = None,
+        bm25B: float | None = None,
+        userFrequencyExponent: float | None = None,
+        itemFrequencyExponent: float | None = None,
+        halfLifeDays: float | None = None,
+        decayReference: str | None = None,
+        negativeAlpha: float | None = None,
+        confidence: str | None = None,
+        target: str | None = None,
+        regParam: float | None = None,
+        userRegParam: float | None = None,
+        itemRegParam: float | None = None,
         nu: float | None = None,
         beta: float | None = None,
+        counted: str | None = None,
+        nuStar: float | None = None,
+        biases: str | None = None,
+        biasDamping: float | None = None,
+        clip: list[float] | None = None,
+        order: str | None = None,
+        init: str | None = None,
+        initScale: float | None = None,
         nonnegative: bool | None = None,
         seed: int | None = None,
         userCol: str = "user",
         itemCol: str = "item",
         ratingCol: str = "rating",
+        weightCol: str | None = None,
+        targetCol: str | None = None,
+        timestampCol: str | None = None,
         predictionCol: str = "prediction",
         coldStartStrategy: str = "nan",
         numBlocks: int = 0,
@@ -68,21 +94,30 @@ class WALS(
 
     def _fit(self, dataset: DataFrame) -> WALSModel:
         spec = self.spec()
-        user, item, rating = (
-            self.getOrDefault(name) for name in ("userCol", "itemCol", "ratingCol")
-        )
-        self._require_ids(dataset, user, item)
-        self._require_columns(dataset, *([rating] if rating else []))
-        value = F.col(rating).cast("double") if rating else F.lit(1.0)
-        ratings = dataset.select(
-            F.col(user).alias("user"), F.col(item).alias("item"), value.alias("value")
-        ).persist(StorageLevel.MEMORY_AND_DISK)
+        ratings = self._ratings(dataset).persist(StorageLevel.MEMORY_AND_DISK)
         try:
             trained = fit_factors(ratings, spec, Plan(self.getOrDefault("numBlocks") or None))
         finally:
             ratings.unpersist()
-        types = {name: dataset.schema[name].dataType for name in (user, item)}
-        model = WALSModel.from_factorization(
-            dataset.sparkSession, trained, types[user], types[item]
+        user, item = (
+            dataset.schema[self.getOrDefault(name)].dataType for name in ("userCol", "itemCol")
         )
+        model = WALSModel.from_factorization(dataset.sparkSession, trained, user, item)
         return self._copyValues(model._resetUid(self.uid))
+
+    def _ratings(self, dataset: DataFrame) -> DataFrame:
+        """Columns user, item, value, and those of timestamp, weight and target that are named."""
+        ids = {"user": self.getOrDefault("userCol"), "item": self.getOrDefault("itemCol")}
+        named = {
+            name: self.getOrDefault(f"{name}Col")
+            for name in ("timestamp", "weight", "target")
+            if self.isDefined(f"{name}Col")
+        }
+        rating = self.getOrDefault("ratingCol")
+        self._require_ids(dataset, *ids.values())
+        self._require_columns(dataset, *([rating] if rating else []), *named.values())
+        value = F.col(rating).cast("double") if rating else F.lit(1.0)
+        return dataset.select(
+            *(F.col(column).alias(name) for name, column in (ids | named).items()),
+            value.alias("value"),
+        )

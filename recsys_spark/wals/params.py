@@ -1,5 +1,6 @@
 """Parameters that the Estimator and the Model share, under MLlib's names where MLlib has them."""
 
+from dataclasses import fields
 from typing import Any
 
 from pyspark.ml.param import Param, Params, TypeConverters
@@ -8,22 +9,40 @@ from pyspark.sql import DataFrame
 from pyspark.sql.types import IntegralType
 
 from recsys_spark.errors import ContractError
-from recsys_spark.kernels.spec import WalsSpec, resolve_spec
+from recsys_spark.kernels.spec import PRESETS, WalsSpec, resolve_spec
 
-# The estimator's parameter for each key of the objective; unset ones take the preset's value.
-_SPEC_PARAMS = {
-    "rank": "rank",
-    "maxIter": "iterations",
-    "regParam": "regularization",
-    "unobservedWeight": "unobserved_weight",
-    "weighting": "weighting",
-    "alpha": "alpha",
-    "epsilon": "epsilon",
-    "nu": "nu",
-    "beta": "beta",
-    "nonnegative": "nonnegative",
-    "seed": "seed",
+# The estimator's parameter for each key of the objective where it is not the key in camel case.
+_RENAMED = {
+    "iterations": "maxIter",
+    "regularization": "regParam",
+    "user_regularization": "userRegParam",
+    "item_regularization": "itemRegParam",
 }
+
+
+def _param_of(key: str) -> str:
+    first, *rest = key.split("_")
+    return _RENAMED.get(key, first + "".join(word.capitalize() for word in rest))
+
+
+def _text(name: str, doc: str) -> "Param[str]":
+    return Param(Params._dummy(), name, doc, TypeConverters.toString)
+
+
+def _number(name: str, doc: str) -> "Param[float]":
+    return Param(Params._dummy(), name, doc, TypeConverters.toFloat)
+
+
+def _whole(name: str, doc: str) -> "Param[int]":
+    return Param(Params._dummy(), name, doc, TypeConverters.toInt)
+
+
+def _flag(name: str, doc: str) -> "Param[bool]":
+    return Param(Params._dummy(), name, doc, TypeConverters.toBoolean)
+
+
+def _numbers(name: str, doc: str) -> "Param[list[float]]":
+    return Param(Params._dummy(), name, doc, TypeConverters.toListFloat)
 
 
 def with_accessors(cls: type) -> type:
@@ -38,17 +57,10 @@ def with_accessors(cls: type) -> type:
 class ModelParams(HasPredictionCol):
     """Column names, and what to predict for ids without factors."""
 
-    userCol: "Param[str]" = Param(
-        Params._dummy(), "userCol", "column of the user ids, whole numbers", TypeConverters.toString
-    )
-    itemCol: "Param[str]" = Param(
-        Params._dummy(), "itemCol", "column of the item ids, whole numbers", TypeConverters.toString
-    )
-    coldStartStrategy: "Param[str]" = Param(
-        Params._dummy(),
-        "coldStartStrategy",
-        "prediction for ids without factors: 'nan', or 'drop' the row",
-        TypeConverters.toString,
+    userCol = _text("userCol", "column of the user ids, whole numbers")
+    itemCol = _text("itemCol", "column of the item ids, whole numbers")
+    coldStartStrategy = _text(
+        "coldStartStrategy", "for ids without factors: 'nan', or 'drop' the row"
     )
 
     def __init__(self, *args: Any) -> None:
@@ -78,48 +90,52 @@ class ModelParams(HasPredictionCol):
 class EstimatorParams(ModelParams, HasSeed):
     """The objective's parameters; those not set take the value of the preset `objective`."""
 
-    ratingCol: "Param[str]" = Param(
-        Params._dummy(), "ratingCol", "column of the values; '' counts 1", TypeConverters.toString
+    ratingCol = _text("ratingCol", "column of the values; '' counts 1")
+    weightCol = _text("weightCol", "column that multiplies the weights")
+    targetCol = _text("targetCol", "column of the targets")
+    timestampCol = _text("timestampCol", "column of the times")
+    objective = _text("objective", ", ".join(PRESETS))
+    rank = _whole("rank", "length of the factors")
+    maxIter = _whole("maxIter", "number of sweeps")
+    unobservedWeight = _number("unobservedWeight", "weight of unobserved pairs")
+    userUnobservedExponent = _number(
+        "userUnobservedExponent", "power of the user's frequency in unobservedWeight"
     )
-    objective: "Param[str]" = Param(
-        Params._dummy(), "objective", "ials, hu2008, mllib or explicit", TypeConverters.toString
+    itemUnobservedExponent = _number(
+        "itemUnobservedExponent", "power of the item's frequency in unobservedWeight"
     )
-    rank: "Param[int]" = Param(
-        Params._dummy(), "rank", "length of the factors", TypeConverters.toInt
+    weighting = _text("weighting", "binary, linear, log, power, bm25 or tfidf")
+    alpha = _number("alpha", "scale of every weighting but binary")
+    epsilon = _number("epsilon", "scale of the value in log weights")
+    exponent = _number("exponent", "power of the value in power weights")
+    bm25K1 = _number("bm25K1", "where bm25 weights level off")
+    bm25B = _number("bm25B", "how much bm25 discounts frequent items")
+    userFrequencyExponent = _number(
+        "userFrequencyExponent", "power of the user's frequency in the weights"
     )
-    maxIter: "Param[int]" = Param(
-        Params._dummy(), "maxIter", "number of sweeps", TypeConverters.toInt
+    itemFrequencyExponent = _number(
+        "itemFrequencyExponent", "power of the item's frequency in the weights"
     )
-    regParam: "Param[float]" = Param(
-        Params._dummy(), "regParam", "strength of the L2 penalty", TypeConverters.toFloat
-    )
-    unobservedWeight: "Param[float]" = Param(
-        Params._dummy(),
-        "unobservedWeight",
-        "weight of unobserved pairs",
-        TypeConverters.toFloat,
-    )
-    weighting: "Param[str]" = Param(
-        Params._dummy(), "weighting", "binary, linear or log", TypeConverters.toString
-    )
-    alpha: "Param[float]" = Param(
-        Params._dummy(), "alpha", "scale of linear and log weights", TypeConverters.toFloat
-    )
-    epsilon: "Param[float]" = Param(
-        Params._dummy(), "epsilon", "scale of the value in log weights", TypeConverters.toFloat
-    )
-    nu: "Param[float]" = Param(
-        Params._dummy(), "nu", "exponent of the penalty in the row length", TypeConverters.toFloat
-    )
-    beta: "Param[float]" = Param(
-        Params._dummy(), "beta", "share of the other side in the length", TypeConverters.toFloat
-    )
-    nonnegative: "Param[bool]" = Param(
-        Params._dummy(), "nonnegative", "keep factors at 0 or above", TypeConverters.toBoolean
-    )
-    numBlocks: "Param[int]" = Param(
-        Params._dummy(), "numBlocks", "blocks a side; 0 chooses", TypeConverters.toInt
-    )
+    halfLifeDays = _number("halfLifeDays", "age at which a weight has halved")
+    decayReference = _text("decayReference", "time from which ages count")
+    negativeAlpha = _number("negativeAlpha", "scale of the weights of values of 0 or below")
+    confidence = _text("confidence", "extra or total: on top of unobservedWeight")
+    target = _text("target", "weight, unit or value")
+    regParam = _number("regParam", "strength of the L2 penalty")
+    userRegParam = _number("userRegParam", "regParam of the users")
+    itemRegParam = _number("itemRegParam", "regParam of the items")
+    nu = _number("nu", "exponent of the penalty in the row length")
+    beta = _number("beta", "share of the other side in the length")
+    counted = _text("counted", "length of a row: all, positive or weights")
+    nuStar = _number("nuStar", "nu whose meaning of regParam is kept")
+    biases = _text("biases", "none, learned, means or damped")
+    biasDamping = _number("biasDamping", "damping of damped biases")
+    clip = _numbers("clip", "range [low, high] of predictions")
+    order = _text("order", "users_first or items_first")
+    init = _text("init", "normal, unit_norm, uniform or squared_normal")
+    initScale = _number("initScale", "scale of the initial factors")
+    nonnegative = _flag("nonnegative", "keep factors at 0 or above")
+    numBlocks = _whole("numBlocks", "blocks a side; 0 chooses")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -127,9 +143,8 @@ class EstimatorParams(ModelParams, HasSeed):
 
     def spec(self) -> WalsSpec:
         """The complete objective. Raises ConfigError for a parameter without effect."""
+        names = {field.name: _param_of(field.name) for field in fields(WalsSpec)}
         given = {
-            key: self.getOrDefault(name)
-            for name, key in _SPEC_PARAMS.items()
-            if self.isDefined(name)
+            key: self.getOrDefault(name) for key, name in names.items() if self.isDefined(name)
         }
         return resolve_spec(self.getOrDefault("objective"), **given)

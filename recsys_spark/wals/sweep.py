@@ -21,7 +21,7 @@ from recsys_spark.kernels.csr import Csr
 from recsys_spark.kernels.solve import gram, observed_loss, solve_rows
 from recsys_spark.kernels.spec import WalsSpec
 from recsys_spark.kernels.threads import single_threaded
-from recsys_spark.kernels.weights import row_regularization
+from recsys_spark.kernels.weights import counted_pairs, row_regularization
 from recsys_spark.wals.blocks import Batches, Ids, read_blocks
 
 _SOLVED = StructType(
@@ -117,8 +117,8 @@ def _solve_blocks(
 def _solve_block(block: Csr, fixed: FixedSide, spec: WalsSpec) -> dict[str, list[object]]:
     w0 = spec.unobserved_weight
     a, b = block.values.real.copy(), block.values.imag.copy()
-    counted = {"all": np.ones_like(a), "positive": (b > 0).astype(float), "weights": a}
-    counts = np.add.reduceat(counted[spec.counted], block.indptr[:-1])
+    counted = counted_pairs(a.astype(np.float32), b.astype(np.float32), spec)
+    counts = np.add.reduceat(counted.astype(np.float64), block.indptr[:-1])
     penalties = row_regularization(counts, len(fixed.factors), spec, fixed.solves)
     solution = solve_rows(block, a, b, fixed.factors, w0 * fixed.gram, penalties, spec.nonnegative)
     loss = observed_loss(block, a, b, fixed.factors, solution.factors, w0)

@@ -137,6 +137,8 @@ def test_real_valued_targets_may_weigh_unobserved_cells():
 @pytest.mark.parametrize(
     ("given", "cure"),
     [
+        ({"weighting": "square"}, "'square'; choose one of binary, linear, log, power"),
+        ({"order": "users"}, "users_first, items_first"),
         ({"half_life_days": 1.0, "decay_reference": "yesterday"}, "write it as 2024-05-31"),
         ({"target": "value", "clip": (5.0, 1.0)}, r"it must be \[low, high\]"),
         ({"target": "value", "clip": (5.0,)}, r"it must be \[low, high\]"),

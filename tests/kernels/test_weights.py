@@ -8,6 +8,7 @@ import pytest
 from recsys_spark.kernels.spec import PRESETS, resolve_spec
 from recsys_spark.kernels.weights import (
     WeightSums,
+    counted_pairs,
     nu_star_scale,
     ratio_warning,
     row_regularization,
@@ -34,6 +35,15 @@ def test_row_regularization_by_hand(preset, given, expected):
     for side in ("user", "item"):
         penalty = row_regularization(COUNTS, 100, resolve_spec(preset, **given), side)
         np.testing.assert_allclose(penalty, expected, rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("counted", "expected"),
+    [("all", [1, 1, 1]), ("positive", [1, 0, 1]), ("weights", [2, 5, 0.5])],
+)
+def test_pairs_count_by_number_or_weight(counted, expected):
+    a, b = np.array([2, 5, 0.5], np.float32), np.array([3, 0, 1], np.float32)
+    assert counted_pairs(a, b, resolve_spec("ials", counted=counted)).tolist() == expected
 
 
 def test_each_side_may_have_its_own_strength():

@@ -1,6 +1,7 @@
 """`WALS` as a Spark ML estimator: its parameters, what it refuses, tuning, saving."""
 
 import inspect
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from samples import factors_of, frame_of, ratings
 
 from recsys_spark import WALS, WALSModel
 from recsys_spark.errors import ConfigError, ContractError
-from recsys_spark.kernels.spec import PRESETS
+from recsys_spark.kernels.spec import PRESETS, WalsSpec
 from recsys_spark.wals.fit import Plan, fit_factors
 
 
@@ -33,7 +34,7 @@ def test_defaults_are_the_presets():
     assert (wals.getUserCol(), wals.getItemCol(), wals.getRatingCol()) == ("user", "item", "rating")
     assert (wals.getPredictionCol(), wals.getColdStartStrategy()) == ("prediction", "nan")
     assert (wals.getObjective(), wals.getSeed()) == ("ials", 42)
-    for preset in ("hu2008", "mllib", "explicit"):
+    for preset in PRESETS.keys() - {"ials", "irspack"}:  # their beta follows from another key
         assert WALS(objective=preset).spec() == PRESETS[preset]
 
 
@@ -45,6 +46,20 @@ def test_parameters_reach_the_objective():
     assert (spec.unobserved_weight, spec.weighting, spec.alpha) == (0.2, "log", 2.0)
     assert (spec.epsilon, spec.nu, spec.beta) == (0.1, 0.5, 0.3)
     assert (spec.nonnegative, spec.seed) == (True, 9)
+
+
+def test_every_key_of_the_objective_has_its_parameter():
+    keys = {field.name for field in fields(WalsSpec)}
+    renamed = {"maxIter", "regParam", "userRegParam", "itemRegParam"}
+    camel = {
+        key.split("_")[0] + "".join(w.capitalize() for w in key.split("_")[1:]) for key in keys
+    }
+    same = camel - {"iterations", "regularization", "userRegularization", "itemRegularization"}
+    assert same | renamed <= {param.name for param in WALS().params}
+    accepted = inspect.signature(WALS.__init__).parameters.keys()
+    assert {param.name for param in WALS().params} <= accepted
+    spec = WALS(objective="mllib_explicit", clip=[1, 5], userRegParam=0.3, biases="means").spec()
+    assert (spec.clip, spec.strength("user"), spec.biases) == ((1.0, 5.0), 0.3, "means")
 
 
 def test_getters_and_setters_are_those_of_mllib(spark):
@@ -116,6 +131,31 @@ def test_fit_is_fit_factors_with_the_columns_of_the_data(spark):
     assert isinstance(model, WALSModel)
     assert (model.rank, model.getUserCol(), model.uid) == (2, "person", wals.uid)
     assert model.lossHistory == [loss.total for loss in expected.losses]
+
+
+def test_weights_targets_and_times_are_read_from_named_columns(spark):
+    columns = ratings(users=6, items=5)
+    plain = frame_of(spark, columns, names=("user", "item", "rating"))
+    frame = plain.withColumns(
+        {
+            "how_much": F.col("user") + 1.0,
+            "goal": F.col("item") / 2.0,
+            "at": F.col("user").cast("timestamp"),
+        }
+    )
+    given = {"objective": "hu2008", "rank": 2, "maxIter": 1, "numBlocks": 2, "halfLifeDays": 1e-4}
+    named = {"weightCol": "how_much", "targetCol": "goal", "timestampCol": "at"}
+    model = WALS(**named, **given).fit(frame)
+    inside = frame.withColumnsRenamed(
+        {"rating": "value", "how_much": "weight", "goal": "target", "at": "timestamp"}
+    )
+    spec = WALS(**given).spec()
+    expected = fit_factors(inside, spec, Plan(2))
+    np.testing.assert_array_equal(factors_of(model.itemFactors)[1], expected.item.vectors)
+    with pytest.raises(ContractError, match="timestampCol"):
+        WALS(**given).fit(frame)
+    with pytest.raises(ContractError, match="no column much"):
+        WALS(weightCol="much").fit(frame)
 
 
 def test_without_a_rating_column_every_row_counts_one(spark):
