@@ -1,7 +1,5 @@
 """Weights that follow from counts: of unobserved pairs, L of each row, and their balance."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
@@ -56,29 +54,15 @@ def _penalty_growth(counts: Floats, other_side: int, spec: WalsSpec, nu: float) 
     return growth
 
 
-@dataclass(frozen=True)
-class WeightSums:
-    """Sums over the training rows, by which positive and negative weight are compared.
+def weight_ratio(a: float, b: float, cells: float, spec: WalsSpec) -> float:
+    """Total weight that pulls predictions to 1 over the weight that pulls them to 0.
 
-    liked, disliked: sums of a over rows with b above 0, and over the others. liked_rows: number
-    of the former. cells: users times items.
+    a, b: sums over the training rows. cells: users times items. A pair of weight w0 + a and target
+    b / (w0 + a) is one of weight b with target 1 and one of the rest with target 0. Infinite where
+    nothing pulls to 0.
     """
-
-    liked: float
-    disliked: float
-    liked_rows: int
-    cells: float
-
-
-def weight_ratio(sums: WeightSums, spec: WalsSpec) -> float:
-    """Total weight of positive pairs over that of negative ones; infinite without the latter.
-
-    Unobserved cells weigh w0 on average, and are negative like observed dislikes.
-    """
-    w0 = spec.unobserved_weight
-    positive = sums.liked + w0 * sums.liked_rows
-    negative = sums.disliked + w0 * max(0.0, sums.cells - sums.liked_rows)
-    return positive / negative if negative > 0 else np.inf
+    negative = spec.unobserved_weight * cells + a - b
+    return b / negative if negative > 0 else np.inf
 
 
 # Rendle et al. tuned w0 on four data sets (Google's ials/README): the ratio of their optima is

@@ -2,11 +2,17 @@
 
 import time
 from dataclasses import asdict
+from math import isfinite
 
+from pyspark.sql import DataFrame
+
+from recsys_spark.kernels.spec import WalsSpec
+from recsys_spark.kernels.weights import ratio_warning
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.schema import FACTORS
 from recsys_spark.wals.fit import Loss, Plan, fit_factors
 from recsys_spark.wals.model import WALSModel
+from recsys_spark.wals.weighting import ratio_of, weigh
 
 
 def train(run: Run) -> Summary:
@@ -14,6 +20,8 @@ def train(run: Run) -> Summary:
     spec = run.config.objective.spec()
     solver = run.config.solver
     run.tracker.params({"preset": run.config.objective.preset, **asdict(spec)})
+    rows = run.read("train")
+    ratio = _weight_ratio(run, rows, spec)
     run.log.progress("building blocks")
     history: list[dict[str, float]] = []
     clock = time.monotonic()
@@ -40,7 +48,7 @@ def train(run: Run) -> Summary:
         )
 
     plan = Plan(solver.blocks, solver.broadcast_budget_mb * 2**20)
-    trained = fit_factors(run.read("train"), spec, plan, on_sweep)
+    trained = fit_factors(rows, spec, plan, on_sweep)
     types = FACTORS["id"].dataType
     model = WALSModel.from_factorization(run.spark, trained, types, types)
     for side, factors in (("user", model.userFactors), ("item", model.itemFactors)):
@@ -54,7 +62,26 @@ def train(run: Run) -> Summary:
     return {
         "preset": run.config.objective.preset,
         "spec": asdict(spec),
+        "weight_ratio": ratio,
         "losses": history,
         "users": len(trained.user.ids),
         "items": len(trained.item.ids),
     }
+
+
+def _weight_ratio(run: Run, rows: DataFrame, spec: WalsSpec) -> float | None:
+    """Weight that pulls to 1 over weight that pulls to 0, with a warning where it is far off.
+
+    None where values are the targets, or where nothing pulls to 0.
+    """
+    if spec.explicit:
+        return None
+    run.log.progress("weighing the pairs")
+    ratio = ratio_of(weigh(rows, spec), spec)
+    warning = ratio_warning(ratio, spec)
+    if warning is not None:
+        run.log.warning(warning)
+    if not isfinite(ratio):
+        return None
+    run.tracker.metrics({"weight_ratio": ratio})
+    return ratio

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from recsys_spark.errors import ContractError
 from recsys_spark.kernels.spec import SIDES, Side, WalsSpec
-from recsys_spark.kernels.weights import WeightSums
+from recsys_spark.kernels.weights import weight_ratio
 
 _OVER_ITEMS = ("bm25", "tfidf")
 _MICROS_A_DAY = 86_400e6
@@ -191,19 +191,12 @@ def _not_finite(name: str) -> Column:
     return value.isNull() | F.isnan(value) | value.isin(float("inf"), float("-inf"))
 
 
-def weight_sums(weighed: DataFrame) -> WeightSums:
-    """What the ratio of positive to negative weight is computed from, in one pass.
-
-    weighed: from `weigh`. Users and items are counted approximately, within a few per cent.
-    """
-    liked = F.col("b") > 0
+def ratio_of(weighed: DataFrame, spec: WalsSpec) -> float:
+    """`weight_ratio` of a frame from `weigh`, in one pass; ids are counted approximately."""
     row = weighed.agg(
-        F.sum(F.when(liked, F.col("a"))).alias("liked"),
-        F.sum(F.when(~liked, F.col("a"))).alias("disliked"),
-        F.count_if(liked).alias("liked_rows"),
+        F.sum("a").alias("a"),
+        F.sum("b").alias("b"),
         (F.approx_count_distinct("user") * F.approx_count_distinct("item")).alias("cells"),
     ).first()
     assert row is not None
-    return WeightSums(
-        row["liked"] or 0.0, row["disliked"] or 0.0, row["liked_rows"], float(row["cells"])
-    )
+    return weight_ratio(row["a"] or 0.0, row["b"] or 0.0, float(row["cells"]), spec)

@@ -1,13 +1,10 @@
 """Unobserved weights, L of each row, nu_star's scale, and the balance of weights, by hand."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from recsys_spark.kernels.spec import PRESETS, resolve_spec
 from recsys_spark.kernels.weights import (
-    WeightSums,
     counted_pairs,
     nu_star_scale,
     ratio_warning,
@@ -94,14 +91,13 @@ def test_without_nu_star_or_at_it_the_scale_is_one():
     assert nu_star_scale(counts, counts, resolve_spec("ials", nu=0.4, nu_star=0.4)) == 1.0
 
 
-def test_weight_ratio_counts_the_unobserved_and_the_disliked_as_negative():
-    sums = WeightSums(liked=10.0, disliked=3.0, liked_rows=5, cells=100.0)
+def test_weight_ratio_is_of_the_pull_to_one_and_to_zero():
     spec = resolve_spec("ials", unobserved_weight=0.2)
-    # 10 and 0.2 for each of 5 rows, to 3 and 0.2 for each of the 95 other cells.
-    assert weight_ratio(sums, spec) == pytest.approx(11 / 22)
-    assert weight_ratio(
-        replace(sums, disliked=0.0), resolve_spec("ials", unobserved_weight=0.0)
-    ) == (np.inf)
+    # Five likes of a = b = 2 and a dislike of a = 3, b = 0, among 100 cells of weight 0.2.
+    assert weight_ratio(13.0, 10.0, 100.0, spec) == pytest.approx(10 / (0.2 * 100 + 3))
+    # Where targets are 1, nothing pulls likes to 0: b = a + w0 takes their 0.2 away.
+    assert weight_ratio(10.0, 11.0, 100.0, spec) == pytest.approx(11 / (0.2 * 95))
+    assert weight_ratio(10.0, 10.0, 100.0, resolve_spec("ials", unobserved_weight=0.0)) == np.inf
 
 
 @pytest.mark.parametrize(
@@ -115,7 +111,7 @@ def test_weight_ratio_counts_the_unobserved_and_the_disliked_as_negative():
 )
 def test_googles_published_settings_pass_without_a_warning(rows, users, items, w0):
     spec = resolve_spec("ials", unobserved_weight=w0)
-    ratio = weight_ratio(WeightSums(rows, 0.0, int(rows), users * items), spec)
+    ratio = weight_ratio(rows, rows, users * items, spec)
     assert 0.03 < ratio < 0.5
     assert ratio_warning(ratio, spec) is None
 

@@ -112,6 +112,19 @@ def test_every_preset_runs_and_its_loss_falls(run, preset):
     assert ("rmse" in names) == (preset == "explicit")
 
 
+@pytest.mark.parametrize("w0", [1, 1000])
+def test_a_weight_ratio_far_off_is_warned_about_before_training(run, tmp_path, w0):
+    outcome = run(f"objective.unobserved_weight={w0}", stages=STAGES[:3])
+    summary = outcome.records["train"].summary
+    events = (tmp_path / "root/runs" / outcome.run_id / "events.jsonl").read_text().splitlines()
+    warnings = [e["msg"] for e in map(json.loads, events) if e["level"] == "warning"]
+    if w0 == 1:
+        assert 0.3 < summary["weight_ratio"] < 1  # half of the cells are training rows
+        assert warnings == []
+    else:
+        assert "lower objective.unobserved_weight" in warnings[0]
+
+
 def test_a_subset_of_users_gets_lists_and_strangers_the_popular_one(run, table, tmp_path):
     subset = tmp_path / "users.csv"
     subset.write_text("user_id\n3\n4\n999\n")

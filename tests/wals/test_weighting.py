@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 
 from recsys_spark.errors import ContractError
 from recsys_spark.kernels.spec import resolve_spec
-from recsys_spark.wals.weighting import weigh, weight_sums
+from recsys_spark.wals.weighting import ratio_of, weigh
 
 SCHEMA = "user long, item long, value double"
 WEIGHED = "user long, item long, a float, b float"
@@ -247,9 +247,8 @@ def test_partitions_and_order_do_not_change_the_weights(spark):
     np.testing.assert_array_equal(*(found(weigh(frame, spec)) for frame in frames))
 
 
-def test_weight_sums_add_likes_and_dislikes_apart(spark):
+def test_ratio_of_a_frame(spark):
     weighed = spark.createDataFrame([(1, 1, 2.0, 1.0), (1, 2, 3.0, 1.0), (2, 1, 5.0, 0.0)], WEIGHED)
-    sums = weight_sums(weighed)
-    assert (sums.liked, sums.disliked, sums.liked_rows, sums.cells) == (5.0, 5.0, 2, 4.0)
-    empty = weight_sums(weighed.where("user > 9"))
-    assert (empty.liked, empty.disliked, empty.liked_rows, empty.cells) == (0.0, 0.0, 0, 0.0)
+    spec = resolve_spec("ials", unobserved_weight=0.5)
+    assert ratio_of(weighed, spec) == pytest.approx(2 / (0.5 * 4 + 10 - 2))
+    assert ratio_of(weighed.where("user > 9"), spec) == np.inf
