@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 from chispa import assert_df_equality
 from pyspark.sql import functions as F
+from reference import dense_wals as dense
 from reference.weighting import weigh_rows
+from samples import by_row, dense_table, normal_factors, ratings
+from samples import frame_of as plain_frame
 from scipy.sparse import csr_matrix
 
 from recsys_spark.errors import ContractError
 from recsys_spark.kernels.spec import resolve_spec
+from recsys_spark.kernels.weights import unobserved_weights
 from recsys_spark.wals.weighting import ratio_of, weigh
 
 SCHEMA = "user long, item long, value double"
@@ -252,3 +256,27 @@ def test_ratio_of_a_frame(spark):
     spec = resolve_spec("ials", unobserved_weight=0.5)
     assert ratio_of(weighed, spec) == pytest.approx(2 / (0.5 * 4 + 10 - 2))
     assert ratio_of(weighed.where("user > 9"), spec) == np.inf
+
+
+def test_eals_is_a_total_confidence_and_unobserved_weights_by_popularity(spark):
+    user, item, value = ratings(seed=9)
+    table = dense_table((user, item, value))
+    Y, counts = normal_factors(1, table.shape[1], 3).astype(float), (table > 0).sum(axis=0)
+    spec = resolve_spec(
+        "ials",
+        unobserved_weight=0.2,
+        confidence="total",
+        target="unit",
+        item_unobserved_exponent=0.4,
+        nu=0.0,
+        regularization=0.5,
+    )
+    missing = 0.2 * len(counts) * counts**0.4 / (counts**0.4).sum()  # c0 is w0 times the items
+    np.testing.assert_allclose(0.2 * unobserved_weights(counts, 0.4), missing)
+    a, b = np.zeros(table.shape), np.zeros(table.shape)
+    weighed = found(weigh(plain_frame(spark, (user, item, value)), spec))
+    pairs = tuple(weighed[:, :2].astype(int).T)
+    a[pairs], b[pairs] = weighed[:, 2:].T
+    for u, row in enumerate(by_row(table)):
+        ours = dense.general_row(Y, missing + a[u], b[u], w0=0.0, L=0.5)
+        np.testing.assert_allclose(ours, dense.eals_row(Y, row, missing, 1.0, 0.5), rtol=1e-5)
