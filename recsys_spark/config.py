@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from datetime import datetime
+from math import isfinite
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -41,6 +42,7 @@ Reason = Literal[
     "nan_value",
     "infinite_value",
     "out_of_range",
+    "unknown_event",
     "bad_timestamp",
     "future_timestamp",
 ]
@@ -87,6 +89,9 @@ class SourceColumns(Section):
     )
     timestamp: str | int | None = Field(
         "timestamp", description="Column of the event time; null: the events have none."
+    )
+    event: str | int | None = Field(
+        None, description="Column of the event's type, weighed by event_weights; null: no types."
     )
 
 
@@ -190,6 +195,11 @@ class Ingest(Section):
     filters: list[Filter] = Field(
         [], description="Keep rows that fulfil all, such as [{column: event, op: eq, value: buy}]."
     )
+    event_weights: dict[str, float] = Field(
+        {},
+        description="What the value is multiplied by for each type of event, before duplicates are "
+        "combined, such as {view: 1, cart: 3, purchase: 10}; other types are rejected.",
+    )
     since: datetime | None = Field(None, description="Keep events from this time on; UTC.")
     until: datetime | None = Field(None, description="Keep events before this time; UTC.")
     duplicates: Literal["last", "max", "sum", "mean", "count", "error"] = Field(
@@ -204,6 +214,26 @@ class Ingest(Section):
     min_item_users: int = Field(
         1, ge=1, description="Keep items with at least so many users (repeated to a fixpoint)."
     )
+
+    @field_validator("event_weights")
+    @classmethod
+    def _finite(cls, value: dict[str, float]) -> dict[str, float]:
+        if not all(isfinite(weight) for weight in value.values()):
+            raise ValueError("weights are finite numbers")
+        return value
+
+    @model_validator(mode="after")
+    def _weighed(self) -> "Ingest":
+        named = self.source.columns.event is not None
+        if named and not self.event_weights:
+            raise ValueError("source.columns.event needs event_weights, such as {view: 1, buy: 10}")
+        if self.event_weights and not named:
+            raise ValueError(
+                "event_weights has no effect without source.columns.event; name it or remove them"
+            )
+        if self.event_weights and self.duplicates == "count":
+            raise ValueError("event_weights has no effect with duplicates: count; choose sum")
+        return self
 
 
 class ItemColumns(Section):

@@ -174,6 +174,13 @@ def test_keys_without_effect_are_refused_with_the_cure(overrides, cause):
         ("ingest.source.header=false", "columns are positions counted from 0: set columns.user"),
         ("ingest.filters=[{column: a, op: in, value: 1}]", "op in needs a list"),
         ("ingest.filters=[{column: a, op: eq}]", "op eq needs one value"),
+        ("ingest.source.columns.event=kind", "source.columns.event needs event_weights"),
+        ("ingest.event_weights={view: 1}", "has no effect without source.columns.event"),
+        (
+            "ingest={source: {columns: {event: a}}, event_weights: {b: 1}, duplicates: count}",
+            "no effect with duplicates: count",
+        ),
+        ("ingest.event_weights={view: .inf}", "weights are finite numbers"),
     ],
 )
 def test_values_out_of_range_are_refused(override, cause):

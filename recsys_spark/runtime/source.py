@@ -153,7 +153,7 @@ def _require_columns(source: Source, names: list[str]) -> None:
             raise ContractError(
                 f"{source.path} has no column {name} (ingest.source.columns.{key}); its columns "
                 f"are {', '.join(names)}. Correct the header or set ingest.source.columns.{key}"
-                + (" (null if there is none)." if key in ("value", "timestamp") else ".")
+                + (" (null if there is none)." if key in ("value", "timestamp", "event") else ".")
             )
 
 

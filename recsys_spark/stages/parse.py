@@ -12,8 +12,8 @@ _PER_SECOND = {"seconds": 1_000_000, "milliseconds": 1_000, "microseconds": 1}
 
 
 def parse(records: DataFrame, source: Source, names: list[str], filters: list[Filter]) -> DataFrame:
-    """Columns raw, source_file, malformed, user, item, value (text), timestamp, has_timestamp,
-    and `filtered_on`, a struct of the columns that the filters name.
+    """Columns raw, source_file, malformed, user, item, value, event (text), timestamp,
+    has_timestamp, and `filtered_on`, a struct of the columns that the filters name.
 
     records: as `runtime.source` opens them. A csv record is malformed if it has more or fewer
     fields than the header, a JSON record if it is not an object. Raises ContractError if a filter
@@ -34,6 +34,7 @@ def parse(records: DataFrame, source: Source, names: list[str], filters: list[Fi
         _text(columns.user).alias("user"),
         _text(columns.item).alias("item"),
         (F.lit("1") if columns.value is None else _text(columns.value)).alias("value"),
+        (F.lit(None) if columns.event is None else _text(columns.event)).alias("event"),
         _time(columns.timestamp, source, kinds).alias("timestamp"),
         F.lit(columns.timestamp is not None).alias("has_timestamp"),
         F.struct(F.lit(True).alias("_"), *(_text(c).alias(c) for c in filtered)).alias(

@@ -11,6 +11,7 @@ bad_value         not a number
 nan_value         NaN
 infinite_value    infinite
 out_of_range      outside ingest.rules.min_value and max_value
+unknown_event     a type of event without a weight, or none
 bad_timestamp     missing, not a time, or before ingest.rules.min_timestamp
 future_timestamp  later than now and ingest.rules.max_future_hours
 """
@@ -38,10 +39,13 @@ def apply_rules(
     """Columns raw, source_file, reasons, kept, user_id, item_id, value, timestamp.
 
     parsed: from `stages.parse`. kept: accepted by the filters and inside the event window.
-    Ids have their final type, string or bigint.
+    Ids have their final type, string or bigint. The value is multiplied by its event's weight.
     """
     number = F.when(F.col("value").rlike(_NUMBER), F.trim("value").try_cast("double"))
-    broken = F.array_compact(F.array(*_broken(ingest.rules, number, user_type, item_type, now)))
+    weight = _event_weight(ingest.event_weights)
+    broken = F.array_compact(
+        F.array(*_broken(ingest.rules, number, weight, user_type, item_type, now))
+    )
     reasons = F.when(F.col("malformed"), F.array(F.lit("malformed_row"))).otherwise(broken)
     return parsed.select(
         F.make_valid_utf8("raw").alias("raw"),
@@ -50,19 +54,29 @@ def apply_rules(
         _kept(ingest).alias("kept"),
         F.col("user").try_cast(user_type).alias("user_id"),
         F.col("item").try_cast(item_type).alias("item_id"),
-        number.alias("value"),
+        (number * weight).alias("value"),
         "timestamp",
     )
 
 
+def _event_weight(weights: dict[str, float]) -> Column:
+    """The weight of the row's event, null for a type that has none; 1 without types."""
+    if not weights:
+        return F.lit(1.0)
+    event = F.trim("event")
+    cases = [F.when(event == name, F.lit(float(weight))) for name, weight in weights.items()]
+    return F.coalesce(*cases)
+
+
 def _broken(
-    rules: Rules, number: Column, user_type: str, item_type: str, now: datetime
+    rules: Rules, number: Column, weight: Column, user_type: str, item_type: str, now: datetime
 ) -> list[Column]:
     checks = {
         "bad_encoding": ~F.is_valid_utf8("raw"),
         **_id_checks("user", user_type, rules.max_id_bytes),
         **_id_checks("item", item_type, rules.max_id_bytes),
-        **_value_checks(number, rules),
+        **_value_checks(number, number * weight, rules),
+        "unknown_event": weight.isNull(),
         **_time_checks(rules, now),
     }
     return [F.when(check, F.lit(reason)) for reason, check in checks.items()]
@@ -80,11 +94,11 @@ def _id_checks(side: str, kind: str, max_bytes: int) -> dict[str, Column]:
     }
 
 
-def _value_checks(number: Column, rules: Rules) -> dict[str, Column]:
+def _value_checks(number: Column, weighed: Column, rules: Rules) -> dict[str, Column]:
     text = F.col("value")
     missing = text.isNull() | (F.trim(text) == "")
     nan, written_infinite = text.rlike(_NAN), text.rlike(_INFINITE)
-    overflow = number.isin(float("inf"), float("-inf"))
+    overflow = F.coalesce(weighed, number).isin(float("inf"), float("-inf"))
     limits = [number < rules.min_value] if rules.min_value is not None else []
     limits += [number > rules.max_value] if rules.max_value is not None else []
     return {

@@ -113,7 +113,7 @@ def _join_sides(ratings: DataFrame, known: DataFrame, spec: WalsSpec) -> DataFra
     }
     means = {side: _means(frame, side, spec) for side, frame in counts.items()}
     items = means["item"]["ids"] if both else 1
-    for side, frame in counts.items():
+    for side, frame in counts.items():  # broadcast by Spark where small; users may be many
         ratings = ratings.join(_statistics(frame, means[side], items, side, spec), side)
     return ratings
 

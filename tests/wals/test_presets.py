@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from pyspark.sql import functions as F
 from reference import dense_wals as dense
 from samples import by_row, dense_table, frame_of, normal_factors, ratings
 
 from recsys_spark.kernels.spec import PRESETS, resolve_spec
+from recsys_spark.wals.biases import learn_biases, subtract_biases
 from recsys_spark.wals.fit import Factors, Plan, solve_side
 
 RANK = 3
@@ -96,8 +98,6 @@ def test_variant_solves_its_systems_formula(spark, variant, side):
 
 @pytest.mark.parametrize("side", ["user", "item"])
 def test_tf_wals_with_row_and_column_weights(spark, side):
-    from pyspark.sql import functions as F
-
     columns = ratings(low=-2)
     table = dense_table(columns) if side == "user" else dense_table(columns).T
     fixed = normal_factors(1, table.shape[1], RANK)
@@ -126,4 +126,21 @@ def test_google_cloud_item_weights_are_a_power_of_item_frequency(spark):
         dense.tf_wals_row(fixed.astype(float), row, 1.0, 130.0 / counts, 0.01, 0.07)
         for row in by_row(table)
     ]
+    np.testing.assert_allclose(vectors, expected, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("side", ["user", "item"])
+def test_lenskits_ratings_are_what_its_biases_leave_over(spark, side):
+    columns = ratings(seed=5)
+    table = dense_table(columns)
+    mean, user, item = dense.damped_biases(table, 5.0)
+    table = table - mean - user[:, None] - item
+    table = table if side == "user" else table.T
+    fixed = normal_factors(1, table.shape[1], RANK)
+    frame = frame_of(spark, columns)
+    rest = subtract_biases(frame, learn_biases(frame, resolve_spec("lenskit_explicit")))
+    spec = resolve_spec("lenskit_explicit", rank=RANK, biases="none")
+    given = Factors(np.arange(len(fixed)), fixed)
+    vectors = solve_side(rest, side, given, spec, Plan(2)).vectors
+    expected = [dense.mllib_explicit_row(fixed.astype(float), row, 0.1) for row in by_row(table)]
     np.testing.assert_allclose(vectors, expected, rtol=2e-4, atol=2e-5)
