@@ -202,7 +202,7 @@ _MINIMUM = {
     "user_unobserved_exponent": -inf,
     "item_unobserved_exponent": -inf,
     "alpha": 0.0,
-    "exponent": -inf,
+    "exponent": 0.0,
     "bm25_k1": 0.0,
     "bm25_b": 0.0,
     "user_frequency_exponent": -inf,
@@ -285,6 +285,11 @@ def _refuse_contradictions(spec: WalsSpec) -> None:
         raise ConfigError(
             "objective.biases: learned and objective.nonnegative exclude each other, since biases "
             "have signs; choose biases: means or damped, or remove one of the two."
+        )
+    if spec.confidence == "total" and spec.target == "weight":
+        raise ConfigError(
+            "objective.confidence: total and objective.target: weight exclude each other, since "
+            "the target of a whole weight is no share of it; set target: unit, or remove one."
         )
     if spec.clip is not None and not spec.explicit:
         raise ConfigError(

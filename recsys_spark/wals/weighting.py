@@ -41,19 +41,12 @@ def weigh(ratings: DataFrame, spec: WalsSpec, context: DataFrame | None = None) 
     """
     ratings = ratings.withColumn("value", F.col("value").cast("double"))
     known = ratings if context is None else context
+    _require_own(ratings)
     weighed = _join_sides(ratings, known, spec)
-    w0 = F.lit(spec.unobserved_weight)
-    for side in SIDES:
-        if spec.unobserved_exponent(side):
-            w0 = w0 * F.col(f"{side}_unobserved")
+    w0 = _unobserved(spec)
     c = _confidence(spec) * _decay(ratings, known, spec)
     if "weight" in ratings.columns:
-        bad = _not_finite("weight") | (F.col("weight") < 0)
-        _require(ratings, bad, "have a weight that is missing, infinite or below 0; correct them.")
         c = c * F.col("weight")
-    if "target" in ratings.columns:
-        bad = _not_finite("target")
-        _require(ratings, bad, "have a target that is missing or infinite; correct them.")
     a = c - w0 if spec.confidence == "total" else c
     b = _right_weight(a, w0, spec, "target" in ratings.columns)
     return weighed.select(
@@ -62,6 +55,14 @@ def weigh(ratings: DataFrame, spec: WalsSpec, context: DataFrame | None = None) 
         a.cast("float").alias("a"),
         b.cast("float").alias("b"),
     )
+
+
+def _unobserved(spec: WalsSpec) -> Column:
+    w0 = F.lit(spec.unobserved_weight)
+    for side in SIDES:
+        if spec.unobserved_exponent(side):
+            w0 = w0 * F.col(f"{side}_unobserved")
+    return w0
 
 
 def _right_weight(a: Column, w0: Column, spec: WalsSpec, own_target: bool) -> Column:
@@ -99,7 +100,8 @@ def _form(spec: WalsSpec) -> Column:
         return F.sqrt(r) * F.col("user_idf")
     if spec.weighting == "bm25":
         length = 1.0 - spec.bm25_b + spec.bm25_b * F.col("item_length")
-        return r * (spec.bm25_k1 + 1) / (spec.bm25_k1 * length + r) * F.col("user_idf")
+        level = r * (spec.bm25_k1 + 1) / (spec.bm25_k1 * length + r)
+        return F.when(r > 0, level * F.col("user_idf")).otherwise(0.0)
     return F.lit(1.0)
 
 
@@ -177,6 +179,16 @@ def _day_of(text: str) -> float:
     time = datetime.fromisoformat(text)
     utc = time.replace(tzinfo=UTC) if time.tzinfo is None else time
     return utc.timestamp() * 1e6 / _MICROS_A_DAY
+
+
+def _require_own(ratings: DataFrame) -> None:
+    """Refuse weights and targets that the user brings and that cannot be used."""
+    if "weight" in ratings.columns:
+        bad = _not_finite("weight") | (F.col("weight") < 0)
+        _require(ratings, bad, "have a weight that is missing, infinite or below 0; correct them.")
+    if "target" in ratings.columns:
+        bad = _not_finite("target")
+        _require(ratings, bad, "have a target that is missing or infinite; correct them.")
 
 
 def _require(ratings: DataFrame, bad: Column, complaint: str) -> None:

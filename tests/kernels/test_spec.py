@@ -67,6 +67,7 @@ def test_an_unknown_key_is_refused():
         ("user_regularization", -1.0, "must be 0.0 or more"),
         ("negative_alpha", -1.0, "must be 0.0 or more"),
         ("nu_star", -1.0, "must be 0.0 or more"),
+        ("exponent", -0.5, "must be 0.0 or more"),
         ("item_frequency_exponent", float("-inf"), "must be finite"),
         ("user_unobserved_exponent", float("nan"), "must be finite"),
         ("half_life_days", 0.0, "must be above 0"),
@@ -102,7 +103,7 @@ def test_epsilon_must_be_above_zero(epsilon):
         ("ials", {"weighting": "tfidf", "bm25_b": 0.1}, "bm25_b", "weighting: tfidf"),
         ("ials", {"decay_reference": "2024-01-01"}, "decay_reference", "without .*half_life_days"),
         ("tf_wals", {"negative_alpha": 2.0}, "negative_alpha", "target: value"),
-        ("ials", {"unobserved_weight": 0.0, "confidence": "total"}, "confidence", "weight: 0"),
+        ("hu2008", {"unobserved_weight": 0.0, "confidence": "total"}, "confidence", "weight: 0"),
         (
             "explicit",
             {"item_unobserved_exponent": 0.5},
@@ -168,6 +169,7 @@ def test_each_side_has_its_own_strength_and_exponents():
         ("tf_wals", {"biases": "learned"}, "no weight on unobserved pairs"),
         ("explicit", {"biases": "learned", "nonnegative": True}, "means or damped"),
         ("ials", {"clip": (1.0, 5.0)}, "target is weight; remove it"),
+        ("ials", {"confidence": "total"}, "set target: unit"),
     ],
 )
 def test_contradictions_are_refused_with_the_cure(preset, given, cure):

@@ -112,6 +112,23 @@ def test_every_preset_runs_and_its_loss_falls(run, preset):
     assert ("rmse" in names) == (preset == "explicit")
 
 
+def test_events_are_weighed_by_their_type_before_they_are_combined(run, table, tmp_path):
+    events = ["1,7,view", "1,7,view", "1,7,cart", "2,7,buy", "2,8,refund"]
+    (tmp_path / "events.csv").write_text("user_id,item_id,kind\n" + "\n".join(events))
+    outcome = run(
+        f"ingest.source.path={tmp_path / 'events.csv'}",
+        "ingest.source.columns={value: null, timestamp: null, event: kind}",
+        "ingest.event_weights={view: 1, cart: 3, buy: 10}",
+        "ingest.duplicates=sum",
+        "ingest.thresholds.max_rejected_fraction=0.5",
+        stages=["ingest"],
+    )
+    rows = table("interactions", outcome.run_id).to_pylist()
+    found = {(row["user_id"], row["item_id"]): row["value"] for row in rows}
+    assert found == {(1, "7"): 5.0, (2, "7"): 10.0}
+    assert outcome.records["ingest"].summary["reasons"] == {"unknown_event": 1}
+
+
 @pytest.mark.parametrize("w0", [1, 1000])
 def test_a_weight_ratio_far_off_is_warned_about_before_training(run, tmp_path, w0):
     outcome = run(f"objective.unobserved_weight={w0}", stages=STAGES[:3])

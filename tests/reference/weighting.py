@@ -74,6 +74,8 @@ def _form(row, known, spec):
     rarity = max(0.0, math.log(items) - math.log(1 + _count(row["user"], "user", known)))
     if spec.weighting == "tfidf":
         return math.sqrt(r) * rarity
+    if r == 0:
+        return 0.0
     lengths = {}
     for other in known:
         lengths[other["item"]] = lengths.get(other["item"], 0.0) + abs(other["value"])

@@ -211,6 +211,14 @@ def test_a_user_with_every_item_has_no_weight_where_users_are_weighed_by_rarity(
     assert weighed[:, 2:].tolist() == [[0, 0], [0, 0]]
 
 
+def test_bm25_of_items_whose_values_are_all_zero_is_zero(spark):
+    frame = spark.createDataFrame([(1, 1, 0.0), (2, 2, 3.0), (2, 3, 1.0), (3, 4, 1.0)], SCHEMA)
+    spec = resolve_spec("ials", weighting="bm25", bm25_b=1.0)
+    weighed = found(weigh(frame, spec))
+    assert weighed[0].tolist() == [1, 1, 0, 0]
+    assert (weighed[1:, 2] > 0).all()
+
+
 @pytest.mark.parametrize("name", ["bm25", "together", "user_frequency"])
 @pytest.mark.parametrize("count", [0, 1])
 def test_one_row_or_none_is_weighed(spark, name, count):
