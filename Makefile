@@ -26,8 +26,10 @@ type: $(VENV)/.dev  ## Check types with mypy, strictly
 format: $(VENV)/.dev  ## Format and sort imports
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-bench: java $(VENV)/.dev  ## Time training and top-N beside their peers (minutes)
-	@$(BIN)/python benchmarks/train_vs_peers.py
+bench: java $(VENV)/.dev  ## Try both benchmarks at small sizes (minutes); see benchmarks/README.md
+	@$(BIN)/python benchmarks/train_vs_peers.py --ranks 32 --iterations 5 --sweeps 1 3 \
+	  --repeats 1 --driver-memory 2g
+	@$(BIN)/python benchmarks/scale.py --sizes 200_000 1_000_000 --rank 32 --driver-memory 2g
 
 bundle: $(VENV)/.dev  ## Build the wheel, and the zip for spark-submit --py-files
 	@$(BIN)/python -m build --wheel --outdir dist . > /dev/null

@@ -5,26 +5,69 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+_CODES = 256
+
 
 @dataclass(frozen=True)
 class Csr:
     """Rows of sparse entries; row r owns entries indptr[r] to indptr[r + 1].
 
-    ids: (rows,) identifiers, ascending. indptr: (rows + 1,). cols and values: (entries,), by
-    ascending column within a row.
+    indptr: (rows + 1,). cols: (entries,), ascending within a row. a, b: (entries,) extra weight
+    and right-hand weight, see `kernels.spec`.
     """
 
-    ids: npt.NDArray[np.int64]
     indptr: npt.NDArray[np.int64]
     cols: npt.NDArray[np.int32]
-    values: npt.NDArray[np.float64]
+    a: npt.NDArray[np.float32]
+    b: npt.NDArray[np.float32]
+
+    def row_sums(self, entries: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """The sum over each row of a value of every entry, in double precision."""
+        sums = np.concatenate([[0.0], np.cumsum(entries, dtype=np.float64)])
+        return np.diff(sums[self.indptr])
 
 
-def csr_from_triples(
-    rows: npt.NDArray[np.int64], cols: npt.NDArray[np.int32], values: npt.NDArray[np.float64]
+def compress(
+    rows: npt.NDArray[np.int32],
+    cols: npt.NDArray[np.int32],
+    a: npt.NDArray[np.float32],
+    b: npt.NDArray[np.float32],
+    count: int,
 ) -> Csr:
-    """Compress triples in any order; equal triples in another order give the same result."""
-    order = np.lexsort((values, cols, rows))
-    ids, starts = np.unique(rows[order], return_index=True)
-    indptr = np.append(starts, len(rows)).astype(np.int64)
-    return Csr(ids, indptr, cols[order], values[order])
+    """Compress entries of rows 0 to count - 1; the same entries in another order give the same."""
+    keys = rows.astype(np.int64) << 32 | cols
+    order = np.argsort(keys)
+    ascending = keys[order]
+    if (ascending[1:] == ascending[:-1]).any():  # pairs that occur twice need an order too
+        order = np.lexsort((b, a, keys))
+    indptr = np.searchsorted(ascending, np.arange(count + 1, dtype=np.int64) << 32)
+    return Csr(indptr.astype(np.int64), cols[order], a[order], b[order])
+
+
+def encode_weights(
+    a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+    """Codes (entries,) and a table of pairs (2, codes), where few distinct pairs occur.
+
+    One distinct pair needs no codes; too many stand in the table themselves, without codes.
+    """
+    pairs = np.stack([a, b], axis=1).view(np.uint64).ravel()
+    distinct = np.unique(pairs)
+    none = np.empty(0, dtype=np.uint8)
+    if len(distinct) > _CODES:
+        return none, np.stack([a, b])
+    table = np.ascontiguousarray(distinct.view(np.float32).reshape(-1, 2).T)
+    if len(distinct) <= 1:
+        return none, table
+    return np.searchsorted(distinct, pairs).astype(np.uint8), table
+
+
+def decode_weights(
+    codes: npt.NDArray[np.uint8], table: npt.NDArray[np.float32], entries: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """a and b of every entry, from `encode_weights`."""
+    if len(codes):
+        return table[0][codes], table[1][codes]
+    if table.shape[1] == entries:
+        return table[0], table[1]
+    return np.full(entries, table[0, 0]), np.full(entries, table[1, 0])

@@ -24,8 +24,7 @@ from typing import Any, Literal, get_args
 
 from recsys_spark.errors import ConfigError
 
-Side = Literal["user", "item"]
-SIDES: tuple[Side, Side] = ("user", "item")
+SIDES = ("user", "item")
 Weighting = Literal["binary", "linear", "log", "power", "bm25", "tfidf"]
 Confidence = Literal["extra", "total"]
 Target = Literal["weight", "unit", "value"]
@@ -90,18 +89,18 @@ class WalsSpec:
         """Whether predictions are on the scale of the values, so that RMSE means something."""
         return self.target == "value"
 
-    def strength(self, side: Side) -> float:
+    def strength(self, side: str) -> float:
         """lambda of a side."""
         own = self.user_regularization if side == "user" else self.item_regularization
         return self.regularization if own is None else own
 
-    def unobserved_exponent(self, side: Side) -> float:
+    def unobserved_exponent(self, side: str) -> float:
         """Power of a side's frequency in the unobserved weight."""
         if side == "user":
             return self.user_unobserved_exponent
         return self.item_unobserved_exponent
 
-    def frequency_exponent(self, side: Side) -> float:
+    def frequency_exponent(self, side: str) -> float:
         """Power of a side's frequency in the weights of observed pairs."""
         return self.user_frequency_exponent if side == "user" else self.item_frequency_exponent
 

@@ -5,10 +5,11 @@ of the same installation finds it.
 """
 
 import numpy as np
+import numpy.typing as npt
 
-from recsys_spark.kernels.csr import csr_from_triples
+from recsys_spark.kernels.csr import Csr
 from recsys_spark.kernels.ranking import ranking_metrics
-from recsys_spark.kernels.solve import gram, observed_loss, solve_rows
+from recsys_spark.kernels.solve import Problem, Solver, fix, gram, solve_rows
 from recsys_spark.kernels.topn import fill_popular, pad_items, top_n
 
 
@@ -19,18 +20,23 @@ def warm() -> None:
     own to the compiler.
     """
     rows, cols = np.array([0, 1]), np.array([0, 1], dtype=np.int32)
-    ones, factors = np.ones(2), np.eye(2, dtype=np.float32)
-    block = csr_from_triples(rows, cols, ones)
-    for array in (block.ids, block.indptr, block.cols, block.values):
-        array.flags.writeable = False
-    solved = solve_rows(block, ones, ones, factors, gram(factors), ones).factors
-    observed_loss(block, ones, ones, factors, solved, 0.1)
+    factors = np.eye(2, dtype=np.float32)
+    _warm_solvers(factors, cols)
     indptr, none = np.zeros(3, dtype=np.int64), np.zeros(0, dtype=np.int32)
     positions, _ = top_n(factors, pad_items(factors), np.ones(2, dtype=bool), indptr, none, 2)
     fill_popular(positions, cols, indptr, none, 2)
     listed = np.zeros(1, dtype=np.int64)
     listed.flags.writeable = False
     ranking_metrics(rows, listed, rows, listed, np.array([1]))
+
+
+def _warm_solvers(factors: npt.NDArray[np.float32], cols: npt.NDArray[np.int32]) -> None:
+    weights = np.ones(2, dtype=np.float32)
+    problem = Problem(Csr(np.array([0, 1, 2]), cols, weights, weights), np.ones(2), np.ones(2))
+    fixed = fix(factors, gram(factors))
+    solve_rows(problem, fixed, Solver("cholesky"))
+    solve_rows(problem, fixed, Solver("cg"), factors)
+    solve_rows(problem, fixed, Solver(), nonnegative=True)
 
 
 if __name__ == "__main__":

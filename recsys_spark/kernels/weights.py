@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from recsys_spark.kernels.spec import Side, WalsSpec
+from recsys_spark.kernels.spec import WalsSpec
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -28,7 +28,7 @@ def counted_pairs(a: Singles, b: Singles, spec: WalsSpec) -> Singles:
     return (b > 0).astype(np.float32) if spec.counted == "positive" else np.ones_like(a)
 
 
-def row_regularization(counts: Floats, other_side: int, spec: WalsSpec, side: Side) -> Floats:
+def row_regularization(counts: Floats, other_side: int, spec: WalsSpec, side: str) -> Floats:
     """L = lambda (n + beta N)^nu of each row of a side; N = `other_side` rows on the other side."""
     return spec.strength(side) * _penalty_growth(counts, other_side, spec, spec.nu)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.kernels.spec import Side, WalsSpec
+from recsys_spark.kernels.spec import WalsSpec
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def mean_rating(ratings: DataFrame) -> float:
 
 
 def side_biases(
-    ratings: DataFrame, side: Side, mean: float, spec: WalsSpec, other: DataFrame | None = None
+    ratings: DataFrame, side: str, mean: float, spec: WalsSpec, other: DataFrame | None = None
 ) -> DataFrame:
     """Columns id, bias of a side, given the other side's, which only `damped` subtracts first.
 
@@ -76,6 +76,6 @@ def clipped(prediction: Column, spec: WalsSpec) -> Column:
     return F.when(prediction < low, low).when(prediction > high, high).otherwise(prediction)
 
 
-def _join(frame: DataFrame, biases: DataFrame, side: Side, name: str) -> DataFrame:
+def _join(frame: DataFrame, biases: DataFrame, side: str, name: str) -> DataFrame:
     known = biases.select(F.col("id").alias(side), F.col("bias").alias(name))
     return frame.join(known, side, "left").fillna(0.0, [name])

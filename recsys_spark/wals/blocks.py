@@ -1,66 +1,222 @@
-"""One side's interactions as compressed blocks, a block a partition.
+"""One side's interactions as compressed blocks, each a range of rows.
 
-A block holds whole rows: a row's block follows from its id alone, and rows and entries are
-sorted inside, so that the blocks do not depend on how the input was ordered or partitioned.
+Rows are numbered by ascending id; a block holds a range of them that carries about the same work
+as the others. A row too long for one block is dealt out over several by its columns. Which row is
+where depends on the counts alone, and entries are sorted inside, so that the blocks do not depend
+on how the input was ordered or partitioned.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyspark import Broadcast
-from pyspark.sql import DataFrame
-from pyspark.sql.types import BinaryType, StructField, StructType
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import BinaryType, LongType, StructField, StructType
 
 from recsys_spark.arrow import arrow_schema, make_batch
-from recsys_spark.kernels.csr import Csr, csr_from_triples
+from recsys_spark.kernels.csr import Csr, compress, decode_weights, encode_weights
+from recsys_spark.wals.shared import SharedArray
 
 Ids = npt.NDArray[np.int64]
 Batches = Iterator[pa.RecordBatch]
 
-_FIELDS = ("ids", "indptr", "cols", "values")
-BLOCKS = StructType([StructField(name, BinaryType(), False) for name in _FIELDS])
+_ROW_WORK = 32  # what a row costs beyond its entries, in entries
+_SCATTERED = 1_000_000
+
+
+@dataclass(frozen=True)
+class Index:
+    """A side's rows. ids: (rows,) ascending. counts: (rows,) pairs of each."""
+
+    ids: Ids
+    counts: Ids
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Blocks of a side. starts, stops: (blocks,) ranges of rows. parts: (blocks,) of a split row.
+
+    A row that is split has as many blocks in sequence as it has parts; 1 for the other blocks.
+    """
+
+    starts: npt.NDArray[np.int64]
+    stops: npt.NDArray[np.int64]
+    parts: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows `start` onwards of a side. whole: False if it is a part of a single, longer row."""
+
+    start: int
+    whole: bool
+    entries: Csr
+
+
+def index_side(pairs: DataFrame, side: str) -> Index:
+    """The distinct ids in column `side`, on the driver: 16 bytes a row, a stated exception."""
+    counted = pairs.groupBy(side).agg(F.count("*").alias("count")).toArrow()
+    ids, counts = counted[side].to_numpy(), counted["count"].to_numpy()
+    order = np.argsort(ids)
+    return Index(ids[order], counts[order])
+
+
+def lay_out(counts: Ids, entries: int, split_above: int) -> Layout:
+    """Ranges of rows of about `entries` entries each; longer rows than the limit are split."""
+    parts = -(-counts // split_above)
+    work = np.where(parts > 1, 0, counts + _ROW_WORK)
+    group = np.cumsum(work) // max(1, entries)
+    split = parts > 1
+    # A block begins where the group changes, at a split row, and after one.
+    begins = np.ones(len(counts), dtype=bool)
+    begins[1:] = (np.diff(group) > 0) | split[1:] | split[:-1]
+    starts = np.flatnonzero(begins)
+    stops = np.append(starts[1:], len(counts))
+    repeats = parts[starts].clip(1)
+    return Layout(*(np.repeat(x, repeats) for x in (starts, stops, repeats)))
+
+
+_SCATTERED_FIELDS = {"rows": np.int32, "cols": np.int32, "a": np.float32, "b": np.float32}
+_SCATTER = StructType(
+    [StructField("key", LongType()), StructField("block", LongType())]
+    + [StructField(name, BinaryType()) for name in _SCATTERED_FIELDS]
+)
+_BLOCK_FIELDS = {"indptr": np.int64, "cols": np.int32, "codes": np.uint8, "table": np.float32}
+BLOCKS = StructType(
+    [StructField("start", LongType(), False), StructField("parts", LongType(), False)]
+    + [StructField(name, BinaryType(), False) for name in _BLOCK_FIELDS]
+)
 
 
 def build_blocks(
-    ratings: DataFrame, row: str, col: str, col_ids: "Broadcast[Ids]", blocks: int
+    pairs: DataFrame, row: str, col: str, ids: dict[str, SharedArray], layout: Layout
 ) -> DataFrame:
-    """Blocks of the side whose ids stand in column `row`; entries point into `col_ids`.
+    """Blocks of the side whose ids stand in column `row`.
 
-    ratings: columns user, item (long) and a, b (float), as `weigh` makes them. col_ids: ascending
-    ids of the other side; an entry's column is its position there.
+    pairs: columns user, item (long), a and b (float). ids: of both sides, ascending.
     """
-    triples = ratings.select(row, col, "a", "b").repartition(blocks, row)
-    return triples.mapInArrow(_compress(row, col, col_ids), BLOCKS)
+    blocks = len(layout.starts)
+    keys = _partition_keys(pairs.sparkSession, blocks)
+    scattered = pairs.select(row, col, "a", "b").mapInArrow(
+        _scatter(row, col, ids[row], ids[col], layout, keys), _SCATTER
+    )
+    return scattered.repartition(blocks, "key").mapInArrow(_assemble(layout), BLOCKS)
 
 
-def _compress(row: str, col: str, col_ids: "Broadcast[Ids]") -> Callable[[Batches], Batches]:
+def _partition_keys(spark: SparkSession, partitions: int) -> Ids:
+    """A key for every partition that Spark's hash partitioning sends there."""
+    found: dict[int, int] = {}
+    candidates = 32 * partitions
+    while len(found) < partitions:
+        keys = spark.range(candidates).withColumn("to", F.pmod(F.hash("id"), F.lit(partitions)))
+        first = keys.groupBy("to").agg(F.min("id").alias("key")).collect()
+        found = {row["to"]: row["key"] for row in first}
+        candidates *= 4
+    return np.array([found[block] for block in range(partitions)])
+
+
+def _scatter(
+    row: str, col: str, row_ids: SharedArray, col_ids: SharedArray, layout: Layout, keys: Ids
+) -> Callable[[Batches], Batches]:
+    schema = arrow_schema(_SCATTER)
+
+    def scatter(batches: Batches) -> Batches:
+        lookups = _Positions(row_ids.open()), _Positions(col_ids.open())
+        for table in _tables(batches):
+            rows, cols = (
+                lookup.of(table[name].to_numpy())
+                for lookup, name in zip(lookups, (row, col), strict=True)
+            )
+            entries = rows, cols, table["a"].to_numpy(), table["b"].to_numpy()
+            to = _destination(layout, rows, cols)
+            order = np.argsort(to, kind="stable")
+            blocks, starts = np.unique(to[order], return_index=True)
+            bounds = np.append(starts, len(order))
+            columns = [x[order] for x in entries]
+            for block, first, last in zip(blocks, bounds[:-1], bounds[1:], strict=True):
+                parts = zip(_SCATTERED_FIELDS, columns, strict=True)
+                binary = {name: [x[first:last].tobytes()] for name, x in parts}
+                yield make_batch(schema, {"key": [keys[block]], "block": [block], **binary})
+
+    return scatter
+
+
+def _tables(batches: Batches) -> Iterator[pa.Table]:
+    """Batches put together to a size at which scattering pays."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(part.num_rows for part in held) >= _SCATTERED:
+            yield pa.Table.from_batches(held)
+            held = []
+    if held:
+        yield pa.Table.from_batches(held)
+
+
+class _Positions:
+    """Positions of ids in an ascending list: by table where ids are dense, else by search."""
+
+    def __init__(self, ids: Ids) -> None:
+        self.ids, self.low = ids, int(ids[0]) if len(ids) else 0
+        span = int(ids[-1]) - self.low + 1 if len(ids) else 0
+        self.table = None
+        if span <= 8 * len(ids):
+            self.table = np.zeros(span, dtype=np.int32)
+            self.table[ids - self.low] = np.arange(len(ids), dtype=np.int32)
+
+    def of(self, ids: Ids) -> npt.NDArray[np.int32]:
+        if self.table is not None:
+            return self.table[ids - self.low]
+        return np.searchsorted(self.ids, ids).astype(np.int32)
+
+
+def _destination(
+    layout: Layout, rows: npt.NDArray[np.int32], cols: npt.NDArray[np.int32]
+) -> npt.NDArray[np.int32]:
+    """The block of every entry; parts of a split row follow its first."""
+    first = np.searchsorted(layout.stops, rows, side="right")
+    return (first + cols % layout.parts[first]).astype(np.int32)
+
+
+def _assemble(layout: Layout) -> Callable[[Batches], Batches]:
     schema = arrow_schema(BLOCKS)
 
-    def compress(batches: Batches) -> Batches:
-        parts = [batch for batch in batches if batch.num_rows]
-        if not parts:
+    def assemble(batches: Batches) -> Batches:
+        received = [batch for batch in batches if batch.num_rows]
+        if not received:
             return
-        table = pa.Table.from_batches(parts)
-        positions = np.searchsorted(col_ids.value, table[col].to_numpy()).astype(np.int32)
-        weights = table["a"].to_numpy() + 1j * table["b"].to_numpy().astype(np.float64)
-        block = csr_from_triples(table[row].to_numpy(), positions, weights)
-        yield make_batch(schema, {name: [getattr(block, name).tobytes()] for name in _FIELDS})
+        table = pa.Table.from_batches(received)
+        number = table["block"][0].as_py()  # a partition is a block
+        start, stop = int(layout.starts[number]), int(layout.stops[number])
+        rows, cols, a, b = (
+            np.concatenate([np.frombuffer(part.as_buffer(), dtype) for part in table[name]])
+            for name, dtype in _SCATTERED_FIELDS.items()
+        )
+        block = compress(rows - np.int32(start), cols, a, b, stop - start)
+        codes, weights = encode_weights(block.a, block.b)
+        arrays: tuple[npt.NDArray[Any], ...] = (block.indptr, block.cols, codes, weights)
+        binary = {
+            name: [array.tobytes()] for name, array in zip(_BLOCK_FIELDS, arrays, strict=True)
+        }
+        yield make_batch(schema, {"start": [start], "parts": [layout.parts[number]], **binary})
 
-    return compress
+    return assemble
 
 
-def read_blocks(batches: Batches) -> Iterator[Csr]:
+def read_blocks(batches: Batches) -> Iterator[Block]:
     """The blocks of a partition, as views of Arrow's memory."""
     for batch in batches:
         for at in range(batch.num_rows):
-            ids, indptr, cols, values = (
-                batch.column(batch.schema.get_field_index(name))[at].as_buffer() for name in _FIELDS
+            record = {name: batch.column(name)[at] for name in batch.schema.names}
+            indptr, cols, codes, table = (
+                np.frombuffer(record[name].as_buffer(), dtype)
+                for name, dtype in _BLOCK_FIELDS.items()
             )
-            yield Csr(
-                np.frombuffer(ids, np.int64),
-                np.frombuffer(indptr, np.int64),
-                np.frombuffer(cols, np.int32),
-                np.frombuffer(values, np.complex128),
+            a, b = decode_weights(codes, table.reshape(2, -1), len(cols))
+            yield Block(
+                record["start"].as_py(), record["parts"].as_py() == 1, Csr(indptr, cols, a, b)
             )

@@ -16,7 +16,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.errors import ContractError
-from recsys_spark.kernels.spec import SIDES, Side, WalsSpec
+from recsys_spark.kernels.spec import SIDES, WalsSpec
 from recsys_spark.kernels.weights import weight_ratio
 
 _OVER_ITEMS = ("bm25", "tfidf")
@@ -120,13 +120,13 @@ def _join_sides(ratings: DataFrame, known: DataFrame, spec: WalsSpec) -> DataFra
     return ratings
 
 
-def _count(known: DataFrame, side: Side) -> DataFrame:
+def _count(known: DataFrame, side: str) -> DataFrame:
     # Sums in double: what their order changes is lost in the single precision of a and b.
     length = F.sum(F.abs("value")).alias("length")
     return known.groupBy(side).agg(F.count("*").cast("double").alias("n"), length)
 
 
-def _means(counts: DataFrame, side: Side, spec: WalsSpec) -> dict[str, float]:
+def _means(counts: DataFrame, side: str, spec: WalsSpec) -> dict[str, float]:
     """ids: how many; factor: mean of n^exponent over pairs; unobserved: over ids; mean length."""
     n = F.col("n")
     row = counts.agg(
@@ -140,7 +140,7 @@ def _means(counts: DataFrame, side: Side, spec: WalsSpec) -> dict[str, float]:
 
 
 def _statistics(
-    counts: DataFrame, means: dict[str, float], items: float, side: Side, spec: WalsSpec
+    counts: DataFrame, means: dict[str, float], items: float, side: str, spec: WalsSpec
 ) -> DataFrame:
     n = F.col("n")
     factor = F.pow(n, F.lit(spec.frequency_exponent(side))) / means["factor"]

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from reference import dense_wals as dense
-from reference.weighting import counted_pairs, pair_weights
 from scipy.optimize import nnls
 
-from recsys_spark.kernels.csr import csr_from_triples
-from recsys_spark.kernels.solve import gram, observed_loss, solve_rows
+from recsys_spark.kernels import solve
+from recsys_spark.kernels.csr import Csr
+from recsys_spark.kernels.solve import Problem, Solver, fix, gram, solve_rows
 from recsys_spark.kernels.spec import resolve_spec
-from recsys_spark.kernels.weights import row_regularization
+from recsys_spark.kernels.weights import counted_pairs, row_regularization
 
 ROWS, COLUMNS, RANK = 12, 30, 5
 PRESETS = ["ials", "hu2008", "mllib", "explicit"]
@@ -28,47 +28,62 @@ def ratings_table(seed=0, low=1):
     return values
 
 
-def block_of(table):
-    rows, cols = np.nonzero(~np.isnan(table))
-    return csr_from_triples(rows, cols.astype(np.int32), table[rows, cols])
+def weights_of(values, spec):
+    """a and b of observed values, as each system's papers have them."""
+    if spec.target == "value":
+        return np.ones_like(values), values
+    if spec.target == "weight":
+        return np.ones_like(values), (values > 0).astype(float)
+    return spec.alpha * np.abs(values), (1 + spec.alpha * np.abs(values)) * (values > 0)
 
 
-def row_sums(block, entries):
-    return np.add.reduceat(entries, block.indptr[:-1])
+def csr_of(observed, a, b):
+    """Compressed rows of the observed cells of dense tables."""
+    indptr = np.concatenate([[0], np.cumsum(observed.sum(axis=1))])
+    cols = np.nonzero(observed)[1].astype(np.int32)
+    return Csr(indptr, cols, *(x[observed].astype(np.float32) for x in (a, b)))
 
 
-def half_sweep(table, fixed, spec):
+def solve_table(observed, a, b, fixed, w0, penalty, solver=None, **given):
+    """Solve the rows of dense tables, against unrotated factors with w0 for all pairs."""
+    rows = len(observed)
+    problem = Problem(csr_of(observed, a, b), np.full(rows, w0), np.broadcast_to(penalty, rows))
+    held = fix(fixed, gram(fixed), rotate=not given.get("nonnegative"))
+    return solve_rows(problem, held, solver or Solver(), **given)
+
+
+def half_sweep(table, fixed, spec, solver=None, **given):
     """Solve the rows of the table with the package, from values to factors."""
-    block = block_of(table)
-    a, b = pair_weights(block.values, spec)
-    counts = row_sums(block, counted_pairs(block.values, spec))
-    penalty = row_regularization(counts, len(fixed), spec, "user")
-    base = spec.unobserved_weight * gram(fixed)
-    solution = solve_rows(block, a, b, fixed, base, penalty, spec.nonnegative)
+    observed, a, b, w0, penalty, _ = dense_terms(table, spec)
+    solution = solve_table(observed, a, b, fixed, w0, penalty, solver, **given)
     assert len(solution.failed) == 0
     return solution.factors
 
 
 def dense_terms(table, spec):
-    """The objective's ingredients over all cells: observed, a, b, L of rows, L of columns."""
+    """The objective's ingredients over all cells: observed, a, b, w0, L of rows, L of columns."""
     observed = ~np.isnan(table)
     a, b = (np.zeros(table.shape) for _ in range(2))
-    a[observed], b[observed] = pair_weights(table[observed], spec)
+    a[observed], b[observed] = weights_of(table[observed], spec)
     counted = np.zeros(table.shape)
-    counted[observed] = counted_pairs(table[observed], spec)
+    counted[observed] = counted_pairs(a[observed], b[observed], spec)
     penalty_rows = row_regularization(counted.sum(axis=1), table.shape[1], spec, "user")
     penalty_columns = row_regularization(counted.sum(axis=0), table.shape[0], spec, "item")
     return observed, a, b, spec.unobserved_weight, penalty_rows, penalty_columns
 
 
 def assert_rows_equal(factors, expected):
-    np.testing.assert_allclose(factors, np.array(expected), rtol=2e-6, atol=2e-7)
+    """Equal to what single precision carries: five digits, relative to each row's length."""
+    expected = np.atleast_2d(expected)
+    error = np.linalg.norm(np.atleast_2d(factors) - expected, axis=1)
+    assert (error <= 1e-5 * np.linalg.norm(expected, axis=1)).all(), error.max()
 
 
-def single_row(cols, columns):
-    """A block of one row with these columns observed."""
-    cols = np.asarray(cols, dtype=np.int32)
-    return csr_from_triples(np.zeros(len(cols), dtype=np.int64), cols, np.ones(len(cols)))
+def single_row(cols, columns, a, b):
+    """Dense tables of one row with these columns observed."""
+    observed = np.zeros((1, columns), dtype=bool)
+    observed[0, cols] = True
+    return observed, *(np.where(observed, x, 0.0) for x in (a, b))
 
 
 @pytest.mark.parametrize(
@@ -108,46 +123,130 @@ def test_each_preset_solves_its_systems_own_formula(preset, given, formula):
     assert_rows_equal(factors, expected)
 
 
-def test_general_equation_with_arbitrary_weights():
+@pytest.mark.parametrize("columns", [COLUMNS, 2])
+def test_general_equation_with_arbitrary_weights(columns):
+    """Rows longer and shorter than the rank, which are solved in different forms."""
     rng = np.random.default_rng(2)
-    table, fixed = ratings_table(), normal_factors(3, COLUMNS)
-    observed = ~np.isnan(table)
-    a, b = rng.uniform(0, 3, table.shape) * observed, rng.normal(size=table.shape) * observed
+    observed, fixed = ~np.isnan(ratings_table()[:, :columns]), normal_factors(3, columns)
+    a, b = rng.uniform(0, 3, observed.shape) * observed, rng.normal(size=observed.shape) * observed
     penalty = rng.uniform(0.1, 2, ROWS)
-    solved = solve_rows(
-        block_of(table), a[observed], b[observed], fixed, 0.7 * gram(fixed), penalty
-    )
+    solved = solve_table(observed, a, b, fixed, 0.7, penalty)
     wide = fixed.astype(float)
     expected = [dense.general_row(wide, a[u], b[u], 0.7, penalty[u]) for u in range(ROWS)]
     assert_rows_equal(solved.factors, expected)
 
 
 def test_confidence_below_one_gives_a_negative_weight_and_still_solves():
-    table, fixed = ratings_table(), normal_factors(4, COLUMNS)
-    observed = ~np.isnan(table)
-    confidence = np.random.default_rng(5).uniform(0.1, 0.9, table.shape)
+    observed, fixed = ~np.isnan(ratings_table()), normal_factors(4, COLUMNS)
+    confidence = np.random.default_rng(5).uniform(0.1, 0.9, observed.shape)
     a, b = (confidence - 1) * observed, confidence * observed
-    solved = solve_rows(
-        block_of(table), a[observed], b[observed], fixed, gram(fixed), np.full(ROWS, 0.5)
-    )
+    a, b = a.astype(np.float32), b.astype(np.float32)
+    solved = solve_table(observed, a, b, fixed, 1.0, 0.5)
     wide = fixed.astype(float)
     assert_rows_equal(
         solved.factors, [dense.general_row(wide, a[u], b[u], 1.0, 0.5) for u in range(ROWS)]
     )
 
 
-@pytest.mark.parametrize("length", [1, 255, 256, 257, 512, 700])
-def test_rows_longer_than_a_chunk(length):
-    rng = np.random.default_rng(length)
-    fixed = normal_factors(6, 800)
-    cols = rng.permutation(800)[:length]
-    a, b = np.zeros(800), np.zeros(800)
-    a[cols], b[cols] = rng.uniform(0.5, 2, length), rng.normal(size=length)
-    block = single_row(cols, 800)
-    solved = solve_rows(
-        block, a[block.cols], b[block.cols], fixed, 0.1 * gram(fixed), np.array([1.0])
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_responses_without_extra_weight_count(weight):
+    """a = 0 with b above 0, as TF-WALS has it when no weights are given."""
+    observed, fixed = ~np.isnan(ratings_table()), normal_factors(5, COLUMNS)
+    a, b = weight * observed, 2.0 * observed
+    solved = solve_table(observed, a, b, fixed, 0.5, 0.5)
+    wide = fixed.astype(float)
+    assert_rows_equal(
+        solved.factors, [dense.general_row(wide, a[u], b[u], 0.5, 0.5) for u in range(ROWS)]
     )
-    assert_rows_equal(solved.factors[0], dense.general_row(fixed.astype(float), a, b, 0.1, 1.0))
+
+
+@pytest.mark.parametrize("rank", [1, 3, 4, 7, 8, 9, 31, 64, 65, 100, 129, 160])
+@pytest.mark.parametrize("length", [1, 2, 8, 63, 130, 300])
+def test_every_rank_and_row_length(rank, length):
+    """Remainders of panels, tiles and chunks; LAPACK above a size; both forms."""
+    rng = np.random.default_rng(rank * 1000 + length)
+    fixed = normal_factors(6, 400, rank)
+    cols = rng.permutation(400)[:length]
+    observed, a, b = single_row(cols, 400, rng.uniform(0.5, 2, 400), rng.normal(size=400))
+    solved = solve_table(observed, a, b, fixed, 0.1, 1.0)
+    assert_rows_equal(solved.factors, dense.general_row(fixed.astype(float), a[0], b[0], 0.1, 1.0))
+
+
+@pytest.mark.parametrize("length", [1023, 1024, 1025, 2048, 3000])
+def test_rows_longer_than_what_is_gathered_at_once(length):
+    rng = np.random.default_rng(length)
+    fixed = normal_factors(6, 3200)
+    cols = rng.permutation(3200)[:length]
+    observed, a, b = single_row(cols, 3200, rng.uniform(0.5, 2, 3200), rng.normal(size=3200))
+    expected = dense.general_row(fixed.astype(float), a[0], b[0], 0.1, 1.0)
+    assert_rows_equal(solve_table(observed, a, b, fixed, 0.1, 1.0).factors, expected)
+    start = np.zeros((1, RANK), np.float32)
+    by_cg = solve_table(observed, a, b, fixed, 0.1, 1.0, Solver("cg", cg_steps=20), last=start)
+    assert_rows_equal(by_cg.factors, expected)
+
+
+@pytest.mark.parametrize("rank", [5, 64, 72, 200])
+def test_what_the_workspace_held_before_does_not_matter(monkeypatch, rank):
+    """The lower triangles of the systems are never set."""
+    made = solve._workspace
+
+    def full_of_nan(*given):
+        work = made(*given)
+        for buffer in work[:4]:
+            buffer[...] = np.nan
+        return work
+
+    rng = np.random.default_rng(0)
+    fixed, observed = normal_factors(1, 300, rank), rng.random((10, 300)) < 0.3
+    a, b = observed * rng.uniform(0.5, 2, observed.shape), observed * 1.0
+    expected = solve_table(observed, a, b, fixed, 0.1, 1.0)
+    monkeypatch.setattr(solve, "_workspace", full_of_nan)
+    again = solve_table(observed, a, b, fixed, 0.1, 1.0)
+    np.testing.assert_array_equal(again.factors, expected.factors)
+    assert np.isfinite(expected.factors).all()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_conjugate_gradients_reach_the_exact_solution(preset):
+    spec, table, fixed = (
+        resolve_spec(preset, rank=RANK),
+        ratings_table(),
+        normal_factors(7, COLUMNS),
+    )
+    exact = half_sweep(table, fixed, spec).astype(float)
+    start = normal_factors(8, ROWS)
+    errors = []
+    for steps in (1, 2, 3, RANK + 3):
+        found = half_sweep(table, fixed, spec, Solver("cg", cg_steps=steps), last=start)
+        errors.append(np.linalg.norm(found - exact))
+    assert errors[0] < np.linalg.norm(start - exact)
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 2e-5 * np.linalg.norm(exact)
+
+
+def test_conjugate_gradients_begin_at_the_last_factors():
+    spec, table, fixed = (
+        resolve_spec("ials", rank=RANK),
+        ratings_table(),
+        normal_factors(7, COLUMNS),
+    )
+    exact = half_sweep(table, fixed, spec)
+    near = exact + np.float32(1e-3) * normal_factors(9, ROWS)
+    one_step = Solver("cg", cg_steps=1)
+    from_near = half_sweep(table, fixed, spec, one_step, last=near)
+    from_far = half_sweep(table, fixed, spec, one_step, last=normal_factors(8, ROWS))
+    assert np.linalg.norm(from_near - exact) < 1e-2 * np.linalg.norm(from_far - exact)
+
+
+def test_ill_conditioned_rows_are_solved_again_in_double_precision():
+    """Two nearly equal columns: single precision alone would be off in the second digit."""
+    fixed = normal_factors(10, 2 * RANK).astype(np.float32)
+    fixed[1] = fixed[0] + np.float32(1e-3) * normal_factors(11, 1)[0]
+    observed, a, b = single_row([0, 1], len(fixed), 1e6, 1e6)
+    b[0, 1] = 1.001e6
+    solved = solve_table(observed, a, b, fixed, 0.0, 1e-3)
+    expected = dense.general_row(fixed.astype(float), a[0], b[0], 0.0, 1e-3)
+    assert np.linalg.norm(solved.factors[0] - expected) < 1e-4 * np.linalg.norm(expected)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -215,28 +314,27 @@ def test_a_row_of_dislikes_only_solves_to_zero(preset):
     assert factors[4].any()
 
 
-def test_a_row_without_entries_solves_to_zero():
-    block = csr_from_triples(np.array([5]), np.array([0], dtype=np.int32), np.ones(1))
-    empty = type(block)(np.array([5, 9]), np.array([0, 1, 1]), block.cols, block.values)
+def empty_block(rows):
+    none = np.empty(0, np.float32)
+    return Csr(np.zeros(rows + 1, np.int64), np.empty(0, np.int32), none, none)
+
+
+@pytest.mark.parametrize("rows", [0, 2])
+def test_rows_without_entries_solve_to_zero(rows):
     fixed = normal_factors(14, 3)
-    solved = solve_rows(empty, np.ones(1), np.ones(1), fixed, 0.0 * gram(fixed), np.zeros(2))
-    assert solved.factors[0].any()
-    assert not solved.factors[1].any()
+    problem = Problem(empty_block(rows), np.ones(rows), np.zeros(rows))
+    solved = solve_rows(problem, fix(fixed, gram(fixed)), Solver())
+    assert solved.factors.shape == (rows, RANK)
+    assert not solved.factors.any()
     assert len(solved.failed) == 0
-
-
-def test_a_block_without_rows():
-    block = csr_from_triples(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0))
-    fixed = normal_factors(15, 3)
-    solved = solve_rows(block, np.empty(0), np.empty(0), fixed, gram(fixed), np.empty(0))
-    assert solved.factors.shape == (0, RANK)
 
 
 def test_an_unsolvable_row_is_reported_and_its_neighbours_are_solved():
     fixed = normal_factors(16, COLUMNS)
-    block = csr_from_triples(np.arange(3), np.zeros(3, dtype=np.int32), np.ones(3))
-    a = np.array([1.0, -5.0, 1.0])  # the middle matrix is indefinite
-    solved = solve_rows(block, a, np.ones(3), fixed, 0.0 * gram(fixed), np.full(3, 0.01))
+    observed = np.zeros((3, COLUMNS), dtype=bool)
+    observed[:, 0] = True
+    a = observed * np.array([[1.0], [-5.0], [1.0]])  # the middle matrix is indefinite
+    solved = solve_table(observed, a, 1.0 * observed, fixed, 0.0, 0.01)
     assert solved.failed.tolist() == [1]
     assert not solved.factors[1].any()
     np.testing.assert_array_equal(solved.factors[0], solved.factors[2])
@@ -245,8 +343,7 @@ def test_an_unsolvable_row_is_reported_and_its_neighbours_are_solved():
 
 def test_jitter_gives_a_singular_row_its_shortest_solution():
     fixed = normal_factors(17, COLUMNS)
-    block = single_row([4], COLUMNS)
-    solved = solve_rows(block, np.ones(1), np.array([3.0]), fixed, 0.0 * gram(fixed), np.zeros(1))
+    solved = solve_table(*single_row([4], COLUMNS, 1.0, 3.0), fixed, 0.0, 0.0)
     y = fixed[4].astype(float)
     assert len(solved.failed) == 0
     np.testing.assert_allclose(solved.factors[0], 3.0 * y / (y @ y), rtol=1e-4)
@@ -254,50 +351,70 @@ def test_jitter_gives_a_singular_row_its_shortest_solution():
 
 def test_well_conditioned_rows_get_no_jitter():
     fixed = normal_factors(18, COLUMNS)
-    block = single_row(np.arange(COLUMNS), COLUMNS)
     b = np.random.default_rng(19).normal(size=COLUMNS)
-    solved = solve_rows(block, np.ones(COLUMNS), b, fixed, 0.0 * gram(fixed), np.zeros(1))
-    expected = np.linalg.lstsq(fixed.astype(float), b, rcond=None)[0]
-    assert_rows_equal(solved.factors[0], expected)
+    solved = solve_table(*single_row(np.arange(COLUMNS), COLUMNS, 1.0, b), fixed, 0.0, 0.0)
+    assert_rows_equal(solved.factors, np.linalg.lstsq(fixed.astype(float), b, rcond=None)[0])
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_nonnegative_rows_equal_scipys_nnls(seed):
     rng = np.random.default_rng(seed)
-    table, fixed = ratings_table(seed), normal_factors(20 + seed, COLUMNS)
-    block = block_of(table)
-    a, b = rng.uniform(0, 2, len(block.cols)), rng.normal(size=len(block.cols))
-    solved = solve_rows(block, a, b, fixed, gram(fixed), np.full(ROWS, 0.1), nonnegative=True)
+    observed, fixed = ~np.isnan(ratings_table(seed)), normal_factors(20 + seed, COLUMNS)
+    a, b = observed * rng.uniform(0, 2, observed.shape), observed * rng.normal(size=observed.shape)
+    a, b = a.astype(np.float32), b.astype(np.float32)
+    solved = solve_table(observed, a, b, fixed, 1.0, 0.1, nonnegative=True)
     wide = fixed.astype(float)
     for u in range(ROWS):
-        entries = slice(block.indptr[u], block.indptr[u + 1])
-        Ys = wide[block.cols[entries]]
-        left = wide.T @ wide + Ys.T @ (a[entries, None] * Ys) + 0.1 * np.eye(RANK)
+        Ys = wide[observed[u]]
+        weights, response = a[u][observed[u]], b[u][observed[u]]
+        left = wide.T @ wide + Ys.T @ (weights[:, None] * Ys) + 0.1 * np.eye(RANK)
         lower = np.linalg.cholesky(left)
-        expected, _ = nnls(lower.T, np.linalg.solve(lower, Ys.T @ b[entries]))
+        expected, _ = nnls(lower.T, np.linalg.solve(lower, Ys.T @ response))
         np.testing.assert_allclose(solved.factors[u], expected, rtol=1e-5, atol=1e-7)
     assert (solved.factors == 0).any()
     assert (solved.factors > 0).any()
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_observed_loss_completes_to_the_full_loss(preset):
+@pytest.mark.parametrize("method", ["cholesky", "cg"])
+def test_observed_loss_completes_to_the_full_loss(preset, method):
     spec = resolve_spec(preset, rank=RANK)
-    table, X, Y = ratings_table(), normal_factors(30, ROWS), normal_factors(31, COLUMNS)
-    block = block_of(table)
-    a, b = pair_weights(block.values, spec)
-    w0 = spec.unobserved_weight
-    terms = observed_loss(block, a, b, Y, X, w0)
+    table, Y = ratings_table(), normal_factors(31, COLUMNS)
+    observed, a, b, w0, rows, columns = dense_terms(table, spec)
+    start = normal_factors(30, ROWS)
+    solution = solve_table(observed, a, b, Y, w0, rows, Solver(method), last=start)
+    X = solution.factors
     wide_x, wide_y = X.astype(float), Y.astype(float)
-    observed, a_cells, b_cells, *_, rows, columns = dense_terms(table, spec)
-    error = dense.observed_error(wide_x, wide_y, observed, a_cells, b_cells, w0)
-    assert terms.weighted_error == pytest.approx(error, rel=1e-12)
-    squared = ((wide_x @ wide_y.T)[observed] ** 2).sum()
-    assert terms.squared_prediction == pytest.approx(squared, rel=1e-12)
-    unobserved = w0 * ((gram(X) * gram(Y)).sum() - terms.squared_prediction)
+    error = dense.observed_error(wide_x, wide_y, observed, a, b, w0)
+    assert solution.observed == pytest.approx(error, rel=1e-5)
+    shadowed = w0 * ((wide_x @ wide_y.T)[observed] ** 2).sum()
+    assert solution.shadowed == pytest.approx(shadowed, rel=1e-5)
+    unobserved = w0 * (gram(X) * gram(Y)).sum() - solution.shadowed
     penalty = rows @ (wide_x**2).sum(axis=1) + columns @ (wide_y**2).sum(axis=1)
-    full = dense.full_loss(wide_x, wide_y, observed, a_cells, b_cells, w0, rows, columns)
-    assert terms.weighted_error + unobserved + penalty == pytest.approx(full, rel=1e-10)
+    full = dense.full_loss(wide_x, wide_y, observed, a, b, w0, rows, columns)
+    assert solution.observed + unobserved + penalty == pytest.approx(full, rel=1e-6)
+
+
+def test_unobserved_weights_of_rows_and_columns():
+    """Every pair has its own unobserved weight, of its row and of its column: eALS."""
+    rng = np.random.default_rng(3)
+    observed, fixed = ~np.isnan(ratings_table()), normal_factors(4, COLUMNS)
+    a, b = observed * rng.uniform(0, 2, observed.shape), observed * rng.normal(size=observed.shape)
+    rows = rng.uniform(0.1, 1, ROWS)
+    columns = rng.uniform(0.2, 3, COLUMNS).astype(np.float32)
+    held = fix(fixed, gram(fixed, columns), columns)
+    solved = solve_rows(Problem(csr_of(observed, a, b), rows, np.full(ROWS, 0.3)), held, Solver())
+    wide = fixed.astype(float)
+    for u in range(ROWS):
+        cells = rows[u] * columns + np.where(observed[u], a[u].astype(np.float32), 0.0)
+        left = wide.T @ (cells[:, None] * wide) + 0.3 * np.eye(RANK)
+        assert_rows_equal(solved.factors[u], np.linalg.solve(left, wide.T @ b[u]))
+    predictions = (solved.factors @ fixed.T)[observed]
+    w = (rows[:, None] * columns)[observed]
+    total = w + a[observed]
+    expected = np.sum(total * (predictions - b[observed] / total) ** 2)
+    assert solved.observed == pytest.approx(expected, rel=1e-5)
+    assert solved.shadowed == pytest.approx(np.sum(w * predictions**2), rel=1e-5)
 
 
 def test_gram_is_accumulated_in_double_precision():
@@ -307,7 +424,6 @@ def test_gram_is_accumulated_in_double_precision():
 
 
 def test_factors_with_nan_are_reported_and_not_solved():
-    block = csr_from_triples(np.array([0]), np.array([0], dtype=np.int32), np.ones(1))
     fixed = np.array([[np.nan, 1.0]], dtype=np.float32)
-    solved = solve_rows(block, np.ones(1), np.ones(1), fixed, np.eye(2), np.ones(1))
+    solved = solve_table(*single_row([0], 1, 1.0, 1.0), fixed, 1.0, 1.0)
     assert solved.failed.tolist() == [0]

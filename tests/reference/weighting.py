@@ -5,27 +5,11 @@ A row is a dict of user, item, value, and where they are needed day, weight and 
 
 import math
 
-import numpy as np
-
 
 def weigh_rows(rows, spec, context=None):
     """A pair (a, b) for each row; statistics are those of `context`, else of the rows."""
     known = rows if context is None else context
     return [_pair(row, known, spec) for row in rows]
-
-
-def pair_weights(values, spec):
-    """Arrays a and b of values whose weights do not depend on other rows."""
-    rows = [{"user": 0, "item": 0, "value": float(value)} for value in np.ravel(values)]
-    a, b = np.array(weigh_rows(rows, spec)).T
-    return a, b
-
-
-def counted_pairs(values, spec):
-    """1 for each value that counts in its row's n."""
-    if spec.counted == "weights":
-        return pair_weights(values, spec)[0]
-    return np.array([float(spec.counted == "all" or b > 0) for b in pair_weights(values, spec)[1]])
 
 
 def unobserved_weight(user, item, known, spec):

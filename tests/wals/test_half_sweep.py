@@ -8,11 +8,12 @@ from reference import dense_wals as dense
 from samples import by_row, dense_table, frame_of, normal_factors, ratings
 
 from recsys_spark.errors import ConfigError, ContractError, SolveError
-from recsys_spark.kernels.solve import gram
+from recsys_spark.kernels.solve import Solver, fix, gram
 from recsys_spark.kernels.spec import resolve_spec
-from recsys_spark.wals.blocks import build_blocks
+from recsys_spark.wals.blocks import build_blocks, index_side, lay_out
 from recsys_spark.wals.fit import Factors, Plan, fit_factors, solve_side
-from recsys_spark.wals.sweep import FixedSide, half_sweep
+from recsys_spark.wals.shared import share
+from recsys_spark.wals.sweep import RowTerms, half_sweep
 from recsys_spark.wals.weighting import weigh
 
 RANK = 3
@@ -60,22 +61,46 @@ def strength(preset, row, other_side):
 
 @pytest.mark.parametrize("preset", FORMULAS)
 @pytest.mark.parametrize("side", ["user", "item"])
-def test_half_sweep_solves_every_row_of_either_side(spark, preset, side):
+@pytest.mark.parametrize("split_above", [1000, 4])
+def test_half_sweep_solves_every_row_of_either_side(spark, preset, side, split_above):
     # MLlib defines what a rating of 0 or below means; the others know positive values only.
     columns = ratings(low=-2 if preset in ("mllib", "explicit") else 1)
     table = dense_table(columns) if side == "user" else dense_table(columns).T
     rows, cols = table.shape
     fixed = normal_factors(1, cols, RANK)
-    col_ids = spark.sparkContext.broadcast(np.arange(cols))
     other = "item" if side == "user" else "user"
     spec = resolve_spec(preset, rank=RANK)
-    blocks = build_blocks(weigh(frame_of(spark, columns), spec), side, other, col_ids, 3)
-    solved = half_sweep(blocks, np.arange(rows), FixedSide(fixed, gram(fixed)), spec)
+    pairs = weigh(frame_of(spark, columns), spec)
+    index = index_side(pairs, side)
+    ids = {side: index.ids, other: np.arange(cols)}
+    shared = {name: share(spark.sparkContext, found) for name, found in ids.items()}
+    layout = lay_out(index.counts, len(columns[0]) // 3, split_above)
+    blocks = build_blocks(pairs, side, other, shared, layout)
+    terms = RowTerms(spec, side, cols, np.full(rows, spec.unobserved_weight))
+    solved = half_sweep(blocks, index.ids, fix(fixed, gram(fixed)), terms, Solver())
     expected = [FORMULAS[preset](fixed.astype(float), row) for row in by_row(table)]
     assert solved.factors.dtype == np.float32
+    assert (layout.parts.max() > 1) == (split_above < 1000)
     np.testing.assert_allclose(solved.factors, expected, rtol=1e-5, atol=1e-6)
-    wide = solved.factors.astype(float)
-    np.testing.assert_allclose(solved.gram, wide.T @ wide, rtol=1e-12)
+    errors = [
+        dense.observed_error(x[None], fixed.astype(float), *cells, spec.unobserved_weight)
+        for x, cells in zip(solved.factors.astype(float), _cells(table, preset), strict=True)
+    ]
+    assert solved.observed == pytest.approx(sum(errors), rel=1e-5)
+
+
+def _cells(table, preset):
+    """Observed, a and b of each row over all columns."""
+    for row in table:
+        observed, r = ~np.isnan(row), np.nan_to_num(row)
+        alpha = {"hu2008": 40.0, "mllib": 1.0}.get(preset)
+        if preset == "explicit":
+            a, b = np.ones_like(r), r
+        elif preset == "ials":
+            a, b = np.ones_like(r), 1.0 * (r > 0)
+        else:
+            a, b = alpha * np.abs(r), (1 + alpha * np.abs(r)) * (r > 0)
+        yield observed[None], (a * observed)[None], (b * observed)[None]
 
 
 @pytest.mark.parametrize("preset", ["mllib", "explicit"])
@@ -150,14 +175,21 @@ def test_duplicate_rows_of_a_pair_all_count(spark):
 
 
 def test_singular_row_is_named(spark):
-    columns = (np.array([5, 7, 9]), np.zeros(3, dtype=int), np.array([5.0, 1.0, 5.0]))
-    col_ids = spark.sparkContext.broadcast(np.arange(1))
-    spec = resolve_spec("hu2008", rank=1)
-    blocks = build_blocks(weigh(frame_of(spark, columns), spec), "user", "item", col_ids, 2)
-    # 1 x 1 systems: -100 + 40 r + 1 is above zero for r = 5 and below for r = 1.
-    fixed = FixedSide(np.ones((1, 1), dtype=np.float32), np.array([[-100.0]]))
+    columns = (np.array([5, 7, 9]), np.zeros(3, dtype=int), np.array([2.0, -0.1, 2.0]))
+    # 1 x 1 systems: 1 + 1 - 3 is below zero.
+    frame = frame_of(spark, columns).selectExpr(
+        "user", "item", "float(if(value < 0, -3, value)) a", "float(1) b"
+    )
+    index = index_side(frame, "user")
+    shared = {
+        name: share(spark.sparkContext, ids)
+        for name, ids in {"user": index.ids, "item": np.arange(1)}.items()
+    }
+    blocks = build_blocks(frame, "user", "item", shared, lay_out(index.counts, 1, 10))
+    held = fix(np.ones((1, 1), dtype=np.float32), np.ones((1, 1)))
+    terms = RowTerms(resolve_spec("hu2008", rank=1), "user", 1, np.ones(3))
     with pytest.raises(SolveError, match=r"row 7 is singular.*objective\.regularization"):
-        half_sweep(blocks, np.array([5, 7, 9]), fixed, spec)
+        half_sweep(blocks, index.ids, held, terms, Solver())
 
 
 def test_factors_that_are_not_finite_end_the_fit(spark):

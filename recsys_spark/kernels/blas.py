@@ -1,0 +1,39 @@
+"""BLAS and LAPACK inside compiled code: the routines of SciPy's own library, by name.
+
+Compiled kernels refer to them by symbol, which keeps the kernels' machine code cacheable; a
+process must call `load_blas` before its first kernel.
+"""
+
+from functools import cache
+
+import llvmlite.binding
+from numba import types
+from numba.extending import get_cython_function_address
+
+_PREFIX = "recsys_spark_"
+_ROUTINES = {
+    f"{precision}{routine}": (library, arguments)
+    for routine, library, arguments in (
+        ("gemm", "blas", 13),
+        ("potrf", "lapack", 5),
+    )
+    for precision in "sd"
+}
+
+
+def _declared(name: str) -> types.ExternalFunction:
+    # Fortran passes everything by address; an address is an integer to compiled code.
+    arguments = [types.intp] * _ROUTINES[name][1]
+    return types.ExternalFunction(_PREFIX + name, types.void(*arguments))
+
+
+sgemm, dgemm = _declared("sgemm"), _declared("dgemm")
+spotrf, dpotrf = _declared("spotrf"), _declared("dpotrf")
+
+
+@cache
+def load_blas() -> None:
+    """Make the routines known to the compiler, once a process."""
+    for name, (library, _) in _ROUTINES.items():
+        address = get_cython_function_address(f"scipy.linalg.cython_{library}", name)
+        llvmlite.binding.add_symbol(_PREFIX + name, address)
