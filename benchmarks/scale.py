@@ -31,7 +31,8 @@ from pyspark.sql import SparkSession
 from systems import session
 
 from recsys_spark.kernels.spec import resolve_spec
-from recsys_spark.wals.fit import Plan, fit_factors
+from recsys_spark.wals.fit import fit_factors
+from recsys_spark.wals.sides import Plan
 
 Result = dict[str, Any]
 
@@ -134,10 +135,10 @@ def _train(shape: Shape, options: argparse.Namespace) -> Result:
     moments = [time.perf_counter()]
     losses = []
 
-    def on_sweep(loss: Any) -> None:
+    def on_sweep(state: Any) -> None:
         moments.append(time.perf_counter())
-        losses.append(loss.total)
-        say(f"  sweep {len(losses)}: {moments[-1] - moments[-2]:.1f} s, loss {loss.total:.8g}")
+        losses.append(state.losses[-1].total)
+        say(f"  sweep {len(losses)}: {moments[-1] - moments[-2]:.1f} s, loss {losses[-1]:.8g}")
 
     fit_factors(ratings, spec, Plan(options.blocks, **given), on_sweep)
     total = time.perf_counter() - moments[0]

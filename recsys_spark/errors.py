@@ -41,3 +41,7 @@ class TransientError(RecsysError):
 
 class SolveError(RecsysError):
     """Training cannot go on: a singular row, or a loss that is no longer finite."""
+
+
+class DivergenceError(SolveError):
+    """The factors or the loss overflowed; a sweep earlier they had not."""

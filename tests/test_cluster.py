@@ -10,7 +10,8 @@ import pyspark
 import pytest
 
 from recsys_spark.kernels.spec import resolve_spec
-from recsys_spark.wals.fit import Plan, fit_factors
+from recsys_spark.wals.fit import fit_factors
+from recsys_spark.wals.sides import Plan
 
 SCRIPT = """
 import sys
@@ -18,7 +19,8 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import SparkSession
 from recsys_spark.kernels.spec import resolve_spec
-from recsys_spark.wals.fit import Plan, fit_factors
+from recsys_spark.wals.fit import fit_factors
+from recsys_spark.wals.sides import Plan
 
 if __name__ == "__main__":
     spark = (

@@ -1,6 +1,6 @@
 """Compressed rows: the form in which a block of interactions reaches the kernels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,12 @@ class Csr:
     cols: npt.NDArray[np.int32]
     a: npt.NDArray[np.float32]
     b: npt.NDArray[np.float32]
+
+    def shifted(self, offsets: npt.NDArray[np.float32]) -> "Csr":
+        """The entries with the target of column j lowered by offsets[j], where w0 is 0."""
+        if not len(offsets):
+            return self
+        return replace(self, b=self.b - self.a * offsets[self.cols])
 
     def row_sums(self, entries: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """The sum over each row of a value of every entry, in double precision."""

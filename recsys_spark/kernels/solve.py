@@ -46,13 +46,15 @@ class Fixed:
 
     factors: (columns, rank) = Y Q. rotation: (rank, rank) = Q, orthogonal. gram: (rank, rank) =
     Q'GQ, diagonal if Q holds G's eigenvectors. weights: (columns,) unobserved weight of each
-    column; empty: all 1.
+    column; empty: all 1. offsets: (columns,) what is subtracted from the targets of a column;
+    empty: nothing.
     """
 
     factors: Single
     rotation: Single
     gram: Double
     weights: Single
+    offsets: Single
 
 
 @dataclass(frozen=True)
@@ -93,14 +95,21 @@ def gram(factors: Single, weights: Single | None = None) -> Double:
     return total
 
 
-def fix(factors: Single, gram: Double, weights: Single | None = None, rotate: bool = True) -> Fixed:
+def fix(
+    factors: Single,
+    gram: Double,
+    weights: Single | None = None,
+    offsets: Single | None = None,
+    rotate: bool = True,
+) -> Fixed:
     """Prepare a side with its Gram matrix; without rotation for solvers bound to coordinates."""
-    weights = np.empty(0, np.float32) if weights is None else weights
+    none = np.empty(0, np.float32)
+    more = (none if weights is None else weights, none if offsets is None else offsets)
     if not rotate or not np.isfinite(gram).all():
-        return Fixed(factors, np.eye(factors.shape[1], dtype=np.float32), gram, weights)
+        return Fixed(factors, np.eye(factors.shape[1], dtype=np.float32), gram, *more)
     eigenvalues, vectors = scipy.linalg.eigh(gram, driver="evd")
     rotation = vectors.astype(np.float32)
-    return Fixed(factors @ rotation, rotation, np.diag(np.maximum(eigenvalues, 0.0)), weights)
+    return Fixed(factors @ rotation, rotation, np.diag(np.maximum(eigenvalues, 0.0)), *more)
 
 
 @dataclass(frozen=True)

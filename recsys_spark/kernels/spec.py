@@ -89,6 +89,11 @@ class WalsSpec:
         """Whether predictions are on the scale of the values, so that RMSE means something."""
         return self.target == "value"
 
+    @property
+    def width(self) -> int:
+        """Length of a factor vector: the rank, and two coordinates that carry the biases."""
+        return self.rank + (0 if self.biases == "none" else 2)
+
     def strength(self, side: str) -> float:
         """lambda of a side."""
         own = self.user_regularization if side == "user" else self.item_regularization

@@ -10,8 +10,9 @@ from recsys_spark.kernels.spec import WalsSpec
 from recsys_spark.kernels.weights import ratio_warning
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.schema import FACTORS
-from recsys_spark.wals.fit import Loss, Plan, fit_factors
+from recsys_spark.wals.fit import Factorization, fit_factors
 from recsys_spark.wals.model import WALSModel
+from recsys_spark.wals.sides import Plan
 from recsys_spark.wals.weighting import ratio_of, weigh
 
 
@@ -26,8 +27,9 @@ def train(run: Run) -> Summary:
     history: list[dict[str, float]] = []
     clock = time.monotonic()
 
-    def on_sweep(loss: Loss) -> None:
+    def on_sweep(state: Factorization) -> str | None:
         nonlocal clock
+        loss = state.losses[-1]
         seconds, clock = time.monotonic() - clock, time.monotonic()
         history.append(
             {
@@ -46,6 +48,7 @@ def train(run: Run) -> Summary:
             f"{seconds:.1f} s",
             **history[-1],
         )
+        return None
 
     plan = Plan(solver.blocks, solver.broadcast_budget_mb * 2**20)
     trained = fit_factors(rows, spec, plan, on_sweep)

@@ -11,7 +11,7 @@ from pyspark.sql.types import StructType
 from recsys_spark.arrow import arrow_schema, list_parts, make_batch
 from recsys_spark.kernels.ranking import METRICS, ranking_metrics
 from recsys_spark.schema import metrics_per_user
-from recsys_spark.wals.blocks import Batches
+from recsys_spark.wals.packed import Batches
 
 
 def evaluate(

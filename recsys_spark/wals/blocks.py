@@ -15,25 +15,15 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import BinaryType, LongType, StructField, StructType
+from pyspark.sql.types import BinaryType, LongType, StringType, StructField, StructType
 
 from recsys_spark.arrow import arrow_schema, make_batch
 from recsys_spark.kernels.csr import Csr, compress, decode_weights, encode_weights
+from recsys_spark.wals.packed import Batches, Ids, unpacked
 from recsys_spark.wals.shared import SharedArray
 
-Ids = npt.NDArray[np.int64]
-Batches = Iterator[pa.RecordBatch]
-
 _ROW_WORK = 32  # what a row costs beyond its entries, in entries
-_SCATTERED = 1_000_000
-
-
-@dataclass(frozen=True)
-class Index:
-    """A side's rows. ids: (rows,) ascending. counts: (rows,) pairs of each."""
-
-    ids: Ids
-    counts: Ids
+_Columns = tuple[npt.NDArray[Any], ...]
 
 
 @dataclass(frozen=True)
@@ -57,14 +47,6 @@ class Block:
     entries: Csr
 
 
-def index_side(pairs: DataFrame, side: str) -> Index:
-    """The distinct ids in column `side`, on the driver: 16 bytes a row, a stated exception."""
-    counted = pairs.groupBy(side).agg(F.count("*").alias("count")).toArrow()
-    ids, counts = counted[side].to_numpy(), counted["count"].to_numpy()
-    order = np.argsort(ids)
-    return Index(ids[order], counts[order])
-
-
 def lay_out(counts: Ids, entries: int, split_above: int) -> Layout:
     """Ranges of rows of about `entries` entries each; longer rows than the limit are split."""
     parts = -(-counts // split_above)
@@ -80,31 +62,33 @@ def lay_out(counts: Ids, entries: int, split_above: int) -> Layout:
     return Layout(*(np.repeat(x, repeats) for x in (starts, stops, repeats)))
 
 
-_SCATTERED_FIELDS = {"rows": np.int32, "cols": np.int32, "a": np.float32, "b": np.float32}
+_SCATTERED = {"rows": np.int32, "cols": np.int32, "a": np.float32, "b": np.float32}
 _SCATTER = StructType(
-    [StructField("key", LongType()), StructField("block", LongType())]
-    + [StructField(name, BinaryType()) for name in _SCATTERED_FIELDS]
+    [StructField("key", LongType()), StructField("side", StringType())]
+    + [StructField("block", LongType())]
+    + [StructField(name, BinaryType()) for name in _SCATTERED]
 )
 _BLOCK_FIELDS = {"indptr": np.int64, "cols": np.int32, "codes": np.uint8, "table": np.float32}
 BLOCKS = StructType(
-    [StructField("start", LongType(), False), StructField("parts", LongType(), False)]
+    [StructField("side", StringType(), False)]
+    + [StructField("start", LongType(), False), StructField("parts", LongType(), False)]
     + [StructField(name, BinaryType(), False) for name in _BLOCK_FIELDS]
 )
 
 
 def build_blocks(
-    pairs: DataFrame, row: str, col: str, ids: dict[str, SharedArray], layout: Layout
+    records: DataFrame, ids: dict[str, SharedArray], layouts: dict[str, Layout]
 ) -> DataFrame:
-    """Blocks of the side whose ids stand in column `row`.
+    """Blocks of the sides that have a layout, from packed pairs; one block a partition.
 
-    pairs: columns user, item (long), a and b (float). ids: of both sides, ascending.
+    ids: of both sides, ascending.
     """
-    blocks = len(layout.starts)
-    keys = _partition_keys(pairs.sparkSession, blocks)
-    scattered = pairs.select(row, col, "a", "b").mapInArrow(
-        _scatter(row, col, ids[row], ids[col], layout, keys), _SCATTER
-    )
-    return scattered.repartition(blocks, "key").mapInArrow(_assemble(layout), BLOCKS)
+    blocks = {side: len(layout.starts) for side, layout in layouts.items()}
+    keys = _partition_keys(records.sparkSession, sum(blocks.values()))
+    cuts = np.cumsum(list(blocks.values()))[:-1]
+    keys_of = dict(zip(blocks, np.split(keys, cuts), strict=True))
+    scattered = records.mapInArrow(_scatter(ids, layouts, keys_of), _SCATTER)
+    return scattered.repartition(len(keys), "key").mapInArrow(_assemble(layouts), BLOCKS)
 
 
 def _partition_keys(spark: SparkSession, partitions: int) -> Ids:
@@ -120,41 +104,34 @@ def _partition_keys(spark: SparkSession, partitions: int) -> Ids:
 
 
 def _scatter(
-    row: str, col: str, row_ids: SharedArray, col_ids: SharedArray, layout: Layout, keys: Ids
+    ids: dict[str, SharedArray], layouts: dict[str, Layout], keys: dict[str, Ids]
 ) -> Callable[[Batches], Batches]:
     schema = arrow_schema(_SCATTER)
 
     def scatter(batches: Batches) -> Batches:
-        lookups = _Positions(row_ids.open()), _Positions(col_ids.open())
-        for table in _tables(batches):
-            rows, cols = (
-                lookup.of(table[name].to_numpy())
-                for lookup, name in zip(lookups, (row, col), strict=True)
-            )
-            entries = rows, cols, table["a"].to_numpy(), table["b"].to_numpy()
-            to = _destination(layout, rows, cols)
-            order = np.argsort(to, kind="stable")
-            blocks, starts = np.unique(to[order], return_index=True)
-            bounds = np.append(starts, len(order))
-            columns = [x[order] for x in entries]
-            for block, first, last in zip(blocks, bounds[:-1], bounds[1:], strict=True):
-                parts = zip(_SCATTERED_FIELDS, columns, strict=True)
-                binary = {name: [x[first:last].tobytes()] for name, x in parts}
-                yield make_batch(schema, {"key": [keys[block]], "block": [block], **binary})
+        positions = {side: _Positions(array.open()) for side, array in ids.items()}
+        for arrays in unpacked(batches):
+            at = {side: of_side.of(arrays[side]) for side, of_side in positions.items()}
+            for row, layout in layouts.items():
+                col = "item" if row == "user" else "user"
+                columns = at[row], at[col], arrays["a"], arrays["b"]
+                for block, parts in _dealt(layout, columns):
+                    named = zip(_SCATTERED, parts, strict=True)
+                    record = {"key": keys[row][block], "side": row, "block": block}
+                    record |= {name: part.tobytes() for name, part in named}
+                    yield make_batch(schema, {name: [value] for name, value in record.items()})
 
     return scatter
 
 
-def _tables(batches: Batches) -> Iterator[pa.Table]:
-    """Batches put together to a size at which scattering pays."""
-    held: list[pa.RecordBatch] = []
-    for batch in batches:
-        held.append(batch)
-        if sum(part.num_rows for part in held) >= _SCATTERED:
-            yield pa.Table.from_batches(held)
-            held = []
-    if held:
-        yield pa.Table.from_batches(held)
+def _dealt(layout: Layout, columns: _Columns) -> Iterator[tuple[int, _Columns]]:
+    """The columns of every block that occurs."""
+    to = _destination(layout, columns[0], columns[1])
+    order = np.argsort(to, kind="stable")
+    blocks, starts = np.unique(to[order], return_index=True)
+    columns = tuple(column[order] for column in columns)
+    for block, first, last in zip(blocks, starts, [*starts[1:], len(order)], strict=True):
+        yield int(block), tuple(column[first:last] for column in columns)
 
 
 class _Positions:
@@ -182,7 +159,7 @@ def _destination(
     return (first + cols % layout.parts[first]).astype(np.int32)
 
 
-def _assemble(layout: Layout) -> Callable[[Batches], Batches]:
+def _assemble(layouts: dict[str, Layout]) -> Callable[[Batches], Batches]:
     schema = arrow_schema(BLOCKS)
 
     def assemble(batches: Batches) -> Batches:
@@ -190,19 +167,18 @@ def _assemble(layout: Layout) -> Callable[[Batches], Batches]:
         if not received:
             return
         table = pa.Table.from_batches(received)
-        number = table["block"][0].as_py()  # a partition is a block
+        side, number = table["side"][0].as_py(), table["block"][0].as_py()
+        layout = layouts[side]
         start, stop = int(layout.starts[number]), int(layout.stops[number])
         rows, cols, a, b = (
             np.concatenate([np.frombuffer(part.as_buffer(), dtype) for part in table[name]])
-            for name, dtype in _SCATTERED_FIELDS.items()
+            for name, dtype in _SCATTERED.items()
         )
         block = compress(rows - np.int32(start), cols, a, b, stop - start)
-        codes, weights = encode_weights(block.a, block.b)
-        arrays: tuple[npt.NDArray[Any], ...] = (block.indptr, block.cols, codes, weights)
-        binary = {
-            name: [array.tobytes()] for name, array in zip(_BLOCK_FIELDS, arrays, strict=True)
-        }
-        yield make_batch(schema, {"start": [start], "parts": [layout.parts[number]], **binary})
+        arrays: _Columns = (block.indptr, block.cols, *encode_weights(block.a, block.b))
+        record = {"side": side, "start": start, "parts": int(layout.parts[number])}
+        record |= {name: array.tobytes() for name, array in zip(_BLOCK_FIELDS, arrays, strict=True)}
+        yield make_batch(schema, {name: [value] for name, value in record.items()})
 
     return assemble
 

@@ -2,16 +2,17 @@
 
 from typing import Any
 
-from pyspark import StorageLevel, keyword_only
+from pyspark import keyword_only
 from pyspark.ml import Estimator
 from pyspark.ml.param import Param
 from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.wals.fit import Plan, fit_factors
+from recsys_spark.wals.fit import fit_factors
 from recsys_spark.wals.model import WALSModel
 from recsys_spark.wals.params import EstimatorParams
+from recsys_spark.wals.sides import Plan
 
 
 class WALS(
@@ -94,11 +95,8 @@ class WALS(
 
     def _fit(self, dataset: DataFrame) -> WALSModel:
         spec = self.spec()
-        ratings = self._ratings(dataset).persist(StorageLevel.MEMORY_AND_DISK)
-        try:
-            trained = fit_factors(ratings, spec, Plan(self.getOrDefault("numBlocks") or None))
-        finally:
-            ratings.unpersist()
+        plan = Plan(self.getOrDefault("numBlocks") or None)
+        trained = fit_factors(self._ratings(dataset), spec, plan)
         user, item = (
             dataset.schema[self.getOrDefault(name)].dataType for name in ("userCol", "itemCol")
         )

@@ -5,44 +5,34 @@ iterations. After the last sweep of a users-first objective the users are solved
 that their factors answer to the final item factors.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
-from recsys_spark.errors import ConfigError, ContractError
+from recsys_spark.errors import ConfigError, DivergenceError
 from recsys_spark.kernels.init import initial_factors
 from recsys_spark.kernels.solve import Fixed, Solver, fix, gram
-from recsys_spark.kernels.spec import WalsSpec
-from recsys_spark.wals.blocks import Ids, Index, Layout, build_blocks, index_side, lay_out
-from recsys_spark.wals.shared import SharedArray, share
-from recsys_spark.wals.sweep import RowTerms, Solved, half_sweep
+from recsys_spark.kernels.spec import SIDES, WalsSpec
+from recsys_spark.wals.blocks import build_blocks
+from recsys_spark.wals.offsets import (
+    fixed_part,
+    from_solved,
+    solved_part,
+    subtract_baseline,
+    with_bias,
+)
+from recsys_spark.wals.packed import Ids, index_side, packed
+from recsys_spark.wals.sides import Plan, Side, built_sides, plan_layout, row_terms, shared_ids
+from recsys_spark.wals.sweep import Solved, half_sweep
 from recsys_spark.wals.weighting import weigh
 
-SIDES = ("user", "item")
-_MOST_ENTRIES = 1_000_000
-_LEAST_ENTRIES = 10_000
-_BLOCKS_A_SLOT = 3
+Single = npt.NDArray[np.float32]
 
-
-@dataclass(frozen=True)
-class Plan:
-    """How the factors are computed; without influence on the result beyond rounding.
-
-    blocks: blocks a side, about; None chooses by the data and the number of slots.
-    split_above: entries above which a row is split over several blocks.
-    """
-
-    blocks: int | None = None
-    broadcast_budget_bytes: int = 2048 * 2**20
-    split_above: int = 1_000_000
-    solver: Solver = field(default_factory=Solver)
+_DIVERGED = 1.01  # exact solves never raise the loss; rounding and truncated ones do by less
 
 
 @dataclass(frozen=True)
@@ -62,7 +52,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class Factors:
-    """ids: (rows,) ascending; vectors: (rows, rank), row for row."""
+    """ids: (rows,) ascending; vectors: (rows, width), row for row."""
 
     ids: Ids
     vectors: npt.NDArray[np.float32]
@@ -70,182 +60,164 @@ class Factors:
 
 @dataclass(frozen=True)
 class Factorization:
-    """The trained factors and the loss of every sweep."""
+    """The factors and the loss of every sweep so far. stopped: why before the last iteration."""
 
     user: Factors
     item: Factors
     losses: list[Loss] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Side:
-    """A side's rows and blocks, and what stays of it from sweep to sweep."""
-
-    ids: Ids
-    blocks: DataFrame
-    terms: RowTerms
-    weights: npt.NDArray[np.float32]
+    stopped: str | None = None
 
 
 def fit_factors(
     ratings: DataFrame,
     spec: WalsSpec,
     plan: Plan,
-    on_sweep: Callable[[Loss], None] = lambda _: None,
+    on_sweep: Callable[[Factorization], str | None] = lambda _: None,
+    start: Factorization | None = None,
 ) -> Factorization:
     """Train on columns user, item (whole numbers) and value; several rows of a pair all count.
 
+    on_sweep: sees the state after every sweep; what it returns, if anything, is the reason to
+    stop. start: factors to begin with, by id: those of ids without a row are dropped, new ids
+    are initialised; with its losses, an interrupted run that goes on where it was.
+
     Raises ContractError for null, NaN or infinite input, ConfigError if a side's factors exceed
-    the broadcast budget, SolveError for a singular row or numbers that are no longer finite.
+    the broadcast budget, SolveError for a singular row or numbers that are no longer finite in
+    the first sweep; in a later one the last good factors are kept.
     """
-    _refuse_bad_rows(ratings)
-    pairs = weigh(ratings, spec)
-    indices = {side: index_side(pairs, side) for side in SIDES}
-    _check_budget(indices, spec, plan)
-    with _built_sides(pairs, indices, spec, plan) as sides:
-        return _sweep(sides, spec, plan.solver, on_sweep)
+    baseline, rest = subtract_baseline(ratings, spec)
+    with packed(weigh(rest, spec)) as pairs, built_sides(pairs, spec, plan) as sides:
+        trained = _sweep(sides, spec, plan.solver, on_sweep, start)
+    users, items = (
+        replace(found, vectors=baseline.restore(side, found.ids, found.vectors))
+        for side, found in (("user", trained.user), ("item", trained.item))
+    )
+    return replace(trained, user=users, item=items)
 
 
 def solve_side(ratings: DataFrame, row: str, fixed: Factors, spec: WalsSpec, plan: Plan) -> Factors:
     """Fold-in: factors for the ids in column `row` from their ratings, the other side fixed.
 
-    Ratings with ids that `fixed` does not know are left out.
+    Ratings with ids that `fixed` does not know are left out; of biases, only those that are
+    learned are folded in.
     """
     other = "item" if row == "user" else "user"
-    inside = ratings.join(_ids_frame(ratings, fixed.ids, other), other, "left_semi")
-    pairs = weigh(inside, spec)
-    index = index_side(pairs, row)
-    with _shared_ids(pairs, {row: index.ids, other: fixed.ids}) as ids:
-        layout = _layout(pairs, index, plan)
-        blocks = build_blocks(pairs, row, other, ids, layout)
-        terms = _terms(spec, row, len(index.ids), len(fixed.ids))
-        held = _held(fixed.vectors, gram(fixed.vectors), spec, np.empty(0, np.float32))
-        solved = half_sweep(blocks, index.ids, held, terms, Solver())
-    return Factors(index.ids, solved.factors)
+    known = ratings.sparkSession.createDataFrame(pa.table({other: fixed.ids}))
+    inside = ratings.join(known, other, "left_semi")
+    seen = _hold(other, fixed.vectors, np.empty(0, np.float32), spec)
+    with packed(weigh(inside, spec)) as pairs:
+        index = index_side(pairs.records, row)
+        terms = row_terms(index, len(fixed.ids), spec, row, 1.0)
+        with shared_ids(pairs.records, {row: index.ids, other: fixed.ids}) as ids:
+            blocks = build_blocks(pairs.records, ids, {row: plan_layout(pairs, index, plan)})
+            solved = half_sweep(blocks, index.ids, seen.as_fixed(spec), terms, Solver())
+    return Factors(index.ids, from_solved(row, solved.factors, spec))
 
 
-def _ids_frame(like: DataFrame, ids: Ids, name: str) -> DataFrame:
-    return like.sparkSession.createDataFrame(pa.table({name: ids}))
+@dataclass(frozen=True)
+class _Held:
+    """A side's vectors, and what the other side's rows see of them."""
+
+    vectors: Single
+    features: Single
+    offsets: Single
+    weights: Single
+    gram: npt.NDArray[np.float64]
+
+    def as_fixed(self, spec: WalsSpec) -> Fixed:
+        # Without unobserved pairs there is nothing to make diagonal.
+        rotate = spec.unobserved_weight > 0 and not spec.nonnegative
+        return fix(self.features, self.gram, self.weights, self.offsets, rotate)
 
 
-def _refuse_bad_rows(ratings: DataFrame) -> None:
-    value = F.col("value").cast("double")
-    bad = value.isNull() | F.isnan(value) | value.isin(np.inf, -np.inf)
-    bad = bad | F.col("user").isNull() | F.col("item").isNull()
-    row = ratings.agg(F.count("*").alias("rows"), F.count_if(bad).alias("bad")).first()
-    assert row is not None
-    if row["bad"]:
-        raise ContractError(
-            f"{row['bad']} of {row['rows']} training rows have a null id or a null, NaN or "
-            "infinite value; ingest rejects such rows, or filter them before fit."
-        )
-    if not row["rows"]:
-        raise ContractError("There are no training rows: check the filters and the split.")
+def _hold(side: str, vectors: Single, weights: Single, spec: WalsSpec) -> _Held:
+    features, offsets = fixed_part(side, vectors, spec)
+    return _Held(vectors, features, offsets, weights, gram(features, weights))
 
 
-def _check_budget(indices: dict[str, Index], spec: WalsSpec, plan: Plan) -> None:
-    for side, index in indices.items():
-        needed = len(index.ids) * spec.rank * 4
-        if needed > plan.broadcast_budget_bytes:
-            raise ConfigError(
-                f"The {side} factors need {needed / 2**20:,.0f} MiB ({len(index.ids):,} rows of "
-                f"rank {spec.rank}) but solver.broadcast_budget_mb allows "
-                f"{plan.broadcast_budget_bytes / 2**20:,.0f}; raise it if driver and workers have "
-                "the memory, or lower objective.rank."
-            )
-
-
-def _layout(pairs: DataFrame, index: Index, plan: Plan) -> Layout:
-    entries = int(index.counts.sum())
-    slots = pairs.sparkSession.sparkContext.defaultParallelism
-    share_of_slot = entries // (_BLOCKS_A_SLOT * slots)
-    chosen = min(_MOST_ENTRIES, max(_LEAST_ENTRIES, share_of_slot))
-    return lay_out(
-        index.counts, -(-entries // plan.blocks) if plan.blocks else chosen, plan.split_above
-    )
-
-
-@contextmanager
-def _shared_ids(pairs: DataFrame, ids: dict[str, Ids]) -> Iterator[dict[str, SharedArray]]:
-    context = pairs.sparkSession.sparkContext
-    shared = {side: share(context, found) for side, found in ids.items()}
-    try:
-        yield shared
-    finally:
-        for array in shared.values():
-            array.destroy()
-
-
-@contextmanager
-def _built_sides(
-    pairs: DataFrame, indices: dict[str, Index], spec: WalsSpec, plan: Plan
-) -> Iterator[dict[str, _Side]]:
-    sides = {}
-    with _shared_ids(pairs, {side: index.ids for side, index in indices.items()}) as ids:
-        try:
-            for row, col in (SIDES, SIDES[::-1]):
-                index = indices[row]
-                layout = _layout(pairs, index, plan)
-                frame = build_blocks(pairs, row, col, ids, layout)
-                terms = _terms(spec, row, len(index.ids), len(indices[col].ids))
-                stored = frame.persist(StorageLevel.MEMORY_AND_DISK)
-                sides[row] = _Side(index.ids, stored, terms, np.empty(0, np.float32))
-            yield sides
-        finally:
-            for side in sides.values():
-                side.blocks.unpersist()
-
-
-def _terms(spec: WalsSpec, side: str, rows: int, other_side: int) -> RowTerms:
-    return RowTerms(spec, side, other_side, np.full(rows, spec.unobserved_weight))
-
-
-def _held(
-    factors: npt.NDArray[np.float32],
-    own_gram: npt.NDArray[np.float64],
-    spec: WalsSpec,
-    weights: npt.NDArray[np.float32],
-) -> Fixed:
-    # Without unobserved pairs there is nothing to make diagonal.
-    return fix(
-        factors, own_gram, weights, rotate=spec.unobserved_weight > 0 and not spec.nonnegative
-    )
+_State = dict[str, _Held]
 
 
 def _sweep(
-    sides: dict[str, _Side], spec: WalsSpec, solver: Solver, on_sweep: Callable[[Loss], None]
+    sides: dict[str, Side],
+    spec: WalsSpec,
+    solver: Solver,
+    on_sweep: Callable[[Factorization], str | None],
+    start: Factorization | None,
 ) -> Factorization:
-    order = SIDES if spec.order == "users_first" else SIDES[::-1]
-    first, second = order
-    factors = {
-        side: initial_factors(sides[side].ids, spec, stream=SIDES.index(side)) for side in SIDES
-    }
-    grams = {side: gram(factors[side], sides[side].weights) for side in SIDES}
-    losses: list[Loss] = []
-
-    def solve(side: str, other: str) -> Solved:
-        own = sides[side]
-        fixed = _held(factors[other], grams[other], spec, sides[other].weights)
-        last = factors[side] if solver.method != "cholesky" else None
-        solved = half_sweep(own.blocks, own.ids, fixed, own.terms, solver, last)
-        factors[side] = solved.factors
-        grams[side] = gram(solved.factors, own.weights)
-        return solved
-
-    for iteration in range(1, spec.iterations + 1):
-        before = solve(first, second)
-        after = solve(second, first)
-        everywhere = float(np.sum(grams[first] * grams[second]))  # sum of (xy)^2 over all pairs
-        losses.append(
-            Loss(
-                iteration,
-                observed=after.observed,
-                unobserved=spec.unobserved_weight * everywhere - after.shadowed,
-                regularization=before.penalty + after.penalty,
-            )
-        )
-        on_sweep(losses[-1])
+    state, losses, stopped = _initial(sides, spec, start), list(start.losses if start else []), None
+    for iteration in range(len(losses) + 1, spec.iterations + 1):
+        if stopped:
+            break
+        try:
+            after, loss = _one_sweep(state, sides, spec, solver, iteration)
+        except DivergenceError as error:
+            if not losses:
+                raise
+            stopped = str(error)
+            break
+        if losses and loss.total > _DIVERGED * losses[-1].total:
+            stopped = f"The loss rose to {loss.total:,.1f} in iteration {iteration}."
+            break
+        state, losses = after, [*losses, loss]
+        stopped = on_sweep(_factorization(state, sides, losses))
     if spec.order == "users_first":
-        solve("user", "item")
-    users, items = (Factors(sides[side].ids, factors[side]) for side in SIDES)
+        state, _ = _half(state, "user", sides, spec, solver)
+    return replace(_factorization(state, sides, losses), stopped=stopped)
+
+
+def _factorization(state: _State, sides: dict[str, Side], losses: list[Loss]) -> Factorization:
+    users, items = (Factors(sides[side].ids, state[side].vectors) for side in SIDES)
     return Factorization(users, items, losses)
+
+
+def _initial(sides: dict[str, Side], spec: WalsSpec, start: Factorization | None) -> _State:
+    state = {}
+    for side, own in sides.items():
+        vectors = initial_factors(own.ids, spec, stream=SIDES.index(side))
+        if spec.biases == "learned":
+            vectors = with_bias(side, vectors, np.zeros(len(own.ids), np.float32))
+        if start is not None:
+            _overwrite_known(own.ids, vectors, getattr(start, side))
+        state[side] = _hold(side, vectors, own.weights, spec)
+    return state
+
+
+def _overwrite_known(ids: Ids, vectors: Single, known: Factors) -> None:
+    """Put known vectors in the place of those of the same ids."""
+    if known.vectors.shape[1] != vectors.shape[1]:
+        raise ConfigError(
+            f"The factors to start from have {known.vectors.shape[1]} coordinates and the "
+            f"objective asks for {vectors.shape[1]}; set objective.rank to that of the earlier "
+            "model, or start afresh."
+        )
+    if len(known.ids):
+        at = np.searchsorted(known.ids, ids).clip(max=len(known.ids) - 1)
+        found = known.ids[at] == ids
+        vectors[found] = known.vectors[at[found]]
+
+
+def _one_sweep(
+    state: _State, sides: dict[str, Side], spec: WalsSpec, solver: Solver, iteration: int
+) -> tuple[_State, Loss]:
+    first, second = SIDES if spec.order == "users_first" else SIDES[::-1]
+    state, before = _half(state, first, sides, spec, solver)
+    state, after = _half(state, second, sides, spec, solver)
+    # The sum of (xy)^2 over all pairs, each by its unobserved weight, from two small matrices.
+    everywhere = spec.unobserved_weight * float(np.sum(state["user"].gram * state["item"].gram))
+    unobserved = everywhere - after.shadowed
+    return state, Loss(iteration, after.observed, unobserved, before.penalty + after.penalty)
+
+
+def _half(
+    state: _State, side: str, sides: dict[str, Side], spec: WalsSpec, solver: Solver
+) -> tuple[_State, Solved]:
+    """Solve one side; the state with its new vectors."""
+    own, other = sides[side], "item" if side == "user" else "user"
+    last = None
+    if solver.method != "cholesky":
+        last = solved_part(side, state[side].vectors, spec)
+    fixed = state[other].as_fixed(spec)
+    solved = half_sweep(own.blocks, own.ids, fixed, own.terms, solver, last)
+    vectors = from_solved(side, solved.factors, spec)
+    return state | {side: _hold(side, vectors, own.weights, spec)}, solved

@@ -7,8 +7,9 @@ from pyspark.sql import DataFrame
 from recsys_spark.arrow import list_matrix
 from recsys_spark.kernels.spec import WalsSpec
 from recsys_spark.schema import FACTORS
-from recsys_spark.wals.fit import Factors, Plan, solve_side
+from recsys_spark.wals.fit import Factors, solve_side
 from recsys_spark.wals.model import factors_frame
+from recsys_spark.wals.sides import Plan
 
 
 def fold_in(ratings: DataFrame, item_factors: DataFrame, spec: WalsSpec) -> DataFrame:
@@ -17,7 +18,7 @@ def fold_in(ratings: DataFrame, item_factors: DataFrame, spec: WalsSpec) -> Data
     ratings: columns user, item, value. item_factors: columns id, factors.
     """
     table: pa.Table = item_factors.toArrow().sort_by("id")
-    vectors = list_matrix(table["factors"].combine_chunks(), spec.rank)
+    vectors = list_matrix(table["factors"].combine_chunks(), spec.width)
     fixed = Factors(table["id"].to_numpy().astype(np.int64), vectors)
     solved = solve_side(ratings, "user", fixed, spec, Plan())
     frame = factors_frame(ratings.sparkSession, solved, FACTORS["id"].dataType)

@@ -19,13 +19,14 @@ from pyspark.sql import DataFrame
 from pyspark.sql.types import BinaryType, DoubleType, LongType, StructField, StructType
 
 from recsys_spark.arrow import arrow_schema, make_batch
-from recsys_spark.errors import SolveError
+from recsys_spark.errors import DivergenceError, SolveError
 from recsys_spark.kernels.partial import Partial, partial_equations, solve_whole, whole_loss
 from recsys_spark.kernels.solve import Fixed, Problem, Solver, solve_rows
 from recsys_spark.kernels.spec import WalsSpec
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.kernels.weights import counted_pairs, row_regularization
-from recsys_spark.wals.blocks import Batches, Block, Ids, read_blocks
+from recsys_spark.wals.blocks import Block, read_blocks
+from recsys_spark.wals.packed import Batches, Ids
 from recsys_spark.wals.shared import SharedArray, share
 
 Single = npt.NDArray[np.float32]
@@ -52,17 +53,18 @@ class RowTerms:
     """What the rows of a side bring besides their entries.
 
     side: user or item. other_side: number of rows on the other side. unobserved: (rows,) weight of
-    each row's unobserved pairs.
+    each row's unobserved pairs. scale: of lambda.
     """
 
     spec: WalsSpec
     side: str
     other_side: int
     unobserved: Double
+    scale: float = 1.0
 
     def regularization(self, counts: Double) -> Double:
         """L of rows with these counted sums."""
-        return row_regularization(counts, self.other_side, self.spec, self.side)
+        return self.scale * row_regularization(counts, self.other_side, self.spec, self.side)
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def half_sweep(
         for name in ("observed", "shadowed", "penalty")
     }
     if not np.isfinite(factors).all() or not np.isfinite(sums["observed"]):
-        raise SolveError(
+        raise DivergenceError(
             "The factors or the loss are no longer finite; raise objective.regularization, or look "
             "for extreme values in the training rows."
         )
@@ -183,7 +185,7 @@ def _solve_block(
     entries, rows = block.entries, slice(block.start, block.start + len(block.entries.indptr) - 1)
     counts = entries.row_sums(counted_pairs(entries.a, entries.b, terms.spec))
     penalties = terms.regularization(counts)
-    problem = Problem(entries, terms.unobserved[rows], penalties)
+    problem = Problem(entries.shifted(fixed.offsets), terms.unobserved[rows], penalties)
     start = None if last is None else last[rows]
     solution = solve_rows(problem, fixed, solver, start, terms.spec.nonnegative)
     squares = np.square(solution.factors.astype(np.float64)).sum(axis=1)
@@ -197,7 +199,8 @@ def _solve_block(
 
 
 def _part_of_row(block: Block, fixed: Fixed, terms: RowTerms) -> _Record:
-    sums = partial_equations(block.entries, fixed, float(terms.unobserved[block.start]))
+    entries = block.entries.shifted(fixed.offsets)
+    sums = partial_equations(entries, fixed, float(terms.unobserved[block.start]))
     counted = counted_pairs(block.entries.a, block.entries.b, terms.spec)
     matrices = {name: getattr(sums, name).tobytes() for name in _PARTIAL_FIELDS}
     return {"observed": sums.constant, "count": float(counted.sum()), **matrices}

@@ -14,7 +14,7 @@ from recsys_spark.arrow import arrow_schema, list_array, list_matrix, list_parts
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.kernels.topn import fill_popular, pad_items, top_n
 from recsys_spark.schema import recommendation_list
-from recsys_spark.wals.blocks import Batches
+from recsys_spark.wals.packed import Batches
 
 MODEL, MIXED, POPULAR = "model", "model+popular", "popular"
 

@@ -30,6 +30,8 @@ _DECAY_NEEDS = (
 def weigh(ratings: DataFrame, spec: WalsSpec, context: DataFrame | None = None) -> DataFrame:
     """Columns user, item (long), a, b (float): one row for each of `ratings`, duplicates too.
 
+    a is null where the value, or what follows from it, is null, NaN or infinite.
+
     ratings: user, item, value; timestamp, if weights decay (a time, or seconds since 1970);
     optionally weight, which multiplies the confidence, and target, which replaces the objective's.
     context: rows of the same columns from which frequencies and the latest time are taken, with
@@ -49,10 +51,11 @@ def weigh(ratings: DataFrame, spec: WalsSpec, context: DataFrame | None = None) 
         c = c * F.col("weight")
     a = c - w0 if spec.confidence == "total" else c
     b = _right_weight(a, w0, spec, "target" in ratings.columns)
+    usable = ~_not_finite("value") & ~_not_finite(b)
     return weighed.select(
         F.col("user").cast("long"),
         F.col("item").cast("long"),
-        a.cast("float").alias("a"),
+        F.when(usable, a).cast("float").alias("a"),
         b.cast("float").alias("b"),
     )
 
@@ -198,8 +201,8 @@ def _require(ratings: DataFrame, bad: Column, complaint: str) -> None:
         raise ContractError(f"{row['bad']} of {row['rows']} training rows {complaint}")
 
 
-def _not_finite(name: str) -> Column:
-    value = F.col(name)
+def _not_finite(name: str | Column) -> Column:
+    value = F.col(name) if isinstance(name, str) else name
     return value.isNull() | F.isnan(value) | value.isin(float("inf"), float("-inf"))
 
 

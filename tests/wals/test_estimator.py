@@ -15,7 +15,8 @@ from samples import factors_of, frame_of, ratings
 from recsys_spark import WALS, WALSModel
 from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.kernels.spec import PRESETS, WalsSpec
-from recsys_spark.wals.fit import Plan, fit_factors
+from recsys_spark.wals.fit import fit_factors
+from recsys_spark.wals.sides import Plan
 
 
 def rated(spark, **kwargs):

@@ -10,9 +10,10 @@ from samples import by_row, dense_table, frame_of, normal_factors, ratings
 from recsys_spark.errors import ConfigError, ContractError, SolveError
 from recsys_spark.kernels.solve import Solver, fix, gram
 from recsys_spark.kernels.spec import resolve_spec
-from recsys_spark.wals.blocks import build_blocks, index_side, lay_out
-from recsys_spark.wals.fit import Factors, Plan, fit_factors, solve_side
-from recsys_spark.wals.shared import share
+from recsys_spark.wals.blocks import build_blocks, lay_out
+from recsys_spark.wals.fit import Factors, fit_factors, solve_side
+from recsys_spark.wals.packed import index_side, packed
+from recsys_spark.wals.sides import Plan, shared_ids
 from recsys_spark.wals.sweep import RowTerms, half_sweep
 from recsys_spark.wals.weighting import weigh
 
@@ -70,14 +71,13 @@ def test_half_sweep_solves_every_row_of_either_side(spark, preset, side, split_a
     fixed = normal_factors(1, cols, RANK)
     other = "item" if side == "user" else "user"
     spec = resolve_spec(preset, rank=RANK)
-    pairs = weigh(frame_of(spark, columns), spec)
-    index = index_side(pairs, side)
-    ids = {side: index.ids, other: np.arange(cols)}
-    shared = {name: share(spark.sparkContext, found) for name, found in ids.items()}
-    layout = lay_out(index.counts, len(columns[0]) // 3, split_above)
-    blocks = build_blocks(pairs, side, other, shared, layout)
+    ids = {side: np.arange(rows), other: np.arange(cols)}
     terms = RowTerms(spec, side, cols, np.full(rows, spec.unobserved_weight))
-    solved = half_sweep(blocks, index.ids, fix(fixed, gram(fixed)), terms, Solver())
+    with packed(weigh(frame_of(spark, columns), spec)) as pairs:
+        layout = lay_out(index_side(pairs.records, side).counts, len(columns[0]) // 3, split_above)
+        with shared_ids(pairs.records, ids) as shared:
+            blocks = build_blocks(pairs.records, shared, {side: layout})
+            solved = half_sweep(blocks, ids[side], fix(fixed, gram(fixed)), terms, Solver())
     expected = [FORMULAS[preset](fixed.astype(float), row) for row in by_row(table)]
     assert solved.factors.dtype == np.float32
     assert (layout.parts.max() > 1) == (split_above < 1000)
@@ -141,7 +141,10 @@ def test_loss_never_rises(spark, preset):
     reported = []
     frame = frame_of(spark, ratings(seed=3))
     trained = fit_factors(
-        frame, resolve_spec(preset, rank=RANK, iterations=4), Plan(2), reported.append
+        frame,
+        resolve_spec(preset, rank=RANK, iterations=4),
+        Plan(2),
+        lambda state: reported.append(state.losses[-1]),
     )
     totals = [loss.total for loss in trained.losses]
     assert reported == trained.losses
@@ -180,20 +183,19 @@ def test_singular_row_is_named(spark):
     frame = frame_of(spark, columns).selectExpr(
         "user", "item", "float(if(value < 0, -3, value)) a", "float(1) b"
     )
-    index = index_side(frame, "user")
-    shared = {
-        name: share(spark.sparkContext, ids)
-        for name, ids in {"user": index.ids, "item": np.arange(1)}.items()
-    }
-    blocks = build_blocks(frame, "user", "item", shared, lay_out(index.counts, 1, 10))
+    users = np.array([5, 7, 9])
     held = fix(np.ones((1, 1), dtype=np.float32), np.ones((1, 1)))
     terms = RowTerms(resolve_spec("hu2008", rank=1), "user", 1, np.ones(3))
-    with pytest.raises(SolveError, match=r"row 7 is singular.*objective\.regularization"):
-        half_sweep(blocks, index.ids, held, terms, Solver())
+    layout = {"user": lay_out(np.ones(3, int), 1, 10)}
+    ids = {"user": users, "item": np.arange(1)}
+    with packed(frame) as pairs, shared_ids(pairs.records, ids) as shared:
+        blocks = build_blocks(pairs.records, shared, layout)
+        with pytest.raises(SolveError, match=r"row 7 is singular.*objective\.regularization"):
+            half_sweep(blocks, users, held, terms, Solver())
 
 
 def test_factors_that_are_not_finite_end_the_fit(spark):
-    columns = (np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([1e200, 1.0, 1.0]))
+    columns = (np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([3e38, 3e38, 1.0]))
     with pytest.raises(SolveError, match="no longer finite"):
         fit_factors(frame_of(spark, columns), resolve_spec("explicit", rank=2), Plan())
 

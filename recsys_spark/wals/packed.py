@@ -1,0 +1,141 @@
+"""The weighed pairs, read once and kept as a few binary columns.
+
+Rows cross from Spark to Python one by one, which costs more than everything else that is done
+with them before training. So they cross once: what is kept is a record of raw arrays for about a
+million pairs, from which the sides are counted and the blocks are built.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import BinaryType, DoubleType, LongType, StructField, StructType
+
+from recsys_spark.arrow import arrow_schema, make_batch
+from recsys_spark.errors import ContractError
+
+Ids = npt.NDArray[np.int64]
+Singles = npt.NDArray[np.float32]
+Batches = Iterator[pa.RecordBatch]
+
+_RECORD = 1_000_000
+_ARRAYS = {"user": np.int64, "item": np.int64, "a": np.float32, "b": np.float32}
+_TOTALS = {"rows": LongType(), "bad": LongType(), "sum_a": DoubleType(), "sum_b": DoubleType()}
+_PACKED = StructType(
+    [StructField(name, kind) for name, kind in _TOTALS.items()]
+    + [StructField(name, BinaryType()) for name in _ARRAYS]
+)
+_COUNTED = StructType([StructField("id", LongType()), StructField("count", LongType())])
+
+
+@dataclass(frozen=True)
+class Packed:
+    """records: the binary columns, persisted. rows: pairs. sum_a, sum_b: of the weights."""
+
+    records: DataFrame
+    rows: int
+    sum_a: float
+    sum_b: float
+
+
+@dataclass(frozen=True)
+class Index:
+    """A side's rows. ids: (rows,) ascending. counts: (rows,) pairs of each."""
+
+    ids: Ids
+    counts: Ids
+
+
+@contextmanager
+def packed(pairs: DataFrame) -> Iterator[Packed]:
+    """Pack columns user, item (long), a and b (float), which is null for an unusable value.
+
+    Raises ContractError if a row has a null, or if there is no row.
+    """
+    records = pairs.select(*_ARRAYS).mapInArrow(_pack, _PACKED)
+    records = records.persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        totals = records.agg(*(F.sum(name).alias(name) for name in _TOTALS)).first()
+        assert totals is not None
+        _refuse_bad_rows(totals["rows"] or 0, totals["bad"] or 0)
+        yield Packed(records, totals["rows"], totals["sum_a"], totals["sum_b"])
+    finally:
+        records.unpersist()
+
+
+def _refuse_bad_rows(rows: int, bad: int) -> None:
+    if bad:
+        raise ContractError(
+            f"{bad} of {rows} training rows have a null id or a null, NaN or infinite value; "
+            "ingest rejects such rows, or filter them before fit."
+        )
+    if not rows:
+        raise ContractError("There are no training rows: check the filters and the split.")
+
+
+def _pack(batches: Batches) -> Batches:
+    schema = arrow_schema(_PACKED)
+    for table in _tables(batches):
+        bad = _bad_rows(table)
+        arrays = {} if bad else {name: table[name].to_numpy() for name in _ARRAYS}
+        sums = {
+            f"sum_{name}": float(arrays[name].sum(dtype=np.float64))
+            for name in arrays
+            if name in "ab"
+        }
+        record = dict.fromkeys(_PACKED.names) | {"rows": table.num_rows, "bad": bad} | sums
+        record |= {name: array.tobytes() for name, array in arrays.items()}
+        yield make_batch(schema, {name: [value] for name, value in record.items()})
+
+
+def _bad_rows(table: pa.Table) -> int:
+    """Rows with a null, or with a weight beyond single precision."""
+    null = np.logical_or.reduce([table[name].is_null().to_numpy() for name in _ARRAYS])
+    finite = [np.isfinite(table[name].fill_null(0).to_numpy()) for name in ("a", "b")]
+    return int((null | ~finite[0] | ~finite[1]).sum())
+
+
+def _tables(batches: Batches) -> Iterator[pa.Table]:
+    held: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        held.append(batch)
+        rows += batch.num_rows
+        if rows >= _RECORD:
+            yield pa.Table.from_batches(held)
+            held, rows = [], 0
+    if rows:
+        yield pa.Table.from_batches(held)
+
+
+def unpacked(batches: Batches) -> Iterator[dict[str, npt.NDArray[Any]]]:
+    """The arrays user, item, a and b of each record, as views."""
+    for batch in batches:
+        for at in range(batch.num_rows):
+            yield {
+                name: np.frombuffer(batch.column(name)[at].as_buffer(), dtype)
+                for name, dtype in _ARRAYS.items()
+            }
+
+
+def index_side(records: DataFrame, side: str) -> Index:
+    """The distinct ids of a side, on the driver: 16 bytes a row, a stated exception."""
+
+    def count(batches: Batches) -> Batches:
+        schema = arrow_schema(_COUNTED)
+        for arrays in unpacked(batches):
+            ids, counts = np.unique(arrays[side], return_counts=True)
+            yield make_batch(schema, {"id": ids, "count": counts})
+
+    counted = records.mapInArrow(count, _COUNTED).groupBy("id").agg(F.sum("count").alias("count"))
+    table = counted.toArrow()
+    ids, counts = table["id"].to_numpy(), table["count"].to_numpy()
+    order = np.argsort(ids)
+    return Index(ids[order], counts[order])

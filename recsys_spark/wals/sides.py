@@ -1,0 +1,123 @@
+"""Both sides of the training data, ready for the sweeps: ids, terms of the rows, and blocks."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from pyspark import SparkContext, StorageLevel
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recsys_spark.errors import ConfigError
+from recsys_spark.kernels.solve import Solver
+from recsys_spark.kernels.spec import SIDES, WalsSpec
+from recsys_spark.kernels.weights import nu_star_scale, unobserved_weights
+from recsys_spark.wals.blocks import Layout, build_blocks, lay_out
+from recsys_spark.wals.packed import Ids, Index, Packed, index_side
+from recsys_spark.wals.shared import SharedArray, share
+from recsys_spark.wals.sweep import RowTerms
+
+Single = npt.NDArray[np.float32]
+
+_MOST_ENTRIES = 1_000_000
+_LEAST_ENTRIES = 10_000
+_BLOCKS_A_SLOT = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the factors are computed; without influence on the result beyond rounding.
+
+    blocks: blocks a side, about; None chooses by the data and the number of slots.
+    broadcast_budget_bytes: the largest matrix of factors that may be broadcast.
+    split_above: entries above which a row is split over several blocks.
+    """
+
+    blocks: int | None = None
+    broadcast_budget_bytes: int = 2048 * 2**20
+    split_above: int = 1_000_000
+    solver: Solver = field(default_factory=Solver)
+
+
+@dataclass(frozen=True)
+class Side:
+    """A side's rows.
+
+    ids: (rows,) ascending. blocks: its entries. weights: (rows,) the unobserved weight of each
+    row as a column of the other side's rows; empty: all 1.
+    """
+
+    ids: Ids
+    blocks: DataFrame
+    terms: RowTerms
+    weights: Single
+
+
+@contextmanager
+def built_sides(pairs: Packed, spec: WalsSpec, plan: Plan) -> Iterator[dict[str, Side]]:
+    """Index both sides and build their blocks, which stay persisted inside the context.
+
+    Raises ConfigError if a side's factors exceed the broadcast budget.
+    """
+    indices = {side: index_side(pairs.records, side) for side in SIDES}
+    for side, index in indices.items():
+        _check_budget(side, len(index.ids), spec, plan)
+    layouts = {side: plan_layout(pairs, index, plan) for side, index in indices.items()}
+    with shared_ids(pairs.records, {side: index.ids for side, index in indices.items()}) as ids:
+        blocks = build_blocks(pairs.records, ids, layouts).persist(StorageLevel.MEMORY_AND_DISK)
+        try:
+            blocks.count()  # so that the packed pairs are read once, for both sides
+            yield {side: _side(side, indices, blocks, spec) for side in SIDES}
+        finally:
+            blocks.unpersist()
+
+
+def _side(side: str, indices: dict[str, Index], blocks: DataFrame, spec: WalsSpec) -> Side:
+    own, other = indices[side], indices["item" if side == "user" else "user"]
+    users, items = (indices[name].counts.astype(np.float64) for name in SIDES)
+    scale = nu_star_scale(users, items, spec)
+    terms = row_terms(own, len(other.ids), spec, side, scale)
+    weights = np.empty(0, np.float32)
+    if spec.unobserved_exponent(side):
+        weights = (terms.unobserved / spec.unobserved_weight).astype(np.float32)
+    return Side(own.ids, blocks.where(F.col("side") == side), terms, weights)
+
+
+def row_terms(index: Index, other_side: int, spec: WalsSpec, side: str, scale: float) -> RowTerms:
+    """The terms of a side's rows; `scale` multiplies lambda."""
+    weights = unobserved_weights(index.counts, spec.unobserved_exponent(side))
+    return RowTerms(spec, side, other_side, spec.unobserved_weight * weights, scale)
+
+
+def _check_budget(side: str, rows: int, spec: WalsSpec, plan: Plan) -> None:
+    needed = rows * spec.width * 4
+    if needed > plan.broadcast_budget_bytes:
+        raise ConfigError(
+            f"The {side} factors need {needed / 2**20:,.0f} MiB ({rows:,} rows of rank "
+            f"{spec.rank}) but solver.broadcast_budget_mb allows "
+            f"{plan.broadcast_budget_bytes / 2**20:,.0f}; raise it if driver and workers have "
+            "the memory, or lower objective.rank."
+        )
+
+
+def plan_layout(pairs: Packed, index: Index, plan: Plan) -> Layout:
+    """Blocks of a side: as many as planned, or a few for each slot, none above a size."""
+    slots = pairs.records.sparkSession.sparkContext.defaultParallelism
+    entries = pairs.rows // (_BLOCKS_A_SLOT * slots)
+    chosen = min(_MOST_ENTRIES, max(_LEAST_ENTRIES, entries))
+    given = -(-pairs.rows // plan.blocks) if plan.blocks else chosen
+    return lay_out(index.counts, given, plan.split_above)
+
+
+@contextmanager
+def shared_ids(frame: DataFrame, ids: dict[str, Ids]) -> Iterator[dict[str, SharedArray]]:
+    """The ids of the sides, mapped by the tasks, until the context ends."""
+    context: SparkContext = frame.sparkSession.sparkContext
+    shared = {side: share(context, found) for side, found in ids.items()}
+    try:
+        yield shared
+    finally:
+        for array in shared.values():
+            array.destroy()
