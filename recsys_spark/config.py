@@ -402,9 +402,40 @@ class Solver(Section):
     blocks: int | None = Field(
         None, ge=1, description="Blocks a side; null: one per 250,000 interactions, at least 2."
     )
+    checkpoint_seconds: float | None = Field(
+        60.0, ge=0, description="Keep the factors at most this often, to resume; null: never."
+    )
+    split_rows_above: int = Field(
+        1_000_000, ge=1, description="Longer rows are split over several blocks; interactions."
+    )
     broadcast_budget_mb: int = Field(
         2048, ge=1, description="Largest factor matrix that may be broadcast; MiB."
     )
+
+
+class Train(Section):
+    warm_start: bool = Field(
+        False, description="Begin with the factors of the newest finished run, by id."
+    )
+    early_stopping: Literal["none", "loss", "ndcg"] = Field(
+        "none", description="What ends training early: the loss, or NDCG of validation rows."
+    )
+    tolerance: float = Field(
+        0.001, ge=0, description="A sweep that improves by a smaller share does not count."
+    )
+    patience: int = Field(2, ge=1, description="Sweeps without improvement after which it ends.")
+    validation_users: int = Field(
+        2000, ge=1, description="Users of the validation rows whose lists ndcg is measured on."
+    )
+
+    @model_validator(mode="after")
+    def _effective(self) -> "Train":
+        idle = ["tolerance", "patience"] if self.early_stopping == "none" else []
+        idle += [] if self.early_stopping == "ndcg" else ["validation_users"]
+        for key in idle:
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key} has no effect with early_stopping: {self.early_stopping}")
+        return self
 
 
 class Evaluate(Section):
@@ -475,6 +506,7 @@ class Config(Section):
     split: Split = Split()
     objective: Objective = Objective()
     solver: Solver = Solver()
+    train: Train = Train()
     evaluate: Evaluate = Evaluate()
     recommend: Recommend = Recommend()
     tracking: Tracking = Tracking()

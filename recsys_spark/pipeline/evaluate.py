@@ -47,8 +47,10 @@ def evaluate(run: Run) -> Summary:
         per_user = per_user.unionByName(frame)
     run.write(per_user, "metrics_per_user", metrics_per_user(truth.schema["user_id"].dataType))
     table = summarise(run.read("metrics_per_user"), run.run_id)
-    if run.config.objective.spec().explicit:
-        error = rating_error(truth, user_factors, item_factors, config.split, run.run_id)
+    spec = run.config.objective.spec()
+    if spec.explicit:
+        factors = user_factors, item_factors
+        error = rating_error(truth, *factors, config.split, run.run_id, spec.clip)
         table = table.unionByName(error)
     run.write(table.coalesce(1).sortWithinPartitions("model", "metric", "k"), "metrics", METRICS)
     return _report(run)

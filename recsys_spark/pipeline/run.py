@@ -40,7 +40,7 @@ _UPSTREAM = {
 _SECTIONS = {
     "ingest": ("ingest", "items"),
     "split": ("split",),
-    "train": ("objective",),
+    "train": ("objective", "train"),
     "evaluate": ("evaluate",),
     "recommend": ("recommend",),
     "publish": (),
@@ -51,7 +51,10 @@ Summary = dict[str, Any]
 
 @dataclass
 class Run:
-    """What the stages of one run share. lineage: the run that made each stage's tables."""
+    """What the stages of one run share. lineage: the run that made each stage's tables.
+
+    fingerprint: of the stage that is being done.
+    """
 
     config: Config
     run_id: str
@@ -61,6 +64,7 @@ class Run:
     log: Log
     tracker: Tracker
     lineage: dict[str, str] = field(default_factory=dict)
+    fingerprint: str = ""
 
     def read(self, table: str) -> DataFrame:
         """The version of a table that this run builds on."""
@@ -164,7 +168,7 @@ def upstream_record(runs: Runs, run_id: str, stage: str) -> StageRecord | None:
 
 def _perform(run: Run, stage: str, function: StageFunction, wanted: str) -> StageRecord:
     run.runs.set_status(run.run_id, "running", stage, None)
-    run.lineage = {**run.lineage, stage: run.run_id}
+    run.lineage, run.fingerprint = {**run.lineage, stage: run.run_id}, wanted
     started = time.monotonic()
     try:
         summary = function(run)

@@ -1,16 +1,19 @@
 """Wiring of train: the training rows to the factors of both sides."""
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from math import isfinite
 
 from pyspark.sql import DataFrame
 
-from recsys_spark.kernels.spec import WalsSpec
+from recsys_spark.config import Solver
+from recsys_spark.kernels.spec import SIDES, WalsSpec
 from recsys_spark.kernels.weights import ratio_warning
+from recsys_spark.pipeline.checkpoints import Checkpoints, read_factors
+from recsys_spark.pipeline.early_stopping import EarlyStopping, early_stopping
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.schema import FACTORS
-from recsys_spark.wals.fit import Factorization, fit_factors
+from recsys_spark.wals.fit import Factorization, Loss, fit_factors
 from recsys_spark.wals.model import WALSModel
 from recsys_spark.wals.sides import Plan
 from recsys_spark.wals.weighting import ratio_of, weigh
@@ -19,57 +22,107 @@ from recsys_spark.wals.weighting import ratio_of, weigh
 def train(run: Run) -> Summary:
     """Run the sweeps and write both factor tables."""
     spec = run.config.objective.spec()
-    solver = run.config.solver
     run.tracker.params({"preset": run.config.objective.preset, **asdict(spec)})
     rows = run.read("train")
     ratio = _weight_ratio(run, rows, spec)
+    checkpoints = Checkpoints(run)
+    stopping = early_stopping(run)
+    start, origin = _start(run, checkpoints, stopping, spec)
     run.log.progress("building blocks")
-    history: list[dict[str, float]] = []
-    clock = time.monotonic()
-
-    def on_sweep(state: Factorization) -> str | None:
-        nonlocal clock
-        loss = state.losses[-1]
-        seconds, clock = time.monotonic() - clock, time.monotonic()
-        history.append(
-            {
-                "iteration": loss.iteration,
-                "total": loss.total,
-                "observed": loss.observed,
-                "unobserved": loss.unobserved,
-                "regularization": loss.regularization,
-                "seconds": round(seconds, 3),
-            }
-        )
-        terms = {f"loss.{k}": v for k, v in history[-1].items() if k != "iteration"}
-        run.tracker.metrics(terms, step=loss.iteration)
-        run.log.progress(
-            f"iteration {loss.iteration} of {spec.iterations}: loss {loss.total:,.1f}, "
-            f"{seconds:.1f} s",
-            **history[-1],
-        )
-        return None
-
-    plan = Plan(solver.blocks, solver.broadcast_budget_mb * 2**20)
-    trained = fit_factors(rows, spec, plan, on_sweep)
+    watch = _Watch(run, checkpoints, stopping, spec)
+    trained = fit_factors(rows, spec, _plan(run.config.solver), watch, start)
     types = FACTORS["id"].dataType
     model = WALSModel.from_factorization(run.spark, trained, types, types)
     for side, factors in (("user", model.userFactors), ("item", model.itemFactors)):
         renamed = factors.withColumnRenamed("features", "factors")
         ordered = renamed.repartitionByRange("id").sortWithinPartitions("id")
         run.write(ordered, f"{side}_factors", FACTORS)
+    checkpoints.clear()
+    if trained.stopped:
+        run.log.warning(f"training ended after {len(trained.losses)} sweeps: {trained.stopped}")
+    first, last = trained.losses[0].total, trained.losses[-1].total
     run.log.info(
-        f"rank {spec.rank}, {spec.iterations} iterations, loss {history[0]['total']:,.1f} to "
-        f"{history[-1]['total']:,.1f}"
+        f"rank {spec.rank}, {len(trained.losses)} iterations, loss {first:,.1f} to {last:,.1f}"
     )
     return {
         "preset": run.config.objective.preset,
         "spec": asdict(spec),
         "weight_ratio": ratio,
-        "losses": history,
+        "losses": [watch.row(loss) for loss in trained.losses],
+        "started_from": origin,
+        "stopped": trained.stopped,
         "users": len(trained.user.ids),
         "items": len(trained.item.ids),
     }
+
+
+def _plan(solver: Solver) -> Plan:
+    return Plan(
+        solver.blocks,
+        broadcast_budget_bytes=solver.broadcast_budget_mb * 2**20,
+        split_above=solver.split_rows_above,
+    )
+
+
+def _start(
+    run: Run, checkpoints: Checkpoints, stopping: EarlyStopping, spec: WalsSpec
+) -> tuple[Factorization | None, str | None]:
+    """The factors to begin with, and the run they come from."""
+    kept = checkpoints.load(spec)
+    if kept is not None:
+        state, stopping.values = kept
+        run.log.info(f"going on after iteration {len(state.losses)}, from the last checkpoint")
+        return state, run.run_id
+    newest = run.runs.newest("train") if run.config.train.warm_start else None
+    if newest is None:
+        return None, None
+    run.log.info(f"beginning with the factors of run {newest.run_id}")
+    sides = (run.tables.read(f"{side}_factors", newest.run_id) for side in SIDES)
+    users, items = (read_factors(side, spec.width) for side in sides)
+    return Factorization(users, items), newest.run_id
+
+
+@dataclass
+class _Watch:
+    """What happens after every sweep: it is told, tracked, kept, and perhaps the last."""
+
+    run: Run
+    checkpoints: Checkpoints
+    stopping: EarlyStopping
+    spec: WalsSpec
+    seconds: dict[int, float] = field(default_factory=dict)
+    clock: float = field(default_factory=time.monotonic)
+    kept: float = field(default_factory=time.monotonic)
+
+    def __call__(self, state: Factorization) -> str | None:
+        loss = state.losses[-1]
+        now = time.monotonic()
+        self.seconds[loss.iteration], self.clock = round(now - self.clock, 3), now
+        row = self.row(loss)
+        terms = {f"loss.{name}": value for name, value in row.items() if name != "iteration"}
+        self.run.tracker.metrics(terms, step=loss.iteration)
+        self.run.log.progress(
+            f"iteration {loss.iteration} of {self.spec.iterations}: loss {loss.total:,.1f}, "
+            f"{row['seconds']:.1f} s",
+            **row,
+        )
+        reason = self.stopping(state)
+        every = self.run.config.solver.checkpoint_seconds
+        if every is not None and now - self.kept >= every and loss.iteration < self.spec.iterations:
+            self.checkpoints.save(state, self.stopping.values)
+            self.kept = time.monotonic()
+        return reason
+
+    def row(self, loss: Loss) -> dict[str, float]:
+        """A sweep as the record and the log show it; 0 seconds where another attempt did it."""
+        return {
+            "iteration": loss.iteration,
+            "total": loss.total,
+            "observed": loss.observed,
+            "unobserved": loss.unobserved,
+            "regularization": loss.regularization,
+            "seconds": self.seconds.get(loss.iteration, 0.0),
+        }
 
 
 def _weight_ratio(run: Run, rows: DataFrame, spec: WalsSpec) -> float | None:

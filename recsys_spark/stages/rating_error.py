@@ -1,24 +1,32 @@
 """RMSE and MAE of predicted ratings."""
 
+from collections.abc import Sequence
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.schema import METRICS as TABLE
-from recsys_spark.wals.model import predicted
+from recsys_spark.wals.model import clipped, predicted
 
 
 def rating_error(
-    truth: DataFrame, user_factors: DataFrame, item_factors: DataFrame, split: str, run_id: str
+    truth: DataFrame,
+    user_factors: DataFrame,
+    item_factors: DataFrame,
+    split: str,
+    run_id: str,
+    clip: Sequence[float] | None = None,
 ) -> DataFrame:
     """Rows rmse and mae of the metrics table; `users` counts those with a prediction.
 
     truth: columns user, item, value. Pairs with a user or item that training did not know have
-    no prediction and are left out. Sums run over decimals, the same in any order.
+    no prediction and are left out. Sums run over decimals, the same in any order. clip: limits
+    that predictions are held in.
     """
     known = truth.join(user_factors.toDF("user", "x"), "user").join(
         item_factors.toDF("item", "y"), "item"
     )
-    error = predicted("x", "y").cast("double") - F.col("value")
+    error = clipped(predicted("x", "y"), clip).cast("double") - F.col("value")
     sums = known.select("user", error.alias("error")).agg(
         F.sqrt(_mean(F.col("error") * F.col("error"))).alias("rmse"),
         _mean(F.abs("error")).alias("mae"),

@@ -9,7 +9,7 @@ damped  b_i = sum(r - mu) / (n_i + damping), then b_u = sum(r - mu - b_i) / (n_u
 
 from dataclasses import dataclass
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.kernels.spec import WalsSpec
@@ -66,14 +66,6 @@ def subtract_biases(ratings: DataFrame, biases: Biases) -> DataFrame:
     """The ratings, with what the baseline leaves over as their value."""
     rest = with_baseline(ratings, biases)
     return rest.withColumn("value", F.col("value") - F.col("baseline")).drop("baseline")
-
-
-def clipped(prediction: Column, spec: WalsSpec) -> Column:
-    """The prediction held in the objective's range, if it has one; null and NaN stay."""
-    if spec.clip is None:
-        return prediction
-    low, high = (F.lit(limit) for limit in spec.clip)
-    return F.when(prediction < low, low).when(prediction > high, high).otherwise(prediction)
 
 
 def _join(frame: DataFrame, biases: DataFrame, side: str, name: str) -> DataFrame:

@@ -8,6 +8,7 @@ on how the input was ordered or partitioned.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -84,14 +85,15 @@ def build_blocks(
     ids: of both sides, ascending.
     """
     blocks = {side: len(layout.starts) for side, layout in layouts.items()}
-    keys = _partition_keys(records.sparkSession, sum(blocks.values()))
+    keys = np.array(_partition_keys(records.sparkSession, sum(blocks.values())))
     cuts = np.cumsum(list(blocks.values()))[:-1]
     keys_of = dict(zip(blocks, np.split(keys, cuts), strict=True))
     scattered = records.mapInArrow(_scatter(ids, layouts, keys_of), _SCATTER)
     return scattered.repartition(len(keys), "key").mapInArrow(_assemble(layouts), BLOCKS)
 
 
-def _partition_keys(spark: SparkSession, partitions: int) -> Ids:
+@cache
+def _partition_keys(spark: SparkSession, partitions: int) -> tuple[int, ...]:
     """A key for every partition that Spark's hash partitioning sends there."""
     found: dict[int, int] = {}
     candidates = 32 * partitions
@@ -100,7 +102,7 @@ def _partition_keys(spark: SparkSession, partitions: int) -> Ids:
         first = keys.groupBy("to").agg(F.min("id").alias("key")).collect()
         found = {row["to"]: row["key"] for row in first}
         candidates *= 4
-    return np.array([found[block] for block in range(partitions)])
+    return tuple(found[block] for block in range(partitions))
 
 
 def _scatter(

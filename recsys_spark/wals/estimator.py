@@ -101,6 +101,7 @@ class WALS(
             dataset.schema[self.getOrDefault(name)].dataType for name in ("userCol", "itemCol")
         )
         model = WALSModel.from_factorization(dataset.sparkSession, trained, user, item)
+        model.clip = None if spec.clip is None else list(spec.clip)
         return self._copyValues(model._resetUid(self.uid))
 
     def _ratings(self, dataset: DataFrame) -> DataFrame:

@@ -25,7 +25,7 @@ from recsys_spark.wals.offsets import (
     subtract_baseline,
     with_bias,
 )
-from recsys_spark.wals.packed import Ids, index_side, packed
+from recsys_spark.wals.packed import Ids, index_sides, packed
 from recsys_spark.wals.sides import Plan, Side, built_sides, plan_layout, row_terms, shared_ids
 from recsys_spark.wals.sweep import Solved, half_sweep
 from recsys_spark.wals.weighting import weigh
@@ -106,7 +106,7 @@ def solve_side(ratings: DataFrame, row: str, fixed: Factors, spec: WalsSpec, pla
     inside = ratings.join(known, other, "left_semi")
     seen = _hold(other, fixed.vectors, np.empty(0, np.float32), spec)
     with packed(weigh(inside, spec)) as pairs:
-        index = index_side(pairs.records, row)
+        index = index_sides(pairs.records, [row])[row]
         terms = row_terms(index, len(fixed.ids), spec, row, 1.0)
         with shared_ids(pairs.records, {row: index.ids, other: fixed.ids}) as ids:
             blocks = build_blocks(pairs.records, ids, {row: plan_layout(pairs, index, plan)})

@@ -28,7 +28,7 @@ from recsys_spark.wals.topn import Catalogue, recommend_top_n
 class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
     """userFactors and itemFactors: columns id, features (array<float>); as MLlib's ALSModel.
 
-    lossHistory: the objective after every sweep, oldest first.
+    lossHistory: the objective after every sweep, oldest first. clip: limits of predictions.
     """
 
     def __init__(
@@ -37,11 +37,13 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
         itemFactors: DataFrame | None = None,
         rank: int = 0,
         lossHistory: Sequence[float] = (),
+        clip: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self._user_factors, self._item_factors = userFactors, itemFactors
         self.rank = rank
         self.lossHistory = list(lossHistory)
+        self.clip = None if clip is None else list(clip)
 
     @classmethod
     def from_factorization(
@@ -80,9 +82,8 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
         users = self.userFactors.toDF(user, "_user_features")
         items = self.itemFactors.toDF(item, "_item_features")
         joined = dataset.join(users, user, "left").join(items, item, "left")
-        prediction = F.coalesce(
-            predicted("_user_features", "_item_features"), F.lit(float("nan")).cast("float")
-        )
+        product = clipped(predicted("_user_features", "_item_features"), self.clip)
+        prediction = F.coalesce(product, F.lit(float("nan")).cast("float"))
         scored = joined.select(
             *(dataset[name] for name in dataset.columns), prediction.alias(output)
         )
@@ -148,6 +149,15 @@ def predicted(left: str, right: str) -> Column:
     return F.aggregate(products, F.lit(0.0), lambda total, x: total + x).cast("float")
 
 
+def clipped(prediction: Column, limits: Sequence[float] | None) -> Column:
+    """The prediction held in [low, high], if there are limits; null and NaN stay."""
+    if limits is None:
+        return prediction
+    low, high = (F.lit(limit).cast("float") for limit in limits)
+    held = F.when(prediction < low, low).when(prediction > high, high).otherwise(prediction)
+    return F.when(F.isnan(prediction), prediction).otherwise(held)
+
+
 def _as_mllib(item: str) -> Column:
     return F.transform(
         "recommendations",
@@ -187,7 +197,8 @@ class _WALSModelWriter(MLWriter):
         self.model = model
 
     def saveImpl(self, path: str) -> None:
-        extra = {"rank": self.model.rank, "lossHistory": self.model.lossHistory}
+        kept = ("rank", "lossHistory", "clip")
+        extra = {name: getattr(self.model, name) for name in kept}
         DefaultParamsWriter.saveMetadata(self.model, path, self.sparkSession, extra)
         self.model.userFactors.write.parquet(f"{path}/userFactors")
         self.model.itemFactors.write.parquet(f"{path}/itemFactors")
@@ -204,6 +215,7 @@ class _WALSModelReader(MLReader[WALSModel]):
             self.sparkSession.read.parquet(f"{path}/itemFactors"),
             metadata["rank"],
             metadata["lossHistory"],
+            metadata.get("clip"),
         )
         model._resetUid(metadata["uid"])
         DefaultParamsReader.getAndSetParams(model, metadata)

@@ -5,7 +5,7 @@ with them before training. So they cross once: what is kept is a record of raw a
 million pairs, from which the sides are counted and the blocks are built.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import BinaryType, DoubleType, LongType, StructField, StructType
+from pyspark.sql.types import BinaryType, DoubleType, LongType, StringType, StructField, StructType
 
 from recsys_spark.arrow import arrow_schema, make_batch
 from recsys_spark.errors import ContractError
+from recsys_spark.kernels.spec import SIDES
 
 Ids = npt.NDArray[np.int64]
 Singles = npt.NDArray[np.float32]
@@ -32,7 +34,10 @@ _PACKED = StructType(
     [StructField(name, kind) for name, kind in _TOTALS.items()]
     + [StructField(name, BinaryType()) for name in _ARRAYS]
 )
-_COUNTED = StructType([StructField("id", LongType()), StructField("count", LongType())])
+_COUNTED = StructType(
+    [StructField("side", StringType())]
+    + [StructField(name, LongType()) for name in ("id", "count")]
+)
 
 
 @dataclass(frozen=True)
@@ -125,17 +130,21 @@ def unpacked(batches: Batches) -> Iterator[dict[str, npt.NDArray[Any]]]:
             }
 
 
-def index_side(records: DataFrame, side: str) -> Index:
-    """The distinct ids of a side, on the driver: 16 bytes a row, a stated exception."""
+def index_sides(records: DataFrame, sides: Sequence[str] = SIDES) -> dict[str, Index]:
+    """The distinct ids of each side, on the driver: 16 bytes a row, a stated exception."""
 
     def count(batches: Batches) -> Batches:
         schema = arrow_schema(_COUNTED)
         for arrays in unpacked(batches):
-            ids, counts = np.unique(arrays[side], return_counts=True)
-            yield make_batch(schema, {"id": ids, "count": counts})
+            for side in sides:
+                ids, counts = np.unique(arrays[side], return_counts=True)
+                names = np.full(len(ids), side)
+                yield make_batch(schema, {"side": names, "id": ids, "count": counts})
 
-    counted = records.mapInArrow(count, _COUNTED).groupBy("id").agg(F.sum("count").alias("count"))
-    table = counted.toArrow()
-    ids, counts = table["id"].to_numpy(), table["count"].to_numpy()
-    order = np.argsort(ids)
-    return Index(ids[order], counts[order])
+    counted = records.mapInArrow(count, _COUNTED).groupBy("side", "id").agg(F.sum("count"))
+    table = counted.toDF(*_COUNTED.names).toArrow().sort_by("id")
+    return {side: _index(table.filter(pc.field("side") == side)) for side in sides}
+
+
+def _index(table: pa.Table) -> Index:
+    return Index(table["id"].to_numpy(), table["count"].to_numpy())

@@ -15,7 +15,7 @@ from recsys_spark.kernels.solve import Solver
 from recsys_spark.kernels.spec import SIDES, WalsSpec
 from recsys_spark.kernels.weights import nu_star_scale, unobserved_weights
 from recsys_spark.wals.blocks import Layout, build_blocks, lay_out
-from recsys_spark.wals.packed import Ids, Index, Packed, index_side
+from recsys_spark.wals.packed import Ids, Index, Packed, index_sides
 from recsys_spark.wals.shared import SharedArray, share
 from recsys_spark.wals.sweep import RowTerms
 
@@ -61,7 +61,7 @@ def built_sides(pairs: Packed, spec: WalsSpec, plan: Plan) -> Iterator[dict[str,
 
     Raises ConfigError if a side's factors exceed the broadcast budget.
     """
-    indices = {side: index_side(pairs.records, side) for side in SIDES}
+    indices = index_sides(pairs.records)
     for side, index in indices.items():
         _check_budget(side, len(index.ids), spec, plan)
     layouts = {side: plan_layout(pairs, index, plan) for side, index in indices.items()}

@@ -12,7 +12,7 @@ from recsys_spark.kernels.solve import Solver, fix, gram
 from recsys_spark.kernels.spec import resolve_spec
 from recsys_spark.wals.blocks import build_blocks, lay_out
 from recsys_spark.wals.fit import Factors, fit_factors, solve_side
-from recsys_spark.wals.packed import index_side, packed
+from recsys_spark.wals.packed import index_sides, packed
 from recsys_spark.wals.sides import Plan, shared_ids
 from recsys_spark.wals.sweep import RowTerms, half_sweep
 from recsys_spark.wals.weighting import weigh
@@ -74,7 +74,7 @@ def test_half_sweep_solves_every_row_of_either_side(spark, preset, side, split_a
     ids = {side: np.arange(rows), other: np.arange(cols)}
     terms = RowTerms(spec, side, cols, np.full(rows, spec.unobserved_weight))
     with packed(weigh(frame_of(spark, columns), spec)) as pairs:
-        layout = lay_out(index_side(pairs.records, side).counts, len(columns[0]) // 3, split_above)
+        layout = lay_out(index_sides(pairs.records)[side].counts, len(columns[0]) // 3, split_above)
         with shared_ids(pairs.records, ids) as shared:
             blocks = build_blocks(pairs.records, shared, {side: layout})
             solved = half_sweep(blocks, ids[side], fix(fixed, gram(fixed)), terms, Solver())
