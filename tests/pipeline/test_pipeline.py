@@ -1,56 +1,15 @@
 """Stages wired together: splits, subsets, items, objectives, resuming, and dead servers."""
 
 import json
-from functools import partial
 from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
+from nights import run_in, write_source
 
 from recsys_spark.errors import ConfigError
 from recsys_spark.pipeline import night
-from recsys_spark.pipeline.night import Options, run_stages
 from recsys_spark.pipeline.run import STAGES
-from recsys_spark.runtime.log import Log
-from recsys_spark.settings import load_config
-
-ROWS = [
-    f"{user},{item},{(user + item) % 5 + 1},{1_600_000_000 + 1000 * item + user}\n"
-    for user in range(1, 31)
-    for item in range(1, 26)
-    if (user * 5 + item * item) % 3
-]
-
-
-def write_source(folder):
-    path = folder / "ratings.csv"
-    path.write_text("user_id,item_id,rating,timestamp\n" + "".join(ROWS))
-    return path
-
-
-def run_in(folder, *settings, stages=STAGES, **options):
-    base = [
-        f"paths.root={folder / 'root'}",
-        f"ingest.source.path={folder / 'ratings.csv'}",
-        "ingest.source.user_id_type=long",
-        "objective.rank=4",
-        "objective.iterations=2",
-        "evaluate.k=[5]",
-        "tracking.backend=none",
-    ]
-    config = load_config(overrides=[*base, *settings])
-    return run_stages(config, stages, Options(**options), Log([]))
-
-
-@pytest.fixture
-def source(tmp_path):
-    return write_source(tmp_path)
-
-
-@pytest.fixture
-def run(spark, tmp_path, source):
-    """Run stages on the source with these settings; answers the outcome."""
-    return partial(run_in, tmp_path)
 
 
 @pytest.fixture(scope="module")

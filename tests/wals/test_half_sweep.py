@@ -7,7 +7,7 @@ import pytest
 from reference import dense_wals as dense
 from samples import by_row, dense_table, frame_of, normal_factors, ratings
 
-from recsys_spark.errors import ConfigError, ContractError, SolveError
+from recsys_spark.errors import ConfigError, ContractError, DivergenceError, SolveError
 from recsys_spark.kernels.solve import Solver, fix, gram
 from recsys_spark.kernels.spec import resolve_spec
 from recsys_spark.wals.blocks import build_blocks, lay_out
@@ -195,9 +195,11 @@ def test_singular_row_is_named(spark):
 
 
 def test_factors_that_are_not_finite_end_the_fit(spark):
-    columns = (np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([3e38, 3e38, 1.0]))
-    with pytest.raises(SolveError, match="no longer finite"):
-        fit_factors(frame_of(spark, columns), resolve_spec("explicit", rank=2), Plan())
+    columns = (np.array([0]), np.array([0]), np.array([3e38]))
+    tiny = Factors(np.arange(1), np.full((1, 1), 1e-20, np.float32))
+    spec = resolve_spec("explicit", rank=1, regularization=1e-25)
+    with pytest.raises(DivergenceError, match="no longer finite"):
+        solve_side(frame_of(spark, columns), "user", tiny, spec, Plan())
 
 
 def test_factors_beyond_the_budget_are_refused(spark):
