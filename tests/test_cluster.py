@@ -14,7 +14,13 @@ from recsys_spark.wals.fit import fit_factors
 from recsys_spark.wals.sides import Plan
 
 SCRIPT = """
+import os
+import signal
 import sys
+import threading
+import time
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import SparkSession
@@ -22,7 +28,26 @@ from recsys_spark.kernels.spec import resolve_spec
 from recsys_spark.wals.fit import fit_factors
 from recsys_spark.wals.sides import Plan
 
+
+def processes(word):
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if word in (folder / "cmdline").read_text():
+                stat = (folder / "stat").read_text().rpartition(")")[2].split()
+                yield int(folder.name), int(stat[1])
+        except OSError:
+            pass  # it ended meanwhile
+
+
+def victim(kind, app):
+    executors = [pid for pid, _ in processes(app)]
+    daemons = [pid for pid, parent in processes("pyspark.daemon") if parent in executors]
+    workers = [pid for pid, parent in processes("pyspark.daemon") if parent in daemons]
+    return min(executors if kind == "executor" else workers)
+
+
 if __name__ == "__main__":
+    source, target, kind, moment = sys.argv[1:]
     spark = (
         SparkSession.builder.master("local-cluster[2,1,1024]")
         .config("spark.driver.host", "127.0.0.1")
@@ -31,16 +56,32 @@ if __name__ == "__main__":
         .config("spark.sql.shuffle.partitions", 2)
         .getOrCreate()
     )
-    given = np.load(sys.argv[1])
+    context = spark.sparkContext
+    given = np.load(source)
     ratings = spark.createDataFrame(pa.table({name: given[name] for name in given.files}))
-    trained = fit_factors(ratings, resolve_spec("ials", rank=4, iterations=1), Plan(2))
-    executors = spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size() - 1
+    killed = []
+
+    def kill():
+        while moment == "during" and not context.statusTracker().getActiveJobsIds():
+            time.sleep(0.01)
+        killed.append(victim(kind, context.applicationId))
+        os.kill(killed[0], signal.SIGKILL)
+
+    def on_sweep(state):
+        if kind != "nobody" and len(state.losses) == 1:
+            killer = threading.Thread(target=kill)
+            killer.start()
+            if moment == "between":
+                killer.join()
+
+    trained = fit_factors(ratings, resolve_spec("ials", rank=4, iterations=3), Plan(3), on_sweep)
     np.savez(
-        sys.argv[2],
+        target,
         user=trained.user.vectors,
         item=trained.item.vectors,
         losses=[loss.total for loss in trained.losses],
-        executors=executors,
+        executors=context._jsc.sc().getExecutorMemoryStatus().size() - 1,
+        killed=killed,
     )
     spark.stop()
 """
@@ -55,15 +96,39 @@ def spark_home(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.cluster
-def test_factors_from_a_cluster_equal_those_from_one_process(spark, tmp_path):
+@pytest.fixture(scope="module")
+def ratings():
     rng = np.random.default_rng(0)
     pairs = rng.permutation(40 * 30)[:400]
-    user, item, value = pairs // 30, pairs % 30, rng.integers(1, 6, 400).astype(float)
+    return pairs // 30, pairs % 30, rng.integers(1, 6, 400).astype(float)
+
+
+@pytest.fixture(scope="module")
+def expected(spark, ratings):
+    """What one process computes."""
+    rows = list(zip(*(x.tolist() for x in ratings), strict=True))
+    frame = spark.createDataFrame(rows, "user long, item long, value double")
+    return fit_factors(frame, resolve_spec("ials", rank=4, iterations=3), Plan(3))
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(
+    ("kind", "moment"),
+    [
+        ("nobody", "never"),
+        ("executor", "between"),
+        ("executor", "during"),
+        ("worker", "during"),
+    ],
+)
+def test_a_cluster_computes_the_same_factors_whoever_is_killed(
+    expected, ratings, tmp_path, kind, moment
+):
+    user, item, value = ratings
     np.savez(tmp_path / "ratings.npz", user=user, item=item, value=value)
     (tmp_path / "script.py").write_text(SCRIPT)
     done = subprocess.run(
-        [sys.executable, "script.py", "ratings.npz", "factors.npz"],
+        [sys.executable, "script.py", "ratings.npz", "factors.npz", kind, moment],
         cwd=tmp_path,
         env={
             **os.environ,
@@ -73,18 +138,14 @@ def test_factors_from_a_cluster_equal_those_from_one_process(spark, tmp_path):
         },
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert list((tmp_path / "spark" / "work").glob("app-*")), "no executors were started"
-    frame = spark.createDataFrame(
-        list(zip(user.tolist(), item.tolist(), value.tolist(), strict=True)),
-        "user long, item long, value double",
-    )
-    expected = fit_factors(frame, resolve_spec("ials", rank=4, iterations=1), Plan(2))
     with np.load(tmp_path / "factors.npz") as got:
         np.testing.assert_array_equal(got["user"], expected.user.vectors)
         np.testing.assert_array_equal(got["item"], expected.item.vectors)
         assert got["losses"].tolist() == [loss.total for loss in expected.losses]
-        assert 1 <= int(got["executors"]) <= 2
+        assert len(got["killed"]) == (kind != "nobody")
+        assert kind == "executor" or 1 <= int(got["executors"]) <= 2

@@ -9,12 +9,12 @@ from samples import dense_table, frame_of, ratings
 from recsys_spark.kernels.spec import resolve_spec
 from recsys_spark.wals.biases import (
     Biases,
-    clipped,
     learn_biases,
     side_biases,
     subtract_biases,
     with_baseline,
 )
+from recsys_spark.wals.model import clipped
 
 DAMPED = resolve_spec("lenskit_explicit", bias_damping=3.0)
 MEANS = resolve_spec("mllib_explicit", biases="means")
