@@ -233,11 +233,21 @@ def config_command(
 
 
 @app.command()
-def doctor(config: ConfigFiles = None, set_: Overrides = None, debug: Debug = False) -> None:
+def doctor(
+    config: ConfigFiles = None,
+    set_: Overrides = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="What training would need of memory, without training.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
     """Check Java, Python, packages, BLAS and memory, on the driver and on the executors."""
     call = _prepare(config, set_, debug=debug)
-    from recsys_spark.cli.diagnosis import diagnose
+    from recsys_spark.cli.diagnosis import diagnose, show_plan
 
+    if plan:
+        show_plan(call.config, call.log)
+        return
     problems = diagnose(call.config, call.log)
     if problems:
         raise RecsysError("\n".join(problems))

@@ -4,7 +4,9 @@ from rich.console import Console
 from rich.table import Table
 
 from recsys_spark.config import Config
+from recsys_spark.errors import ConfigError
 from recsys_spark.pipeline.night import session
+from recsys_spark.pipeline.train import make_plan
 from recsys_spark.runtime.doctor import (
     Place,
     examine_executors,
@@ -13,6 +15,11 @@ from recsys_spark.runtime.doctor import (
     mismatches,
 )
 from recsys_spark.runtime.log import Log
+from recsys_spark.runtime.runs import Runs
+from recsys_spark.runtime.store import open_store
+from recsys_spark.runtime.tables import Tables
+from recsys_spark.wals.budget import Sizes, needs, refuse_what_cannot_fit
+from recsys_spark.wals.sides import block_entries
 
 
 def diagnose(config: Config, log: Log) -> list[str]:
@@ -30,6 +37,35 @@ def diagnose(config: Config, log: Log) -> list[str]:
     if not problems:
         console.print("Everything needed is there; driver and executors agree.")
     return problems
+
+
+def show_plan(config: Config, log: Log) -> None:
+    """Print what training on the newest split would need; ConfigError if it cannot fit."""
+    spec, plan = config.objective.spec(), make_plan(config.solver)
+    with session(config, log) as spark:
+        store = open_store(config.paths.root, lambda: spark)
+        sizes = _newest_sizes(Runs(store), Tables(store), spark.sparkContext.defaultParallelism)
+        block = block_entries(sizes, plan)
+        budget = plan.broadcast_budget_bytes
+        refuse_what_cannot_fit(sizes, spec, block, budget, spark.sparkContext)
+    for sink in log.sinks:
+        getattr(sink, "stop", lambda: None)()
+    print(
+        f"Training rank {spec.rank} on {sizes.pairs:,} pairs of at most {sizes.users:,} users and "
+        f"{sizes.items:,} items, {sizes.slots} tasks at once, needs {needs(sizes, spec, block)}."
+    )
+
+
+def _newest_sizes(runs: Runs, tables: Tables, slots: int) -> Sizes:
+    record = runs.newest("split")
+    if record is None:
+        raise ConfigError(
+            "There is nothing to plan for: run `recsys-spark ingest` and `split` first."
+        )
+    made = (("train", "split"), ("user_ids", "ingest"), ("item_ids", "ingest"))
+    manifests = (tables.manifest(table, record.lineage[stage]) for table, stage in made)
+    pairs, users, items = (manifest.rows if manifest else 0 for manifest in manifests)
+    return Sizes(pairs, users, items, 0.0, 0.0, slots)
 
 
 def _table(driver: Place, executors: list[Place]) -> Table:

@@ -4,33 +4,30 @@ import time
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 
-from pyspark.sql import DataFrame
-
 from recsys_spark.config import Solver
 from recsys_spark.kernels.spec import SIDES, WalsSpec
-from recsys_spark.kernels.weights import ratio_warning
+from recsys_spark.kernels.weights import ratio_warning, weight_ratio
 from recsys_spark.pipeline.checkpoints import Checkpoints, read_factors
 from recsys_spark.pipeline.early_stopping import EarlyStopping, early_stopping
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.schema import FACTORS
+from recsys_spark.wals.budget import Sizes, needs
 from recsys_spark.wals.fit import Factorization, Loss, fit_factors
 from recsys_spark.wals.model import WALSModel
-from recsys_spark.wals.sides import Plan
-from recsys_spark.wals.weighting import ratio_of, weigh
+from recsys_spark.wals.sides import Plan, block_entries
 
 
 def train(run: Run) -> Summary:
     """Run the sweeps and write both factor tables."""
     spec = run.config.objective.spec()
     run.tracker.params({"preset": run.config.objective.preset, **asdict(spec)})
-    rows = run.read("train")
-    ratio = _weight_ratio(run, rows, spec)
     checkpoints = Checkpoints(run)
     stopping = early_stopping(run)
     start, origin = _start(run, checkpoints, stopping, spec)
-    run.log.progress("building blocks")
+    run.log.progress("reading the training rows")
     watch = _Watch(run, checkpoints, stopping, spec)
-    trained = fit_factors(rows, spec, _plan(run.config.solver), watch, start)
+    rows, plan = run.read("train"), make_plan(run.config.solver)
+    trained = fit_factors(rows, spec, plan, watch, start, watch.begin)
     types = FACTORS["id"].dataType
     model = WALSModel.from_factorization(run.spark, trained, types, types)
     for side, factors in (("user", model.userFactors), ("item", model.itemFactors)):
@@ -47,7 +44,7 @@ def train(run: Run) -> Summary:
     return {
         "preset": run.config.objective.preset,
         "spec": asdict(spec),
-        "weight_ratio": ratio,
+        "weight_ratio": watch.ratio,
         "losses": [watch.row(loss) for loss in trained.losses],
         "started_from": origin,
         "stopped": trained.stopped,
@@ -56,7 +53,8 @@ def train(run: Run) -> Summary:
     }
 
 
-def _plan(solver: Solver) -> Plan:
+def make_plan(solver: Solver) -> Plan:
+    """How the configuration asks for the factors to be computed."""
     return Plan(
         solver.blocks,
         broadcast_budget_bytes=solver.broadcast_budget_mb * 2**20,
@@ -93,6 +91,29 @@ class _Watch:
     seconds: dict[int, float] = field(default_factory=dict)
     clock: float = field(default_factory=time.monotonic)
     kept: float = field(default_factory=time.monotonic)
+    ratio: float | None = None
+
+    def begin(self, sizes: Sizes) -> None:
+        """Say what is coming, and warn where positive and negative weight are far out of balance.
+
+        The ratio stays None where values are the targets, or where nothing pulls to 0.
+        """
+        log, plan = self.run.log, make_plan(self.run.config.solver)
+        log.info(
+            f"{sizes.pairs:,} pairs of {sizes.users:,} users and {sizes.items:,} items: "
+            f"{needs(sizes, self.spec, block_entries(sizes, plan))}"
+        )
+        log.progress("building blocks")
+        if self.spec.explicit:
+            return
+        cells = float(sizes.users) * sizes.items
+        ratio = weight_ratio(sizes.sum_a, sizes.sum_b, cells, self.spec)
+        warning = ratio_warning(ratio, self.spec)
+        if warning is not None:
+            log.warning(warning)
+        if isfinite(ratio):
+            self.ratio = ratio
+            self.run.tracker.metrics({"weight_ratio": ratio})
 
     def __call__(self, state: Factorization) -> str | None:
         loss = state.losses[-1]
@@ -123,21 +144,3 @@ class _Watch:
             "regularization": loss.regularization,
             "seconds": self.seconds.get(loss.iteration, 0.0),
         }
-
-
-def _weight_ratio(run: Run, rows: DataFrame, spec: WalsSpec) -> float | None:
-    """Weight that pulls to 1 over weight that pulls to 0, with a warning where it is far off.
-
-    None where values are the targets, or where nothing pulls to 0.
-    """
-    if spec.explicit:
-        return None
-    run.log.progress("weighing the pairs")
-    ratio = ratio_of(weigh(rows, spec), spec)
-    warning = ratio_warning(ratio, spec)
-    if warning is not None:
-        run.log.warning(warning)
-    if not isfinite(ratio):
-        return None
-    run.tracker.metrics({"weight_ratio": ratio})
-    return ratio

@@ -17,7 +17,8 @@ from recsys_spark.errors import ConfigError, DivergenceError
 from recsys_spark.kernels.init import initial_factors
 from recsys_spark.kernels.solve import Fixed, Solver, fix, gram
 from recsys_spark.kernels.spec import SIDES, WalsSpec
-from recsys_spark.wals.blocks import build_blocks
+from recsys_spark.wals.blocks import build_blocks, lay_out
+from recsys_spark.wals.budget import Sizes
 from recsys_spark.wals.offsets import (
     fixed_part,
     from_solved,
@@ -26,12 +27,13 @@ from recsys_spark.wals.offsets import (
     with_bias,
 )
 from recsys_spark.wals.packed import Ids, index_sides, packed
-from recsys_spark.wals.sides import Plan, Side, built_sides, plan_layout, row_terms, shared_ids
+from recsys_spark.wals.sides import Plan, Side, built_sides, row_terms, shared_ids
 from recsys_spark.wals.sweep import Solved, half_sweep
 from recsys_spark.wals.weighting import weigh
 
 Single = npt.NDArray[np.float32]
 
+_FOLDED_ENTRIES = 250_000  # pairs of a block of rows that are folded in
 _DIVERGED = 1.01  # exact solves never raise the loss; rounding and truncated ones do by less
 
 
@@ -74,19 +76,21 @@ def fit_factors(
     plan: Plan,
     on_sweep: Callable[[Factorization], str | None] = lambda _: None,
     start: Factorization | None = None,
+    on_sizes: Callable[[Sizes], None] = lambda _: None,
 ) -> Factorization:
     """Train on columns user, item (whole numbers) and value; several rows of a pair all count.
 
     on_sweep: sees the state after every sweep; what it returns, if anything, is the reason to
     stop. start: factors to begin with, by id: those of ids without a row are dropped, new ids
-    are initialised; with its losses, an interrupted run that goes on where it was.
+    are initialised; with its losses, an interrupted run that goes on where it was. on_sizes: is
+    told the sizes of the data before the blocks are built.
 
     Raises ContractError for null, NaN or infinite input, ConfigError if a side's factors exceed
     the broadcast budget, SolveError for a singular row or numbers that are no longer finite in
     the first sweep; in a later one the last good factors are kept.
     """
     baseline, rest = subtract_baseline(ratings, spec)
-    with packed(weigh(rest, spec)) as pairs, built_sides(pairs, spec, plan) as sides:
+    with packed(weigh(rest, spec)) as pairs, built_sides(pairs, spec, plan, on_sizes) as sides:
         trained = _sweep(sides, spec, plan.solver, on_sweep, start)
     users, items = (
         replace(found, vectors=baseline.restore(side, found.ids, found.vectors))
@@ -108,8 +112,9 @@ def solve_side(ratings: DataFrame, row: str, fixed: Factors, spec: WalsSpec, pla
     with packed(weigh(inside, spec)) as pairs:
         index = index_sides(pairs.records, [row])[row]
         terms = row_terms(index, len(fixed.ids), spec, row, 1.0)
+        layout = lay_out(index.counts, _FOLDED_ENTRIES, plan.split_above)
         with shared_ids(pairs.records, {row: index.ids, other: fixed.ids}) as ids:
-            blocks = build_blocks(pairs.records, ids, {row: plan_layout(pairs, index, plan)})
+            blocks = build_blocks(pairs.records, ids, {row: layout})
             solved = half_sweep(blocks, index.ids, seen.as_fixed(spec), terms, Solver())
     return Factors(index.ids, from_solved(row, solved.factors, spec))
 

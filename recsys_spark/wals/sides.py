@@ -1,6 +1,6 @@
 """Both sides of the training data, ready for the sweeps: ids, terms of the rows, and blocks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -10,11 +10,11 @@ from pyspark import SparkContext, StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.solve import Solver
 from recsys_spark.kernels.spec import SIDES, WalsSpec
 from recsys_spark.kernels.weights import nu_star_scale, unobserved_weights
 from recsys_spark.wals.blocks import Layout, build_blocks, lay_out
+from recsys_spark.wals.budget import Sizes, refuse_what_cannot_fit
 from recsys_spark.wals.packed import Ids, Index, Packed, index_sides
 from recsys_spark.wals.shared import SharedArray, share
 from recsys_spark.wals.sweep import RowTerms
@@ -56,15 +56,24 @@ class Side:
 
 
 @contextmanager
-def built_sides(pairs: Packed, spec: WalsSpec, plan: Plan) -> Iterator[dict[str, Side]]:
+def built_sides(
+    pairs: Packed, spec: WalsSpec, plan: Plan, on_sizes: Callable[[Sizes], None]
+) -> Iterator[dict[str, Side]]:
     """Index both sides and build their blocks, which stay persisted inside the context.
 
-    Raises ConfigError if a side's factors exceed the broadcast budget.
+    on_sizes: is told the sizes before the blocks are built. Raises ConfigError if a known limit
+    of memory is too small for them.
     """
     indices = index_sides(pairs.records)
-    for side, index in indices.items():
-        _check_budget(side, len(index.ids), spec, plan)
-    layouts = {side: plan_layout(pairs, index, plan) for side, index in indices.items()}
+    context = pairs.records.sparkSession.sparkContext
+    users, items = (len(indices[side].ids) for side in SIDES)
+    slots = context.defaultParallelism
+    sizes = Sizes(pairs.rows, users, items, pairs.sum_a, pairs.sum_b, slots)
+    refuse_what_cannot_fit(
+        sizes, spec, block_entries(sizes, plan), plan.broadcast_budget_bytes, context
+    )
+    on_sizes(sizes)
+    layouts = {side: plan_layout(sizes, index, plan) for side, index in indices.items()}
     with shared_ids(pairs.records, {side: index.ids for side, index in indices.items()}) as ids:
         blocks = build_blocks(pairs.records, ids, layouts).persist(StorageLevel.MEMORY_AND_DISK)
         try:
@@ -91,24 +100,16 @@ def row_terms(index: Index, other_side: int, spec: WalsSpec, side: str, scale: f
     return RowTerms(spec, side, other_side, spec.unobserved_weight * weights, scale)
 
 
-def _check_budget(side: str, rows: int, spec: WalsSpec, plan: Plan) -> None:
-    needed = rows * spec.width * 4
-    if needed > plan.broadcast_budget_bytes:
-        raise ConfigError(
-            f"The {side} factors need {needed / 2**20:,.0f} MiB ({rows:,} rows of rank "
-            f"{spec.rank}) but solver.broadcast_budget_mb allows "
-            f"{plan.broadcast_budget_bytes / 2**20:,.0f}; raise it if driver and workers have "
-            "the memory, or lower objective.rank."
-        )
+def plan_layout(sizes: Sizes, index: Index, plan: Plan) -> Layout:
+    """Blocks of a side of about the planned size; longer rows than the plan's limit are split."""
+    return lay_out(index.counts, block_entries(sizes, plan), plan.split_above)
 
 
-def plan_layout(pairs: Packed, index: Index, plan: Plan) -> Layout:
-    """Blocks of a side: as many as planned, or a few for each slot, none above a size."""
-    slots = pairs.records.sparkSession.sparkContext.defaultParallelism
-    entries = pairs.rows // (_BLOCKS_A_SLOT * slots)
-    chosen = min(_MOST_ENTRIES, max(_LEAST_ENTRIES, entries))
-    given = -(-pairs.rows // plan.blocks) if plan.blocks else chosen
-    return lay_out(index.counts, given, plan.split_above)
+def block_entries(sizes: Sizes, plan: Plan) -> int:
+    """Pairs of a block: by the planned number, or a few blocks for each slot, none too large."""
+    if plan.blocks:
+        return -(-sizes.pairs // plan.blocks)
+    return min(_MOST_ENTRIES, max(_LEAST_ENTRIES, sizes.pairs // (_BLOCKS_A_SLOT * sizes.slots)))
 
 
 @contextmanager

@@ -17,7 +17,6 @@ from pyspark.sql import functions as F
 
 from recsys_spark.errors import ContractError
 from recsys_spark.kernels.spec import SIDES, WalsSpec
-from recsys_spark.kernels.weights import weight_ratio
 
 _OVER_ITEMS = ("bm25", "tfidf")
 _MICROS_A_DAY = 86_400e6
@@ -204,14 +203,3 @@ def _require(ratings: DataFrame, bad: Column, complaint: str) -> None:
 def _not_finite(name: str | Column) -> Column:
     value = F.col(name) if isinstance(name, str) else name
     return value.isNull() | F.isnan(value) | value.isin(float("inf"), float("-inf"))
-
-
-def ratio_of(weighed: DataFrame, spec: WalsSpec) -> float:
-    """`weight_ratio` of a frame from `weigh`, in one pass; ids are counted approximately."""
-    row = weighed.agg(
-        F.sum("a").alias("a"),
-        F.sum("b").alias("b"),
-        (F.approx_count_distinct("user") * F.approx_count_distinct("item")).alias("cells"),
-    ).first()
-    assert row is not None
-    return weight_ratio(row["a"] or 0.0, row["b"] or 0.0, float(row["cells"]), spec)

@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 from recsys_spark.errors import ContractError
 from recsys_spark.kernels.spec import resolve_spec
 from recsys_spark.kernels.weights import unobserved_weights
-from recsys_spark.wals.weighting import ratio_of, weigh
+from recsys_spark.wals.weighting import weigh
 
 SCHEMA = "user long, item long, value double"
 WEIGHED = "user long, item long, a float, b float"
@@ -257,13 +257,6 @@ def test_partitions_and_order_do_not_change_the_weights(spark):
         frame_of(spark, rows[::-1]).repartition(5),
     )
     np.testing.assert_array_equal(*(found(weigh(frame, spec)) for frame in frames))
-
-
-def test_ratio_of_a_frame(spark):
-    weighed = spark.createDataFrame([(1, 1, 2.0, 1.0), (1, 2, 3.0, 1.0), (2, 1, 5.0, 0.0)], WEIGHED)
-    spec = resolve_spec("ials", unobserved_weight=0.5)
-    assert ratio_of(weighed, spec) == pytest.approx(2 / (0.5 * 4 + 10 - 2))
-    assert ratio_of(weighed.where("user > 9"), spec) == np.inf
 
 
 def test_eals_is_a_total_confidence_and_unobserved_weights_by_popularity(spark):

@@ -1,0 +1,67 @@
+"""What training needs of memory, and limits that are refused before it starts."""
+
+import numpy as np
+import pytest
+from samples import frame_of, ratings
+
+from recsys_spark.errors import ConfigError
+from recsys_spark.kernels.spec import resolve_spec
+from recsys_spark.wals.budget import Sizes, needs, readable, refuse_what_cannot_fit
+from recsys_spark.wals.fit import fit_factors
+from recsys_spark.wals.sides import Plan, block_entries
+
+SPEC = resolve_spec("ials", rank=64)
+SIZES = Sizes(pairs=10**9, users=10**7, items=10**6, sum_a=0, sum_b=0, slots=8)
+
+
+def test_needs_grow_with_what_they_are_made_of():
+    small = needs(SIZES, SPEC, 10**6)
+    assert small.answer == 10**7 * 64 * 4
+    assert small.host == 11 * 10**6 * 64 * 4
+    assert needs(SIZES, resolve_spec("ials", rank=128), 10**6).driver > 1.9 * small.driver
+    assert needs(SIZES, SPEC, 10**7).worker > 9 * small.worker
+    assert small.worker < 100 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("pairs", "blocks", "expected"),
+    [(10**9, None, 10**6), (1000, None, 10_000), (2_400_000, None, 100_000), (10**9, 10, 10**8)],
+)
+def test_blocks_are_a_few_for_each_slot_within_limits(pairs, blocks, expected):
+    sizes = Sizes(pairs, 10, 10, 0, 0, slots=8)
+    assert block_entries(sizes, Plan(blocks)) == expected
+
+
+def test_what_fits_is_not_refused(spark):
+    sizes = Sizes(10**6, 10**5, 10**4, 0, 0, 2)
+    refuse_what_cannot_fit(sizes, SPEC, 10**6, 2 * 2**30, spark.sparkContext)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "budget", "setting"),
+    [
+        (SIZES, 2 * 2**30, "user factors need 2.4 GiB.*solver.broadcast_budget_mb"),
+        (SIZES, 2**40, "2.4 GiB of factors to the driver.*spark.driver.maxResultSize"),
+    ],
+)
+def test_what_cannot_fit_is_refused_by_the_setting_to_change(spark, sizes, budget, setting):
+    with pytest.raises(ConfigError, match=setting):
+        refuse_what_cannot_fit(sizes, SPEC, 10**6, budget, spark.sparkContext)
+
+
+def test_a_fit_tells_the_sizes_before_it_builds(spark):
+    told = []
+    columns = ratings(users=12, items=9)
+    spec = resolve_spec("hu2008", rank=2, iterations=1, alpha=2.0)
+    fit_factors(frame_of(spark, columns), spec, Plan(2), on_sizes=told.append)
+    (sizes,) = told
+    assert (sizes.pairs, sizes.users, sizes.items) == (len(columns[0]), 12, 9)
+    assert sizes.sum_a == pytest.approx(np.sum(2 * columns[2]))
+    assert sizes.sum_b == pytest.approx(np.sum(1 + 2 * columns[2]))
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(5, "5 bytes"), (2048, "2 KiB"), (3 * 2**20, "3 MiB"), (2**31, "2.0 GiB")]
+)
+def test_sizes_read_well(size, text):
+    assert readable(size) == text
