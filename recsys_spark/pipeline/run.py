@@ -40,7 +40,7 @@ _UPSTREAM = {
 _SECTIONS = {
     "ingest": ("ingest", "items"),
     "split": ("split",),
-    "train": ("objective",),
+    "train": ("objective", "solver.method", "solver.cg_steps", "solver.subspace_block"),
     "evaluate": ("evaluate",),
     "recommend": ("recommend",),
     "publish": (),

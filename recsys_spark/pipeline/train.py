@@ -30,6 +30,8 @@ def train(run: Run) -> Summary:
     def on_sweep(state: Factorization) -> str | None:
         nonlocal clock
         loss = state.losses[-1]
+        if state.reason and not history:
+            run.log.info(f"solver.method: auto chose {state.reason}")
         seconds, clock = time.monotonic() - clock, time.monotonic()
         history.append(
             {
@@ -50,7 +52,8 @@ def train(run: Run) -> Summary:
         )
         return None
 
-    plan = Plan(solver.blocks, solver.broadcast_budget_mb * 2**20)
+    rows_solver = run.config.solver_of_rows()
+    plan = Plan(solver.blocks, solver.broadcast_budget_mb * 2**20, solver=rows_solver)
     trained = fit_factors(rows, spec, plan, on_sweep)
     types = FACTORS["id"].dataType
     model = WALSModel.from_factorization(run.spark, trained, types, types)
@@ -67,6 +70,7 @@ def train(run: Run) -> Summary:
         "spec": asdict(spec),
         "weight_ratio": ratio,
         "losses": history,
+        "solver": asdict(trained.solver),
         "users": len(trained.user.ids),
         "items": len(trained.item.ids),
     }
