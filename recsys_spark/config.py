@@ -9,11 +9,14 @@ import hashlib
 import json
 import re
 from datetime import datetime
+from functools import reduce
 from math import isfinite
+from operator import getitem
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from recsys_spark.kernels import solver as solvers
 from recsys_spark.kernels.spec import (
     Biases,
     Confidence,
@@ -395,7 +398,13 @@ class Objective(Section):
 
 
 class Solver(Section):
-    method: Literal["cholesky"] = Field("cholesky", description="Exact solution of every row.")
+    method: solvers.Method = Field(
+        "cholesky",
+        description="cholesky: exact; cg: conjugate gradients; subspace: blocks of coordinates "
+        "(iALS++); auto: cholesky or cg, whichever pays by rank and rows (docs/objectives.md).",
+    )
+    cg_steps: int | None = Field(None, description="Steps a row of cg (3).")
+    subspace_block: int | None = Field(None, description="Coordinates a block of subspace (64).")
     layout: Literal["broadcast"] = Field(
         "broadcast", description="Each task receives the whole fixed side."
     )
@@ -512,9 +521,20 @@ class Config(Section):
     tracking: Tracking = Tracking()
     generate: Generate = Generate()
 
-    def digest(self, *sections: str) -> str:
-        """Hash of the sections that decide a result; eight hexadecimal digits."""
-        content = self.model_dump(mode="json", include=set(sections) if sections else None)
+    @model_validator(mode="after")
+    def _solvable(self) -> "Config":
+        self.solver_of_rows()
+        return self
+
+    def solver_of_rows(self) -> solvers.Solver:
+        """The solver, as far as it changes the result. Raises ConfigError if it does not fit."""
+        keys = self.solver.model_dump(include={"method", "cg_steps", "subspace_block"})
+        return solvers.resolve_solver(self.objective.spec(), **keys)
+
+    def digest(self, *keys: str) -> str:
+        """Hash of the (dotted) keys that decide a result, or of all; eight hexadecimal digits."""
+        whole = self.model_dump(mode="json")
+        content = {key: reduce(getitem, key.split("."), whole) for key in keys} or whole
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
     def masked(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import yaml
 
 from recsys_spark.config import MASK, Config
 from recsys_spark.errors import ConfigError, ExitCode
+from recsys_spark.pipeline.run import fingerprint
 from recsys_spark.settings import documented_defaults, known_keys, load_config
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -152,6 +153,8 @@ def test_a_missing_file_is_named(tmp_path):
         (["split.method=leave_last_out", "split.test_fraction=0.5"], "test_fraction has no effect"),
         (["split.test_last=2"], "test_last has no effect"),
         (["split.validation_last=2"], "validation_last has no effect"),
+        (["solver.cg_steps=3"], "solver.cg_steps has no effect with solver.method: cholesky"),
+        (["solver.method=cg", "solver.subspace_block=8"], "solver.subspace_block has no effect"),
     ],
 )
 def test_keys_without_effect_are_refused_with_the_cure(overrides, cause):
@@ -164,6 +167,8 @@ def test_keys_without_effect_are_refused_with_the_cure(overrides, cause):
     ("override", "cause"),
     [
         ("objective.preset=als", "'ials', 'hu2008', 'mllib', 'mllib_explicit'"),
+        ("solver={method: cg, cg_steps: 0}", "solver.cg_steps is 0; it must be 1 or more"),
+        ("solver.method=qr", "'auto', 'cholesky', 'cg' or 'subspace'"),
         ("objective.rank=0", "objective.rank is 0; it must be 1 or more"),
         ("split.test_fraction=1", "split.test_fraction: input should be less than 1"),
         ("split.validation_fraction=0.8", "leave nothing to train on"),
@@ -260,6 +265,37 @@ def test_digest_changes_with_its_sections_only():
     assert config.digest("recommend") != other.digest("recommend")
     assert config.digest("split", "ingest") == other.digest("split", "ingest")
     assert len(config.digest()) == 8
+
+
+def test_digest_covers_single_keys():
+    config, blocks, by_cg = (
+        Config(),
+        load_config(overrides=["solver.blocks=3"]),
+        load_config(overrides=["solver.method=cg"]),
+    )
+    assert config.digest("solver") != blocks.digest("solver")
+    assert config.digest("solver.method") == blocks.digest("solver.method")
+    assert config.digest("solver.method") != by_cg.digest("solver.method")
+    keys = ("objective", "solver.method")
+    assert config.digest(*keys) == config.digest(*reversed(keys)) != config.digest("objective")
+
+
+def test_the_solver_must_fit_the_objective():
+    message = refusal("solver.method=subspace", "objective.nonnegative=true")
+    assert "solver.method: subspace and objective.nonnegative exclude each other" in message
+    config = load_config(overrides=["solver={method: auto, cg_steps: 5}"])
+    assert (config.solver_of_rows().method, config.solver_of_rows().cg_steps) == ("auto", 5)
+
+
+def test_the_fingerprint_of_train_covers_what_changes_the_factors():
+    def printed(*overrides):
+        return fingerprint(load_config(overrides=overrides), "train", "source")
+
+    same = ["solver.blocks=3", "solver.broadcast_budget_mb=10"]
+    assert {printed(key) for key in same} == {printed()}
+    others = ["objective.rank=3", "solver.method=cg", "solver={method: cg, cg_steps: 4}"]
+    others += ["solver.method=subspace", "solver={method: subspace, subspace_block: 8}"]
+    assert len({printed(key) for key in [*others, "solver.blocks=1"]}) == 6
 
 
 def test_the_configuration_is_frozen():

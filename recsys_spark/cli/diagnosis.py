@@ -41,7 +41,7 @@ def diagnose(config: Config, log: Log) -> list[str]:
 
 def show_plan(config: Config, log: Log) -> None:
     """Print what training on the newest split would need; ConfigError if it cannot fit."""
-    spec, plan = config.objective.spec(), make_plan(config.solver)
+    spec, plan = config.objective.spec(), make_plan(config)
     with session(config, log) as spark:
         store = open_store(config.paths.root, lambda: spark)
         sizes = _newest_sizes(Runs(store), Tables(store), spark.sparkContext.defaultParallelism)

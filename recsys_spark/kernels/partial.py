@@ -57,19 +57,34 @@ def _chunk(entries: Csr, part: slice, fixed: Fixed, unobserved: float) -> Partia
 
 
 def solve_whole(
-    sums: Partial, fixed: Fixed, unobserved: float, regularization: float, nonnegative: bool
+    sums: Partial,
+    fixed: Fixed,
+    unobserved: float,
+    regularization: float,
+    nonnegative: bool,
+    start: npt.NDArray[np.float32] | None = None,
+    block: slice = slice(None),
 ) -> npt.NDArray[np.float32] | None:
-    """The row's factors in the original basis; None if no jitter makes the system solvable."""
+    """The row's factors in the original basis; None if no jitter makes the system solvable.
+
+    Outside the block of coordinates they are those of `start`.
+    """
     left = sums.left + unobserved * fixed.gram + regularization * np.eye(len(sums.right))
     if nonnegative:
         return nonnegative_solution(left, sums.right)
-    scale = np.trace(left) / len(left)
+    x = np.zeros(len(left))
+    if start is not None and sums.right.any():  # a right side of zero solves to zero
+        x += start
+    missing = (sums.right - left @ x)[block]
+    inside = left[block, block]
+    scale = np.trace(inside) / len(inside)
     for jitter in JITTER:
         try:
-            factor = scipy.linalg.cho_factor(left + jitter * scale * np.eye(len(left)))
+            factor = scipy.linalg.cho_factor(inside + jitter * scale * np.eye(len(inside)))
         except (np.linalg.LinAlgError, ValueError):
             continue
-        solved = fixed.rotation @ scipy.linalg.cho_solve(factor, sums.right)
+        x[block] += scipy.linalg.cho_solve(factor, missing)
+        solved = fixed.rotation @ x
         return solved.astype(np.float32)
     return None
 

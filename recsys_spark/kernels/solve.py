@@ -17,7 +17,7 @@ again in double, and with jitter if it is singular. A row whose right side is ze
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ import scipy.linalg
 from recsys_spark.kernels.blas import dgemm, dpotrf, load_blas, sgemm, spotrf
 from recsys_spark.kernels.csr import Csr
 from recsys_spark.kernels.jit import jit
+from recsys_spark.kernels.solver import Solver
 
 Single = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
@@ -112,20 +113,6 @@ def fix(
     return Fixed(factors @ rotation, rotation, np.diag(np.maximum(eigenvalues, 0.0)), *more)
 
 
-@dataclass(frozen=True)
-class Solver:
-    """How rows are solved; every method but `cg` is exact for what it solves.
-
-    method: `cholesky`; `cg`, conjugate gradients from the row's last factors; `subspace`, exact
-    for one block of coordinates after the other. cg_steps: steps a row. block: coordinates a
-    block.
-    """
-
-    method: Literal["cholesky", "cg", "subspace"] = "cholesky"
-    cg_steps: int = 3
-    block: int = 64
-
-
 def solve_rows(
     problem: Problem,
     fixed: Fixed,
@@ -133,16 +120,23 @@ def solve_rows(
     last: Single | None = None,
     nonnegative: bool = False,
 ) -> Solution:
-    """Solve every row against the fixed side; `last`, (rows, rank), is where cg begins.
+    """Solve every row against the fixed side; `last`, (rows, rank), is where iterations begin.
 
     Exact rows are solved by Cholesky factorisation. Conjugate gradients are preconditioned by the
     diagonal of A, which in the rotated basis holds all of the shared part; to begin with the last
     sweep's factors is from Takács et al., "Applications of the conjugate gradient method for
-    implicit feedback collaborative filtering" (2011). Nonnegative rows are solved by coordinate
-    descent, in double precision.
+    implicit feedback collaborative filtering" (2011). The subspace method, for a side that is not
+    rotated, minimises over the solver's block of coordinates B with the others held:
+
+        x_B -= A_BB^-1 (A x - sum_S b_j y_j)_B
+
+    Rendle et al., "iALS++: Speeding up Matrix Factorization with Subspace Optimization" (2021).
+    Nonnegative rows are solved by coordinate descent, in double precision.
     """
     if nonnegative:
         return _solve_nonnegative(problem, fixed)
+    if solver.method == "subspace":
+        return _solve_subspace(problem, fixed, solver, last)
     steps = solver.cg_steps if solver.method == "cg" else 0
     start = last @ fixed.rotation if steps and last is not None else np.zeros((1, 1), np.float32)
     return _solve_rotated(problem, fixed, start, steps)
@@ -164,6 +158,21 @@ def _solve_rotated(problem: Problem, fixed: Fixed, start: Single, steps: int) ->
     return Solution(rotated_back, np.flatnonzero(status), float(sums[0]), float(sums[1]))
 
 
+def _solve_subspace(
+    problem: Problem, fixed: Fixed, solver: Solver, last: Single | None
+) -> Solution:
+    load_blas()
+    factors, status, sums = found = _outputs(problem, fixed)
+    start = np.zeros_like(factors) if last is None else last
+    block = solver.coordinates(factors.shape[1])
+    single, double = (
+        _block_workspace(block.stop - block.start, dtype) for dtype in (np.float32, np.float64)
+    )
+    gram, start = _read_only(fixed.gram, start)
+    _subspace(_arrays(problem, fixed), gram, start, block.start, single, double, found)
+    return Solution(factors, np.flatnonzero(status), float(sums[0]), float(sums[1]))
+
+
 def _outputs(problem: Problem, fixed: Fixed) -> tuple[Single, npt.NDArray[np.int8], Double]:
     rows = len(problem.regularization)
     factors = np.zeros((rows, fixed.factors.shape[1]), dtype=np.float32)
@@ -177,6 +186,12 @@ def _workspace(rank: int, dtype: npt.DTypeLike) -> tuple[npt.NDArray[Any], ...]:
     return *(np.empty(shape, dtype) for shape in shapes), np.empty(8, np.int32), signs, letters
 
 
+def _block_workspace(width: int, dtype: npt.DTypeLike) -> tuple[npt.NDArray[Any], ...]:
+    """A workspace for a block of coordinates, and weighted rows."""
+    work = _workspace(width, dtype)
+    return *work, np.empty_like(work[0])
+
+
 def _arrays(problem: Problem, fixed: Fixed) -> tuple[npt.NDArray[Any], ...]:
     """What the kernels read, as read-only arrays: to the compiler, other ones are other types."""
     entries = problem.entries
@@ -184,7 +199,11 @@ def _arrays(problem: Problem, fixed: Fixed) -> tuple[npt.NDArray[Any], ...]:
         entries.indptr, entries.cols, entries.a, entries.b,
         problem.unobserved, problem.regularization, fixed.factors, fixed.weights,
     )  # fmt: skip
-    views = tuple(np.asarray(array).view() for array in given)
+    return _read_only(*given)
+
+
+def _read_only(*arrays: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
+    views = tuple(np.asarray(array).view() for array in arrays)
     for view in views:
         view.flags.writeable = False
     return views
@@ -650,6 +669,108 @@ def _times(cols, a, fixed, shared, rows, scales, vector, product):  # type: igno
                 along += rows[i, k] * vector[k]
             for k in range(rank):
                 product[k] += along * rows[i, k]
+
+
+@jit
+def _subspace(given, gram, start, first, single, double, found):  # type: ignore[no-untyped-def]
+    indptr, cols, a, b, unobserved, regularization, fixed, weights = given
+    factors, status, sums = found
+    rank = fixed.shape[1]
+    x = np.empty(rank, dtype=np.float32)
+    for row in range(len(indptr) - 1):
+        entries = cols[indptr[row] : indptr[row + 1]]
+        extra, right = a[indptr[row] : indptr[row + 1]], b[indptr[row] : indptr[row + 1]]
+        w, penalty = unobserved[row], regularization[row]
+        for k in range(rank):
+            x[k] = 0.0
+        if _any(right):
+            for k in range(rank):
+                x[k] = start[row, k]
+            if not _step(entries, extra, right, fixed, gram, w, penalty, single, double, x, first):
+                status[row] = 1
+                continue
+        for k in range(rank):
+            factors[row, k] = x[k]
+        _add_loss(entries, extra, right, fixed, weights, w, x, sums)
+
+
+@jit
+def _step(cols, a, b, fixed, gram, w, penalty, single, double, x, first):  # type: ignore[no-untyped-def]
+    """Minimise over the block of x from `first` on; False if its system stays singular."""
+    least = _LEAST_PIVOT_SINGLE
+    if _has_roots(a, b) and _newton(
+        cols, a, b, fixed, gram, w, penalty, single, x, first, 0.0, least
+    ):
+        return True
+    least = _LEAST_PIVOT_DOUBLE
+    for jitter in JITTER:
+        if _newton(cols, a, b, fixed, gram, w, penalty, double, x, first, jitter, least):
+            return True
+    return False
+
+
+@jit
+def _newton(cols, a, b, fixed, gram, w, penalty, work, x, first, jitter, least):  # type: ignore[no-untyped-def]
+    rows, system, vector, _, numbers, signs, letters, weighted = work
+    rank, width = len(x), len(vector)
+    gradient, start = np.empty(width), np.empty(rank, vector.dtype)
+    for k in range(rank):
+        start[k] = x[k]
+    _set_shared(system, gradient, gram, w, penalty, x, first)
+    for begin in range(0, len(cols), _GATHERED):
+        size = min(_GATHERED, len(cols) - begin)
+        _gather_block(rows, weighted, vector, fixed, cols, a, b, start, first, begin, size)
+        for k in range(width):
+            gradient[k] += vector[k]
+        _add_outer_products(system, rows, weighted, size, width, numbers, signs, letters)
+    mean = 0.0
+    for k in range(width):
+        vector[k] = gradient[k]
+        mean += system[k * width + k] / width
+    for k in range(width):
+        system[k * width + k] += jitter * mean
+    if not _solve_system(system, width, vector, numbers, signs, letters, least):
+        return False
+    for k in range(width):
+        x[first + k] -= vector[k]
+    return True
+
+
+@jit
+def _gather_block(rows, weighted, slopes, fixed, cols, a, b, x, first, begin, size):  # type: ignore[no-untyped-def]
+    """A block's coordinates of y_j and a_j y_j, and the sum of (a_j x y_j - b_j) y_j."""
+    last = first + len(slopes)
+    for k in range(len(slopes)):
+        slopes[k] = 0.0
+    for i in range(size):
+        weight, y = a[begin + i], fixed[cols[begin + i]]
+        part, prediction = y[first:last], slopes.dtype.type(0)
+        for k in range(len(x)):
+            prediction += y[k] * x[k]
+        slope = weight * prediction - b[begin + i]
+        for k in range(len(slopes)):
+            rows[i, k] = part[k]
+            weighted[i, k] = weight * rows[i, k]
+            slopes[k] += slope * rows[i, k]
+
+
+@jit
+def _set_shared(system, gradient, gram, w, penalty, x, first):  # type: ignore[no-untyped-def]
+    """The block of w G + L I, upper triangle, and of its product with x."""
+    width = len(gradient)
+    last = first + width
+    inside = x[first:last]
+    for k in range(width):
+        gradient[k] = penalty * inside[k]
+    for i in range(len(x)):
+        row, scale = gram[i, first:last], w * x[i]
+        for k in range(width):
+            gradient[k] += scale * row[k]
+    for i in range(width):
+        row, out = gram[first + i, first + i : last], system[i * width + i : i * width + width]
+        for k in range(len(out)):
+            out[k] = w * row[k]
+        out[0] = w * row[0] + penalty
 
 
 @jit

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from recsys_spark.kernels.csr import Csr
 from recsys_spark.kernels.ranking import ranking_metrics
-from recsys_spark.kernels.solve import Problem, Solver, fix, gram, solve_rows
+from recsys_spark.kernels.solve import Problem, fix, gram, solve_rows
+from recsys_spark.kernels.solver import Solver
 from recsys_spark.kernels.topn import fill_popular, pad_items, top_n
 
 
@@ -36,6 +37,7 @@ def _warm_solvers(factors: npt.NDArray[np.float32], cols: npt.NDArray[np.int32])
     fixed = fix(factors, gram(factors))
     solve_rows(problem, fixed, Solver("cholesky"))
     solve_rows(problem, fixed, Solver("cg"), factors)
+    solve_rows(problem, fix(factors, gram(factors), rotate=False), Solver("subspace"), factors)
     solve_rows(problem, fixed, Solver(), nonnegative=True)
 
 

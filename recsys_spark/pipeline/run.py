@@ -40,7 +40,13 @@ _UPSTREAM = {
 _SECTIONS = {
     "ingest": ("ingest", "items"),
     "split": ("split",),
-    "train": ("objective", "train"),
+    "train": (
+        "objective",
+        "train",
+        "solver.method",
+        "solver.cg_steps",
+        "solver.subspace_block",
+    ),
     "evaluate": ("evaluate",),
     "recommend": ("recommend",),
     "publish": (),

@@ -4,7 +4,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 
-from recsys_spark.config import Solver
+from recsys_spark.config import Config
 from recsys_spark.kernels.spec import SIDES, WalsSpec
 from recsys_spark.kernels.weights import ratio_warning, weight_ratio
 from recsys_spark.pipeline.checkpoints import Checkpoints, read_factors
@@ -26,7 +26,7 @@ def train(run: Run) -> Summary:
     start, origin = _start(run, checkpoints, stopping, spec)
     run.log.progress("reading the training rows")
     watch = _Watch(run, checkpoints, stopping, spec)
-    rows, plan = run.read("train"), make_plan(run.config.solver)
+    rows, plan = run.read("train"), make_plan(run.config)
     trained = fit_factors(rows, spec, plan, watch, start, watch.begin)
     types = FACTORS["id"].dataType
     model = WALSModel.from_factorization(run.spark, trained, types, types)
@@ -48,17 +48,20 @@ def train(run: Run) -> Summary:
         "losses": [watch.row(loss) for loss in trained.losses],
         "started_from": origin,
         "stopped": trained.stopped,
+        "solver": asdict(trained.solver),
         "users": len(trained.user.ids),
         "items": len(trained.item.ids),
     }
 
 
-def make_plan(solver: Solver) -> Plan:
+def make_plan(config: Config) -> Plan:
     """How the configuration asks for the factors to be computed."""
+    solver = config.solver
     return Plan(
         solver.blocks,
         broadcast_budget_bytes=solver.broadcast_budget_mb * 2**20,
         split_above=solver.split_rows_above,
+        solver=config.solver_of_rows(),
     )
 
 
@@ -98,7 +101,7 @@ class _Watch:
 
         The ratio stays None where values are the targets, or where nothing pulls to 0.
         """
-        log, plan = self.run.log, make_plan(self.run.config.solver)
+        log, plan = self.run.log, make_plan(self.run.config)
         log.info(
             f"{sizes.pairs:,} pairs of {sizes.users:,} users and {sizes.items:,} items: "
             f"{needs(sizes, self.spec, block_entries(sizes, plan))}"
@@ -118,6 +121,8 @@ class _Watch:
     def __call__(self, state: Factorization) -> str | None:
         loss = state.losses[-1]
         now = time.monotonic()
+        if state.reason and not self.seconds:
+            self.run.log.info(f"solver.method: auto chose {state.reason}")
         self.seconds[loss.iteration], self.clock = round(now - self.clock, 3), now
         row = self.row(loss)
         terms = {f"loss.{name}": value for name, value in row.items() if name != "iteration"}

@@ -74,6 +74,9 @@ class WALS(
         predictionCol: str = "prediction",
         coldStartStrategy: str = "nan",
         numBlocks: int = 0,
+        solver: str = "cholesky",
+        cgSteps: int | None = None,
+        subspaceBlock: int | None = None,
     ) -> None:
         super().__init__()
         self._set_given(self._input_kwargs)
@@ -95,7 +98,7 @@ class WALS(
 
     def _fit(self, dataset: DataFrame) -> WALSModel:
         spec = self.spec()
-        plan = Plan(self.getOrDefault("numBlocks") or None)
+        plan = Plan(self.getOrDefault("numBlocks") or None, solver=self.row_solver())
         trained = fit_factors(self._ratings(dataset), spec, plan)
         user, item = (
             dataset.schema[self.getOrDefault(name)].dataType for name in ("userCol", "itemCol")

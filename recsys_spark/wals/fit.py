@@ -1,8 +1,9 @@
 """The sweep loop: from ratings to the factors of both sides.
 
 Every half-sweep is one job over blocks that were built once, so the plan does not grow with the
-iterations. After the last sweep of a users-first objective the users are solved once more, so
-that their factors answer to the final item factors.
+iterations. The subspace solver takes a pair of half-sweeps for each block of coordinates in turn.
+After the last sweep of a users-first objective the users are solved once more, exactly whatever
+the solver, so that their factors answer to the final item factors as those of folded-in users do.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from pyspark.sql import DataFrame
 
 from recsys_spark.errors import ConfigError, DivergenceError
 from recsys_spark.kernels.init import initial_factors
-from recsys_spark.kernels.solve import Fixed, Solver, fix, gram
+from recsys_spark.kernels.solve import Fixed, fix, gram
+from recsys_spark.kernels.solver import Solver, choose_solver
 from recsys_spark.kernels.spec import SIDES, WalsSpec
 from recsys_spark.wals.blocks import build_blocks, lay_out
 from recsys_spark.wals.budget import Sizes
@@ -62,12 +64,18 @@ class Factors:
 
 @dataclass(frozen=True)
 class Factorization:
-    """The factors and the loss of every sweep so far. stopped: why before the last iteration."""
+    """The factors and the loss of every sweep so far.
+
+    solver: the one in use, and of method `auto` the reason why. stopped: why before the last
+    iteration.
+    """
 
     user: Factors
     item: Factors
     losses: list[Loss] = field(default_factory=list)
     stopped: str | None = None
+    solver: Solver = field(default_factory=Solver)
+    reason: str = ""
 
 
 def fit_factors(
@@ -115,7 +123,9 @@ def solve_side(ratings: DataFrame, row: str, fixed: Factors, spec: WalsSpec, pla
         layout = lay_out(index.counts, _FOLDED_ENTRIES, plan.split_above)
         with shared_ids(pairs.records, {row: index.ids, other: fixed.ids}) as ids:
             blocks = build_blocks(pairs.records, ids, {row: layout})
-            solved = half_sweep(blocks, index.ids, seen.as_fixed(spec), terms, Solver())
+            exact = Solver()
+            fixed_side = seen.as_fixed(spec, exact)
+            solved = half_sweep(blocks, index.ids, fixed_side, terms, exact)
     return Factors(index.ids, from_solved(row, solved.factors, spec))
 
 
@@ -129,9 +139,10 @@ class _Held:
     weights: Single
     gram: npt.NDArray[np.float64]
 
-    def as_fixed(self, spec: WalsSpec) -> Fixed:
+    def as_fixed(self, spec: WalsSpec, solver: Solver) -> Fixed:
         # Without unobserved pairs there is nothing to make diagonal.
-        rotate = spec.unobserved_weight > 0 and not spec.nonnegative
+        bound = spec.nonnegative or solver.method == "subspace"
+        rotate = spec.unobserved_weight > 0 and not bound
         return fix(self.features, self.gram, self.weights, self.offsets, rotate)
 
 
@@ -151,6 +162,9 @@ def _sweep(
     start: Factorization | None,
 ) -> Factorization:
     state, losses, stopped = _initial(sides, spec, start), list(start.losses if start else []), None
+    width = state["item"].features.shape[1]
+    counts = [side.counts for side in sides.values()]
+    chosen = solver, _ = choose_solver(solver, width, counts, spec.nonnegative)
     for iteration in range(len(losses) + 1, spec.iterations + 1):
         if stopped:
             break
@@ -165,15 +179,18 @@ def _sweep(
             stopped = f"The loss rose to {loss.total:,.1f} in iteration {iteration}."
             break
         state, losses = after, [*losses, loss]
-        stopped = on_sweep(_factorization(state, sides, losses))
+        stopped = on_sweep(_factorization(state, sides, losses, chosen))
     if spec.order == "users_first":
-        state, _ = _half(state, "user", sides, spec, solver)
-    return replace(_factorization(state, sides, losses), stopped=stopped)
+        state, _ = _half(state, "user", sides, spec, Solver())
+    return replace(_factorization(state, sides, losses, chosen), stopped=stopped)
 
 
-def _factorization(state: _State, sides: dict[str, Side], losses: list[Loss]) -> Factorization:
+def _factorization(
+    state: _State, sides: dict[str, Side], losses: list[Loss], chosen: tuple[Solver, str]
+) -> Factorization:
     users, items = (Factors(sides[side].ids, state[side].vectors) for side in SIDES)
-    return Factorization(users, items, losses)
+    solver, reason = chosen
+    return Factorization(users, items, losses, solver=solver, reason=reason)
 
 
 def _initial(sides: dict[str, Side], spec: WalsSpec, start: Factorization | None) -> _State:
@@ -206,8 +223,9 @@ def _one_sweep(
     state: _State, sides: dict[str, Side], spec: WalsSpec, solver: Solver, iteration: int
 ) -> tuple[_State, Loss]:
     first, second = SIDES if spec.order == "users_first" else SIDES[::-1]
-    state, before = _half(state, first, sides, spec, solver)
-    state, after = _half(state, second, sides, spec, solver)
+    for step in solver.steps(state[first].features.shape[1]):
+        state, before = _half(state, first, sides, spec, step)
+        state, after = _half(state, second, sides, spec, step)
     # The sum of (xy)^2 over all pairs, each by its unobserved weight, from two small matrices.
     everywhere = spec.unobserved_weight * float(np.sum(state["user"].gram * state["item"].gram))
     unobserved = everywhere - after.shadowed
@@ -217,12 +235,12 @@ def _one_sweep(
 def _half(
     state: _State, side: str, sides: dict[str, Side], spec: WalsSpec, solver: Solver
 ) -> tuple[_State, Solved]:
-    """Solve one side; the state with its new vectors."""
+    """Solve one side, or a block of its coordinates; the state with its new vectors."""
     own, other = sides[side], "item" if side == "user" else "user"
     last = None
     if solver.method != "cholesky":
         last = solved_part(side, state[side].vectors, spec)
-    fixed = state[other].as_fixed(spec)
+    fixed = state[other].as_fixed(spec, solver)
     solved = half_sweep(own.blocks, own.ids, fixed, own.terms, solver, last)
     vectors = from_solved(side, solved.factors, spec)
     return state | {side: _hold(side, vectors, own.weights, spec)}, solved

@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql.types import IntegralType
 
 from recsys_spark.errors import ContractError
+from recsys_spark.kernels.solver import Solver, resolve_solver
 from recsys_spark.kernels.spec import PRESETS, WalsSpec, resolve_spec
 
 # The estimator's parameter for each key of the objective where it is not the key in camel case.
@@ -136,10 +137,15 @@ class EstimatorParams(ModelParams, HasSeed):
     initScale = _number("initScale", "scale of the initial factors")
     nonnegative = _flag("nonnegative", "keep factors at 0 or above")
     numBlocks = _whole("numBlocks", "blocks a side; 0 chooses")
+    solver = _text("solver", "cholesky, cg, subspace, or auto")
+    cgSteps = _whole("cgSteps", "steps a row of cg")
+    subspaceBlock = _whole("subspaceBlock", "coordinates a block of subspace")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._setDefault(ratingCol="rating", objective="ials", numBlocks=0, seed=42)
+        self._setDefault(
+            ratingCol="rating", objective="ials", numBlocks=0, seed=42, solver="cholesky"
+        )
 
     def spec(self) -> WalsSpec:
         """The complete objective. Raises ConfigError for a parameter without effect."""
@@ -148,3 +154,11 @@ class EstimatorParams(ModelParams, HasSeed):
             key: self.getOrDefault(name) for key, name in names.items() if self.isDefined(name)
         }
         return resolve_spec(self.getOrDefault("objective"), **given)
+
+    def row_solver(self) -> Solver:
+        """How rows are solved. Raises ConfigError for a parameter without effect."""
+        names = {"cg_steps": "cgSteps", "subspace_block": "subspaceBlock"}
+        given = {
+            key: self.getOrDefault(name) for key, name in names.items() if self.isDefined(name)
+        }
+        return resolve_solver(self.spec(), self.getOrDefault("solver"), **given)

@@ -10,7 +10,7 @@ from pyspark import SparkContext, StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.kernels.solve import Solver
+from recsys_spark.kernels.solver import Solver
 from recsys_spark.kernels.spec import SIDES, WalsSpec
 from recsys_spark.kernels.weights import nu_star_scale, unobserved_weights
 from recsys_spark.wals.blocks import Layout, build_blocks, lay_out
@@ -28,7 +28,7 @@ _BLOCKS_A_SLOT = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """How the factors are computed; without influence on the result beyond rounding.
+    """How the factors are computed; all but the solver without influence beyond rounding.
 
     blocks: blocks a side, about; None chooses by the data and the number of slots.
     broadcast_budget_bytes: the largest matrix of factors that may be broadcast.
@@ -46,10 +46,11 @@ class Side:
     """A side's rows.
 
     ids: (rows,) ascending. blocks: its entries. weights: (rows,) the unobserved weight of each
-    row as a column of the other side's rows; empty: all 1.
+    row as a column of the other side's rows; empty: all 1. counts: (rows,) entries of each.
     """
 
     ids: Ids
+    counts: Ids
     blocks: DataFrame
     terms: RowTerms
     weights: Single
@@ -91,7 +92,7 @@ def _side(side: str, indices: dict[str, Index], blocks: DataFrame, spec: WalsSpe
     weights = np.empty(0, np.float32)
     if spec.unobserved_exponent(side):
         weights = (terms.unobserved / spec.unobserved_weight).astype(np.float32)
-    return Side(own.ids, blocks.where(F.col("side") == side), terms, weights)
+    return Side(own.ids, own.counts, blocks.where(F.col("side") == side), terms, weights)
 
 
 def row_terms(index: Index, other_side: int, spec: WalsSpec, side: str, scale: float) -> RowTerms:

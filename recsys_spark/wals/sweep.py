@@ -21,7 +21,8 @@ from pyspark.sql.types import BinaryType, DoubleType, LongType, StructField, Str
 from recsys_spark.arrow import arrow_schema, make_batch
 from recsys_spark.errors import DivergenceError, SolveError
 from recsys_spark.kernels.partial import Partial, partial_equations, solve_whole, whole_loss
-from recsys_spark.kernels.solve import Fixed, Problem, Solver, solve_rows
+from recsys_spark.kernels.solve import Fixed, Problem, solve_rows
+from recsys_spark.kernels.solver import Solver
 from recsys_spark.kernels.spec import WalsSpec
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.kernels.weights import counted_pairs, row_regularization
@@ -114,7 +115,8 @@ def half_sweep(
     for record in whole:
         block = np.frombuffer(record["factors"], np.float32).reshape(-1, factors.shape[1])
         factors[record["start"] : record["start"] + len(block)] = block
-    merged = _merge([record for record in records if record["left"]], fixed, terms, factors)
+    parts = [record for record in records if record["left"]]
+    merged = _merge(parts, fixed, terms, factors, solver, last)
     _refuse_failures(whole + merged, ids)
     sums = {
         name: float(sum(record[name] for record in whole + merged))
@@ -206,21 +208,39 @@ def _part_of_row(block: Block, fixed: Fixed, terms: RowTerms) -> _Record:
     return {"observed": sums.constant, "count": float(counted.sum()), **matrices}
 
 
-def _merge(parts: list[_Record], fixed: Fixed, terms: RowTerms, factors: Single) -> list[_Record]:
+def _merge(
+    parts: list[_Record],
+    fixed: Fixed,
+    terms: RowTerms,
+    factors: Single,
+    solver: Solver,
+    last: Single | None,
+) -> list[_Record]:
     """Solve the split rows into `factors`; a record of the loss for each."""
     by_row: dict[int, list[_Record]] = {}
     for part in parts:
         by_row.setdefault(part["start"], []).append(part)
-    return [_merge_row(row, found, fixed, terms, factors) for row, found in by_row.items()]
+    block = solver.coordinates(factors.shape[1])
+    return [
+        _merge_row(row, found, fixed, terms, factors, block, last) for row, found in by_row.items()
+    ]
 
 
 def _merge_row(
-    row: int, parts: list[_Record], fixed: Fixed, terms: RowTerms, factors: Single
+    row: int,
+    parts: list[_Record],
+    fixed: Fixed,
+    terms: RowTerms,
+    factors: Single,
+    block: slice,
+    last: Single | None,
 ) -> _Record:
     sums = reduce(Partial.__add__, (_as_partial(part, factors.shape[1]) for part in parts))
     counts = np.array([sum(part["count"] for part in parts)])
     penalty = float(terms.regularization(counts)[0])
-    x = solve_whole(sums, fixed, float(terms.unobserved[row]), penalty, terms.spec.nonnegative)
+    own, exact = float(terms.unobserved[row]), terms.spec.nonnegative
+    start = None if last is None else last[row] @ fixed.rotation
+    x = solve_whole(sums, fixed, own, penalty, exact, start, block)
     if x is None:
         return {"failed": row, "observed": 0.0, "shadowed": 0.0, "penalty": 0.0}
     factors[row] = x

@@ -140,3 +140,18 @@ def damped_biases(table, damping):
     rest = table - mean - item
     user = np.nansum(rest, axis=1) / ((~np.isnan(table)).sum(axis=1) + damping)
     return mean, user, item
+
+
+def block_step_row(Y, a, b, w0, L, x, block):
+    """x with the coordinates in `block` at the minimum of the row's loss, the others held.
+
+    What the others leave of the targets is fitted by the block's columns of Y alone.
+    """
+    x = np.array(x, float)
+    rest = x.copy()
+    rest[block] = 0.0
+    weight = w0 + np.asarray(a, float)
+    inside = Y[:, block]
+    left = L * np.eye(len(x[block])) + inside.T @ (weight[:, None] * inside)
+    x[block] = np.linalg.solve(left, inside.T @ (b - weight * (Y @ rest)))
+    return x

@@ -14,6 +14,7 @@ from samples import factors_of, frame_of, ratings
 
 from recsys_spark import WALS, WALSModel
 from recsys_spark.errors import ConfigError, ContractError
+from recsys_spark.kernels.solver import Solver
 from recsys_spark.kernels.spec import PRESETS, WalsSpec
 from recsys_spark.wals.fit import fit_factors
 from recsys_spark.wals.sides import Plan
@@ -47,6 +48,12 @@ def test_parameters_reach_the_objective():
     assert (spec.unobserved_weight, spec.weighting, spec.alpha) == (0.2, "log", 2.0)
     assert (spec.epsilon, spec.nu, spec.beta) == (0.1, 0.5, 0.3)
     assert (spec.nonnegative, spec.seed) == (True, 9)
+
+
+def test_parameters_reach_the_solver():
+    assert WALS().row_solver() == Solver()
+    assert WALS(solver="cg", cgSteps=5).row_solver() == Solver("cg", cg_steps=5)
+    assert WALS(solver="subspace").setSubspaceBlock(8).row_solver() == Solver("subspace", block=8)
 
 
 def test_every_key_of_the_objective_has_its_parameter():
@@ -91,6 +98,8 @@ def test_copy_takes_a_param_map_and_leaves_the_original():
         ({"objective": "hu2008", "beta": 0.1}, "beta"),
         ({"rank": 0}, "rank"),
         ({"objective": "best"}, "preset"),
+        ({"cgSteps": 3}, "cg_steps"),
+        ({"solver": "subspace", "nonnegative": True}, "nonnegative"),
     ],
 )
 def test_parameters_without_effect_or_out_of_range_are_refused(spark, given, key):

@@ -5,7 +5,7 @@ import pytest
 from samples import by_row, dense_table, frame_of, ratings
 
 from recsys_spark.errors import ConfigError, DivergenceError
-from recsys_spark.kernels.solve import Solver
+from recsys_spark.kernels.solver import Solver
 from recsys_spark.kernels.spec import resolve_spec
 from recsys_spark.wals import fit
 from recsys_spark.wals.fit import Factorization, Factors, fit_factors

@@ -8,7 +8,8 @@ from reference import dense_wals as dense
 from samples import by_row, dense_table, frame_of, normal_factors, ratings
 
 from recsys_spark.errors import ConfigError, ContractError, DivergenceError, SolveError
-from recsys_spark.kernels.solve import Solver, fix, gram
+from recsys_spark.kernels.solve import fix, gram
+from recsys_spark.kernels.solver import Solver
 from recsys_spark.kernels.spec import resolve_spec
 from recsys_spark.wals.blocks import build_blocks, lay_out
 from recsys_spark.wals.fit import Factors, fit_factors, solve_side
@@ -230,3 +231,88 @@ def test_no_rows_are_refused(spark):
     frame = spark.createDataFrame([], "user long, item long, value double")
     with pytest.raises(ContractError, match="no training rows"):
         fit_factors(frame, resolve_spec("ials"), Plan())
+
+
+@pytest.mark.parametrize("side", ["user", "item"])
+@pytest.mark.parametrize("split_above", [1000, 4])
+def test_a_half_sweep_takes_a_block_step_in_every_row(spark, side, split_above):
+    columns = ratings()
+    table = dense_table(columns) if side == "user" else dense_table(columns).T
+    rows, cols = table.shape
+    fixed, last = normal_factors(1, cols, RANK), normal_factors(2, rows, RANK)
+    other = "item" if side == "user" else "user"
+    spec = resolve_spec("ials", rank=RANK)
+    ids = {side: np.arange(rows), other: np.arange(cols)}
+    terms = RowTerms(spec, side, cols, np.full(rows, spec.unobserved_weight))
+    held = fix(fixed, gram(fixed), rotate=False)
+    step = Solver("subspace", block=2, first=1)
+    with packed(weigh(frame_of(spark, columns), spec)) as pairs:
+        layout = lay_out(index_sides(pairs.records)[side].counts, len(columns[0]) // 3, split_above)
+        with shared_ids(pairs.records, ids) as shared:
+            blocks = build_blocks(pairs.records, shared, {side: layout})
+            solved = half_sweep(blocks, ids[side], held, terms, step, last)
+    seen = ~np.isnan(table) * 1.0
+    penalties = [strength("ials", row, cols) for row in table]
+    given = zip(seen, penalties, last, strict=True)
+    expected = [
+        dense.block_step_row(fixed.astype(float), a, a, 0.1, L, x, slice(1, 3)) for a, L, x in given
+    ]
+    assert (layout.parts.max() > 1) == (split_above < 1000)
+    np.testing.assert_allclose(solved.factors, expected, rtol=1e-5, atol=1e-6)
+    wide = solved.factors.astype(float)
+    error = dense.observed_error(wide, fixed.astype(float), seen > 0, seen, seen, 0.1)
+    assert solved.observed == pytest.approx(error, rel=1e-5)
+    assert solved.penalty == pytest.approx(penalties @ np.square(wide).sum(axis=1), rel=1e-6)
+
+
+@pytest.mark.parametrize(("preset", "given"), [("ials", {}), ("explicit", {"biases": "learned"})])
+def test_sweeps_by_blocks(spark, preset, given):
+    """Blocks of two lower the loss; one of all coordinates, biases included, is exact."""
+    spec = resolve_spec(preset, rank=RANK, iterations=3, regularization=0.1, **given)
+    frame = frame_of(spark, ratings())
+    exact, whole, by_blocks = (
+        fit_factors(frame, spec, Plan(1, split_above=above, solver=solver))
+        for above, solver in (
+            (1000, Solver()),
+            (1000, Solver("subspace")),
+            (6, Solver("subspace", block=2)),
+        )
+    )
+    for side in ("user", "item"):
+        one, other = (getattr(found, side).vectors for found in (exact, whole))
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    totals = [loss.total for loss in by_blocks.losses]
+    assert totals == sorted(totals, reverse=True)
+    assert totals[-1] < 1.2 * exact.losses[-1].total
+    if spec.order == "users_first":  # the users' last half-sweep is exact
+        again = solve_side(frame, "user", by_blocks.item, spec, Plan(1))
+        np.testing.assert_allclose(again.vectors, by_blocks.user.vectors, rtol=1e-5, atol=1e-6)
+
+
+def test_loss_terms_of_blocks_are_those_of_the_final_factors(spark):
+    columns = ratings(low=-2)
+    spec = resolve_spec("mllib", rank=RANK, iterations=2)
+    plan = Plan(2, split_above=6, solver=Solver("subspace", block=2))
+    trained = fit_factors(frame_of(spark, columns), spec, plan)
+    loss = trained.losses[-1]
+    expected = brute_loss("mllib", dense_table(columns), trained.user.vectors, trained.item.vectors)
+    np.testing.assert_allclose(
+        [loss.observed, loss.unobserved, loss.regularization], expected, rtol=1e-6
+    )
+
+
+def test_auto_is_resolved_by_the_rows_and_says_so(spark):
+    spec = resolve_spec("ials", rank=RANK, iterations=1)
+    seen = []
+
+    def on_sweep(state):
+        seen.append((state.solver, state.reason))
+
+    frame = frame_of(spark, ratings())
+    trained = fit_factors(frame, spec, Plan(1, solver=Solver("auto")), on_sweep)
+    assert trained.solver == Solver("cholesky")
+    assert trained.reason.startswith("cholesky: at rank 3 ")
+    assert seen == [(trained.solver, trained.reason)]
+    exact = fit_factors(frame, spec, Plan(1))
+    assert (exact.solver, exact.reason) == (Solver(), "")
+    np.testing.assert_array_equal(trained.item.vectors, exact.item.vectors)

@@ -1,0 +1,134 @@
+"""Which way rows are solved: what may be asked for, and what `auto` takes.
+
+`kernels.solve` does the solving; docs/objectives.md compares the methods.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys_spark.errors import ConfigError
+from recsys_spark.kernels.spec import WalsSpec
+
+Double = npt.NDArray[np.float64]
+Method = Literal["auto", "cholesky", "cg", "subspace"]
+
+
+@dataclass(frozen=True)
+class Solver:
+    """How rows are solved.
+
+    method: `cholesky`, exact; `cg`, conjugate gradients from the row's last factors; `subspace`,
+    exact for one block of coordinates at a time; `auto`, one of the first two by `choose_solver`,
+    which must be called before rows are solved. cg_steps: steps a row. block: coordinates a block.
+    first: where the block of the next step begins.
+    """
+
+    method: Method = "cholesky"
+    cg_steps: int = 3
+    block: int = 64
+    first: int = 0
+
+    def steps(self, rank: int) -> list["Solver"]:
+        """The solver of each half-step of a side within one sweep."""
+        if self.method != "subspace":
+            return [self]
+        return [replace(self, first=first) for first in range(0, rank, self.block)]
+
+    def coordinates(self, rank: int) -> slice:
+        """Those that the next step changes."""
+        if self.method != "subspace":
+            return slice(0, rank)
+        return slice(self.first, min(self.first + self.block, rank))
+
+
+def resolve_solver(
+    spec: WalsSpec,
+    method: str = "cholesky",
+    cg_steps: int | None = None,
+    subspace_block: int | None = None,
+) -> Solver:
+    """The solver of these keys; None stands for the default.
+
+    Raises ConfigError for an unknown method, a value out of range, a key without effect, or a
+    method that cannot solve this objective.
+    """
+    if method not in get_args(Method):
+        choices = ", ".join(get_args(Method))
+        raise ConfigError(f"solver.method is {method!r}; choose one of {choices}.")
+    given = {"cg_steps": cg_steps, "subspace_block": subspace_block}
+    used_by = {"cg_steps": ("cg", "auto"), "subspace_block": ("subspace",)}
+    for key, value in given.items():
+        if value is not None and method not in used_by[key]:
+            raise ConfigError(
+                f"solver.{key} has no effect with solver.method: {method}; remove it."
+            )
+        if value is not None and value < 1:
+            raise ConfigError(f"solver.{key} is {value}; it must be 1 or more.")
+    if spec.nonnegative and method in ("cg", "subspace"):
+        raise ConfigError(
+            f"solver.method: {method} and objective.nonnegative exclude each other, since only "
+            "the exact solver keeps factors at 0 or above; set solver.method: cholesky, or remove "
+            "one of the two."
+        )
+    if spec.nonnegative and cg_steps is not None:
+        raise ConfigError("solver.cg_steps has no effect with objective.nonnegative; remove it.")
+    default = Solver()
+    return Solver(
+        method,  # type: ignore[arg-type]
+        default.cg_steps if cg_steps is None else cg_steps,
+        default.block if subspace_block is None else subspace_block,
+    )
+
+
+# Of one core in single precision, in operations a second, as measured on the machine at hand. Only
+# their ratios matter here, which differ less between machines than they do.
+_PRODUCTS = 100e9
+_FACTORS_SMALL, _FACTORS_LARGE, _LARGE = 15e9, 30e9, 128
+_PASSES = 10e9
+
+# A sweep by conjugate gradients lowers the loss less than an exact one, and is less predictable.
+_WORTH_IT = 1.5
+
+
+def choose_solver(
+    solver: Solver, rank: int, lengths: Sequence[npt.NDArray[np.int64]], nonnegative: bool = False
+) -> tuple[Solver, str]:
+    """What `auto` stands for, and a sentence that says why; other methods stay, without a word.
+
+    lengths: of each side, (rows,) entries of every row. Conjugate gradients are taken where an
+    exact sweep is estimated at more than one and a half times their cost.
+    """
+    if solver.method != "auto":
+        return solver, ""
+    if nonnegative:
+        return replace(solver, method="cholesky"), "cholesky: factors are to be 0 or above"
+    exact = sum(float(_exact_seconds(x, rank).sum()) for x in lengths)
+    by_cg = sum(float(_cg_seconds(x, rank, solver.cg_steps).sum()) for x in lengths)
+    method: Method = "cg" if exact > _WORTH_IT * by_cg else "cholesky"
+    return replace(solver, method=method), (
+        f"{method}: at rank {rank} a sweep over these rows is estimated at {exact:.2g} core "
+        f"seconds by cholesky and {by_cg:.2g} by {solver.cg_steps} steps of cg, which is taken "
+        f"from {_WORTH_IT:g} times faster on"
+    )
+
+
+def _exact_seconds(lengths: npt.NDArray[np.int64], rank: int) -> Double:
+    """One pass, min(n, d)^2 max(n, d) of products, and a factorisation of size min(n, d)."""
+    short, long = np.minimum(lengths, rank) * 1.0, np.maximum(lengths, rank) * 1.0
+    speed = np.where(short > _LARGE, _FACTORS_LARGE, _FACTORS_SMALL)
+    work = short**2 * long / _PRODUCTS + short**3 / 3.0 / speed
+    return np.asarray(_pass_seconds(lengths, rank) + work, np.float64)
+
+
+def _cg_seconds(lengths: npt.NDArray[np.int64], rank: int, steps: int) -> Double:
+    """A pass for the right side, one for the residual, and one a step."""
+    return (2 + steps) * _pass_seconds(lengths, rank)
+
+
+def _pass_seconds(lengths: npt.NDArray[np.int64], rank: int) -> Double:
+    """Two products of a row's entries with a vector."""
+    return np.asarray(4.0 * rank / _PASSES * lengths, np.float64)
