@@ -68,7 +68,7 @@ if __name__ == "__main__":
         os.kill(killed[0], signal.SIGKILL)
 
     def on_sweep(state):
-        if kind != "nobody" and len(state.losses) == 1:
+        if len(state.losses) == 1:
             killer = threading.Thread(target=kill)
             killer.start()
             if moment == "between":
@@ -114,12 +114,7 @@ def expected(spark, ratings):
 @pytest.mark.cluster
 @pytest.mark.parametrize(
     ("kind", "moment"),
-    [
-        ("nobody", "never"),
-        ("executor", "between"),
-        ("executor", "during"),
-        ("worker", "during"),
-    ],
+    [("executor", "between"), ("executor", "during"), ("worker", "during")],
 )
 def test_a_cluster_computes_the_same_factors_whoever_is_killed(
     expected, ratings, tmp_path, kind, moment
@@ -147,5 +142,5 @@ def test_a_cluster_computes_the_same_factors_whoever_is_killed(
         np.testing.assert_array_equal(got["user"], expected.user.vectors)
         np.testing.assert_array_equal(got["item"], expected.item.vectors)
         assert got["losses"].tolist() == [loss.total for loss in expected.losses]
-        assert len(got["killed"]) == (kind != "nobody")
+        assert len(got["killed"]) == 1
         assert kind == "executor" or 1 <= int(got["executors"]) <= 2

@@ -25,14 +25,14 @@ def kill_after(monkeypatch, sweeps):
     """Interrupt the sweeps as a signal would, once so many are done and kept."""
     made = train.fit_factors
 
-    def fit_factors(rows, spec, plan, on_sweep, start):
+    def fit_factors(rows, spec, plan, on_sweep, *more):
         def killed(state):
             reason = on_sweep(state)
             if len(state.losses) == sweeps:
                 raise KeyboardInterrupt
             return reason
 
-        return made(rows, spec, plan, killed, start)
+        return made(rows, spec, plan, killed, *more)
 
     monkeypatch.setattr(train, "fit_factors", fit_factors)
 
