@@ -34,6 +34,7 @@ Double = npt.NDArray[np.float64]
 _GATHERED = 1024  # rows of the other side that are held at once
 _TILE = 64  # tile x tile x depth stays within what OpenBLAS computes without packing
 _DEPTH = 240
+_ROTATED = 512
 _PANEL = 4
 _LAPACK_ABOVE = 128
 JITTER = (0.0, 1e-10, 1e-7, 1e-4)
@@ -110,7 +111,22 @@ def fix(
         return Fixed(factors, np.eye(factors.shape[1], dtype=np.float32), gram, *more)
     eigenvalues, vectors = scipy.linalg.eigh(gram, driver="evd")
     rotation = vectors.astype(np.float32)
-    return Fixed(factors @ rotation, rotation, np.diag(np.maximum(eigenvalues, 0.0)), *more)
+    return Fixed(_rotate(factors, rotation), rotation, np.diag(np.maximum(eigenvalues, 0.0)), *more)
+
+
+def _rotate(rows: Single, rotation: Single) -> Single:
+    """rows @ rotation, in products of one shape.
+
+    BLAS takes other ways, with other rounding, for other shapes; so a row would come out
+    differently in another block.
+    """
+    rotated = np.empty_like(rows)
+    tile = np.zeros((_ROTATED, rows.shape[1]), np.float32)
+    for first in range(0, len(rows), _ROTATED):
+        part = rows[first : first + _ROTATED]
+        tile[: len(part)] = part
+        rotated[first : first + len(part)] = (tile @ rotation)[: len(part)]
+    return rotated
 
 
 def solve_rows(
@@ -138,7 +154,9 @@ def solve_rows(
     if solver.method == "subspace":
         return _solve_subspace(problem, fixed, solver, last)
     steps = solver.cg_steps if solver.method == "cg" else 0
-    start = last @ fixed.rotation if steps and last is not None else np.zeros((1, 1), np.float32)
+    start = np.zeros((1, 1), np.float32)
+    if steps and last is not None:
+        start = _rotate(last, fixed.rotation)
     return _solve_rotated(problem, fixed, start, steps)
 
 
@@ -154,7 +172,7 @@ def _solve_rotated(problem: Problem, fixed: Fixed, start: Single, steps: int) ->
     eigenvalues = np.ascontiguousarray(np.diag(fixed.gram))
     single, double = (_workspace(len(eigenvalues), dtype) for dtype in (np.float32, np.float64))
     _rotated(_arrays(problem, fixed), eigenvalues, start, steps, single, double, found)
-    rotated_back = factors @ fixed.rotation.T
+    rotated_back = _rotate(factors, np.ascontiguousarray(fixed.rotation.T))
     return Solution(rotated_back, np.flatnonzero(status), float(sums[0]), float(sums[1]))
 
 

@@ -19,6 +19,7 @@ from recsys_spark.kernels.init import initial_factors
 from recsys_spark.kernels.solve import Fixed, fix, gram
 from recsys_spark.kernels.solver import Solver, choose_solver
 from recsys_spark.kernels.spec import SIDES, WalsSpec
+from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.wals.blocks import build_blocks, lay_out
 from recsys_spark.wals.budget import Sizes
 from recsys_spark.wals.offsets import (
@@ -143,12 +144,14 @@ class _Held:
         # Without unobserved pairs there is nothing to make diagonal.
         bound = spec.nonnegative or solver.method == "subspace"
         rotate = spec.unobserved_weight > 0 and not bound
-        return fix(self.features, self.gram, self.weights, self.offsets, rotate)
+        with single_threaded():  # more threads would round differently
+            return fix(self.features, self.gram, self.weights, self.offsets, rotate)
 
 
 def _hold(side: str, vectors: Single, weights: Single, spec: WalsSpec) -> _Held:
     features, offsets = fixed_part(side, vectors, spec)
-    return _Held(vectors, features, offsets, weights, gram(features, weights))
+    with single_threaded():
+        return _Held(vectors, features, offsets, weights, gram(features, weights))
 
 
 _State = dict[str, _Held]

@@ -597,3 +597,24 @@ def test_blocks_never_raise_the_loss_and_end_where_exact_sweeps_do(preset, block
     by_blocks = losses(Solver("subspace", block=block), 150)
     assert all(after <= before * (1 + 1e-5) for before, after in pairwise(by_blocks))
     assert by_blocks[-1] == pytest.approx(losses(Solver(), 150)[-1], rel=1e-3)
+
+
+@pytest.mark.parametrize("rank", [3, 33, 64, 100, 200])
+@pytest.mark.parametrize("method", ["cholesky", "cg"])
+def test_a_row_comes_out_the_same_bits_in_any_block(rank, method):
+    rng = np.random.default_rng(rank)
+    fixed = fix(normal_factors(1, 500, rank), gram(normal_factors(1, 500, rank)))
+    observed = rng.random((301, 500)) < rng.uniform(0.002, 0.3, (301, 1))
+    observed[:, 0] = True
+    a = observed * rng.uniform(0.5, 2, observed.shape)
+    start = normal_factors(2, 301, rank)
+
+    def solved(rows):
+        count = len(observed[rows])
+        problem = Problem(csr_of(observed[rows], a[rows], a[rows]), np.ones(count), np.ones(count))
+        return solve_rows(problem, fixed, Solver(method), start[rows]).factors
+
+    whole = solved(slice(None))
+    for cut in (1, 7, 64, 150):
+        pieces = [solved(slice(first, first + cut)) for first in range(0, 301, cut)]
+        np.testing.assert_array_equal(np.concatenate(pieces), whole)
