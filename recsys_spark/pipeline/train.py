@@ -133,11 +133,16 @@ class _Watch:
             **row,
         )
         reason = self.stopping(state)
+        if reason is None and loss.iteration < self.spec.iterations:
+            self._keep(state)
+        return reason
+
+    def _keep(self, state: Factorization) -> None:
+        """Checkpoint, if the last one is old enough; never a sweep that training ends with."""
         every = self.run.config.solver.checkpoint_seconds
-        if every is not None and now - self.kept >= every and loss.iteration < self.spec.iterations:
+        if every is not None and time.monotonic() - self.kept >= every:
             self.checkpoints.save(state, self.stopping.values)
             self.kept = time.monotonic()
-        return reason
 
     def row(self, loss: Loss) -> dict[str, float]:
         """A sweep as the record and the log show it; 0 seconds where another attempt did it."""
