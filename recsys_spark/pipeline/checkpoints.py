@@ -9,16 +9,14 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, FloatType, LongType, StringType, StructField, StructType
 
-from recsys_spark.arrow import list_matrix
 from recsys_spark.kernels.spec import SIDES, WalsSpec
 from recsys_spark.pipeline.run import Run
 from recsys_spark.wals.fit import Factorization, Factors, Loss
-from recsys_spark.wals.model import factors_frame
+from recsys_spark.wals.model import factors_frame, read_factors
 
 _TABLE = "checkpoints"
 _SCHEMA = StructType(
@@ -83,10 +81,3 @@ class Checkpoints:
     def _side(self, side: str, factors: Factors) -> DataFrame:
         frame = factors_frame(self.run.spark, factors, LongType())
         return frame.select(F.lit(side).alias("side"), "id", F.col("features").alias("factors"))
-
-
-def read_factors(frame: DataFrame, width: int) -> Factors:
-    """Columns id, factors as arrays on the driver, bounded by the broadcast budget."""
-    table = frame.select("id", "factors").toArrow().sort_by("id")
-    vectors = list_matrix(table["factors"].combine_chunks(), width)
-    return Factors(table["id"].to_numpy().astype(np.int64), vectors)

@@ -7,13 +7,13 @@ from math import isfinite
 from recsys_spark.config import Config
 from recsys_spark.kernels.spec import SIDES, WalsSpec
 from recsys_spark.kernels.weights import ratio_warning, weight_ratio
-from recsys_spark.pipeline.checkpoints import Checkpoints, read_factors
+from recsys_spark.pipeline.checkpoints import Checkpoints
 from recsys_spark.pipeline.early_stopping import EarlyStopping, early_stopping
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.schema import FACTORS
 from recsys_spark.wals.budget import Sizes, needs
 from recsys_spark.wals.fit import Factorization, Loss, fit_factors
-from recsys_spark.wals.model import WALSModel
+from recsys_spark.wals.model import WALSModel, read_factors
 from recsys_spark.wals.sides import Plan, block_entries
 
 

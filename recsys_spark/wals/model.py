@@ -177,6 +177,13 @@ def factors_frame(spark: SparkSession, factors: Factors, id_type: DataType) -> D
     return spark.createDataFrame(table).withColumn("id", F.col("id").cast(id_type))
 
 
+def read_factors(frame: DataFrame, width: int) -> Factors:
+    """Columns id, factors as arrays on the driver, bounded by the broadcast budget."""
+    table = frame.select("id", "factors").toArrow().sort_by("id")
+    vectors = list_matrix(table["factors"].combine_chunks(), width)
+    return Factors(table["id"].to_numpy().astype(np.int64), vectors)
+
+
 def _catalogue(factors: DataFrame) -> Catalogue:
     """The items on the driver: the small side, bounded by what training could broadcast."""
     table = factors.toArrow().sort_by("id")
