@@ -133,7 +133,7 @@ def test_a_cluster_computes_the_same_factors_whoever_is_killed(
         },
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=3600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -28,7 +28,7 @@ def checkout(tmp_path_factory):
 
 def run(command, folder):
     done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=900, check=False
+        command, cwd=folder, capture_output=True, text=True, timeout=3600, check=False
     )
     assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout

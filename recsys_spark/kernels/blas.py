@@ -16,6 +16,7 @@ _ROUTINES = {
     for routine, library, arguments in (
         ("gemm", "blas", 13),
         ("potrf", "lapack", 5),
+        ("potrs", "lapack", 8),
     )
     for precision in "sd"
 }
@@ -29,6 +30,7 @@ def _declared(name: str) -> types.ExternalFunction:
 
 sgemm, dgemm = _declared("sgemm"), _declared("dgemm")
 spotrf, dpotrf = _declared("spotrf"), _declared("dpotrf")
+spotrs, dpotrs = _declared("spotrs"), _declared("dpotrs")
 
 
 @cache

@@ -23,9 +23,10 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
-from recsys_spark.kernels.blas import dgemm, dpotrf, load_blas, sgemm, spotrf
+from recsys_spark.kernels.blas import dgemm, dpotrf, dpotrs, load_blas, sgemm, spotrf, spotrs
 from recsys_spark.kernels.csr import Csr
 from recsys_spark.kernels.jit import jit
+from recsys_spark.kernels.lanes import LANES, PANEL, empty_lines, subtract_one, subtract_panel
 from recsys_spark.kernels.solver import Solver
 
 Single = npt.NDArray[np.float32]
@@ -35,8 +36,8 @@ _GATHERED = 1024  # rows of the other side that are held at once
 _TILE = 64  # tile x tile x depth stays within what OpenBLAS computes without packing
 _DEPTH = 240
 _ROTATED = 512
-_PANEL = 4
-_LAPACK_ABOVE = 128
+_SIDE_BY_SIDE = 128  # size of the largest systems that are solved in lanes
+_APART = 80  # numbers between two systems, so that their entries do not share lines of the cache
 JITTER = (0.0, 1e-10, 1e-7, 1e-4)
 _LEAST_PIVOT_SINGLE = 1e-4  # squared pivot over diagonal entry: 1 - R^2 of the coordinate
 _LEAST_PIVOT_DOUBLE = 1e-14
@@ -135,6 +136,7 @@ def solve_rows(
     solver: Solver,
     last: Single | None = None,
     nonnegative: bool = False,
+    loss: bool = True,
 ) -> Solution:
     """Solve every row against the fixed side; `last`, (rows, rank), is where iterations begin.
 
@@ -147,70 +149,89 @@ def solve_rows(
         x_B -= A_BB^-1 (A x - sum_S b_j y_j)_B
 
     Rendle et al., "iALS++: Speeding up Matrix Factorization with Subspace Optimization" (2021).
-    Nonnegative rows are solved by coordinate descent, in double precision.
+    Nonnegative rows are solved by coordinate descent, in double precision. Without `loss` the two
+    sums of the solution stay 0.
     """
+    given, rank = _arrays(problem, fixed), fixed.factors.shape[1]
+    factors = np.zeros((len(problem.regularization), rank), np.float32)
+    status, sums = np.zeros(len(factors), np.int8), np.zeros(2)
     if nonnegative:
-        return _solve_nonnegative(problem, fixed)
-    if solver.method == "subspace":
-        return _solve_subspace(problem, fixed, solver, last)
+        _nonnegative(given, fixed.gram, factors, status)
+    elif solver.method == "subspace":
+        _solve_subspace(given, fixed, solver, last, factors, status)
+    else:
+        _solve_rotated(given, fixed, solver, last, factors, status)
+    if loss:
+        _add_losses(given, factors, sums)
+    if not nonnegative and solver.method != "subspace":
+        factors = _rotate(factors, np.ascontiguousarray(fixed.rotation.T))
+    return Solution(factors, np.flatnonzero(status), float(sums[0]), float(sums[1]))
+
+
+_Arrays = tuple[npt.NDArray[Any], ...]
+
+
+def _solve_rotated(
+    given: _Arrays,
+    fixed: Fixed,
+    solver: Solver,
+    last: Single | None,
+    factors: Single,
+    status: npt.NDArray[np.int8],
+) -> None:
+    load_blas()
     steps = solver.cg_steps if solver.method == "cg" else 0
     start = np.zeros((1, 1), np.float32)
     if steps and last is not None:
         start = _rotate(last, fixed.rotation)
-    return _solve_rotated(problem, fixed, start, steps)
-
-
-def _solve_nonnegative(problem: Problem, fixed: Fixed) -> Solution:
-    factors, status, sums = found = _outputs(problem, fixed)
-    _nonnegative(_arrays(problem, fixed), fixed.gram, found)
-    return Solution(factors, np.flatnonzero(status), float(sums[0]), float(sums[1]))
-
-
-def _solve_rotated(problem: Problem, fixed: Fixed, start: Single, steps: int) -> Solution:
-    load_blas()
-    factors, status, sums = found = _outputs(problem, fixed)
     eigenvalues = np.ascontiguousarray(np.diag(fixed.gram))
-    single, double = (_workspace(len(eigenvalues), dtype) for dtype in (np.float32, np.float64))
-    _rotated(_arrays(problem, fixed), eigenvalues, start, steps, single, double, found)
-    rotated_back = _rotate(factors, np.ascontiguousarray(fixed.rotation.T))
-    return Solution(rotated_back, np.flatnonzero(status), float(sums[0]), float(sums[1]))
+    rank = len(eigenvalues)
+    by_size = np.argsort(np.minimum(np.diff(given[0]), rank), kind="stable")
+    single, double = (_workspace(rank, dtype) for dtype in (np.float32, np.float64))
+    work = single, double, _lane_workspace(rank)
+    _rotated(given, by_size, eigenvalues, start, steps, work, factors, status)
 
 
 def _solve_subspace(
-    problem: Problem, fixed: Fixed, solver: Solver, last: Single | None
-) -> Solution:
+    given: _Arrays,
+    fixed: Fixed,
+    solver: Solver,
+    last: Single | None,
+    factors: Single,
+    status: npt.NDArray[np.int8],
+) -> None:
     load_blas()
-    factors, status, sums = found = _outputs(problem, fixed)
     start = np.zeros_like(factors) if last is None else last
     block = solver.coordinates(factors.shape[1])
     single, double = (
         _block_workspace(block.stop - block.start, dtype) for dtype in (np.float32, np.float64)
     )
     gram, start = _read_only(fixed.gram, start)
-    _subspace(_arrays(problem, fixed), gram, start, block.start, single, double, found)
-    return Solution(factors, np.flatnonzero(status), float(sums[0]), float(sums[1]))
+    _subspace(given, gram, start, block.start, single, double, factors, status)
 
 
-def _outputs(problem: Problem, fixed: Fixed) -> tuple[Single, npt.NDArray[np.int8], Double]:
-    rows = len(problem.regularization)
-    factors = np.zeros((rows, fixed.factors.shape[1]), dtype=np.float32)
-    return factors, np.zeros(rows, dtype=np.int8), np.zeros(2)
-
-
-def _workspace(rank: int, dtype: npt.DTypeLike) -> tuple[npt.NDArray[Any], ...]:
+def _workspace(rank: int, dtype: npt.DTypeLike) -> tuple[Any, ...]:
     """Gathered rows, a matrix, two vectors; dimensions, signs and letters for BLAS."""
     shapes = (max(rank, _GATHERED), rank), rank * rank, rank, rank
     signs, letters = np.array([1, -1], dtype), np.frombuffer(b"NTL", np.uint8).copy()
-    return *(np.empty(shape, dtype) for shape in shapes), np.empty(8, np.int32), signs, letters
+    return *(np.empty(shape, dtype) for shape in shapes), (np.empty(9, np.int32), signs, letters)
 
 
-def _block_workspace(width: int, dtype: npt.DTypeLike) -> tuple[npt.NDArray[Any], ...]:
+def _lane_workspace(rank: int) -> _Arrays:
+    """Systems one after another and side by side; a right side, a diagonal; gathered rows."""
+    size = -(-min(rank, _SIDE_BY_SIDE) // PANEL) * PANEL
+    systems = np.empty((LANES, size * size + _APART), np.float32)
+    lines = (empty_lines(count) for count in (size * size, size, size))
+    return systems, *lines, np.empty((LANES, size, rank), np.float32)
+
+
+def _block_workspace(width: int, dtype: npt.DTypeLike) -> tuple[Any, ...]:
     """A workspace for a block of coordinates, and weighted rows."""
     work = _workspace(width, dtype)
     return *work, np.empty_like(work[0])
 
 
-def _arrays(problem: Problem, fixed: Fixed) -> tuple[npt.NDArray[Any], ...]:
+def _arrays(problem: Problem, fixed: Fixed) -> _Arrays:
     """What the kernels read, as read-only arrays: to the compiler, other ones are other types."""
     entries = problem.entries
     given = (
@@ -220,7 +241,7 @@ def _arrays(problem: Problem, fixed: Fixed) -> tuple[npt.NDArray[Any], ...]:
     return _read_only(*given)
 
 
-def _read_only(*arrays: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
+def _read_only(*arrays: npt.NDArray[Any]) -> _Arrays:
     views = tuple(np.asarray(array).view() for array in arrays)
     for view in views:
         view.flags.writeable = False
@@ -238,31 +259,201 @@ def nonnegative_solution(left: Double, right: Double) -> Single | None:
 
 
 @jit
-def _rotated(given, eigenvalues, start, steps, single, double, found):  # type: ignore[no-untyped-def]
-    indptr, cols, a, b, unobserved, regularization, fixed, weights = given
-    factors, status, sums = found
+def _rotated(given, by_size, eigenvalues, start, steps, work, factors, status):  # type: ignore[no-untyped-def]
+    indptr, cols, a, b, unobserved, regularization, fixed, _ = given
+    single, double, lanes = work
     rank = fixed.shape[1]
     shared, x = np.empty(rank), np.empty(rank, dtype=np.float32)
+    done = np.zeros(len(by_size), dtype=np.bool_)
+    if not steps:
+        _side_by_side(given, by_size, eigenvalues, shared, single, lanes, factors, done)
     for row in range(len(indptr) - 1):
         entries = cols[indptr[row] : indptr[row + 1]]
         extra, right = a[indptr[row] : indptr[row + 1]], b[indptr[row] : indptr[row + 1]]
-        for k in range(rank):
-            shared[k] = unobserved[row] * eigenvalues[k] + regularization[row]
-            x[k] = 0.0
-        solved = True
-        if _any(right):  # the rule of the zero right side: its solution is zero
-            if steps and _has_roots(extra, right):
-                for k in range(rank):
-                    x[k] = start[row, k]
-                solved = _cg(entries, extra, right, fixed, shared, single, x, steps)
-            else:
-                solved = _exact(entries, extra, right, fixed, shared, single, double, x)
-        if not solved:
-            status[row] = 1
+        if done[row] or not _any(right):  # the rule of the zero right side: its solution is zero
             continue
-        for k in range(rank):
-            factors[row, k] = x[k]
-        _add_loss(entries, extra, right, fixed, weights, unobserved[row], x, sums)
+        _set_shared_part(shared, eigenvalues, unobserved[row], regularization[row])
+        if steps and _has_roots(extra, right):
+            for k in range(rank):
+                x[k] = start[row, k]
+            solved = _cg(entries, extra, right, fixed, shared, single, x, steps)
+        else:
+            solved = _exact(entries, extra, right, fixed, shared, single, double, x)
+        if solved:
+            for k in range(rank):
+                factors[row, k] = x[k]
+        else:
+            status[row] = 1
+
+
+@jit
+def _set_shared_part(shared, eigenvalues, unobserved, regularization):  # type: ignore[no-untyped-def]
+    for k in range(len(shared)):
+        shared[k] = unobserved * eigenvalues[k] + regularization
+
+
+@jit
+def _side_by_side(given, by_size, eigenvalues, shared, single, lanes, factors, done):  # type: ignore[no-untyped-def]
+    """Solve the rows with small systems, LANES of about one size at a time; `done` says which.
+
+    Rows that single precision does not carry are left; so are those without regularisation.
+    """
+    indptr, _, a, b, unobserved, regularization, fixed, _ = given
+    group, count = np.empty(LANES, np.int64), 0
+    for row in by_size:
+        first, last = indptr[row], indptr[row + 1]
+        if min(last - first, fixed.shape[1]) > _SIDE_BY_SIDE:
+            break
+        if not (regularization[row] > 0.0 and unobserved[row] >= 0.0):
+            continue
+        if _any(b[first:last]) and _has_roots(a[first:last], b[first:last]):
+            group[count] = row
+            count += 1
+            if count == LANES:
+                _solve_group(group, given, eigenvalues, shared, single, lanes, factors, done)
+                count = 0
+    if count:
+        _solve_group(group[:count], given, eigenvalues, shared, single, lanes, factors, done)
+
+
+@jit
+def _solve_group(group, given, eigenvalues, shared, single, lanes, factors, done):  # type: ignore[no-untyped-def]
+    indptr, rank = given[0], factors.shape[1]
+    systems, lines, right, diagonal, kept = lanes
+    largest = min(indptr[group[-1] + 1] - indptr[group[-1]], rank)
+    size = (largest + PANEL - 1) // PANEL * PANEL
+    _set_empty(systems, right, size)
+    for lane in range(len(group)):
+        row = group[lane]
+        _set_shared_part(shared, eigenvalues, given[4][row], given[5][row])
+        _set_lane(lane, row, given, shared, single, systems[lane], size, right, kept[lane])
+    _interleave(systems, size, lines, diagonal)
+    _factor_lines(lines, size)
+    _substitute_lines(lines, size, right)
+    for lane in range(len(group)):
+        row = group[lane]
+        entries = indptr[row + 1] - indptr[row]
+        if _carried(lines, diagonal, size, lane, min(entries, rank)):
+            _set_shared_part(shared, eigenvalues, given[4][row], given[5][row])
+            _get_lane(lane, entries, shared, single, right, kept[lane], factors[row])
+            done[row] = True
+
+
+@jit
+def _set_empty(systems, right, size):  # type: ignore[no-untyped-def]
+    """What is not used by a row stays the identity."""
+    for lane in range(LANES):
+        _set_identity(systems[lane], size)
+        for k in range(size):
+            right[k, lane] = 0.0
+
+
+@jit
+def _set_lane(lane, row, given, shared, single, system, size, right, kept):  # type: ignore[no-untyped-def]
+    indptr, cols, a, b, _, _, fixed, _ = given
+    rows, _, vector, scales, blas = single
+    entries = cols[indptr[row] : indptr[row + 1]]
+    extra, target = a[indptr[row] : indptr[row + 1]], b[indptr[row] : indptr[row + 1]]
+    into = system, size, vector
+    if len(entries) <= len(shared):
+        _dual_system(entries, extra, target, fixed, shared, kept, scales, into, blas)
+    else:
+        _primal_system(entries, extra, target, fixed, shared, rows, scales, into, blas)
+    for k in range(min(len(entries), len(shared))):
+        right[k, lane] = vector[k]
+
+
+@jit
+def _get_lane(lane, entries, shared, single, right, kept, x):  # type: ignore[no-untyped-def]
+    _, _, vector, scales, _ = single
+    for k in range(min(entries, len(shared))):
+        vector[k] = right[k, lane]
+    if entries <= len(shared):
+        _set_scales(scales, shared)
+        _dual_solution(kept, scales, vector, entries, x)
+    else:
+        for k in range(len(x)):
+            x[k] = vector[k]
+
+
+@jit
+def _interleave(systems, size, lines, diagonal):  # type: ignore[no-untyped-def]
+    """The upper triangles, entry by entry side by side; the diagonals also apart."""
+    for i in range(size):
+        for at in range(i * size + i, i * size + size):
+            line = lines[at]
+            for lane in range(LANES):
+                line[lane] = systems[lane, at]
+        for lane in range(LANES):
+            diagonal[i, lane] = systems[lane, i * size + i]
+
+
+# Of a factor U in lines, the diagonal holds the reciprocals: a division is slower than all else.
+
+
+@jit
+def _factor_lines(lines, size):  # type: ignore[no-untyped-def]
+    """Cholesky factors U of A = U'U in place; NaN or infinity in the lanes that have none."""
+    start, width = lines.ctypes.data, LANES * lines.itemsize
+    for first in range(0, size, PANEL):
+        for k in range(first, first + PANEL):
+            _scale_line(lines[k * size + k : k * size + size])
+            for i in range(k + 1, first + PANEL):
+                above = start + (k * size + i) * width
+                out = start + (i * size + i) * width
+                subtract_one(out, 1, size - i, above, 0, above, 0, 1)
+        for i in range(first + PANEL, size):
+            above = start + (first * size + i) * width
+            out = start + (i * size + i) * width
+            subtract_panel(out, 1, size - i, above, size, above, size, 1)
+
+
+@jit
+def _scale_line(row):  # type: ignore[no-untyped-def]
+    """Divide by the root of the pivot, which is the first."""
+    pivot = row[0]
+    for lane in range(LANES):
+        pivot[lane] = np.float32(1) / np.sqrt(pivot[lane])
+    for line in row[1:]:
+        for lane in range(LANES):
+            line[lane] *= pivot[lane]
+
+
+@jit
+def _substitute_lines(lines, size, right):  # type: ignore[no-untyped-def]
+    """Overwrite v with U^-1 U'^-1 v."""
+    start, v, width = lines.ctypes.data, right.ctypes.data, LANES * lines.itemsize
+    for first in range(0, size, PANEL):
+        last = first + PANEL
+        for k in range(first, last):
+            _multiply(right[k], lines[k * size + k])
+            row = start + (k * size + k + 1) * width
+            subtract_one(v + (k + 1) * width, 1, last - k - 1, v + k * width, 0, row, 0, 1)
+        panel, here = start + (first * size + last) * width, v + first * width
+        subtract_panel(v + last * width, 1, size - last, here, 1, panel, size, 1)
+    for first in range(size - PANEL, -1, -PANEL):
+        here = v + first * width
+        for k in range(first + PANEL - 1, first - 1, -1):
+            _multiply(right[k], lines[k * size + k])
+            column = start + (first * size + k) * width
+            subtract_one(here, 1, k - first, v + k * width, 0, column, 0, size)
+        subtract_panel(v, 1, first, here, 1, start + first * width, 1, size)
+
+
+@jit
+def _multiply(line, other):  # type: ignore[no-untyped-def]
+    for lane in range(LANES):
+        line[lane] *= other[lane]
+
+
+@jit
+def _carried(lines, diagonal, size, lane, own):  # type: ignore[no-untyped-def]
+    """Whether single precision was enough for the lane's own part of the system."""
+    for k in range(own):
+        reciprocal = np.float64(lines[k * size + k, lane])
+        if not _LEAST_PIVOT_SINGLE * diagonal[k, lane] * reciprocal * reciprocal < 1.0:
+            return False
+    return True
 
 
 @jit
@@ -317,53 +508,86 @@ def _gather(rows, fixed, cols, a, scales, first, size):  # type: ignore[no-untyp
 
 
 @jit
-def _dual(cols, a, b, fixed, shared, work, x, least):  # type: ignore[no-untyped-def]
-    rows, system, vector, scales, numbers, signs, letters = work
-    size, rank = len(cols), len(x)
-    for k in range(rank):
+def _set_scales(scales, shared):  # type: ignore[no-untyped-def]
+    for k in range(len(shared)):
         scales[k] = 1.0 / np.sqrt(shared[k])
-    _gather(rows, fixed, cols, a, scales, 0, size)
-    for i in range(size):
-        vector[i] = 1.0
-    _set_diagonal(system, vector, size)
-    for i in range(size):
-        vector[i] = b[i] / np.sqrt(a[i]) if a[i] > 0.0 else 0.0
-    _add_products(system, rows, size, rank, numbers, signs, letters)
-    if not _solve_system(system, size, vector, numbers, signs, letters, least):
-        return False
+
+
+@jit
+def _dual_system(cols, a, b, fixed, shared, rows, scales, into, blas):  # type: ignore[no-untyped-def]
+    """Add V V' to the identity, and set the right side; V stays in `rows`."""
+    system, stride, right = into
+    _set_scales(scales, shared)
+    _gather(rows, fixed, cols, a, scales, 0, len(cols))
+    _add_symmetric(system, stride, rows, rows, len(cols), len(shared), True, blas)
+    for i in range(len(cols)):
+        right[i] = b[i] / np.sqrt(a[i]) if a[i] > 0.0 else 0.0
+
+
+@jit
+def _dual_solution(rows, scales, weights, size, x):  # type: ignore[no-untyped-def]
+    """x = D^-1/2 V' weights."""
+    rank = len(scales)
     for k in range(rank):
         x[k] = 0.0
     for i in range(size):
         for k in range(rank):
-            x[k] += vector[i] * rows[i, k]
+            x[k] += weights[i] * rows[i, k]
     for k in range(rank):
         x[k] *= scales[k]
+
+
+@jit
+def _primal_system(cols, a, b, fixed, shared, rows, scales, into, blas):  # type: ignore[no-untyped-def]
+    """Put A in place of the identity, and set the right side."""
+    system, stride, right = into
+    rank = len(shared)
+    total = np.zeros(rank)
+    for k in range(rank):
+        scales[k] = 1.0
+        system[k * stride + k] = shared[k]
+    for first in range(0, len(cols), _DEPTH):
+        size = min(_DEPTH, len(cols) - first)
+        _gather(rows, fixed, cols, a, scales, first, size)
+        _set_response(right, rows, a, b, first, size)
+        for k in range(rank):
+            total[k] += right[k]
+        _add_symmetric(system, stride, rows, rows, rank, size, False, blas)
+    for k in range(rank):
+        right[k] = total[k]
+
+
+@jit
+def _set_response(right, rows, a, b, first, size):  # type: ignore[no-untyped-def]
+    """The sum of b_j y_j over gathered rows."""
+    rank = rows.shape[1]
+    for k in range(rank):
+        right[k] = 0.0
+    for i in range(size):
+        response = b[first + i] / np.sqrt(a[first + i]) if a[first + i] > 0.0 else np.float32(0)
+        for k in range(rank):
+            right[k] += response * rows[i, k]
+
+
+@jit
+def _dual(cols, a, b, fixed, shared, work, x, least):  # type: ignore[no-untyped-def]
+    rows, system, vector, scales, blas = work
+    size = len(cols)
+    _set_identity(system, size)
+    _dual_system(cols, a, b, fixed, shared, rows, scales, (system, size, vector), blas)
+    if not _solve_system(system, size, vector, blas, least):
+        return False
+    _dual_solution(rows, scales, vector, size, x)
     return True
 
 
 @jit
 def _primal(cols, a, b, fixed, shared, work, x):  # type: ignore[no-untyped-def]
-    rows, system, vector, scales, numbers, signs, letters = work
+    rows, system, vector, scales, blas = work
     rank = len(x)
-    right = np.zeros(rank)
-    _set_diagonal(system, shared, rank)
-    for k in range(rank):
-        scales[k] = 1.0
-    for first in range(0, len(cols), _GATHERED):
-        size = min(_GATHERED, len(cols) - first)
-        _gather(rows, fixed, cols, a, scales, first, size)
-        for k in range(rank):
-            vector[k] = 0.0
-        for i in range(size):
-            response = b[first + i] / np.sqrt(a[first + i]) if a[first + i] > 0.0 else np.float32(0)
-            for k in range(rank):
-                vector[k] += response * rows[i, k]
-        for k in range(rank):
-            right[k] += vector[k]
-        _add_outer_products(system, rows, rows, size, rank, numbers, signs, letters)
-    for k in range(rank):
-        vector[k] = right[k]
-    if not _solve_system(system, rank, vector, numbers, signs, letters, _LEAST_PIVOT_SINGLE):
+    _set_identity(system, rank)
+    _primal_system(cols, a, b, fixed, shared, rows, scales, (system, rank, vector), blas)
+    if not _solve_system(system, rank, vector, blas, _LEAST_PIVOT_SINGLE):
         return False
     for k in range(rank):
         x[k] = vector[k]
@@ -373,27 +597,28 @@ def _primal(cols, a, b, fixed, shared, work, x):  # type: ignore[no-untyped-def]
 @jit
 def _general(cols, a, b, fixed, shared, work, x, jitter):  # type: ignore[no-untyped-def]
     """The primal form for weights of any sign, in double precision."""
-    rows, system, vector, _, numbers, signs, letters = work
+    rows, system, vector, _, blas = work
     rank = len(x)
-    weighted = np.empty((min(len(cols), _GATHERED), rank))
-    _set_diagonal(system, shared, rank)
+    weighted = np.empty((min(len(cols), _DEPTH), rank))
+    _set_identity(system, rank)
     for k in range(rank):
+        system[k * rank + k] = shared[k]
         vector[k] = 0.0
-    for first in range(0, len(cols), _GATHERED):
-        size = min(_GATHERED, len(cols) - first)
+    for first in range(0, len(cols), _DEPTH):
+        size = min(_DEPTH, len(cols) - first)
         for i in range(size):
             weight, response = np.float64(a[first + i]), np.float64(b[first + i])
             for k in range(rank):
                 rows[i, k] = fixed[cols[first + i], k]
                 weighted[i, k] = weight * rows[i, k]
                 vector[k] += response * rows[i, k]
-        _add_outer_products(system, rows, weighted, size, rank, numbers, signs, letters)
+        _add_symmetric(system, rank, rows, weighted, rank, size, False, blas)
     mean = 0.0
     for k in range(rank):
         mean += system[k * rank + k] / rank
     for k in range(rank):
         system[k * rank + k] += jitter * mean
-    if not _solve_system(system, rank, vector, numbers, signs, letters, _LEAST_PIVOT_DOUBLE):
+    if not _solve_system(system, rank, vector, blas, _LEAST_PIVOT_DOUBLE):
         return False
     for k in range(rank):
         x[k] = vector[k]
@@ -401,64 +626,46 @@ def _general(cols, a, b, fixed, shared, work, x, jitter):  # type: ignore[no-unt
 
 
 @jit
-def _add_outer_products(system, left, right, size, rank, numbers, signs, letters):  # type: ignore[no-untyped-def]
-    """Add left'right, of the first `size` rows, to the upper triangle of a symmetric matrix."""
-    width = left.itemsize
-    for i in range(0, rank, _TILE):
-        for j in range(i, rank, _TILE):
-            for first in range(0, size, _DEPTH):
-                _gemm(
-                    False, False,
-                    min(_TILE, rank - j), min(_TILE, rank - i), min(_DEPTH, size - first),
-                    right.ctypes.data + (first * rank + j) * width, rank,
-                    left.ctypes.data + (first * rank + i) * width, rank,
-                    system.ctypes.data + (i * rank + j) * width, rank,
-                    numbers, signs, letters,
-                )  # fmt: skip
+def _add_symmetric(system, stride, left, right, size, depth, inner, blas):  # type: ignore[no-untyped-def]
+    """Add left right' if `inner`, or left' right, known to be symmetric; its upper triangle.
 
-
-@jit
-def _add_products(system, rows, size, rank, numbers, signs, letters):  # type: ignore[no-untyped-def]
-    """Add rows rows', of the first `size` rows, to the upper triangle of a symmetric matrix."""
-    width = rows.itemsize
+    size: of the sum, whose rows are `stride` apart in `system`. depth: of each product.
+    """
+    width, along = left.itemsize, left.shape[1]
+    step, deeper = (along, 1) if inner else (1, along)
     for i in range(0, size, _TILE):
         for j in range(i, size, _TILE):
-            for first in range(0, rank, _DEPTH):
+            for first in range(0, depth, _DEPTH):
                 _gemm(
-                    True, False,
-                    min(_TILE, size - j), min(_TILE, size - i), min(_DEPTH, rank - first),
-                    rows.ctypes.data + (j * rank + first) * width, rank,
-                    rows.ctypes.data + (i * rank + first) * width, rank,
-                    system.ctypes.data + (i * size + j) * width, size,
-                    numbers, signs, letters,
+                    inner, min(_TILE, size - j), min(_TILE, size - i), min(_DEPTH, depth - first),
+                    right.ctypes.data + (j * step + first * deeper) * width,
+                    left.ctypes.data + (i * step + first * deeper) * width, along,
+                    system.ctypes.data + (i * stride + j) * width, stride, blas,
                 )  # fmt: skip
 
 
 @jit
-def _gemm(  # type: ignore[no-untyped-def]
-    inner, negative, m, n, k, one, ld_one, other, ld_other, out, ld_out, numbers, signs, letters
-):
-    """Add (or subtract) one other' to out, or one' other if `inner`; by columns, as BLAS reads."""
-    numbers[0], numbers[1], numbers[2] = m, n, k
-    numbers[3], numbers[4], numbers[5] = ld_one, ld_other, ld_out
+def _gemm(inner, m, n, k, one, other, along, out, stride, blas):  # type: ignore[no-untyped-def]
+    """Add one other', or one' other if `inner`; by columns, as BLAS reads."""
+    numbers, signs, letters = blas
+    numbers[0], numbers[1], numbers[2], numbers[3], numbers[4] = m, n, k, along, stride
     at, plus = numbers.ctypes.data, signs.ctypes.data
-    sign = plus + signs.itemsize if negative else plus
     plain, transposed = letters.ctypes.data, letters.ctypes.data + 1
     op_one, op_other = (transposed, plain) if inner else (plain, transposed)
     if signs.itemsize == 4:
         sgemm(
-            op_one, op_other, at, at + 4, at + 8, sign, one, at + 12, other, at + 16,
-            plus, out, at + 20,
+            op_one, op_other, at, at + 4, at + 8, plus, one, at + 12, other, at + 12,
+            plus, out, at + 16,
         )  # fmt: skip
     else:
         dgemm(
-            op_one, op_other, at, at + 4, at + 8, sign, one, at + 12, other, at + 16,
-            plus, out, at + 20,
+            op_one, op_other, at, at + 4, at + 8, plus, one, at + 12, other, at + 12,
+            plus, out, at + 16,
         )  # fmt: skip
 
 
 @jit
-def _solve_system(system, size, vector, numbers, signs, letters, least):  # type: ignore[no-untyped-def]
+def _solve_system(system, size, vector, blas, least):  # type: ignore[no-untyped-def]
     """Overwrite the vector with the solution; `system` holds rows of the upper triangle.
 
     False if the matrix is not positive definite, or a squared pivot falls below `least` times
@@ -467,145 +674,34 @@ def _solve_system(system, size, vector, numbers, signs, letters, least):  # type
     diagonal = np.empty(size)
     for k in range(size):
         diagonal[k] = system[k * size + k]
-    if not _factor(system, size, numbers, signs, letters):
+    numbers, _, letters = blas
+    numbers[0], numbers[1], numbers[2] = size, 1, 0
+    at, lower, matrix = numbers.ctypes.data, letters.ctypes.data + 2, system.ctypes.data
+    if system.itemsize == 4:
+        spotrf(lower, at, matrix, at, at + 8)
+    else:
+        dpotrf(lower, at, matrix, at, at + 8)
+    if numbers[2] != 0:
         return False
     for k in range(size):
         pivot = np.float64(system[k * size + k])
         if not pivot * pivot > least * diagonal[k]:  # so that NaN does not pass
             return False
-    _substitute(system, size, vector)
+    if system.itemsize == 4:
+        spotrs(lower, at, at + 4, matrix, at, vector.ctypes.data, at, at + 8)
+    else:
+        dpotrs(lower, at, at + 4, matrix, at, vector.ctypes.data, at, at + 8)
     return True
 
 
 @jit
-def _factor(system, size, numbers, signs, letters):  # type: ignore[no-untyped-def]
-    """Cholesky factor U of A = U'U in place, rows of the upper triangle; False if not definite.
-
-    Up to some size, panels of eight rows with one product for the rest are twice as fast as
-    LAPACK, whose overheads are made for larger matrices.
-    """
-    width, at = system.itemsize, numbers.ctypes.data
-    whole = size // (2 * _PANEL) * (2 * _PANEL) if size <= _LAPACK_ABOVE else 0
-    for first in range(0, whole, 2 * _PANEL):
-        second, last = first + _PANEL, first + 2 * _PANEL
-        if not _factor_panel(system, size, first):
-            return False
-        for row in range(second, last):
-            _subtract_panel(system, size, first, row)
-        if not _factor_panel(system, size, second):
-            return False
-        if last < size:
-            panel = system.ctypes.data + (first * size + last) * width
-            _gemm(
-                False, True, size - last, size - last, last - first,
-                panel, size, panel, size, system.ctypes.data + (last * size + last) * width, size,
-                numbers, signs, letters,
-            )  # fmt: skip
-    numbers[0], numbers[1], numbers[2] = size - whole, size, 0
-    corner = system.ctypes.data + (whole * size + whole) * width
-    if whole < size and system.itemsize == 4:
-        spotrf(letters.ctypes.data + 2, at, corner, at + 4, at + 8)
-    elif whole < size:
-        dpotrf(letters.ctypes.data + 2, at, corner, at + 4, at + 8)
-    return numbers[2] == 0
-
-
-# Loops run over slices from 0 on: an index that might be negative keeps them from vectorising.
-
-
-@jit
-def _panel(system, size, first, begin):  # type: ignore[no-untyped-def]
-    """Rows first to first + 3, from column `begin` on."""
-    at = first * size
-    return (
-        system[at + begin : at + size],
-        system[at + size + begin : at + 2 * size],
-        system[at + 2 * size + begin : at + 3 * size],
-        system[at + 3 * size + begin : at + 4 * size],
-    )
-
-
-@jit
-def _factor_panel(system, size, first):  # type: ignore[no-untyped-def]
-    """Four rows of U: their pivots, then all columns in one pass."""
-    r0, r1, r2, r3 = _panel(system, size, first, first)
-    one = r0[0] / r0[0]  # in the matrix's own precision; NaN for 0
-    p0 = one / np.sqrt(r0[0])
-    u01, u02, u03 = r0[1] * p0, r0[2] * p0, r0[3] * p0
-    p1 = one / np.sqrt(r1[1] - u01 * u01)
-    u12, u13 = (r1[2] - u01 * u02) * p1, (r1[3] - u01 * u03) * p1
-    p2 = one / np.sqrt(r2[2] - u02 * u02 - u12 * u12)
-    u23 = (r2[3] - u02 * u03 - u12 * u13) * p2
-    p3 = one / np.sqrt(r3[3] - u03 * u03 - u13 * u13 - u23 * u23)
-    if not (p0 < np.inf and p1 < np.inf and p2 < np.inf and p3 < np.inf):
-        return False  # a root of what is not above zero
-    for j in range(len(r0)):
-        x0 = r0[j] * p0
-        x1 = (r1[j] - u01 * x0) * p1
-        x2 = (r2[j] - u02 * x0 - u12 * x1) * p2
-        x3 = (r3[j] - u03 * x0 - u13 * x1 - u23 * x2) * p3
-        r0[j], r1[j], r2[j], r3[j] = x0, x1, x2, x3
-    return True
-
-
-@jit
-def _subtract_panel(system, size, first, row):  # type: ignore[no-untyped-def]
-    r0, r1, r2, r3 = _panel(system, size, first, row)
-    out = system[row * size + row : row * size + size]
-    w0, w1, w2, w3 = r0[0], r1[0], r2[0], r3[0]
-    for j in range(len(out)):
-        out[j] -= w0 * r0[j] + w1 * r1[j] + w2 * r2[j] + w3 * r3[j]
-
-
-@jit
-def _substitute(system, size, vector):  # type: ignore[no-untyped-def]
-    """Overwrite v with U^-1 U'^-1 v, four rows of U at a time."""
-    whole = size // _PANEL * _PANEL
-    for first in range(0, whole, _PANEL):
-        r0, r1, r2, r3 = _panel(system, size, first, first)
-        rest = vector[first:size]
-        x0 = rest[0] / r0[0]
-        x1 = (rest[1] - x0 * r0[1]) / r1[1]
-        x2 = (rest[2] - x0 * r0[2] - x1 * r1[2]) / r2[2]
-        x3 = (rest[3] - x0 * r0[3] - x1 * r1[3] - x2 * r2[3]) / r3[3]
-        for j in range(_PANEL, len(rest)):
-            rest[j] -= x0 * r0[j] + x1 * r1[j] + x2 * r2[j] + x3 * r3[j]
-        rest[0], rest[1], rest[2], rest[3] = x0, x1, x2, x3
-    for k in range(whole, size):
-        row, rest = system[k * size + k : k * size + size], vector[k:size]
-        x = rest[0] / row[0]
-        for j in range(1, len(rest)):
-            rest[j] -= x * row[j]
-        rest[0] = x
-    for k in range(size - 1, whole - 1, -1):
-        row, rest = system[k * size + k : k * size + size], vector[k:size]
-        for j in range(1, len(rest)):
-            rest[0] -= row[j] * rest[j]
-        rest[0] /= row[0]
-    for first in range(whole - _PANEL, -1, -_PANEL):
-        r0, r1, r2, r3 = _panel(system, size, first, first)
-        rest = vector[first:size]
-        x0, x1, x2, x3 = rest[0], rest[1], rest[2], rest[3]
-        for j in range(_PANEL, len(rest)):  # what stands below the diagonal was never set
-            x0 -= r0[j] * rest[j]
-            x1 -= r1[j] * rest[j]
-            x2 -= r2[j] * rest[j]
-            x3 -= r3[j] * rest[j]
-        x3 /= r3[3]
-        x2 = (x2 - r2[3] * x3) / r2[2]
-        x1 = (x1 - r1[2] * x2 - r1[3] * x3) / r1[1]
-        x0 = (x0 - r0[1] * x1 - r0[2] * x2 - r0[3] * x3) / r0[0]
-        rest[0], rest[1], rest[2], rest[3] = x0, x1, x2, x3
-
-
-@jit
-def _set_diagonal(system, diagonal, size):  # type: ignore[no-untyped-def]
-    """The upper triangle of a diagonal matrix."""
+def _set_identity(system, size):  # type: ignore[no-untyped-def]
+    """The upper triangle of the identity."""
     for i in range(size):
         row = system[i * size + i : i * size + size]
         for j in range(len(row)):
             row[j] = 0.0
-        row[0] = diagonal[i]
+        row[0] = 1.0
 
 
 @jit
@@ -650,17 +746,30 @@ def _precondition(cols, a, b, fixed, shared, rows, scales, inverse, right):  # t
         scales[k], diagonal[k] = 1.0, shared[k]
     for first in range(0, len(cols), _GATHERED):
         size = min(_GATHERED, len(cols) - first)
-        _gather(rows, fixed, cols, a, scales, first, size)
+        _gather_quads(rows, fixed, cols, a, scales, first, size)
+        _set_response(right, rows, a, b, first, size)
+        for k in range(rank):
+            total[k] += right[k]
+            right[k] = 0.0
         for i in range(size):
-            response = b[first + i] / np.sqrt(a[first + i]) if a[first + i] > 0.0 else np.float32(0)
             for k in range(rank):
-                total[k] += response * rows[i, k]
-                diagonal[k] += rows[i, k] * rows[i, k]
+                right[k] += rows[i, k] * rows[i, k]
+        for k in range(rank):
+            diagonal[k] += right[k]
     for k in range(rank):
         if not diagonal[k] > 0.0:
             return False
         inverse[k], right[k] = 1.0 / diagonal[k], total[k]
     return True
+
+
+@jit
+def _gather_quads(rows, fixed, cols, a, scales, first, size):  # type: ignore[no-untyped-def]
+    """Gather, and rows of zeros up to a multiple of four."""
+    _gather(rows, fixed, cols, a, scales, first, size)
+    for i in range(size, (size + 3) // 4 * 4):
+        for k in range(rows.shape[1]):
+            rows[i, k] = 0.0
 
 
 @jit
@@ -680,19 +789,22 @@ def _times(cols, a, fixed, shared, rows, scales, vector, product):  # type: igno
     for first in range(0, len(cols), _GATHERED):
         size = min(_GATHERED, len(cols) - first)
         if len(cols) > _GATHERED:
-            _gather(rows, fixed, cols, a, scales, first, size)
-        for i in range(size):
-            along = np.float32(0)
+            _gather_quads(rows, fixed, cols, a, scales, first, size)
+        for i in range(0, size, 4):  # four sums at a time, none of which waits for another
+            r0, r1, r2, r3 = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
+            x0 = x1 = x2 = x3 = np.float32(0)
             for k in range(rank):
-                along += rows[i, k] * vector[k]
+                x0 += r0[k] * vector[k]
+                x1 += r1[k] * vector[k]
+                x2 += r2[k] * vector[k]
+                x3 += r3[k] * vector[k]
             for k in range(rank):
-                product[k] += along * rows[i, k]
+                product[k] += x0 * r0[k] + x1 * r1[k] + x2 * r2[k] + x3 * r3[k]
 
 
 @jit
-def _subspace(given, gram, start, first, single, double, found):  # type: ignore[no-untyped-def]
-    indptr, cols, a, b, unobserved, regularization, fixed, weights = given
-    factors, status, sums = found
+def _subspace(given, gram, start, first, single, double, factors, status):  # type: ignore[no-untyped-def]
+    indptr, cols, a, b, unobserved, regularization, fixed, _ = given
     rank = fixed.shape[1]
     x = np.empty(rank, dtype=np.float32)
     for row in range(len(indptr) - 1):
@@ -709,7 +821,6 @@ def _subspace(given, gram, start, first, single, double, found):  # type: ignore
                 continue
         for k in range(rank):
             factors[row, k] = x[k]
-        _add_loss(entries, extra, right, fixed, weights, w, x, sums)
 
 
 @jit
@@ -729,7 +840,7 @@ def _step(cols, a, b, fixed, gram, w, penalty, single, double, x, first):  # typ
 
 @jit
 def _newton(cols, a, b, fixed, gram, w, penalty, work, x, first, jitter, least):  # type: ignore[no-untyped-def]
-    rows, system, vector, _, numbers, signs, letters, weighted = work
+    rows, system, vector, _, blas, weighted = work
     rank, width = len(x), len(vector)
     gradient, start = np.empty(width), np.empty(rank, vector.dtype)
     for k in range(rank):
@@ -740,14 +851,14 @@ def _newton(cols, a, b, fixed, gram, w, penalty, work, x, first, jitter, least):
         _gather_block(rows, weighted, vector, fixed, cols, a, b, start, first, begin, size)
         for k in range(width):
             gradient[k] += vector[k]
-        _add_outer_products(system, rows, weighted, size, width, numbers, signs, letters)
+        _add_symmetric(system, width, rows, weighted, width, size, False, blas)
     mean = 0.0
     for k in range(width):
         vector[k] = gradient[k]
         mean += system[k * width + k] / width
     for k in range(width):
         system[k * width + k] += jitter * mean
-    if not _solve_system(system, width, vector, numbers, signs, letters, least):
+    if not _solve_system(system, width, vector, blas, least):
         return False
     for k in range(width):
         x[first + k] -= vector[k]
@@ -792,25 +903,26 @@ def _set_shared(system, gradient, gram, w, penalty, x, first):  # type: ignore[n
 
 
 @jit
-def _add_loss(cols, a, b, fixed, weights, unobserved, x, sums):  # type: ignore[no-untyped-def]
-    for i in range(len(cols)):
-        col, prediction = cols[i], np.float32(0)
-        for k in range(len(x)):
-            prediction += fixed[col, k] * x[k]
-        shadow = unobserved * (weights[col] if len(weights) else 1.0)
-        weight = shadow + a[i]
-        target = b[i] / weight if weight != 0.0 else 0.0
-        sums[0] += weight * (prediction - target) ** 2
-        sums[1] += shadow * np.float64(prediction) ** 2
+def _add_losses(given, factors, sums):  # type: ignore[no-untyped-def]
+    indptr, cols, a, b, unobserved, _, fixed, weights = given
+    for row in range(len(indptr) - 1):
+        x = factors[row]
+        for i in range(indptr[row], indptr[row + 1]):
+            y, prediction = fixed[cols[i]], np.float32(0)
+            for k in range(len(x)):
+                prediction += y[k] * x[k]
+            shadow = unobserved[row] * (weights[cols[i]] if len(weights) else 1.0)
+            weight = shadow + a[i]
+            target = b[i] / weight if weight != 0.0 else 0.0
+            sums[0] += weight * (prediction - target) ** 2
+            sums[1] += shadow * np.float64(prediction) ** 2
 
 
 @jit
-def _nonnegative(given, gram, found):  # type: ignore[no-untyped-def]
-    indptr, cols, a, b, unobserved, regularization, fixed, weights = given
-    factors, status, sums = found
+def _nonnegative(given, gram, factors, status):  # type: ignore[no-untyped-def]
+    indptr, cols, a, b, unobserved, regularization, fixed, _ = given
     rank = fixed.shape[1]
     left, right = np.empty((rank, rank)), np.empty(rank)
-    x = np.empty(rank, dtype=np.float32)
     for row in range(len(indptr) - 1):
         first, last = indptr[row], indptr[row + 1]
         for i in range(rank):
@@ -829,10 +941,7 @@ def _nonnegative(given, gram, found):  # type: ignore[no-untyped-def]
             status[row] = 1
             continue
         for k in range(rank):
-            x[k] = factors[row, k] = right[k]
-        _add_loss(
-            cols[first:last], a[first:last], b[first:last], fixed, weights, unobserved[row], x, sums
-        )
+            factors[row, k] = right[k]
 
 
 @jit

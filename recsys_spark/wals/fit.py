@@ -184,7 +184,7 @@ def _sweep(
         state, losses = after, [*losses, loss]
         stopped = on_sweep(_factorization(state, sides, losses, chosen))
     if spec.order == "users_first":
-        state, _ = _half(state, "user", sides, spec, Solver())
+        state, _ = _half(state, "user", sides, spec, Solver(), loss=False)
     return replace(_factorization(state, sides, losses, chosen), stopped=stopped)
 
 
@@ -227,7 +227,7 @@ def _one_sweep(
 ) -> tuple[_State, Loss]:
     first, second = SIDES if spec.order == "users_first" else SIDES[::-1]
     for step in solver.steps(state[first].features.shape[1]):
-        state, before = _half(state, first, sides, spec, step)
+        state, before = _half(state, first, sides, spec, step, loss=False)
         state, after = _half(state, second, sides, spec, step)
     # The sum of (xy)^2 over all pairs, each by its unobserved weight, from two small matrices.
     everywhere = spec.unobserved_weight * float(np.sum(state["user"].gram * state["item"].gram))
@@ -236,7 +236,12 @@ def _one_sweep(
 
 
 def _half(
-    state: _State, side: str, sides: dict[str, Side], spec: WalsSpec, solver: Solver
+    state: _State,
+    side: str,
+    sides: dict[str, Side],
+    spec: WalsSpec,
+    solver: Solver,
+    loss: bool = True,
 ) -> tuple[_State, Solved]:
     """Solve one side, or a block of its coordinates; the state with its new vectors."""
     own, other = sides[side], "item" if side == "user" else "user"
@@ -244,6 +249,6 @@ def _half(
     if solver.method != "cholesky":
         last = solved_part(side, state[side].vectors, spec)
     fixed = state[other].as_fixed(spec, solver)
-    solved = half_sweep(own.blocks, own.ids, fixed, own.terms, solver, last)
+    solved = half_sweep(own.blocks, own.ids, fixed, own.terms, solver, last, loss)
     vectors = from_solved(side, solved.factors, spec)
     return state | {side: _hold(side, vectors, own.weights, spec)}, solved

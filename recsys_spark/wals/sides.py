@@ -21,9 +21,9 @@ from recsys_spark.wals.sweep import RowTerms
 
 Single = npt.NDArray[np.float32]
 
-_MOST_ENTRIES = 1_000_000
+_MOST_ENTRIES = 4_000_000
 _LEAST_ENTRIES = 10_000
-_BLOCKS_A_SLOT = 3
+_BLOCKS_A_SLOT = 2
 
 
 @dataclass(frozen=True)

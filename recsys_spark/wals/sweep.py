@@ -100,14 +100,16 @@ def half_sweep(
     terms: RowTerms,
     solver: Solver,
     last: Single | None = None,
+    loss: bool = True,
 ) -> Solved:
     """Solve the side with these blocks and ascending ids; factors come back in their order.
 
-    last: (rows, rank) factors to start from, for solvers that do. Raises SolveError naming the
-    row whose system stays singular, or if numbers overflow.
+    last: (rows, rank) factors to start from, for solvers that do. Without `loss`, observed and
+    shadowed mean nothing. Raises SolveError naming the row whose system stays singular, or if
+    numbers overflow.
     """
     with _sending(blocks.sparkSession.sparkContext, fixed, terms, last) as sent:
-        answers = blocks.mapInArrow(_solve_blocks(sent, solver), _SOLVED).toArrow()
+        answers = blocks.mapInArrow(_solve_blocks(sent, solver, loss), _SOLVED).toArrow()
     records = [row for batch in answers.to_batches() for row in _records(batch)]
     records.sort(key=lambda record: int(record["start"]))
     factors = np.zeros((len(ids), fixed.factors.shape[1]), dtype=np.float32)
@@ -162,7 +164,7 @@ def _records(batch: Any) -> Iterator[_Record]:
 _BINARY = {"factors", *_PARTIAL_FIELDS}
 
 
-def _solve_blocks(sent: _Sent, solver: Solver) -> Callable[[Batches], Batches]:
+def _solve_blocks(sent: _Sent, solver: Solver, loss: bool) -> Callable[[Batches], Batches]:
     schema = arrow_schema(_SOLVED)
     nothing = dict.fromkeys(_SOLVED.names)
 
@@ -171,7 +173,7 @@ def _solve_blocks(sent: _Sent, solver: Solver) -> Callable[[Batches], Batches]:
             fixed, terms, last = sent.open()
             for block in read_blocks(batches):
                 answer = (
-                    _solve_block(block, fixed, terms, solver, last)
+                    _solve_block(block, fixed, terms, solver, last, loss)
                     if block.whole
                     else _part_of_row(block, fixed, terms)
                 )
@@ -182,14 +184,19 @@ def _solve_blocks(sent: _Sent, solver: Solver) -> Callable[[Batches], Batches]:
 
 
 def _solve_block(
-    block: Block, fixed: Fixed, terms: RowTerms, solver: Solver, last: Single | None
+    block: Block,
+    fixed: Fixed,
+    terms: RowTerms,
+    solver: Solver,
+    last: Single | None,
+    loss: bool,
 ) -> _Record:
     entries, rows = block.entries, slice(block.start, block.start + len(block.entries.indptr) - 1)
     counts = entries.row_sums(counted_pairs(entries.a, entries.b, terms.spec))
     penalties = terms.regularization(counts)
     problem = Problem(entries.shifted(fixed.offsets), terms.unobserved[rows], penalties)
     start = None if last is None else last[rows]
-    solution = solve_rows(problem, fixed, solver, start, terms.spec.nonnegative)
+    solution = solve_rows(problem, fixed, solver, start, terms.spec.nonnegative, loss)
     squares = np.square(solution.factors.astype(np.float64)).sum(axis=1)
     return {
         "factors": solution.factors.tobytes(),
