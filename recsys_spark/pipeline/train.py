@@ -29,7 +29,7 @@ def train(run: Run) -> Summary:
     rows, plan = run.read("train"), make_plan(run.config)
     trained = fit_factors(rows, spec, plan, watch, start, watch.begin)
     types = FACTORS["id"].dataType
-    model = WALSModel.from_factorization(run.spark, trained, types, types)
+    model = WALSModel.from_factorization(run.spark, trained, types, types, spec)
     for side, factors in (("user", model.userFactors), ("item", model.itemFactors)):
         renamed = factors.withColumnRenamed("features", "factors")
         ordered = renamed.repartitionByRange("id").sortWithinPartitions("id")
