@@ -70,6 +70,7 @@ _STAGE_HELP = {
     "split": "Choose the rows to train on, to validate and to test.",
     "train": "Train the factors of users and items.",
     "evaluate": "Measure the model and the baselines on the held-out rows.",
+    "fold-in": "Give users who came after training their factors, for recommend to use.",
     "recommend": "Write every user's top-N list.",
     "publish": "Let readers see the run's tables.",
     "run": "All stages in order, in one session.",
@@ -124,7 +125,7 @@ def _add_stage_command(name: str) -> None:
         from recsys_spark.pipeline.night import Options, run_stages
         from recsys_spark.pipeline.run import STAGES
 
-        stages = STAGES if name == "run" else (name,)
+        stages = STAGES if name == "run" else (name.replace("-", "_"),)
         options = Options(run_id, day, resume, debug)
         outcome = run_stages(call.config, stages, options, call.log)
         _stop_status(call.log)

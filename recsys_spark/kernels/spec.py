@@ -17,6 +17,7 @@ N       -                                        number of rows on the other sid
 docs/objectives.md says which published system is which choice.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from math import inf
@@ -221,6 +222,12 @@ _MINIMUM = {
     "bias_damping": 0.0,
     "init_scale": 0.0,
 }
+
+
+def restored_spec(kept: Mapping[str, Any]) -> WalsSpec:
+    """The objective whose fields these are, as JSON gives them back."""
+    clip = kept["clip"]
+    return WalsSpec(**{**kept, "clip": clip if clip is None else tuple(clip)})
 
 
 def resolve_spec(preset: str, **given: Any) -> WalsSpec:

@@ -9,15 +9,19 @@ Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 
 
-def unobserved_weights(counts: npt.ArrayLike, exponent: float) -> Floats:
-    """c of each row of a side, in proportion to counts^exponent, with mean 1 over the side.
+def unobserved_weights(
+    counts: npt.ArrayLike, exponent: float, side: npt.ArrayLike | None = None
+) -> Floats:
+    """c of each row, in proportion to counts^exponent, with mean 1 over its side.
 
-    counts: (rows,) observed pairs of every row, 1 or more. A pair's unobserved weight is
+    counts: (rows,) observed pairs of every row, 1 or more. side: those of all rows of the side, if
+    it is not these rows that make it up. A pair's unobserved weight is
     w0 c_user c_item, so that the mean stays w0; with exponents (0, e) these are eALS's weights by
     popularity (He et al. 2016), whose c0 is w0 times the number of items.
     """
     powers: Floats = np.power(np.asarray(counts, dtype=np.float64), exponent)
-    powers /= powers.mean()
+    over = powers if side is None else np.power(np.asarray(side, dtype=np.float64), exponent)
+    powers /= over.mean()
     return powers
 
 

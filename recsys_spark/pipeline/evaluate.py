@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from recsys_spark.errors import ContractError
 from recsys_spark.pipeline.run import Run, Summary
+from recsys_spark.pipeline.train import make_plan, trained_spec
 from recsys_spark.schema import METRICS, metrics_per_user
 from recsys_spark.stages.evaluate import evaluate as measure
 from recsys_spark.stages.rating_error import rating_error
@@ -47,7 +48,7 @@ def evaluate(run: Run) -> Summary:
         per_user = per_user.unionByName(frame)
     run.write(per_user, "metrics_per_user", metrics_per_user(truth.schema["user_id"].dataType))
     table = summarise(run.read("metrics_per_user"), run.run_id)
-    spec = run.config.objective.spec()
+    spec = trained_spec(run)
     if spec.explicit:
         factors = user_factors, item_factors
         error = rating_error(truth, *factors, config.split, run.run_id, spec.clip)
@@ -73,8 +74,9 @@ def _factors(run: Run) -> tuple[DataFrame, DataFrame]:
     """The trained factors; users held out whole get theirs by fold-in."""
     user_factors, item_factors = run.read("user_factors"), run.read("item_factors")
     if run.has("fold_in"):
-        spec = run.config.objective.spec()
-        folded = fold_in(run.read("fold_in"), item_factors, spec)
+        rows, training = run.read("fold_in"), run.read("train")
+        spec, plan = trained_spec(run), make_plan(run.config)
+        folded = fold_in(rows, item_factors, spec, plan, training)
         user_factors = user_factors.unionByName(folded)
     return user_factors, item_factors
 

@@ -17,6 +17,7 @@ from pyspark.sql import SparkSession
 from recsys_spark.config import Config
 from recsys_spark.errors import ConfigError, ExitCode, RecsysError
 from recsys_spark.pipeline.evaluate import evaluate
+from recsys_spark.pipeline.fold_in import fold_in
 from recsys_spark.pipeline.ingest import ingest
 from recsys_spark.pipeline.publish import publish
 from recsys_spark.pipeline.recommend import recommend
@@ -45,6 +46,7 @@ _FUNCTIONS: dict[str, StageFunction] = {
     "split": split,
     "train": train,
     "evaluate": evaluate,
+    "fold_in": fold_in,
     "recommend": recommend,
     "publish": publish,
 }
@@ -79,10 +81,10 @@ def run_stages(config: Config, stages: Sequence[str], options: Options, log: Log
         tables = Tables(store, spark)
         run = Run(config, run_id, spark, tables, runs, log, NullTracker())
         if is_done(runs, run_id, wanted):
-            records = {s: execute(run, s, _function(s, source), wanted[s]) for s in stages}
+            records = {s: execute(run, s, _function(s, source), wanted) for s in stages}
             return Outcome(run_id, records, unchanged=True)
         with _recorded(run, stages[-1]):
-            records = {s: execute(run, s, _function(s, source), wanted[s]) for s in stages}
+            records = {s: execute(run, s, _function(s, source), wanted) for s in stages}
             _write_report(run)
         return Outcome(run_id, records, unchanged=False)
 

@@ -7,8 +7,8 @@ with another fingerprint is refused, never overwritten.
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -22,20 +22,24 @@ from recsys_spark.runtime.runs import Runs, StageRecord, now
 from recsys_spark.runtime.tables import Manifest, Tables
 from recsys_spark.runtime.tracking import Tracker
 
+# What `run` does in order. A stage that is not among them, fold_in, is asked for by name.
 STAGES = ("ingest", "split", "train", "evaluate", "recommend", "publish")
 TABLES = {
     "ingest": ("interactions", "rejects", "user_ids", "item_ids", "items"),
     "split": ("train", "validation", "test", "fold_in"),
     "train": ("user_factors", "item_factors"),
     "evaluate": ("metrics", "metrics_per_user"),
+    "fold_in": ("folded_users",),
     "recommend": ("recommendations",),
 }
+# What each stage builds on; of several, on the first that the run has, or the newest of all.
 _UPSTREAM = {
-    "split": "ingest",
-    "train": "split",
-    "evaluate": "train",
-    "recommend": "train",
-    "publish": "recommend",
+    "split": ("ingest",),
+    "train": ("split",),
+    "evaluate": ("train",),
+    "fold_in": ("train",),
+    "recommend": ("fold_in", "train"),
+    "publish": ("recommend",),
 }
 _SECTIONS = {
     "ingest": ("ingest", "items"),
@@ -48,6 +52,7 @@ _SECTIONS = {
         "solver.subspace_block",
     ),
     "evaluate": ("evaluate",),
+    "fold_in": (),
     "recommend": ("recommend",),
     "publish": (),
 }
@@ -78,7 +83,8 @@ class Run:
 
     def has(self, table: str) -> bool:
         """Whether the run that this one builds on wrote the (optional) table."""
-        return self.tables.manifest(table, self.lineage[_STAGE_OF[table]]) is not None
+        made = self.lineage.get(_STAGE_OF[table])
+        return made is not None and self.tables.manifest(table, made) is not None
 
     def write(self, frame: DataFrame, table: str, schema: StructType) -> Manifest:
         """Write this run's version of a table."""
@@ -103,18 +109,23 @@ class Run:
 StageFunction = Callable[[Run], Summary]
 
 
-def execute(run: Run, stage: str, function: StageFunction, wanted: str) -> StageRecord:
-    """Do a stage unless it is done with this fingerprint, and return its record."""
-    upstream = upstream_record(run.runs, run.run_id, stage)
+def execute(
+    run: Run, stage: str, function: StageFunction, wanted: Mapping[str, str]
+) -> StageRecord:
+    """Do a stage unless it is done with its wanted fingerprint, and return its record.
+
+    wanted: what `plan` made of the command's stages.
+    """
+    upstream = upstream_record(run.runs, run.run_id, stage, wanted)
     run.lineage = dict(upstream.lineage) if upstream else {}
     with run.log.bound(stage=stage):
         if upstream and upstream.run_id != run.run_id:
             run.log.info(f"builds on run {upstream.run_id}")
         done = run.runs.stage(run.run_id, stage)
-        if done and done.fingerprint == wanted:
+        if done and done.fingerprint == wanted[stage]:
             run.log.info(f"already done in {done.seconds:.1f} s; unchanged")
             return done
-        return _perform(run, stage, function, wanted)
+        return _perform(run, stage, function, wanted[stage])
 
 
 def plan(
@@ -126,10 +137,9 @@ def plan(
     """
     wanted: dict[str, str] = {}
     for stage in stages:
-        upstream = wanted.get(_UPSTREAM.get(stage, "")) or source
-        if stage in _UPSTREAM and _UPSTREAM[stage] not in wanted:
-            record = upstream_record(runs, run_id, stage)
-            upstream = record.fingerprint if record else ""
+        planned = next((wanted[name] for name in _UPSTREAM.get(stage, ()) if name in wanted), None)
+        record = None if planned else upstream_record(runs, run_id, stage)
+        upstream = planned or (record.fingerprint if record else source)
         wanted[stage] = fingerprint(config, stage, upstream)
     return wanted
 
@@ -158,18 +168,33 @@ def default_run_id(config: Config, logical_date: date) -> str:
     return f"{logical_date.isoformat()}-{config.digest(*sections)}"
 
 
-def upstream_record(runs: Runs, run_id: str, stage: str) -> StageRecord | None:
-    """The record that a stage builds on: of the same run, else the newest. None for the first."""
+def upstream_record(
+    runs: Runs, run_id: str, stage: str, command: Container[str] = ()
+) -> StageRecord | None:
+    """The record that a stage builds on: of the same run, else the newest. None for the first.
+
+    command: the stages that are done together; what they have made goes before anything else.
+    """
     if stage not in _UPSTREAM:
         return None
-    needed = _UPSTREAM[stage]
-    record = runs.stage(run_id, needed) or runs.newest(needed)
+    needed = [name for name in _UPSTREAM[stage] if name in command] or _UPSTREAM[stage]
+    own = (runs.stage(run_id, name) for name in needed)
+    record = next((found for found in own if found), None) or runs.newest(*needed)
     if record is None:
         raise ConfigError(
-            f"{stage} needs what {needed} makes, and no run under {runs.store.uri('')} has done "
-            f"it: start with `recsys-spark {needed}` or `recsys-spark run`."
+            f"{stage} needs what {needed[-1]} makes, and no run under {runs.store.uri('')} has "
+            f"done it: start with `recsys-spark {needed[-1]}` or `recsys-spark run`."
         )
-    return record
+    return _with_interactions(runs, run_id, record) if stage == "fold_in" else record
+
+
+def _with_interactions(runs: Runs, run_id: str, trained: StageRecord) -> StageRecord:
+    """The record of a model, beside the run's interactions or the newest in place of its own."""
+    ingested = runs.stage(run_id, "ingest") or runs.newest("ingest")
+    assert ingested is not None
+    both = hashlib.sha256(f"{trained.fingerprint}|{ingested.fingerprint}".encode()).hexdigest()
+    lineage = {**trained.lineage, "ingest": ingested.run_id}
+    return replace(trained, fingerprint=both, lineage=lineage)
 
 
 def _perform(run: Run, stage: str, function: StageFunction, wanted: str) -> StageRecord:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from math import isfinite
 
 from recsys_spark.config import Config
-from recsys_spark.kernels.spec import SIDES, WalsSpec
+from recsys_spark.kernels.spec import SIDES, WalsSpec, restored_spec
 from recsys_spark.kernels.weights import ratio_warning, weight_ratio
 from recsys_spark.pipeline.checkpoints import Checkpoints
 from recsys_spark.pipeline.early_stopping import EarlyStopping, early_stopping
@@ -29,7 +29,7 @@ def train(run: Run) -> Summary:
     rows, plan = run.read("train"), make_plan(run.config)
     trained = fit_factors(rows, spec, plan, watch, start, watch.begin)
     types = FACTORS["id"].dataType
-    model = WALSModel.from_factorization(run.spark, trained, types, types)
+    model = WALSModel.from_factorization(run.spark, trained, types, types, spec)
     for side, factors in (("user", model.userFactors), ("item", model.itemFactors)):
         renamed = factors.withColumnRenamed("features", "factors")
         ordered = renamed.repartitionByRange("id").sortWithinPartitions("id")
@@ -63,6 +63,13 @@ def make_plan(config: Config) -> Plan:
         split_above=solver.split_rows_above,
         solver=config.solver_of_rows(),
     )
+
+
+def trained_spec(run: Run) -> WalsSpec:
+    """The objective of the model that the run builds on, whatever the configuration says now."""
+    record = run.runs.stage(run.lineage["train"], "train")
+    assert record is not None
+    return restored_spec(record.summary["spec"])
 
 
 def _start(

@@ -46,9 +46,9 @@ class Runs:
         path = self.path(record.run_id, f"stages/{record.stage}.json")
         self.store.replace(path, json.dumps(asdict(record), indent=2))
 
-    def newest(self, stage: str) -> StageRecord | None:
-        """The most recently finished record of a stage in any run."""
-        records = [self.stage(run_id, stage) for run_id in self._ids()]
+    def newest(self, *stages: str) -> StageRecord | None:
+        """The most recently finished record of a stage, or of several, in any run."""
+        records = [self.stage(run_id, stage) for run_id in self._ids() for stage in stages]
         return max((r for r in records if r), key=lambda r: (r.finished_at, r.run_id), default=None)
 
     def _ids(self) -> list[str]:

@@ -44,7 +44,7 @@ def side_biases(
 ) -> DataFrame:
     """Columns id, bias of a side, given the other side's, which only `damped` subtracts first.
 
-    Also for users that training has not seen, with the mean and the item biases of training.
+    Also for ids that training has not seen, with the mean and the other biases of training.
     """
     rest = F.col("value") - mean
     if spec.biases == "damped" and other is not None:
@@ -56,16 +56,13 @@ def side_biases(
 
 
 def with_baseline(frame: DataFrame, biases: Biases) -> DataFrame:
-    """The frame, which has columns user and item, with mu + b_u + b_i as column baseline."""
+    """The frame, which has columns user and item, with mu + b_u + b_i as column baseline.
+
+    Ids without a bias, on either side, count as those with bias 0.
+    """
     joined = _join(_join(frame, biases.user, "user", "_user"), biases.item, "item", "_item")
     baseline = F.col("_user") + F.col("_item") + biases.mean
     return joined.select(*frame.columns, baseline.alias("baseline"))
-
-
-def subtract_biases(ratings: DataFrame, biases: Biases) -> DataFrame:
-    """The ratings, with what the baseline leaves over as their value."""
-    rest = with_baseline(ratings, biases)
-    return rest.withColumn("value", F.col("value") - F.col("baseline")).drop("baseline")
 
 
 def _join(frame: DataFrame, biases: DataFrame, side: str, name: str) -> DataFrame:

@@ -7,7 +7,6 @@ from pyspark.ml import Estimator
 from pyspark.ml.param import Param
 from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from recsys_spark.wals.fit import fit_factors
 from recsys_spark.wals.model import WALSModel
@@ -103,23 +102,5 @@ class WALS(
         user, item = (
             dataset.schema[self.getOrDefault(name)].dataType for name in ("userCol", "itemCol")
         )
-        model = WALSModel.from_factorization(dataset.sparkSession, trained, user, item)
-        model.clip = None if spec.clip is None else list(spec.clip)
+        model = WALSModel.from_factorization(dataset.sparkSession, trained, user, item, spec)
         return self._copyValues(model._resetUid(self.uid))
-
-    def _ratings(self, dataset: DataFrame) -> DataFrame:
-        """Columns user, item, value, and those of timestamp, weight and target that are named."""
-        ids = {"user": self.getOrDefault("userCol"), "item": self.getOrDefault("itemCol")}
-        named = {
-            name: self.getOrDefault(f"{name}Col")
-            for name in ("timestamp", "weight", "target")
-            if self.isDefined(f"{name}Col")
-        }
-        rating = self.getOrDefault("ratingCol")
-        self._require_ids(dataset, *ids.values())
-        self._require_columns(dataset, *([rating] if rating else []), *named.values())
-        value = F.col(rating).cast("double") if rating else F.lit(1.0)
-        return dataset.select(
-            *(F.col(column).alias(name) for name, column in (ids | named).items()),
-            value.alias("value"),
-        )

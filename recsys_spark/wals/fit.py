@@ -22,15 +22,17 @@ from recsys_spark.kernels.spec import SIDES, WalsSpec
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.wals.blocks import build_blocks, lay_out
 from recsys_spark.wals.budget import Sizes
+from recsys_spark.wals.context import needed_rows, training_counts
 from recsys_spark.wals.offsets import (
+    Baseline,
     fixed_part,
     from_solved,
+    learn_baseline,
     solved_part,
-    subtract_baseline,
     with_bias,
 )
 from recsys_spark.wals.packed import Ids, index_sides, packed
-from recsys_spark.wals.sides import Plan, Side, built_sides, row_terms, shared_ids
+from recsys_spark.wals.sides import Plan, Side, built_sides, column_weights, row_terms, shared_ids
 from recsys_spark.wals.sweep import Solved, half_sweep
 from recsys_spark.wals.weighting import weigh
 
@@ -98,8 +100,9 @@ def fit_factors(
     the broadcast budget, SolveError for a singular row or numbers that are no longer finite in
     the first sweep; in a later one the last good factors are kept.
     """
-    baseline, rest = subtract_baseline(ratings, spec)
-    with packed(weigh(rest, spec)) as pairs, built_sides(pairs, spec, plan, on_sizes) as sides:
+    baseline = learn_baseline(ratings, spec)
+    weighed = weigh(baseline.beside(ratings), spec)
+    with packed(weighed) as pairs, built_sides(pairs, spec, plan, on_sizes) as sides:
         trained = _sweep(sides, spec, plan.solver, on_sweep, start)
     users, items = (
         replace(found, vectors=baseline.restore(side, found.ids, found.vectors))
@@ -108,26 +111,66 @@ def fit_factors(
     return replace(trained, user=users, item=items)
 
 
-def solve_side(ratings: DataFrame, row: str, fixed: Factors, spec: WalsSpec, plan: Plan) -> Factors:
+def solve_side(
+    ratings: DataFrame,
+    row: str,
+    fixed: Factors,
+    spec: WalsSpec,
+    plan: Plan,
+    training: DataFrame | None = None,
+) -> Factors:
     """Fold-in: factors for the ids in column `row` from their ratings, the other side fixed.
 
-    Ratings with ids that `fixed` does not know are left out; of biases, only those that are
-    learned are folded in.
+    They solve what training's last half-sweep would, were `fixed` held: an id's own frequencies and
+    bias are those of its `ratings`, and all other statistics those of training.
+
+    ratings, training: columns as of `fit_factors`; ratings with ids that `fixed` does not know are
+    left out, and so are rows with no others. training: the rows that `fixed` was trained on.
+
+    Raises ConfigError if the objective has statistics (`settings_with_statistics`) and no training
+    rows are given, ContractError if they are not those of `fixed`, else what `fit_factors` does.
     """
-    other = "item" if row == "user" else "user"
-    known = ratings.sparkSession.createDataFrame(pa.table({other: fixed.ids}))
-    inside = ratings.join(known, other, "left_semi")
-    seen = _hold(other, fixed.vectors, np.empty(0, np.float32), spec)
-    with packed(weigh(inside, spec)) as pairs:
+    training = needed_rows(training, spec, row)
+    known = ratings.sparkSession.createDataFrame(pa.table({_other(row): fixed.ids}))
+    inside = ratings.join(known, _other(row), "left_semi")
+    if inside.isEmpty():
+        return Factors(np.empty(0, np.int64), np.empty((0, spec.width), np.float32))
+    learnt = Baseline() if training is None else learn_baseline(training, spec)
+    baseline = learnt.folded(row, inside, spec)
+    held = replace(fixed, vectors=baseline.remove(_other(row), fixed.vectors))
+    weighed = weigh(baseline.beside(inside), spec, training, row)
+    solved = _solve_rows(weighed, row, held, spec, plan, training)
+    return replace(solved, vectors=baseline.restore(row, solved.ids, solved.vectors))
+
+
+def _solve_rows(
+    weighed: DataFrame,
+    row: str,
+    fixed: Factors,
+    spec: WalsSpec,
+    plan: Plan,
+    training: DataFrame | None,
+) -> Factors:
+    """One exact half-sweep over all rows of a side, in blocks of their own."""
+    other = _other(row)
+    with packed(weighed) as pairs:
         index = index_sides(pairs.records, [row])[row]
-        terms = row_terms(index, len(fixed.ids), spec, row, 1.0)
+        # Without statistics of training nothing but the number of fixed rows matters.
+        counts = {row: index.counts, other: np.ones_like(fixed.ids)}
+        if training is not None:
+            counts = training_counts(training, fixed.ids, row)
+        seen = _hold(other, fixed.vectors, column_weights(counts[other], spec, other), spec)
+        terms = row_terms(index.counts, counts, spec, row)
         layout = lay_out(index.counts, _FOLDED_ENTRIES, plan.split_above)
         with shared_ids(pairs.records, {row: index.ids, other: fixed.ids}) as ids:
             blocks = build_blocks(pairs.records, ids, {row: layout})
             exact = Solver()
-            fixed_side = seen.as_fixed(spec, exact)
-            solved = half_sweep(blocks, index.ids, fixed_side, terms, exact)
+            solved = half_sweep(blocks, index.ids, seen.as_fixed(spec, exact), terms, exact)
     return Factors(index.ids, from_solved(row, solved.factors, spec))
+
+
+def _other(side: str) -> str:
+    return "item" if side == "user" else "user"
 
 
 @dataclass(frozen=True)
@@ -244,11 +287,11 @@ def _half(
     loss: bool = True,
 ) -> tuple[_State, Solved]:
     """Solve one side, or a block of its coordinates; the state with its new vectors."""
-    own, other = sides[side], "item" if side == "user" else "user"
+    own = sides[side]
     last = None
     if solver.method != "cholesky":
         last = solved_part(side, state[side].vectors, spec)
-    fixed = state[other].as_fixed(spec, solver)
+    fixed = state[_other(side)].as_fixed(spec, solver)
     solved = half_sweep(own.blocks, own.ids, fixed, own.terms, solver, last, loss)
     vectors = from_solved(side, solved.factors, spec)
     return state | {side: _hold(side, vectors, own.weights, spec)}, solved

@@ -9,11 +9,15 @@ from recsys_spark.wals.model import factors_frame, read_factors
 from recsys_spark.wals.sides import Plan
 
 
-def fold_in(ratings: DataFrame, item_factors: DataFrame, spec: WalsSpec) -> DataFrame:
-    """Columns id, factors of the users in `ratings`, by the same solve as in training.
+def fold_in(
+    ratings: DataFrame, item_factors: DataFrame, spec: WalsSpec, plan: Plan, training: DataFrame
+) -> DataFrame:
+    """Columns id, factors of the users in `ratings` who have items that are known.
 
-    ratings: columns user, item, value. item_factors: columns id, factors.
+    ratings: columns user, item, value, timestamp; training: the same, those that `item_factors`
+    (columns id, factors) were trained on, which is read if the objective has statistics of them.
     """
-    solved = solve_side(ratings, "user", read_factors(item_factors, spec.width), spec, Plan())
+    items = read_factors(item_factors, spec.width)
+    solved = solve_side(ratings, "user", items, spec, plan, training)
     frame = factors_frame(ratings.sparkSession, solved, FACTORS["id"].dataType)
     return frame.withColumnRenamed("features", "factors")

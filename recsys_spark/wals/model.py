@@ -1,6 +1,7 @@
 """`WALSModel`: trained factors as DataFrames; predicts, recommends, saves without pickles."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -20,15 +21,18 @@ from pyspark.sql.types import DataType
 
 from recsys_spark.arrow import list_matrix
 from recsys_spark.errors import ConfigError
-from recsys_spark.wals.fit import Factorization, Factors
+from recsys_spark.kernels.spec import WalsSpec, restored_spec
+from recsys_spark.wals.fit import Factorization, Factors, solve_side
 from recsys_spark.wals.params import ModelParams
+from recsys_spark.wals.sides import Plan
 from recsys_spark.wals.topn import Catalogue, recommend_top_n
 
 
 class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
     """userFactors and itemFactors: columns id, features (array<float>); as MLlib's ALSModel.
 
-    lossHistory: the objective after every sweep, oldest first. clip: limits of predictions.
+    lossHistory: the loss after every sweep, oldest first. objective: what was minimised, with the
+    limits of predictions; None in a model that is made of factors alone.
     """
 
     def __init__(
@@ -37,17 +41,22 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
         itemFactors: DataFrame | None = None,
         rank: int = 0,
         lossHistory: Sequence[float] = (),
-        clip: Sequence[float] | None = None,
+        objective: WalsSpec | None = None,
     ) -> None:
         super().__init__()
         self._user_factors, self._item_factors = userFactors, itemFactors
         self.rank = rank
         self.lossHistory = list(lossHistory)
-        self.clip = None if clip is None else list(clip)
+        self.objective = objective
 
     @classmethod
     def from_factorization(
-        cls, spark: SparkSession, trained: Factorization, user_type: DataType, item_type: DataType
+        cls,
+        spark: SparkSession,
+        trained: Factorization,
+        user_type: DataType,
+        item_type: DataType,
+        objective: WalsSpec,
     ) -> "WALSModel":
         """The model of trained factors, its ids in the types of the training data."""
         return cls(
@@ -55,6 +64,7 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
             factors_frame(spark, trained.item, item_type),
             trained.item.vectors.shape[1],
             [loss.total for loss in trained.losses],
+            objective,
         )
 
     @property
@@ -82,7 +92,8 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
         users = self.userFactors.toDF(user, "_user_features")
         items = self.itemFactors.toDF(item, "_item_features")
         joined = dataset.join(users, user, "left").join(items, item, "left")
-        product = clipped(predicted("_user_features", "_item_features"), self.clip)
+        limits = self.objective.clip if self.objective else None
+        product = clipped(predicted("_user_features", "_item_features"), limits)
         prediction = F.coalesce(product, F.lit(float("nan")).cast("float"))
         scored = joined.select(
             *(dataset[name] for name in dataset.columns), prediction.alias(output)
@@ -132,6 +143,38 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
             users, key, _catalogue(columns), columns.schema["id"].dataType, n, fill=False
         )
         return lists.select(key, _as_mllib(other).alias("recommendations"))
+
+    def foldInUsers(self, dataset: DataFrame, training: DataFrame | None = None) -> DataFrame:
+        """Vectors of the users in the dataset, the items fixed: columns id, features.
+
+        dataset: columns as `fit` takes them, all rows of each user; users may be new or known. Rows
+        with items that the model does not know are left out, and users with no others too.
+        training: what the model was fitted on, for objectives with statistics of it.
+
+        Raises ConfigError if training is needed and missing, or if the model does not know its
+        objective; ContractError for columns or values that `fit` refuses, and for other training
+        rows.
+        """
+        return self._fold_in("user", dataset, training)
+
+    def foldInItems(self, dataset: DataFrame, training: DataFrame | None = None) -> DataFrame:
+        """Vectors of the items in the dataset, the users fixed: the mirror of `foldInUsers`."""
+        return self._fold_in("item", dataset, training)
+
+    def _fold_in(self, side: str, dataset: DataFrame, training: DataFrame | None) -> DataFrame:
+        if self.objective is None:
+            raise ConfigError(
+                "This model does not know what it was trained to minimise, which folding in needs: "
+                "take one that WALS has fitted, or set its `objective`."
+            )
+        own, fixed = self.userFactors, self.itemFactors
+        if side == "item":
+            own, fixed = fixed, own
+        known = read_factors(fixed.toDF("id", "factors"), self.objective.width)
+        ratings = self._ratings(dataset)
+        context = None if training is None else self._ratings(training)
+        solved = solve_side(ratings, side, known, self.objective, Plan(), context)
+        return factors_frame(dataset.sparkSession, solved, own.schema["id"].dataType)
 
     def write(self) -> MLWriter:
         """Writer of parameters as JSON and factors as Parquet."""
@@ -204,8 +247,8 @@ class _WALSModelWriter(MLWriter):
         self.model = model
 
     def saveImpl(self, path: str) -> None:
-        kept = ("rank", "lossHistory", "clip")
-        extra = {name: getattr(self.model, name) for name in kept}
+        extra = {name: getattr(self.model, name) for name in ("rank", "lossHistory")}
+        extra["objective"] = asdict(self.model.objective) if self.model.objective else None
         DefaultParamsWriter.saveMetadata(self.model, path, self.sparkSession, extra)
         self.model.userFactors.write.parquet(f"{path}/userFactors")
         self.model.itemFactors.write.parquet(f"{path}/itemFactors")
@@ -222,7 +265,7 @@ class _WALSModelReader(MLReader[WALSModel]):
             self.sparkSession.read.parquet(f"{path}/itemFactors"),
             metadata["rank"],
             metadata["lossHistory"],
-            metadata.get("clip"),
+            restored_spec(metadata["objective"]) if metadata["objective"] else None,
         )
         model._resetUid(metadata["uid"])
         DefaultParamsReader.getAndSetParams(model, metadata)

@@ -6,7 +6,7 @@ coordinates and are penalised with them: the fixed side's last two coordinates b
 ones and an offset of the targets.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,13 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.kernels.spec import WalsSpec
-from recsys_spark.wals.biases import Biases, learn_biases, mean_rating, subtract_biases
+from recsys_spark.wals.biases import (
+    Biases,
+    learn_biases,
+    mean_rating,
+    side_biases,
+    with_baseline,
+)
 from recsys_spark.wals.packed import Ids
 
 Single = npt.NDArray[np.float32]
@@ -22,10 +28,25 @@ Single = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Baseline:
-    """What is subtracted from the ratings before training. fixed: biases known beforehand."""
+    """What is subtracted from the targets before training. fixed: biases known beforehand."""
 
     mean: float = 0.0
     fixed: Biases | None = None
+
+    def beside(self, ratings: DataFrame) -> DataFrame:
+        """The ratings with what is subtracted from each as column baseline, if anything is."""
+        if self.fixed is not None:
+            return with_baseline(ratings, self.fixed)
+        return ratings.withColumn("baseline", F.lit(self.mean)) if self.mean else ratings
+
+    def folded(self, side: str, ratings: DataFrame, spec: WalsSpec) -> "Baseline":
+        """The baseline of training with other ids on a side, whose biases follow from `ratings`."""
+        if self.fixed is None:
+            return self
+        before = self.fixed.item if side == "user" else None  # users' biases come after items'
+        own = {side: side_biases(ratings, side, self.mean, spec, before)}
+        sides = {"user": self.fixed.user, "item": self.fixed.item} | own
+        return replace(self, fixed=Biases(self.mean, **sides))
 
     def restore(self, side: str, ids: Ids, vectors: Single) -> Single:
         """The side's vectors, with what was subtracted in their last coordinates."""
@@ -36,16 +57,24 @@ class Baseline:
             vectors[:, -1] += np.float32(self.mean)
         return vectors
 
+    def remove(self, side: str, vectors: Single) -> Single:
+        """The inverse of `restore`."""
+        if self.fixed is not None:
+            return np.ascontiguousarray(vectors[:, :-2])
+        if side == "item" and self.mean:
+            vectors = vectors.copy()
+            vectors[:, -1] -= np.float32(self.mean)
+        return vectors
 
-def subtract_baseline(ratings: DataFrame, spec: WalsSpec) -> tuple[Baseline, DataFrame]:
-    """The baseline of an objective with biases, and the ratings with what it leaves over."""
+
+def learn_baseline(ratings: DataFrame, spec: WalsSpec) -> Baseline:
+    """The baseline of an objective with biases, from columns user, item, value."""
     if spec.biases == "none":
-        return Baseline(), ratings
+        return Baseline()
     if spec.biases == "learned":
-        mean = mean_rating(ratings)
-        return Baseline(mean), ratings.withColumn("value", F.col("value") - mean)
+        return Baseline(mean_rating(ratings))
     biases = learn_biases(ratings, spec)
-    return Baseline(biases.mean, biases), subtract_biases(ratings, biases)
+    return Baseline(biases.mean, biases)
 
 
 def _aligned(biases: DataFrame, ids: Ids) -> Single:

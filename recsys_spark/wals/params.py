@@ -6,6 +6,7 @@ from typing import Any
 from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.ml.param.shared import HasPredictionCol, HasSeed
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 from pyspark.sql.types import IntegralType
 
 from recsys_spark.errors import ContractError
@@ -56,10 +57,14 @@ def with_accessors(cls: type) -> type:
 
 @with_accessors
 class ModelParams(HasPredictionCol):
-    """Column names, and what to predict for ids without factors."""
+    """Column names of the data, and what to predict for ids without factors."""
 
     userCol = _text("userCol", "column of the user ids, whole numbers")
     itemCol = _text("itemCol", "column of the item ids, whole numbers")
+    ratingCol = _text("ratingCol", "column of the values; '' counts 1")
+    weightCol = _text("weightCol", "column that multiplies the weights")
+    targetCol = _text("targetCol", "column of the targets")
+    timestampCol = _text("timestampCol", "column of the times")
     coldStartStrategy = _text(
         "coldStartStrategy", "for ids without factors: 'nan', or 'drop' the row"
     )
@@ -67,7 +72,28 @@ class ModelParams(HasPredictionCol):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._setDefault(
-            userCol="user", itemCol="item", coldStartStrategy="nan", predictionCol="prediction"
+            userCol="user",
+            itemCol="item",
+            ratingCol="rating",
+            coldStartStrategy="nan",
+            predictionCol="prediction",
+        )
+
+    def _ratings(self, dataset: DataFrame) -> DataFrame:
+        """Columns user, item, value, and those of timestamp, weight and target that are named."""
+        ids = {"user": self.getOrDefault("userCol"), "item": self.getOrDefault("itemCol")}
+        named = {
+            name: self.getOrDefault(f"{name}Col")
+            for name in ("timestamp", "weight", "target")
+            if self.isDefined(f"{name}Col")
+        }
+        rating = self.getOrDefault("ratingCol")
+        self._require_ids(dataset, *ids.values())
+        self._require_columns(dataset, *([rating] if rating else []), *named.values())
+        value = F.col(rating).cast("double") if rating else F.lit(1.0)
+        return dataset.select(
+            *(F.col(column).alias(name) for name, column in (ids | named).items()),
+            value.alias("value"),
         )
 
     def _require_columns(self, dataset: DataFrame, *columns: str) -> None:
@@ -91,10 +117,6 @@ class ModelParams(HasPredictionCol):
 class EstimatorParams(ModelParams, HasSeed):
     """The objective's parameters; those not set take the value of the preset `objective`."""
 
-    ratingCol = _text("ratingCol", "column of the values; '' counts 1")
-    weightCol = _text("weightCol", "column that multiplies the weights")
-    targetCol = _text("targetCol", "column of the targets")
-    timestampCol = _text("timestampCol", "column of the times")
     objective = _text("objective", ", ".join(PRESETS))
     rank = _whole("rank", "length of the factors")
     maxIter = _whole("maxIter", "number of sweeps")
@@ -143,9 +165,7 @@ class EstimatorParams(ModelParams, HasSeed):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._setDefault(
-            ratingCol="rating", objective="ials", numBlocks=0, seed=42, solver="cholesky"
-        )
+        self._setDefault(objective="ials", numBlocks=0, seed=42, solver="cholesky")
 
     def spec(self) -> WalsSpec:
         """The complete objective. Raises ConfigError for a parameter without effect."""

@@ -85,20 +85,31 @@ def built_sides(
 
 
 def _side(side: str, indices: dict[str, Index], blocks: DataFrame, spec: WalsSpec) -> Side:
-    own, other = indices[side], indices["item" if side == "user" else "user"]
-    users, items = (indices[name].counts.astype(np.float64) for name in SIDES)
-    scale = nu_star_scale(users, items, spec)
-    terms = row_terms(own, len(other.ids), spec, side, scale)
-    weights = np.empty(0, np.float32)
-    if spec.unobserved_exponent(side):
-        weights = (terms.unobserved / spec.unobserved_weight).astype(np.float32)
+    own = indices[side]
+    counts = {name: index.counts for name, index in indices.items()}
+    terms = row_terms(own.counts, counts, spec, side)
+    weights = column_weights(own.counts, spec, side)
     return Side(own.ids, own.counts, blocks.where(F.col("side") == side), terms, weights)
 
 
-def row_terms(index: Index, other_side: int, spec: WalsSpec, side: str, scale: float) -> RowTerms:
-    """The terms of a side's rows; `scale` multiplies lambda."""
-    weights = unobserved_weights(index.counts, spec.unobserved_exponent(side))
-    return RowTerms(spec, side, other_side, spec.unobserved_weight * weights, scale)
+def row_terms(rows: Ids, counts: dict[str, Ids], spec: WalsSpec, side: str) -> RowTerms:
+    """The terms of these rows of a side, given by the pairs of each.
+
+    counts: of both sides, the pairs of every row in training.
+    """
+    weights = unobserved_weights(rows, spec.unobserved_exponent(side), counts[side])
+    users, items = (counts[name].astype(np.float64) for name in SIDES)
+    scale = nu_star_scale(users, items, spec)
+    others = len(counts["item" if side == "user" else "user"])
+    return RowTerms(spec, side, others, spec.unobserved_weight * weights, scale)
+
+
+def column_weights(counts: Ids, spec: WalsSpec, side: str) -> Single:
+    """The unobserved weight of a side's rows as columns of the other's; empty where all are 1."""
+    exponent = spec.unobserved_exponent(side)
+    if not exponent:
+        return np.empty(0, np.float32)
+    return unobserved_weights(counts, exponent).astype(np.float32)
 
 
 def plan_layout(sizes: Sizes, index: Index, plan: Plan) -> Layout:

@@ -16,7 +16,7 @@ from recsys_spark.kernels.topn import fill_popular, pad_items, top_n
 from recsys_spark.schema import recommendation_list
 from recsys_spark.wals.packed import Batches
 
-MODEL, MIXED, POPULAR = "model", "model+popular", "popular"
+MODEL, MIXED, POPULAR, FOLD_IN = "model", "model+popular", "popular", "fold_in"
 
 
 @dataclass(frozen=True)

@@ -26,15 +26,20 @@ _DECAY_NEEDS = (
 )
 
 
-def weigh(ratings: DataFrame, spec: WalsSpec, context: DataFrame | None = None) -> DataFrame:
+def weigh(
+    ratings: DataFrame, spec: WalsSpec, context: DataFrame | None = None, folded: str | None = None
+) -> DataFrame:
     """Columns user, item (long), a, b (float): one row for each of `ratings`, duplicates too.
 
     a is null where the value, or what follows from it, is null, NaN or infinite.
 
     ratings: user, item, value; timestamp, if weights decay (a time, or seconds since 1970);
-    optionally weight, which multiplies the confidence, and target, which replaces the objective's.
-    context: rows of the same columns from which frequencies and the latest time are taken, with
-    every id of `ratings`; for vectors that are folded into a model: its training rows and these.
+    optionally weight, which multiplies the confidence, target, which replaces the objective's, and
+    baseline, which is subtracted from the targets where those are values.
+    context: rows of the same columns from which frequencies, their means and the latest time are
+    taken, with every id of `ratings`; None: from `ratings`. folded: the side of `ratings` that is
+    folded into a model whose training rows are the context: that side's own frequencies, of ids
+    known and new, are those in `ratings`, and all the rest is as it was in training.
 
     A value of 0 or below is an observed dislike where targets are not the values: its confidence
     follows from |r| and its target is 0, as in MLlib and implicit. Raises ContractError for a
@@ -43,13 +48,13 @@ def weigh(ratings: DataFrame, spec: WalsSpec, context: DataFrame | None = None) 
     ratings = ratings.withColumn("value", F.col("value").cast("double"))
     known = ratings if context is None else context
     _require_own(ratings)
-    weighed = _join_sides(ratings, known, spec)
+    weighed = _join_sides(ratings, known, spec, folded)
     w0 = _unobserved(spec)
     c = _confidence(spec) * _decay(ratings, known, spec)
     if "weight" in ratings.columns:
         c = c * F.col("weight")
     a = c - w0 if spec.confidence == "total" else c
-    b = _right_weight(a, w0, spec, "target" in ratings.columns)
+    b = _right_weight(a, w0, spec, ratings.columns)
     usable = ~_not_finite("value") & ~_not_finite(b)
     return weighed.select(
         F.col("user").cast("long"),
@@ -67,11 +72,10 @@ def _unobserved(spec: WalsSpec) -> Column:
     return w0
 
 
-def _right_weight(a: Column, w0: Column, spec: WalsSpec, own_target: bool) -> Column:
-    if own_target:
-        return (w0 + a) * F.col("target")
-    if spec.target == "value":
-        return (w0 + a) * F.col("value")
+def _right_weight(a: Column, w0: Column, spec: WalsSpec, columns: list[str]) -> Column:
+    if "target" in columns or spec.target == "value":
+        target = F.col("target" if "target" in columns else "value")
+        return (w0 + a) * (target - F.col("baseline") if "baseline" in columns else target)
     liked = w0 + a if spec.target == "unit" else a
     return F.when(F.col("value") > 0, liked).otherwise(0.0)
 
@@ -107,7 +111,9 @@ def _form(spec: WalsSpec) -> Column:
     return F.lit(1.0)
 
 
-def _join_sides(ratings: DataFrame, known: DataFrame, spec: WalsSpec) -> DataFrame:
+def _join_sides(
+    ratings: DataFrame, known: DataFrame, spec: WalsSpec, folded: str | None
+) -> DataFrame:
     """The rows beside the statistics of their user and item, where the objective needs them."""
     both = spec.weighting in _OVER_ITEMS
     counts = {
@@ -117,9 +123,11 @@ def _join_sides(ratings: DataFrame, known: DataFrame, spec: WalsSpec) -> DataFra
     }
     means = {side: _means(frame, side, spec) for side, frame in counts.items()}
     items = means["item"]["ids"] if both else 1
+    joined = ratings
     for side, frame in counts.items():  # broadcast by Spark where small; users may be many
-        ratings = ratings.join(_statistics(frame, means[side], items, side, spec), side)
-    return ratings
+        own = _count(ratings, side) if side == folded else frame
+        joined = joined.join(_statistics(own, means[side], items, side, spec), side)
+    return joined
 
 
 def _count(known: DataFrame, side: str) -> DataFrame:

@@ -1,9 +1,12 @@
 """Which objectives resolve, and which keys are refused with a cure."""
 
+import json
+from dataclasses import asdict
+
 import pytest
 
 from recsys_spark.errors import ConfigError
-from recsys_spark.kernels.spec import PRESETS, resolve_spec
+from recsys_spark.kernels.spec import PRESETS, resolve_spec, restored_spec
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -175,6 +178,12 @@ def test_each_side_has_its_own_strength_and_exponents():
 def test_contradictions_are_refused_with_the_cure(preset, given, cure):
     with pytest.raises(ConfigError, match=cure):
         resolve_spec(preset, **given)
+
+
+def test_a_spec_is_restored_from_json():
+    for given in ({}, {"clip": [1.0, 5.0], "half_life_days": 3.0}):
+        spec = resolve_spec("explicit", **given)
+        assert restored_spec(json.loads(json.dumps(asdict(spec)))) == spec
 
 
 def test_ratings_may_have_biases_and_a_range():

@@ -65,6 +65,11 @@ def test_unobserved_weights_are_powers_with_mean_one(exponent, expected):
     assert weights.mean() == pytest.approx(1.0)
 
 
+def test_unobserved_weights_of_other_rows_keep_the_mean_of_their_side():
+    weights = unobserved_weights([4, 25], 0.5, side=[4, 4, 16])
+    np.testing.assert_allclose(weights, [0.75, 1.875], rtol=1e-15)
+
+
 def test_unobserved_weights_of_one_row_are_one():
     assert unobserved_weights([7], 0.8).tolist() == [1.0]
 

@@ -144,7 +144,7 @@ def test_a_run_id_with_other_settings_is_refused(command, ratings):
 
 def test_stages_alone_build_on_each_other(command, ratings):
     assert command("ingest", source=ratings)[0] == 0
-    for stage in ("split", "train", "evaluate", "recommend", "publish"):
+    for stage in ("split", "train", "evaluate", "fold-in", "recommend", "publish"):
         code, _, err = command(stage)
         assert code == 0, (stage, err)
     code, folder, _ = command("path", "recommendations")

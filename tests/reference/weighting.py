@@ -6,28 +6,35 @@ A row is a dict of user, item, value, and where they are needed day, weight and 
 import math
 
 
-def weigh_rows(rows, spec, context=None):
-    """A pair (a, b) for each row; statistics are those of `context`, else of the rows."""
+def weigh_rows(rows, spec, context=None, folded=None):
+    """A pair (a, b) for each row; statistics are those of `context`, else of the rows.
+
+    folded: the side whose ids are counted in the rows all the same.
+    """
     known = rows if context is None else context
-    return [_pair(row, known, spec) for row in rows]
+    own = {side: rows if side == folded else known for side in ("user", "item")}
+    return [_pair(row, known, own, spec) for row in rows]
 
 
-def unobserved_weight(user, item, known, spec):
+def unobserved_weight(user, item, known, spec, own=None):
+    own = own or {"user": known, "item": known}
+    n_user, n_item = _count(user, "user", own["user"]), _count(item, "item", own["item"])
     w0 = spec.unobserved_weight
-    w0 *= _over_mean_of_ids(user, "user", spec.user_unobserved_exponent, known)
-    return w0 * _over_mean_of_ids(item, "item", spec.item_unobserved_exponent, known)
+    w0 *= _over_mean_of_ids(n_user, "user", spec.user_unobserved_exponent, known)
+    return w0 * _over_mean_of_ids(n_item, "item", spec.item_unobserved_exponent, known)
 
 
-def _pair(row, known, spec):
-    w0 = unobserved_weight(row["user"], row["item"], known, spec)
+def _pair(row, known, own, spec):
+    n = {side: _count(row[side], side, own[side]) for side in own}
+    w0 = unobserved_weight(row["user"], row["item"], known, spec, own)
     liked = row["value"] > 0
-    c = _form(row, known, spec)
+    c = _form(row, n["user"], known, spec)
     if not liked and spec.negative_alpha is not None:
         c *= spec.negative_alpha
     elif spec.weighting != "binary":
         c *= spec.alpha
-    c *= _over_mean_of_rows(row["user"], "user", spec.user_frequency_exponent, known)
-    c *= _over_mean_of_rows(row["item"], "item", spec.item_frequency_exponent, known)
+    c *= _over_mean_of_rows(n["user"], "user", spec.user_frequency_exponent, known)
+    c *= _over_mean_of_rows(n["item"], "item", spec.item_frequency_exponent, known)
     if spec.half_life_days is not None:
         reference = max(other["day"] for other in known)
         c *= 2 ** (-max(0, reference - row["day"]) / spec.half_life_days)
@@ -44,7 +51,7 @@ def _pair(row, known, spec):
     return a, (w0 + a) * target
 
 
-def _form(row, known, spec):
+def _form(row, n_user, known, spec):
     r = abs(row["value"])
     if spec.weighting == "binary":
         return 1.0
@@ -55,7 +62,7 @@ def _form(row, known, spec):
     if spec.weighting == "power":
         return r**spec.exponent
     items = len({other["item"] for other in known})
-    rarity = max(0.0, math.log(items) - math.log(1 + _count(row["user"], "user", known)))
+    rarity = max(0.0, math.log(items) - math.log(1 + n_user))
     if spec.weighting == "tfidf":
         return math.sqrt(r) * rarity
     if r == 0:
@@ -72,14 +79,14 @@ def _count(id_, side, known):
     return sum(1 for row in known if row[side] == id_)
 
 
-def _over_mean_of_rows(id_, side, exponent, known):
+def _over_mean_of_rows(count, side, exponent, known):
     mean = sum(_count(row[side], side, known) ** exponent for row in known) / len(known)
-    return _count(id_, side, known) ** exponent / mean
+    return count**exponent / mean
 
 
-def _over_mean_of_ids(id_, side, exponent, known):
+def _over_mean_of_ids(count, side, exponent, known):
     if exponent == 0:
         return 1.0
     ids = {row[side] for row in known}
     mean = sum(_count(other, side, known) ** exponent for other in ids) / len(ids)
-    return _count(id_, side, known) ** exponent / mean
+    return count**exponent / mean

@@ -43,6 +43,8 @@ def test_the_newest_record_is_the_last_to_finish_not_the_last_by_name(runs: Runs
     runs.finish_stage(record("night-1", finished_at="2024-01-02T00:00:00"))
     runs.finish_stage(record("night-5", "split", finished_at="2024-01-03T00:00:00"))
     assert runs.newest("train") == runs.stage("night-1", "train")
+    assert runs.newest("train", "split") == runs.stage("night-5", "split")
+    assert runs.newest("train", "evaluate") == runs.stage("night-1", "train")
 
 
 def test_strange_files_among_the_runs_are_passed_over(runs: Runs, tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from recsys_spark.wals.biases import (
     Biases,
     learn_biases,
     side_biases,
-    subtract_biases,
     with_baseline,
 )
 from recsys_spark.wals.model import clipped
@@ -42,18 +41,16 @@ def test_biases_are_those_of_the_dense_table(spark, spec):
 
 
 @pytest.mark.parametrize("spec", [DAMPED, MEANS], ids=lambda spec: spec.biases)
-def test_what_is_subtracted_is_the_baseline(spark, spec):
-    frame = frame_of(spark, ratings(seed=8)).withColumn("weight", F.lit(2.0))
-    biases = learn_biases(frame, spec)
-    rest = subtract_biases(frame, biases)
-    assert rest.columns == frame.columns
-    assert rest.count() == frame.count()
-    back = with_baseline(rest, biases).withColumn("value", F.col("value") + F.col("baseline"))
-    found, given = (
-        np.array(sorted(map(tuple, rows.select("user", "item", "value").collect())))
-        for rows in (back, frame)
-    )
-    np.testing.assert_allclose(found, given, rtol=1e-12)
+def test_the_baseline_is_the_mean_and_both_biases(spark, spec):
+    columns = ratings(seed=8)
+    table = dense_table(columns)
+    frame = frame_of(spark, columns).withColumn("weight", F.lit(2.0))
+    beside = with_baseline(frame, learn_biases(frame, spec))
+    assert beside.columns == [*frame.columns, "baseline"]
+    assert beside.count() == frame.count()
+    mean, user, item = damped_biases(table, 3.0) if spec is DAMPED else mean_biases(table)
+    for row in beside.collect():
+        assert row["baseline"] == pytest.approx(mean + user[row["user"]] + item[row["item"]])
 
 
 def test_unknown_ids_have_no_bias(spark):

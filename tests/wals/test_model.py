@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.recommendation import ALS
+from pyspark.sql import functions as F
 from samples import factors_of, frame_of, ratings
 
 from recsys_spark import WALS, WALSModel
 from recsys_spark.errors import ConfigError, ContractError
-from recsys_spark.wals.fit import Factors
+from recsys_spark.wals.fit import Factors, solve_side
 from recsys_spark.wals.model import factors_frame
+from recsys_spark.wals.sides import Plan
 
 USER_IDS = np.array([-4, 0, 3, 8, 9])
 ITEM_IDS = np.array([1, 2, 5, 6, 7, 11, 2**20])
@@ -199,12 +201,82 @@ def test_saved_models_answer_alike_and_hold_no_pickles(spark, training, fitted, 
     assert predictions(loaded.transform(training)) == predictions(fitted.transform(training))
     assert loaded.lossHistory == fitted.lossHistory
     assert (loaded.rank, loaded.uid) == (fitted.rank, fitted.uid)
+    assert loaded.objective == fitted.objective
     assert loaded.extractParamMap() == fitted.extractParamMap()
     for file in (file for file in path.rglob("*") if file.is_file()):
         content = file.read_bytes()
         metadata = file.parent.name == "metadata"
         assert content[:4] == b"PAR1" or metadata or file.suffix == ".crc" or not content
         assert content[:1] != b"\x80"
+
+
+@pytest.fixture(scope="module")
+def rated(spark):
+    """Ratings under names of their own, with weights, targets and times."""
+    frame = frame_of(spark, ratings(seed=2), ("person", "film", "stars"), id_type="int")
+    more = {"sure": "film % 3 + 0.5", "goal": "stars - 0.5", "at": "person * 86400 + film"}
+    return frame.withColumns({name: F.expr(text) for name, text in more.items()})
+
+
+@pytest.fixture(scope="module")
+def weighed(rated):
+    named = {"userCol": "person", "itemCol": "film", "ratingCol": "stars", "weightCol": "sure"}
+    named |= {"targetCol": "goal", "timestampCol": "at"}
+    given = {"objective": "irspack", "weighting": "bm25", "halfLifeDays": 9.0, "nu": 0.5}
+    return WALS(itemUnobservedExponent=0.5, nuStar=1.0, **named, **given, **GIVEN).fit(rated)
+
+
+def test_users_fold_into_their_own_factors(rated, weighed):
+    some = rated.where("person in (3, 5, 8)")
+    folded = weighed.foldInUsers(some, training=rated)
+    assert folded.dtypes == weighed.userFactors.dtypes
+    ids, features = factors_of(folded)
+    known, trained = factors_of(weighed.userFactors)
+    assert ids.tolist() == [3, 5, 8]
+    np.testing.assert_allclose(features, trained[np.isin(known, ids)], rtol=1e-5, atol=1e-6)
+
+
+def test_items_fold_into_what_their_users_ask_for(rated, weighed):
+    folded = weighed.foldInItems(rated.where("film in (2, 3)"), training=rated)
+    assert folded.dtypes == weighed.itemFactors.dtypes
+    ids, features = factors_of(folded)
+    users = Factors(*factors_of(weighed.userFactors))
+    inside = rated.toDF("user", "item", "value", "weight", "target", "timestamp")
+    expected = solve_side(inside, "item", users, weighed.objective, Plan(), inside)
+    assert ids.tolist() == [2, 3]
+    np.testing.assert_allclose(features, expected.vectors[[2, 3]], rtol=1e-5, atol=1e-6)
+
+
+def test_a_loaded_model_folds_in_as_the_saved_one(spark, rated, tmp_path):
+    names = {"userCol": "person", "itemCol": "film", "ratingCol": "stars"}
+    model = WALS(objective="lenskit_explicit", clip=[1.0, 5.0], **names, **GIVEN).fit(rated)
+    model.save(str(tmp_path / "model"))
+    loaded = WALSModel.load(str(tmp_path / "model"))
+    assert loaded.objective == model.objective
+    assert loaded.objective.clip == (1.0, 5.0)
+    new = rated.where("person = 4").withColumn("person", F.lit(400))
+    one, other = (factors_of(each.foldInUsers(new, training=rated)) for each in (model, loaded))
+    assert one[0].tolist() == [400]
+    np.testing.assert_array_equal(one[1], other[1])
+
+
+def test_folding_in_says_what_it_lacks(model, training, rated, weighed):
+    with pytest.raises(ConfigError, match=r"objective\.weighting.*`training`"):
+        weighed.foldInUsers(rated)
+    with pytest.raises(ContractError, match="no column at"):
+        weighed.foldInUsers(rated.drop("at"), training=rated)
+    with pytest.raises(ConfigError, match="does not know what it was trained to minimise"):
+        model.foldInUsers(training)
+
+
+def test_objectives_without_statistics_fold_in_by_the_rows_alone(spark, training, fitted):
+    strangers = training.where("user = 1").withColumn("user", F.lit(-7))
+    unknown = training.limit(1).select(F.lit(-8).alias("user"), F.lit(99).alias("item"), "rating")
+    ids, features = factors_of(fitted.foldInUsers(strangers.unionByName(unknown)))
+    known, trained = factors_of(fitted.userFactors)
+    assert ids.tolist() == [-7]
+    np.testing.assert_allclose(features, trained[known == 1], rtol=1e-5, atol=1e-6)
+    assert fitted.foldInUsers(unknown).collect() == []
 
 
 def test_a_model_is_not_overwritten_unless_told(model, fitted, tmp_path):

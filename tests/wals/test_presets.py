@@ -7,7 +7,6 @@ from reference import dense_wals as dense
 from samples import by_row, dense_table, frame_of, normal_factors, ratings
 
 from recsys_spark.kernels.spec import PRESETS, resolve_spec
-from recsys_spark.wals.biases import learn_biases, subtract_biases
 from recsys_spark.wals.fit import Factors, solve_side
 from recsys_spark.wals.sides import Plan
 
@@ -69,7 +68,7 @@ def solved(spark, columns, side, fixed, spec, **more):
     for name, function in more.items():
         frame = frame.withColumn(name, function)
     given = Factors(np.arange(len(fixed)), fixed)
-    return solve_side(frame, side, given, spec, Plan(2)).vectors
+    return solve_side(frame, side, given, spec, Plan(2), training=frame).vectors
 
 
 def assert_solves(spark, preset, given, formula, side, low=1):
@@ -136,12 +135,14 @@ def test_lenskits_ratings_are_what_its_biases_leave_over(spark, side):
     table = dense_table(columns)
     mean, user, item = dense.damped_biases(table, 5.0)
     table = table - mean - user[:, None] - item
-    table = table if side == "user" else table.T
-    fixed = normal_factors(1, table.shape[1], RANK)
-    frame = frame_of(spark, columns)
-    rest = subtract_biases(frame, learn_biases(frame, resolve_spec("lenskit_explicit")))
-    spec = resolve_spec("lenskit_explicit", rank=RANK, biases="none")
-    given = Factors(np.arange(len(fixed)), fixed)
-    vectors = solve_side(rest, side, given, spec, Plan(2)).vectors
+    table, own, others = (table, user, item) if side == "user" else (table.T, item, user)
+    fixed, ones = normal_factors(1, table.shape[1], RANK), np.ones(table.shape[1])
+    last = (ones, others + mean) if side == "user" else (others, ones)
+    whole = np.column_stack([fixed, *last]).astype(np.float32)
+    spec, frame = resolve_spec("lenskit_explicit", rank=RANK), frame_of(spark, columns)
+    given = Factors(np.arange(len(fixed)), whole)
+    vectors = solve_side(frame, side, given, spec, Plan(2), training=frame).vectors
     expected = [dense.mllib_explicit_row(fixed.astype(float), row, 0.1) for row in by_row(table)]
-    np.testing.assert_allclose(vectors, expected, rtol=2e-4, atol=2e-5)
+    np.testing.assert_allclose(vectors[:, :RANK], expected, rtol=2e-4, atol=2e-5)
+    carried = (own, np.ones(len(own))) if side == "user" else (np.ones(len(own)), own + mean)
+    np.testing.assert_allclose(vectors[:, RANK:].T, carried, rtol=1e-6, atol=1e-6)

@@ -1,0 +1,32 @@
+"""Wiring of fold-in: the model and newer interactions to vectors of users it does not know."""
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recsys_spark.pipeline.run import Run, Summary
+from recsys_spark.pipeline.train import make_plan, trained_spec
+from recsys_spark.schema import FACTORS, RATINGS
+from recsys_spark.wals.fold_in import fold_in as solve
+
+
+def fold_in(run: Run) -> Summary:
+    """Write vectors of the users with interactions, and none yet, whose items the model knows."""
+    rows, training = _rows_of_new_users(run), run.read("train")
+    run.log.progress("solving for new users")
+    items = run.read("item_factors")
+    folded = solve(rows, items, trained_spec(run), make_plan(run.config), training)
+    ordered = folded.repartitionByRange("id").sortWithinPartitions("id")
+    users = run.write(ordered, "folded_users", FACTORS).rows
+    new = rows.select("user").distinct().count()
+    run.log.info(
+        f"{users:,} of {new:,} users without factors have them now; "
+        f"{new - users:,} have no item that the model knows"
+    )
+    run.tracker.metrics({"fold_in.users": users, "fold_in.unknown_users": new - users})
+    return {"users": users, "without_known_items": new - users}
+
+
+def _rows_of_new_users(run: Run) -> DataFrame:
+    trained = run.read("user_factors").select(F.col("id").alias("user"))
+    rows = run.read("interactions").select(*RATINGS.names)
+    return rows.join(trained, "user", "left_anti")
