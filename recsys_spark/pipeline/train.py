@@ -11,10 +11,10 @@ from recsys_spark.pipeline.checkpoints import Checkpoints
 from recsys_spark.pipeline.early_stopping import EarlyStopping, early_stopping
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.schema import FACTORS
-from recsys_spark.wals.budget import Sizes, needs
+from recsys_spark.wals.budget import needs
 from recsys_spark.wals.fit import Factorization, Loss, fit_factors
 from recsys_spark.wals.model import WALSModel, read_factors
-from recsys_spark.wals.sides import Plan, block_entries
+from recsys_spark.wals.plan import Plan, Sizes
 
 
 def train(run: Run) -> Summary:
@@ -25,9 +25,10 @@ def train(run: Run) -> Summary:
     stopping = early_stopping(run)
     start, origin = _start(run, checkpoints, stopping, spec)
     run.log.progress("reading the training rows")
-    watch = _Watch(run, checkpoints, stopping, spec)
-    rows, plan = run.read("train"), make_plan(run.config)
-    trained = fit_factors(rows, spec, plan, watch, start, watch.begin)
+    # A killed attempt may have left its blocks there: the fingerprint tells whether they serve.
+    plan = make_plan(run.config, run.scratch(f"training-{run.fingerprint}"))
+    watch = _Watch(run, checkpoints, stopping, spec, plan)
+    trained = fit_factors(run.read("train"), spec, plan, watch, start, watch.begin)
     types = FACTORS["id"].dataType
     model = WALSModel.from_factorization(run.spark, trained, types, types)
     for side, factors in (("user", model.userFactors), ("item", model.itemFactors)):
@@ -54,14 +55,15 @@ def train(run: Run) -> Summary:
     }
 
 
-def make_plan(config: Config) -> Plan:
-    """How the configuration asks for the factors to be computed."""
+def make_plan(config: Config, folder: str) -> Plan:
+    """How the configuration asks for the factors to be computed; folder: where blocks are kept."""
     solver = config.solver
     return Plan(
         solver.blocks,
         broadcast_budget_bytes=solver.broadcast_budget_mb * 2**20,
         split_above=solver.split_rows_above,
         solver=config.solver_of_rows(),
+        folder=folder,
     )
 
 
@@ -91,6 +93,7 @@ class _Watch:
     checkpoints: Checkpoints
     stopping: EarlyStopping
     spec: WalsSpec
+    plan: Plan
     seconds: dict[int, float] = field(default_factory=dict)
     clock: float = field(default_factory=time.monotonic)
     kept: float = field(default_factory=time.monotonic)
@@ -101,10 +104,10 @@ class _Watch:
 
         The ratio stays None where values are the targets, or where nothing pulls to 0.
         """
-        log, plan = self.run.log, make_plan(self.run.config)
+        log = self.run.log
         log.info(
             f"{sizes.pairs:,} pairs of {sizes.users:,} users and {sizes.items:,} items: "
-            f"{needs(sizes, self.spec, block_entries(sizes, plan))}"
+            f"{needs(sizes, self.spec, self.plan)}"
         )
         log.progress("building blocks")
         if self.spec.explicit:

@@ -1,18 +1,22 @@
 """`WALS`: the Spark ML estimator, a drop-in for `pyspark.ml.recommendation.ALS`."""
 
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pyspark import keyword_only
 from pyspark.ml import Estimator
 from pyspark.ml.param import Param
 from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from recsys_spark.wals import files
 from recsys_spark.wals.fit import fit_factors
 from recsys_spark.wals.model import WALSModel
 from recsys_spark.wals.params import EstimatorParams
-from recsys_spark.wals.sides import Plan
+from recsys_spark.wals.plan import Plan
 
 
 class WALS(
@@ -98,12 +102,15 @@ class WALS(
 
     def _fit(self, dataset: DataFrame) -> WALSModel:
         spec = self.spec()
-        plan = Plan(self.getOrDefault("numBlocks") or None, solver=self.row_solver())
-        trained = fit_factors(self._ratings(dataset), spec, plan)
+        spark = dataset.sparkSession
+        with _folder(spark) as folder:
+            blocks = self.getOrDefault("numBlocks") or None
+            plan = Plan(blocks, solver=self.row_solver(), folder=folder)
+            trained = fit_factors(self._ratings(dataset), spec, plan)
         user, item = (
             dataset.schema[self.getOrDefault(name)].dataType for name in ("userCol", "itemCol")
         )
-        model = WALSModel.from_factorization(dataset.sparkSession, trained, user, item)
+        model = WALSModel.from_factorization(spark, trained, user, item)
         model.clip = None if spec.clip is None else list(spec.clip)
         return self._copyValues(model._resetUid(self.uid))
 
@@ -123,3 +130,17 @@ class WALS(
             *(F.col(column).alias(name) for name, column in (ids | named).items()),
             value.alias("value"),
         )
+
+
+@contextmanager
+def _folder(spark: SparkSession) -> Iterator[str | None]:
+    """A folder of this fit's own in the checkpoint directory, if the context has one."""
+    directory = spark.sparkContext.getCheckpointDir()
+    if directory is None:
+        yield None
+        return
+    folder = f"{directory}/wals-{uuid.uuid4().hex}"
+    try:
+        yield folder
+    finally:
+        files.delete(spark, folder)

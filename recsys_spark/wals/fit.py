@@ -21,7 +21,6 @@ from recsys_spark.kernels.solver import Solver, choose_solver
 from recsys_spark.kernels.spec import SIDES, WalsSpec
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.wals.blocks import build_blocks, lay_out
-from recsys_spark.wals.budget import Sizes
 from recsys_spark.wals.offsets import (
     fixed_part,
     from_solved,
@@ -30,7 +29,8 @@ from recsys_spark.wals.offsets import (
     with_bias,
 )
 from recsys_spark.wals.packed import Ids, index_sides, packed
-from recsys_spark.wals.sides import Plan, Side, built_sides, row_terms, shared_ids
+from recsys_spark.wals.plan import Plan, Sizes
+from recsys_spark.wals.sides import Side, built_sides, row_terms, shared_ids
 from recsys_spark.wals.sweep import Solved, half_sweep
 from recsys_spark.wals.weighting import weigh
 

@@ -6,7 +6,7 @@ from recsys_spark.kernels.spec import WalsSpec
 from recsys_spark.schema import FACTORS
 from recsys_spark.wals.fit import solve_side
 from recsys_spark.wals.model import factors_frame, read_factors
-from recsys_spark.wals.sides import Plan
+from recsys_spark.wals.plan import Plan
 
 
 def fold_in(ratings: DataFrame, item_factors: DataFrame, spec: WalsSpec) -> DataFrame:

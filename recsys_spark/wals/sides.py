@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass
+from hashlib import sha256
 
 import numpy as np
 import numpy.typing as npt
@@ -10,35 +11,17 @@ from pyspark import SparkContext, StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.kernels.solver import Solver
 from recsys_spark.kernels.spec import SIDES, WalsSpec
 from recsys_spark.kernels.weights import nu_star_scale, unobserved_weights
-from recsys_spark.wals.blocks import Layout, build_blocks, lay_out
-from recsys_spark.wals.budget import Sizes, refuse_what_cannot_fit
+from recsys_spark.wals import files
+from recsys_spark.wals.blocks import BLOCKS, Layout, build_blocks, lay_out
+from recsys_spark.wals.budget import refuse_what_cannot_fit
 from recsys_spark.wals.packed import Ids, Index, Packed, index_sides
+from recsys_spark.wals.plan import Plan, Sizes
 from recsys_spark.wals.shared import SharedArray, share
 from recsys_spark.wals.sweep import RowTerms
 
 Single = npt.NDArray[np.float32]
-
-_MOST_ENTRIES = 1_000_000
-_LEAST_ENTRIES = 10_000
-_BLOCKS_A_SLOT = 3
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How the factors are computed; all but the solver without influence beyond rounding.
-
-    blocks: blocks a side, about; None chooses by the data and the number of slots.
-    broadcast_budget_bytes: the largest matrix of factors that may be broadcast.
-    split_above: entries above which a row is split over several blocks.
-    """
-
-    blocks: int | None = None
-    broadcast_budget_bytes: int = 2048 * 2**20
-    split_above: int = 1_000_000
-    solver: Solver = field(default_factory=Solver)
 
 
 @dataclass(frozen=True)
@@ -60,7 +43,7 @@ class Side:
 def built_sides(
     pairs: Packed, spec: WalsSpec, plan: Plan, on_sizes: Callable[[Sizes], None]
 ) -> Iterator[dict[str, Side]]:
-    """Index both sides and build their blocks, which stay persisted inside the context.
+    """Index both sides and build their blocks, which are kept inside the context.
 
     on_sizes: is told the sizes before the blocks are built. Raises ConfigError if a known limit
     of memory is too small for them.
@@ -70,18 +53,48 @@ def built_sides(
     users, items = (len(indices[side].ids) for side in SIDES)
     slots = context.defaultParallelism
     sizes = Sizes(pairs.rows, users, items, pairs.sum_a, pairs.sum_b, slots)
-    refuse_what_cannot_fit(
-        sizes, spec, block_entries(sizes, plan), plan.broadcast_budget_bytes, context
-    )
+    refuse_what_cannot_fit(sizes, spec, plan, context)
     on_sizes(sizes)
-    layouts = {side: plan_layout(sizes, index, plan) for side, index in indices.items()}
+    layouts = {
+        side: lay_out(index.counts, plan.block_entries(sizes), plan.split_above)
+        for side, index in indices.items()
+    }
     with shared_ids(pairs.records, {side: index.ids for side, index in indices.items()}) as ids:
-        blocks = build_blocks(pairs.records, ids, layouts).persist(StorageLevel.MEMORY_AND_DISK)
-        try:
-            blocks.count()  # so that the packed pairs are read once, for both sides
+        built = build_blocks(pairs.records, ids, layouts)
+        keep = _persisted(built) if plan.folder is None else _filed(built, layouts, plan.folder)
+        with keep as blocks:
+            if plan.folder is not None:
+                pairs.records.unpersist()
             yield {side: _side(side, indices, blocks, spec) for side in SIDES}
-        finally:
-            blocks.unpersist()
+
+
+@contextmanager
+def _persisted(blocks: DataFrame) -> Iterator[DataFrame]:
+    blocks = blocks.persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        blocks.count()  # so that the packed pairs are read once, for both sides
+        yield blocks
+    finally:
+        blocks.unpersist()
+
+
+@contextmanager
+def _filed(blocks: DataFrame, layouts: dict[str, Layout], folder: str) -> Iterator[DataFrame]:
+    """Write the blocks, unless they are there from an attempt that was killed."""
+    spark, path = blocks.sparkSession, f"{folder}/blocks-{_digest(layouts)}"
+    try:
+        if not files.is_complete(spark, path):
+            files.write(blocks, path, "side")
+        yield files.reader(spark).read.schema(BLOCKS).parquet(path)
+    finally:
+        files.delete(spark, path)
+
+
+def _digest(layouts: dict[str, Layout]) -> str:
+    """A name for what the blocks depend on beside the rows: who is in which."""
+    arrays = [array for side in SIDES for array in astuple(layouts[side])]
+    parts = [BLOCKS.json().encode(), *(array.tobytes() for array in arrays)]
+    return sha256(b"|".join(parts)).hexdigest()[:16]
 
 
 def _side(side: str, indices: dict[str, Index], blocks: DataFrame, spec: WalsSpec) -> Side:
@@ -99,18 +112,6 @@ def row_terms(index: Index, other_side: int, spec: WalsSpec, side: str, scale: f
     """The terms of a side's rows; `scale` multiplies lambda."""
     weights = unobserved_weights(index.counts, spec.unobserved_exponent(side))
     return RowTerms(spec, side, other_side, spec.unobserved_weight * weights, scale)
-
-
-def plan_layout(sizes: Sizes, index: Index, plan: Plan) -> Layout:
-    """Blocks of a side of about the planned size; longer rows than the plan's limit are split."""
-    return lay_out(index.counts, block_entries(sizes, plan), plan.split_above)
-
-
-def block_entries(sizes: Sizes, plan: Plan) -> int:
-    """Pairs of a block: by the planned number, or a few blocks for each slot, none too large."""
-    if plan.blocks:
-        return -(-sizes.pairs // plan.blocks)
-    return min(_MOST_ENTRIES, max(_LEAST_ENTRIES, sizes.pairs // (_BLOCKS_A_SLOT * sizes.slots)))
 
 
 @contextmanager

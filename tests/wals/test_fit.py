@@ -9,7 +9,7 @@ from recsys_spark.kernels.solver import Solver
 from recsys_spark.kernels.spec import resolve_spec
 from recsys_spark.wals import fit
 from recsys_spark.wals.fit import Factorization, Factors, fit_factors
-from recsys_spark.wals.sides import Plan
+from recsys_spark.wals.plan import Plan
 
 RANK = 3
 PLAN = Plan(2)

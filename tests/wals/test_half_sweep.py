@@ -14,7 +14,8 @@ from recsys_spark.kernels.spec import resolve_spec
 from recsys_spark.wals.blocks import build_blocks, lay_out
 from recsys_spark.wals.fit import Factors, fit_factors, solve_side
 from recsys_spark.wals.packed import index_sides, packed
-from recsys_spark.wals.sides import Plan, shared_ids
+from recsys_spark.wals.plan import Plan
+from recsys_spark.wals.sides import shared_ids
 from recsys_spark.wals.sweep import RowTerms, half_sweep
 from recsys_spark.wals.weighting import weigh
 
