@@ -111,10 +111,10 @@ def fix(
         return Fixed(factors, np.eye(factors.shape[1], dtype=np.float32), gram, *more)
     eigenvalues, vectors = scipy.linalg.eigh(gram, driver="evd")
     rotation = vectors.astype(np.float32)
-    return Fixed(_rotate(factors, rotation), rotation, np.diag(np.maximum(eigenvalues, 0.0)), *more)
+    return Fixed(rotated(factors, rotation), rotation, np.diag(np.maximum(eigenvalues, 0.0)), *more)
 
 
-def _rotate(rows: Single, rotation: Single) -> Single:
+def rotated(rows: Single, rotation: Single) -> Single:
     """rows @ rotation, in products of one shape.
 
     BLAS takes other ways, with other rounding, for other shapes; so a row would come out
@@ -156,7 +156,7 @@ def solve_rows(
     steps = solver.cg_steps if solver.method == "cg" else 0
     start = np.zeros((1, 1), np.float32)
     if steps and last is not None:
-        start = _rotate(last, fixed.rotation)
+        start = rotated(last, fixed.rotation)
     return _solve_rotated(problem, fixed, start, steps)
 
 
@@ -172,7 +172,7 @@ def _solve_rotated(problem: Problem, fixed: Fixed, start: Single, steps: int) ->
     eigenvalues = np.ascontiguousarray(np.diag(fixed.gram))
     single, double = (_workspace(len(eigenvalues), dtype) for dtype in (np.float32, np.float64))
     _rotated(_arrays(problem, fixed), eigenvalues, start, steps, single, double, found)
-    rotated_back = _rotate(factors, np.ascontiguousarray(fixed.rotation.T))
+    rotated_back = rotated(factors, np.ascontiguousarray(fixed.rotation.T))
     return Solution(rotated_back, np.flatnonzero(status), float(sums[0]), float(sums[1]))
 
 

@@ -12,8 +12,9 @@ from recsys_spark.pipeline.early_stopping import EarlyStopping, early_stopping
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.schema import FACTORS
 from recsys_spark.wals.budget import needs
+from recsys_spark.wals.factors import read_factors
 from recsys_spark.wals.fit import Factorization, Loss, fit_factors
-from recsys_spark.wals.model import WALSModel, read_factors
+from recsys_spark.wals.model import WALSModel
 from recsys_spark.wals.plan import Plan, Sizes
 
 
@@ -23,7 +24,7 @@ def train(run: Run) -> Summary:
     run.tracker.params({"preset": run.config.objective.preset, **asdict(spec)})
     checkpoints = Checkpoints(run)
     stopping = early_stopping(run)
-    start, origin = _start(run, checkpoints, stopping, spec)
+    start, origin = _start(run, checkpoints, stopping)
     run.log.progress("reading the training rows")
     # A killed attempt may have left its blocks there: the fingerprint tells whether they serve.
     plan = make_plan(run.config, run.scratch(f"training-{run.fingerprint}"))
@@ -50,8 +51,8 @@ def train(run: Run) -> Summary:
         "started_from": origin,
         "stopped": trained.stopped,
         "solver": asdict(trained.solver),
-        "users": len(trained.user.ids),
-        "items": len(trained.item.ids),
+        "users": watch.users,
+        "items": watch.items,
     }
 
 
@@ -63,15 +64,16 @@ def make_plan(config: Config, folder: str) -> Plan:
         broadcast_budget_bytes=solver.broadcast_budget_mb * 2**20,
         split_above=solver.split_rows_above,
         solver=config.solver_of_rows(),
+        layout=solver.layout,
         folder=folder,
     )
 
 
 def _start(
-    run: Run, checkpoints: Checkpoints, stopping: EarlyStopping, spec: WalsSpec
+    run: Run, checkpoints: Checkpoints, stopping: EarlyStopping
 ) -> tuple[Factorization | None, str | None]:
     """The factors to begin with, and the run they come from."""
-    kept = checkpoints.load(spec)
+    kept = checkpoints.load()
     if kept is not None:
         state, stopping.values = kept
         run.log.info(f"going on after iteration {len(state.losses)}, from the last checkpoint")
@@ -81,7 +83,7 @@ def _start(
         return None, None
     run.log.info(f"beginning with the factors of run {newest.run_id}")
     sides = (run.tables.read(f"{side}_factors", newest.run_id) for side in SIDES)
-    users, items = (read_factors(side, spec.width) for side in sides)
+    users, items = (read_factors(side) for side in sides)
     return Factorization(users, items), newest.run_id
 
 
@@ -98,13 +100,15 @@ class _Watch:
     clock: float = field(default_factory=time.monotonic)
     kept: float = field(default_factory=time.monotonic)
     ratio: float | None = None
+    users: int = 0
+    items: int = 0
 
     def begin(self, sizes: Sizes) -> None:
         """Say what is coming, and warn where positive and negative weight are far out of balance.
 
         The ratio stays None where values are the targets, or where nothing pulls to 0.
         """
-        log = self.run.log
+        log, self.users, self.items = self.run.log, sizes.users, sizes.items
         log.info(
             f"{sizes.pairs:,} pairs of {sizes.users:,} users and {sizes.items:,} items: "
             f"{needs(sizes, self.spec, self.plan)}"

@@ -11,14 +11,15 @@ from recsys_spark.wals.plan import Plan, Sizes
 _GATHERED = 1024  # rows that a solver holds at once, in both precisions
 _ENTRY = 4 + 1 + 4 + 4  # a column, a code, and both weights decoded
 _STORED = 4 + 1  # the same as it is kept
+_ROUTE = 4  # a row that is wanted in a block, at most one for each pair
 _PACKED = 8 + 8 + 4 + 4
 
 
 @dataclass(frozen=True)
 class Needs:
     """Bytes, about: of the driver; mapped once on every host; of every Python worker beyond that;
-    kept by Spark in memory or on disk; in files; and the largest answer that one job brings to the
-    driver.
+    kept by Spark in memory or on disk; in files; sent between tasks in a half-sweep, at most; and
+    the largest answer that one job brings to the driver.
     """
 
     driver: int
@@ -26,56 +27,78 @@ class Needs:
     worker: int
     kept: int
     files: int
+    sent: int
     answer: int
 
     def __str__(self) -> str:
-        parts = ("driver", "host", "worker", "kept")
-        driver, host, worker, kept = (readable(getattr(self, part)) for part in parts)
-        filed = f", {readable(self.files)} of blocks in files" if self.files else ""
-        return (
-            f"about {driver} on the driver, {host} mapped once on every host, {worker} more for "
-            f"every task at once, {kept} of {'pairs' if filed else 'blocks'} in memory or on "
-            f"disk{filed}"
-        )
+        parts = ("driver", "host", "worker", "kept", "files", "sent")
+        driver, host, worker, kept, filed, sent = (readable(getattr(self, part)) for part in parts)
+        told = [
+            f"about {driver} on the driver",
+            f"{host} mapped once on every host",
+            f"{worker} more for every task at once",
+            f"{kept} of {'pairs' if self.files else 'blocks'} in memory or on disk",
+        ]
+        if self.files:
+            told.append(f"{filed} of blocks{' and factors' if self.sent else ''} in files")
+        if self.sent:
+            told.append(f"at most {sent} of factors routed between tasks in a half-sweep")
+        return ", ".join(told)
 
 
 def needs(sizes: Sizes, spec: WalsSpec, plan: Plan) -> Needs:
     """What training on data of these sizes takes."""
-    vectors = {side: sizes.rows(side) * spec.width * 4 for side in SIDES}
-    largest, both = max(vectors.values()), sum(vectors.values())
     small = 3 * spec.width**2 * 8
-    ids = 16 * (sizes.users + sizes.items)
+    solver = (_GATHERED + 2 * spec.width) * spec.width * 12
+    worker = plan.block_entries(sizes) * _ENTRY + solver + small
+    index = 16 * (sizes.users + sizes.items)
+    take = _routed if plan.is_routed(sizes, spec.width) else _broadcast
+    return take(sizes, spec, plan, worker, index + small)
+
+
+def _broadcast(sizes: Sizes, spec: WalsSpec, plan: Plan, worker: int, driver: int) -> Needs:
+    vectors = [sizes.rows(side) * spec.width * 4 for side in SIDES]
     blocks, filed = 2 * sizes.pairs * _STORED, plan.folder is not None
-    worker = (
-        plan.block_entries(sizes) * _ENTRY + (_GATHERED + 2 * spec.width) * spec.width * 12 + small
-    )
     return Needs(
-        driver=both + 3 * largest + ids + small,  # what is held, rotated, sent and received
-        host=both,
+        driver=driver + sum(vectors) + 3 * max(vectors),  # held, rotated, sent and received
+        host=sum(vectors),
         worker=worker,
         kept=sizes.pairs * _PACKED + (0 if filed else blocks),
         files=blocks if filed else 0,
-        answer=largest,
+        sent=0,
+        answer=max(vectors),
+    )
+
+
+def _routed(sizes: Sizes, spec: WalsSpec, plan: Plan, worker: int, driver: int) -> Needs:
+    vector, block = spec.width * 4, plan.block_entries(sizes)
+    rows, blocks = sizes.users + sizes.items, -(-sizes.pairs // block)
+    most = max(sizes.users, sizes.items)
+    seen = min(block, most)  # rows of the fixed side that a block sees, at most
+    grams = blocks * spec.width**2 * 8
+    return Needs(
+        driver=driver + 8 * rows + 2 * grams,
+        host=16 * rows,
+        worker=worker + 3 * seen * vector,  # received, joined, and the block's own
+        kept=sizes.pairs * _PACKED,
+        files=2 * sizes.pairs * (_STORED + _ROUTE) + 2 * rows * (vector + 16),  # old and new
+        sent=blocks * seen * vector,
+        answer=grams,
     )
 
 
 def refuse_what_cannot_fit(sizes: Sizes, spec: WalsSpec, plan: Plan, context: SparkContext) -> None:
     """Raise ConfigError, naming the setting, if a limit is known to be too small."""
-    budget = plan.broadcast_budget_bytes
-    for side in SIDES:
-        needed = sizes.rows(side) * spec.width * 4
-        if needed > budget:
-            raise ConfigError(
-                f"The {side} factors need {readable(needed)} ({sizes.rows(side):,} rows of rank "
-                f"{spec.rank}) but solver.broadcast_budget_mb allows {readable(budget)}; raise it "
-                "if driver and hosts have the memory, or lower objective.rank."
-            )
+    if plan.layout == "broadcast" or plan.folder is None:
+        _refuse_broadcast(sizes, spec, plan)
     all_needs, conf = needs(sizes, spec, plan), context._jsc.sc().conf()
     answers = conf.getSizeAsBytes("spark.driver.maxResultSize", "1g")
     if 0 < answers < all_needs.answer:
         raise ConfigError(
-            f"A half-sweep brings {readable(all_needs.answer)} of factors to the driver but "
+            f"A half-sweep brings {readable(all_needs.answer)} of "
+            f"{'Gram matrices' if all_needs.sent else 'factors'} to the driver but "
             f"spark.driver.maxResultSize allows {readable(answers)}; raise it (0: no limit), or "
+            f"{'set fewer solver.blocks' if all_needs.sent else 'set solver.layout: routed'}, or "
             "lower objective.rank."
         )
     worker = conf.getSizeAsBytes("spark.executor.pyspark.memory", "0")
@@ -85,6 +108,25 @@ def refuse_what_cannot_fit(sizes: Sizes, spec: WalsSpec, plan: Plan, context: Sp
             f"spark.executor.pyspark.memory allows {readable(worker)}; raise it, or set "
             "solver.blocks so that blocks are smaller."
         )
+
+
+def _refuse_broadcast(sizes: Sizes, spec: WalsSpec, plan: Plan) -> None:
+    """Where nothing but broadcasts will do, because it is so set or there is no folder."""
+    if plan.layout == "routed":
+        raise ConfigError(
+            "solver.layout: routed keeps factors in files and has no folder for them: name one "
+            "that all hosts see with SparkContext.setCheckpointDir, or set the layout to broadcast."
+        )
+    where = "with a folder that all hosts see (SparkContext.setCheckpointDir), "
+    cure = f"{'' if plan.folder else where}solver.layout: routed sends only what is needed"
+    for side in SIDES:
+        needed, budget = sizes.rows(side) * spec.width * 4, plan.broadcast_budget_bytes
+        if needed > budget:
+            raise ConfigError(
+                f"The {side} factors need {readable(needed)} ({sizes.rows(side):,} rows of rank "
+                f"{spec.rank}) but solver.broadcast_budget_mb allows {readable(budget)}; raise it "
+                f"if driver and hosts have the memory, or lower objective.rank; {cure}."
+            )
 
 
 def readable(size: float) -> str:

@@ -81,6 +81,7 @@ class WALS(
         solver: str = "cholesky",
         cgSteps: int | None = None,
         subspaceBlock: int | None = None,
+        layout: str = "auto",
     ) -> None:
         super().__init__()
         self._set_given(self._input_kwargs)
@@ -104,8 +105,8 @@ class WALS(
         spec = self.spec()
         spark = dataset.sparkSession
         with _folder(spark) as folder:
-            blocks = self.getOrDefault("numBlocks") or None
-            plan = Plan(blocks, solver=self.row_solver(), folder=folder)
+            blocks, layout = self.getOrDefault("numBlocks") or None, self.getOrDefault("layout")
+            plan = Plan(blocks, solver=self.row_solver(), layout=layout, folder=folder)
             trained = fit_factors(self._ratings(dataset), spec, plan)
         user, item = (
             dataset.schema[self.getOrDefault(name)].dataType for name in ("userCol", "itemCol")
@@ -134,7 +135,10 @@ class WALS(
 
 @contextmanager
 def _folder(spark: SparkSession) -> Iterator[str | None]:
-    """A folder of this fit's own in the checkpoint directory, if the context has one."""
+    """A folder of this fit's own in the checkpoint directory, if the context has one.
+
+    What stays in it are the factors of the routed layout, which are read as long as the model is.
+    """
     directory = spark.sparkContext.getCheckpointDir()
     if directory is None:
         yield None
@@ -142,5 +146,7 @@ def _folder(spark: SparkSession) -> Iterator[str | None]:
     folder = f"{directory}/wals-{uuid.uuid4().hex}"
     try:
         yield folder
-    finally:
+    except BaseException:
         files.delete(spark, folder)
+        raise
+    files.delete_empty(spark, folder)

@@ -43,6 +43,13 @@ def delete(spark: SparkSession, path: str) -> None:
     files.delete(at, True)
 
 
+def delete_empty(spark: SparkSession, path: str) -> None:
+    """Delete a folder that holds nothing, if it is there."""
+    files, at = _hadoop(spark, path)
+    if files.exists(at) and not len(files.listStatus(at)):
+        files.delete(at, False)
+
+
 def _hadoop(spark: SparkSession, path: str) -> tuple[Any, Any]:
     context: Any = spark.sparkContext
     at = context._jvm.org.apache.hadoop.fs.Path(path)

@@ -4,8 +4,8 @@ from pyspark.sql import DataFrame
 
 from recsys_spark.kernels.spec import WalsSpec
 from recsys_spark.schema import FACTORS
+from recsys_spark.wals.factors import factors_frame, read_factors
 from recsys_spark.wals.fit import solve_side
-from recsys_spark.wals.model import factors_frame, read_factors
 from recsys_spark.wals.plan import Plan
 
 
@@ -14,6 +14,6 @@ def fold_in(ratings: DataFrame, item_factors: DataFrame, spec: WalsSpec) -> Data
 
     ratings: columns user, item, value. item_factors: columns id, factors.
     """
-    solved = solve_side(ratings, "user", read_factors(item_factors, spec.width), spec, Plan())
+    solved = solve_side(ratings, "user", read_factors(item_factors).arrays(), spec, Plan())
     frame = factors_frame(ratings.sparkSession, solved, FACTORS["id"].dataType)
     return frame.withColumnRenamed("features", "factors")

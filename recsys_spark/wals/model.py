@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from pyspark.ml import Model
 from pyspark.ml.util import (
     DefaultParamsReader,
@@ -20,7 +19,8 @@ from pyspark.sql.types import DataType
 
 from recsys_spark.arrow import list_matrix
 from recsys_spark.errors import ConfigError
-from recsys_spark.wals.fit import Factorization, Factors
+from recsys_spark.wals.factors import factors_frame
+from recsys_spark.wals.fit import Factorization
 from recsys_spark.wals.params import ModelParams
 from recsys_spark.wals.topn import Catalogue, recommend_top_n
 
@@ -53,7 +53,7 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
         return cls(
             factors_frame(spark, trained.user, user_type),
             factors_frame(spark, trained.item, item_type),
-            trained.item.vectors.shape[1],
+            trained.item.width,
             [loss.total for loss in trained.losses],
         )
 
@@ -167,21 +167,6 @@ def _as_mllib(item: str) -> Column:
 
 def _subset(factors: DataFrame, dataset: DataFrame, column: str) -> DataFrame:
     return factors.join(dataset.select(F.col(column).alias("id")).distinct(), "id", "left_semi")
-
-
-def factors_frame(spark: SparkSession, factors: Factors, id_type: DataType) -> DataFrame:
-    rank = factors.vectors.shape[1]
-    offsets = pa.array(np.arange(len(factors.ids) + 1) * rank, type=pa.int32())
-    features = pa.ListArray.from_arrays(offsets, pa.array(factors.vectors.ravel()))
-    table = pa.table({"id": pa.array(factors.ids), "features": features})
-    return spark.createDataFrame(table).withColumn("id", F.col("id").cast(id_type))
-
-
-def read_factors(frame: DataFrame, width: int) -> Factors:
-    """Columns id, factors as arrays on the driver, bounded by the broadcast budget."""
-    table = frame.select("id", "factors").toArrow().sort_by("id")
-    vectors = list_matrix(table["factors"].combine_chunks(), width)
-    return Factors(table["id"].to_numpy().astype(np.int64), vectors)
 
 
 def _catalogue(factors: DataFrame) -> Catalogue:

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from recsys_spark.kernels.spec import WalsSpec
 from recsys_spark.wals.biases import Biases, learn_biases, mean_rating, subtract_biases
-from recsys_spark.wals.packed import Ids
+from recsys_spark.wals.factors import SideFactors, with_bias
 
 Single = npt.NDArray[np.float32]
 
@@ -27,14 +27,11 @@ class Baseline:
     mean: float = 0.0
     fixed: Biases | None = None
 
-    def restore(self, side: str, ids: Ids, vectors: Single) -> Single:
-        """The side's vectors, with what was subtracted in their last coordinates."""
+    def restore(self, side: str, factors: SideFactors) -> SideFactors:
+        """The side's factors, with what was subtracted in their last coordinates."""
         if self.fixed is not None:
-            vectors = with_bias(side, vectors, _aligned(getattr(self.fixed, side), ids))
-        if side == "item" and self.mean:
-            vectors = vectors.copy()
-            vectors[:, -1] += np.float32(self.mean)
-        return vectors
+            factors = factors.with_biases(side, getattr(self.fixed, side))
+        return factors.raised(self.mean) if side == "item" and self.mean else factors
 
 
 def subtract_baseline(ratings: DataFrame, spec: WalsSpec) -> tuple[Baseline, DataFrame]:
@@ -48,18 +45,9 @@ def subtract_baseline(ratings: DataFrame, spec: WalsSpec) -> tuple[Baseline, Dat
     return Baseline(biases.mean, biases), subtract_biases(ratings, biases)
 
 
-def _aligned(biases: DataFrame, ids: Ids) -> Single:
-    table = biases.toArrow().sort_by("id")
-    positions = np.searchsorted(table["id"].to_numpy(), ids)
-    found: Single = table["bias"].to_numpy()[positions].astype(np.float32)
-    return found
-
-
-def with_bias(side: str, vectors: Single, bias: Single) -> Single:
-    """(rows, rank) and (rows,) to (rows, rank + 2)."""
-    ones = np.ones_like(bias)
-    last = (bias, ones) if side == "user" else (ones, bias)
-    return np.column_stack([vectors, *last])
+def trained_width(spec: WalsSpec) -> int:
+    """Length of the vectors that are trained; biases known beforehand are added in the end."""
+    return spec.rank + 2 if spec.biases == "learned" else spec.rank
 
 
 def solved_part(side: str, vectors: Single, spec: WalsSpec) -> Single:

@@ -8,7 +8,8 @@ from samples import by_row, dense_table, frame_of, normal_factors, ratings
 
 from recsys_spark.kernels.spec import PRESETS, resolve_spec
 from recsys_spark.wals.biases import learn_biases, subtract_biases
-from recsys_spark.wals.fit import Factors, solve_side
+from recsys_spark.wals.factors import Factors
+from recsys_spark.wals.fit import solve_side
 from recsys_spark.wals.plan import Plan
 
 RANK = 3
