@@ -32,7 +32,7 @@ from systems import session
 
 from recsys_spark.kernels.spec import resolve_spec
 from recsys_spark.wals.fit import fit_factors
-from recsys_spark.wals.sides import Plan
+from recsys_spark.wals.plan import Plan
 
 Result = dict[str, Any]
 

@@ -73,3 +73,11 @@ def list_matrix(column: pa.ListArray, width: int) -> npt.NDArray[np.float32]:
     matrix = np.zeros((len(column), width), dtype=np.float32)
     matrix[np.diff(indptr) > 0] = values.reshape(-1, width)
     return matrix
+
+
+def binary_array(rows: npt.NDArray[Any], bounds: npt.NDArray[np.int64]) -> pa.BinaryArray:
+    """Binary values without a copy; value i is the bytes of rows[bounds[i]:bounds[i + 1]]."""
+    size = rows.nbytes // max(1, len(rows))
+    offsets = pa.py_buffer((bounds * size).astype(np.int32))
+    content = [None, offsets, pa.py_buffer(np.ascontiguousarray(rows))]
+    return pa.BinaryArray.from_buffers(pa.binary(), len(bounds) - 1, content)

@@ -405,11 +405,15 @@ class Solver(Section):
     )
     cg_steps: int | None = Field(None, description="Steps a row of cg (3).")
     subspace_block: int | None = Field(None, description="Coordinates a block of subspace (64).")
-    layout: Literal["broadcast"] = Field(
-        "broadcast", description="Each task receives the whole fixed side."
+    layout: Literal["auto", "broadcast", "routed"] = Field(
+        "auto",
+        description="broadcast: each host receives the whole fixed side; routed: each task "
+        "receives the rows it needs; auto: broadcast while both sides fit broadcast_budget_mb.",
     )
     blocks: int | None = Field(
-        None, ge=1, description="Blocks a side; null: one per 250,000 interactions, at least 2."
+        None,
+        ge=1,
+        description="Blocks a side; null: three a task slot, of at most 1,000,000 interactions.",
     )
     checkpoint_seconds: float | None = Field(
         60.0, ge=0, description="Keep the factors at most this often, to resume; null: never."

@@ -11,7 +11,7 @@ import pytest
 
 from recsys_spark.kernels.spec import resolve_spec
 from recsys_spark.wals.fit import fit_factors
-from recsys_spark.wals.sides import Plan
+from recsys_spark.wals.plan import Plan
 
 SCRIPT = """
 import os
@@ -26,7 +26,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 from recsys_spark.kernels.spec import resolve_spec
 from recsys_spark.wals.fit import fit_factors
-from recsys_spark.wals.sides import Plan
+from recsys_spark.wals.plan import Plan
 
 
 def processes(word):

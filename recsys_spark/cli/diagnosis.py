@@ -18,8 +18,8 @@ from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs
 from recsys_spark.runtime.store import open_store
 from recsys_spark.runtime.tables import Tables
-from recsys_spark.wals.budget import Sizes, needs, refuse_what_cannot_fit
-from recsys_spark.wals.sides import block_entries
+from recsys_spark.wals.budget import needs, refuse_what_cannot_fit
+from recsys_spark.wals.plan import Sizes
 
 
 def diagnose(config: Config, log: Log) -> list[str]:
@@ -41,18 +41,16 @@ def diagnose(config: Config, log: Log) -> list[str]:
 
 def show_plan(config: Config, log: Log) -> None:
     """Print what training on the newest split would need; ConfigError if it cannot fit."""
-    spec, plan = config.objective.spec(), make_plan(config)
+    spec, plan = config.objective.spec(), make_plan(config, config.paths.root)
     with session(config, log) as spark:
         store = open_store(config.paths.root, lambda: spark)
         sizes = _newest_sizes(Runs(store), Tables(store), spark.sparkContext.defaultParallelism)
-        block = block_entries(sizes, plan)
-        budget = plan.broadcast_budget_bytes
-        refuse_what_cannot_fit(sizes, spec, block, budget, spark.sparkContext)
+        refuse_what_cannot_fit(sizes, spec, plan, spark.sparkContext)
     for sink in log.sinks:
         getattr(sink, "stop", lambda: None)()
     print(
         f"Training rank {spec.rank} on {sizes.pairs:,} pairs of at most {sizes.users:,} users and "
-        f"{sizes.items:,} items, {sizes.slots} tasks at once, needs {needs(sizes, spec, block)}."
+        f"{sizes.items:,} items, {sizes.slots} tasks at once, needs {needs(sizes, spec, plan)}."
     )
 
 

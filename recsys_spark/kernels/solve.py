@@ -112,10 +112,10 @@ def fix(
         return Fixed(factors, np.eye(factors.shape[1], dtype=np.float32), gram, *more)
     eigenvalues, vectors = scipy.linalg.eigh(gram, driver="evd")
     rotation = vectors.astype(np.float32)
-    return Fixed(_rotate(factors, rotation), rotation, np.diag(np.maximum(eigenvalues, 0.0)), *more)
+    return Fixed(rotated(factors, rotation), rotation, np.diag(np.maximum(eigenvalues, 0.0)), *more)
 
 
-def _rotate(rows: Single, rotation: Single) -> Single:
+def rotated(rows: Single, rotation: Single) -> Single:
     """rows @ rotation, in products of one shape.
 
     BLAS takes other ways, with other rounding, for other shapes; so a row would come out
@@ -164,7 +164,7 @@ def solve_rows(
     if loss:
         _add_losses(given, factors, sums)
     if not nonnegative and solver.method != "subspace":
-        factors = _rotate(factors, np.ascontiguousarray(fixed.rotation.T))
+        factors = rotated(factors, np.ascontiguousarray(fixed.rotation.T))
     return Solution(factors, np.flatnonzero(status), float(sums[0]), float(sums[1]))
 
 
@@ -183,7 +183,7 @@ def _solve_rotated(
     steps = solver.cg_steps if solver.method == "cg" else 0
     start = np.zeros((1, 1), np.float32)
     if steps and last is not None:
-        start = _rotate(last, fixed.rotation)
+        start = rotated(last, fixed.rotation)
     eigenvalues = np.ascontiguousarray(np.diag(fixed.gram))
     rank = len(eigenvalues)
     by_size = np.argsort(np.minimum(np.diff(given[0]), rank), kind="stable")

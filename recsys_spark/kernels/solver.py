@@ -38,6 +38,15 @@ class Solver:
             return [self]
         return [replace(self, first=first) for first in range(0, rank, self.block)]
 
+    def rotates(self, spec: WalsSpec) -> bool:
+        """Whether rows are solved in the basis of the eigenvectors of the fixed side's Gram matrix.
+
+        Some solvers are bound to coordinates, and without unobserved pairs there is nothing to
+        make diagonal.
+        """
+        bound = spec.nonnegative or self.method == "subspace"
+        return spec.unobserved_weight > 0 and not bound
+
     def coordinates(self, rank: int) -> slice:
         """Those that the next step changes."""
         if self.method != "subspace":

@@ -13,10 +13,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, FloatType, LongType, StringType, StructField, StructType
 
-from recsys_spark.kernels.spec import SIDES, WalsSpec
+from recsys_spark.kernels.spec import SIDES
 from recsys_spark.pipeline.run import Run
-from recsys_spark.wals.fit import Factorization, Factors, Loss
-from recsys_spark.wals.model import factors_frame, read_factors
+from recsys_spark.wals.factors import SideFactors, factors_frame, read_factors
+from recsys_spark.wals.fit import Factorization, Loss
 
 _TABLE = "checkpoints"
 _SCHEMA = StructType(
@@ -55,7 +55,7 @@ class Checkpoints:
         if before and before["version"] != version:
             self.store.delete(run.tables.path(_TABLE, before["version"]))
 
-    def load(self, spec: WalsSpec) -> tuple[Factorization, list[float]] | None:
+    def load(self) -> tuple[Factorization, list[float]] | None:
         """What an interrupted attempt of the same stage saved last, if it did."""
         newest = self._newest()
         if not newest or newest["fingerprint"] != self.run.fingerprint:
@@ -63,7 +63,7 @@ class Checkpoints:
         if self.run.tables.manifest(_TABLE, newest["version"]) is None:
             return None
         table = self.run.tables.read(_TABLE, newest["version"])
-        users, items = (read_factors(table.where(F.col("side") == s), spec.width) for s in SIDES)
+        users, items = (read_factors(table.where(F.col("side") == side)) for side in SIDES)
         losses = [Loss(**loss) for loss in newest["losses"]]
         return Factorization(users, items, losses), newest["watched"]
 
@@ -78,6 +78,6 @@ class Checkpoints:
         text = self.store.read(self._pointer)
         return json.loads(text) if text else None
 
-    def _side(self, side: str, factors: Factors) -> DataFrame:
+    def _side(self, side: str, factors: SideFactors) -> DataFrame:
         frame = factors_frame(self.run.spark, factors, LongType())
         return frame.select(F.lit(side).alias("side"), "id", F.col("features").alias("factors"))

@@ -13,8 +13,8 @@ from recsys_spark.pipeline.run import Run
 from recsys_spark.schema import FACTORS
 from recsys_spark.stages.evaluate import evaluate
 from recsys_spark.stages.recommend import recommend
+from recsys_spark.wals.factors import factors_frame
 from recsys_spark.wals.fit import Factorization
-from recsys_spark.wals.model import factors_frame
 
 _CUT_OFF = 10
 

@@ -96,13 +96,19 @@ class Run:
 
         Cuts the plan; what is read back is the same however often tasks are repeated.
         """
-        path = self.runs.path(self.run_id, f"scratch/{name}")
-        self.runs.store.delete(path)
-        frame.write.mode("errorifexists").parquet(self.runs.store.uri(path))
-        return self.spark.read.schema(frame.schema).parquet(self.runs.store.uri(path))
+        self.runs.store.delete(self.runs.path(self.run_id, f"scratch/{name}"))
+        frame.write.mode("errorifexists").parquet(self.scratch(name))
+        return self.spark.read.schema(frame.schema).parquet(self.scratch(name))
+
+    def scratch(self, name: str) -> str:
+        """The address of a folder that lasts as long as the stage, or until a killed one is done.
+
+        Every host sees it, as it sees the tables.
+        """
+        return self.runs.store.uri(self.runs.path(self.run_id, f"scratch/{name}"))
 
     def drop_scratch(self) -> None:
-        """Delete what `keep` wrote."""
+        """Delete the scratch folders."""
         self.runs.store.delete(self.runs.path(self.run_id, "scratch"))
 
 

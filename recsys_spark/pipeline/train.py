@@ -11,10 +11,11 @@ from recsys_spark.pipeline.checkpoints import Checkpoints
 from recsys_spark.pipeline.early_stopping import EarlyStopping, early_stopping
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.schema import FACTORS
-from recsys_spark.wals.budget import Sizes, needs
+from recsys_spark.wals.budget import needs
+from recsys_spark.wals.factors import read_factors
 from recsys_spark.wals.fit import Factorization, Loss, fit_factors
-from recsys_spark.wals.model import WALSModel, read_factors
-from recsys_spark.wals.sides import Plan, block_entries
+from recsys_spark.wals.model import WALSModel
+from recsys_spark.wals.plan import Plan, Sizes
 
 
 def train(run: Run) -> Summary:
@@ -23,11 +24,12 @@ def train(run: Run) -> Summary:
     run.tracker.params({"preset": run.config.objective.preset, **asdict(spec)})
     checkpoints = Checkpoints(run)
     stopping = early_stopping(run)
-    start, origin = _start(run, checkpoints, stopping, spec)
+    start, origin = _start(run, checkpoints, stopping)
     run.log.progress("reading the training rows")
-    watch = _Watch(run, checkpoints, stopping, spec)
-    rows, plan = run.read("train"), make_plan(run.config)
-    trained = fit_factors(rows, spec, plan, watch, start, watch.begin)
+    # A killed attempt may have left its blocks there: the fingerprint tells whether they serve.
+    plan = make_plan(run.config, run.scratch(f"training-{run.fingerprint}"))
+    watch = _Watch(run, checkpoints, stopping, spec, plan)
+    trained = fit_factors(run.read("train"), spec, plan, watch, start, watch.begin)
     types = FACTORS["id"].dataType
     model = WALSModel.from_factorization(run.spark, trained, types, types, spec)
     for side, factors in (("user", model.userFactors), ("item", model.itemFactors)):
@@ -49,19 +51,21 @@ def train(run: Run) -> Summary:
         "started_from": origin,
         "stopped": trained.stopped,
         "solver": asdict(trained.solver),
-        "users": len(trained.user.ids),
-        "items": len(trained.item.ids),
+        "users": watch.users,
+        "items": watch.items,
     }
 
 
-def make_plan(config: Config) -> Plan:
-    """How the configuration asks for the factors to be computed."""
+def make_plan(config: Config, folder: str | None = None) -> Plan:
+    """How the configuration asks for the factors to be computed; folder: where blocks are kept."""
     solver = config.solver
     return Plan(
         solver.blocks,
         broadcast_budget_bytes=solver.broadcast_budget_mb * 2**20,
         split_above=solver.split_rows_above,
         solver=config.solver_of_rows(),
+        layout=solver.layout,
+        folder=folder,
     )
 
 
@@ -73,10 +77,10 @@ def trained_spec(run: Run) -> WalsSpec:
 
 
 def _start(
-    run: Run, checkpoints: Checkpoints, stopping: EarlyStopping, spec: WalsSpec
+    run: Run, checkpoints: Checkpoints, stopping: EarlyStopping
 ) -> tuple[Factorization | None, str | None]:
     """The factors to begin with, and the run they come from."""
-    kept = checkpoints.load(spec)
+    kept = checkpoints.load()
     if kept is not None:
         state, stopping.values = kept
         run.log.info(f"going on after iteration {len(state.losses)}, from the last checkpoint")
@@ -86,7 +90,7 @@ def _start(
         return None, None
     run.log.info(f"beginning with the factors of run {newest.run_id}")
     sides = (run.tables.read(f"{side}_factors", newest.run_id) for side in SIDES)
-    users, items = (read_factors(side, spec.width) for side in sides)
+    users, items = (read_factors(side) for side in sides)
     return Factorization(users, items), newest.run_id
 
 
@@ -98,20 +102,23 @@ class _Watch:
     checkpoints: Checkpoints
     stopping: EarlyStopping
     spec: WalsSpec
+    plan: Plan
     seconds: dict[int, float] = field(default_factory=dict)
     clock: float = field(default_factory=time.monotonic)
     kept: float = field(default_factory=time.monotonic)
     ratio: float | None = None
+    users: int = 0
+    items: int = 0
 
     def begin(self, sizes: Sizes) -> None:
         """Say what is coming, and warn where positive and negative weight are far out of balance.
 
         The ratio stays None where values are the targets, or where nothing pulls to 0.
         """
-        log, plan = self.run.log, make_plan(self.run.config)
+        log, self.users, self.items = self.run.log, sizes.users, sizes.items
         log.info(
             f"{sizes.pairs:,} pairs of {sizes.users:,} users and {sizes.items:,} items: "
-            f"{needs(sizes, self.spec, block_entries(sizes, plan))}"
+            f"{needs(sizes, self.spec, self.plan)}"
         )
         log.progress("building blocks")
         if self.spec.explicit:

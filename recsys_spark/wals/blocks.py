@@ -47,6 +47,11 @@ class Block:
     whole: bool
     entries: Csr
 
+    @property
+    def rows(self) -> slice:
+        """Its rows on its side."""
+        return slice(self.start, self.start + len(self.entries.indptr) - 1)
+
 
 def lay_out(counts: Ids, entries: int, split_above: int) -> Layout:
     """Ranges of rows of about `entries` entries each; longer rows than the limit are split."""
@@ -85,7 +90,7 @@ def build_blocks(
     ids: of both sides, ascending.
     """
     blocks = {side: len(layout.starts) for side, layout in layouts.items()}
-    keys = np.array(_partition_keys(records.sparkSession, sum(blocks.values())))
+    keys = np.array(partition_keys(records.sparkSession, sum(blocks.values())))
     cuts = np.cumsum(list(blocks.values()))[:-1]
     keys_of = dict(zip(blocks, np.split(keys, cuts), strict=True))
     scattered = records.mapInArrow(_scatter(ids, layouts, keys_of), _SCATTER)
@@ -93,7 +98,7 @@ def build_blocks(
 
 
 @cache
-def _partition_keys(spark: SparkSession, partitions: int) -> tuple[int, ...]:
+def partition_keys(spark: SparkSession, partitions: int) -> tuple[int, ...]:
     """A key for every partition that Spark's hash partitioning sends there."""
     found: dict[int, int] = {}
     candidates = 32 * partitions
@@ -128,7 +133,7 @@ def _scatter(
 
 def _dealt(layout: Layout, columns: _Columns) -> Iterator[tuple[int, _Columns]]:
     """The columns of every block that occurs."""
-    to = _destination(layout, columns[0], columns[1])
+    to = destination(layout, columns[0], columns[1])
     order = np.argsort(to, kind="stable")
     blocks, starts = np.unique(to[order], return_index=True)
     columns = tuple(column[order] for column in columns)
@@ -153,7 +158,7 @@ class _Positions:
         return np.searchsorted(self.ids, ids).astype(np.int32)
 
 
-def _destination(
+def destination(
     layout: Layout, rows: npt.NDArray[np.int32], cols: npt.NDArray[np.int32]
 ) -> npt.NDArray[np.int32]:
     """The block of every entry; parts of a split row follow its first."""

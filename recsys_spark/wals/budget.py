@@ -6,84 +6,99 @@ from pyspark import SparkContext
 
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.spec import SIDES, WalsSpec
+from recsys_spark.wals.plan import Plan, Sizes
 
 _GATHERED = 1024  # rows that a solver holds at once, in both precisions
 _ENTRY = 4 + 1 + 4 + 4  # a column, a code, and both weights decoded
 _STORED = 4 + 1  # the same as it is kept
+_ROUTE = 4  # a row that is wanted in a block, at most one for each pair
 _PACKED = 8 + 8 + 4 + 4
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Of the training data. pairs: rows. sum_a, sum_b: of their weights. slots: tasks at once."""
-
-    pairs: int
-    users: int
-    items: int
-    sum_a: float
-    sum_b: float
-    slots: int
-
-    def rows(self, side: str) -> int:
-        """How many rows a side has."""
-        return self.users if side == "user" else self.items
 
 
 @dataclass(frozen=True)
 class Needs:
     """Bytes, about: of the driver; mapped once on every host; of every Python worker beyond that;
-    kept by Spark in memory or on disk; and the largest answer that one job brings to the driver.
+    kept by Spark in memory or on disk; in files; sent between tasks in a half-sweep, at most; and
+    the largest answer that one job brings to the driver.
     """
 
     driver: int
     host: int
     worker: int
     kept: int
+    files: int
+    sent: int
     answer: int
 
     def __str__(self) -> str:
-        parts = ("driver", "host", "worker", "kept")
-        driver, host, worker, kept = (readable(getattr(self, part)) for part in parts)
-        return (
-            f"about {driver} on the driver, {host} mapped once on every host, {worker} more for "
-            f"every task at once, {kept} of blocks in memory or on disk"
-        )
+        parts = ("driver", "host", "worker", "kept", "files", "sent")
+        driver, host, worker, kept, filed, sent = (readable(getattr(self, part)) for part in parts)
+        told = [
+            f"about {driver} on the driver",
+            f"{host} mapped once on every host",
+            f"{worker} more for every task at once",
+            f"{kept} of {'pairs' if self.files else 'blocks'} in memory or on disk",
+        ]
+        if self.files:
+            told.append(f"{filed} of blocks{' and factors' if self.sent else ''} in files")
+        if self.sent:
+            told.append(f"at most {sent} of factors routed between tasks in a half-sweep")
+        return ", ".join(told)
 
 
-def needs(sizes: Sizes, spec: WalsSpec, block: int) -> Needs:
-    """What training on data of these sizes takes; block: pairs of the largest block."""
-    vectors = {side: sizes.rows(side) * spec.width * 4 for side in SIDES}
-    largest, both = max(vectors.values()), sum(vectors.values())
+def needs(sizes: Sizes, spec: WalsSpec, plan: Plan) -> Needs:
+    """What training on data of these sizes takes."""
     small = 3 * spec.width**2 * 8
-    ids = 16 * (sizes.users + sizes.items)
-    worker = block * _ENTRY + (_GATHERED + 2 * spec.width) * spec.width * 12 + small
+    solver = (_GATHERED + 2 * spec.width) * spec.width * 12
+    worker = plan.block_entries(sizes) * _ENTRY + solver + small
+    index = 16 * (sizes.users + sizes.items)
+    take = _routed if plan.is_routed(sizes, spec.width) else _broadcast
+    return take(sizes, spec, plan, worker, index + small)
+
+
+def _broadcast(sizes: Sizes, spec: WalsSpec, plan: Plan, worker: int, driver: int) -> Needs:
+    vectors = [sizes.rows(side) * spec.width * 4 for side in SIDES]
+    blocks, filed = 2 * sizes.pairs * _STORED, plan.folder is not None
     return Needs(
-        driver=both + 3 * largest + ids + small,  # what is held, rotated, sent and received
-        host=both,
+        driver=driver + sum(vectors) + 3 * max(vectors),  # held, rotated, sent and received
+        host=sum(vectors),
         worker=worker,
-        kept=sizes.pairs * (_PACKED + 2 * _STORED),
-        answer=largest,
+        kept=sizes.pairs * _PACKED + (0 if filed else blocks),
+        files=blocks if filed else 0,
+        sent=0,
+        answer=max(vectors),
     )
 
 
-def refuse_what_cannot_fit(
-    sizes: Sizes, spec: WalsSpec, block: int, budget: int, context: SparkContext
-) -> None:
+def _routed(sizes: Sizes, spec: WalsSpec, plan: Plan, worker: int, driver: int) -> Needs:
+    vector, block = spec.width * 4, plan.block_entries(sizes)
+    rows, blocks = sizes.users + sizes.items, -(-sizes.pairs // block)
+    most = max(sizes.users, sizes.items)
+    seen = min(block, most)  # rows of the fixed side that a block sees, at most
+    grams = blocks * spec.width**2 * 8
+    return Needs(
+        driver=driver + 8 * rows + 2 * grams,
+        host=16 * rows,
+        worker=worker + 3 * seen * vector,  # received, joined, and the block's own
+        kept=sizes.pairs * _PACKED,
+        files=2 * sizes.pairs * (_STORED + _ROUTE) + 2 * rows * (vector + 16),  # old and new
+        sent=blocks * seen * vector,
+        answer=grams,
+    )
+
+
+def refuse_what_cannot_fit(sizes: Sizes, spec: WalsSpec, plan: Plan, context: SparkContext) -> None:
     """Raise ConfigError, naming the setting, if a limit is known to be too small."""
-    for side in SIDES:
-        needed = sizes.rows(side) * spec.width * 4
-        if needed > budget:
-            raise ConfigError(
-                f"The {side} factors need {readable(needed)} ({sizes.rows(side):,} rows of rank "
-                f"{spec.rank}) but solver.broadcast_budget_mb allows {readable(budget)}; raise it "
-                "if driver and hosts have the memory, or lower objective.rank."
-            )
-    all_needs, conf = needs(sizes, spec, block), context._jsc.sc().conf()
+    if plan.layout == "broadcast" or plan.folder is None:
+        _refuse_broadcast(sizes, spec, plan)
+    all_needs, conf = needs(sizes, spec, plan), context._jsc.sc().conf()
     answers = conf.getSizeAsBytes("spark.driver.maxResultSize", "1g")
     if 0 < answers < all_needs.answer:
         raise ConfigError(
-            f"A half-sweep brings {readable(all_needs.answer)} of factors to the driver but "
+            f"A half-sweep brings {readable(all_needs.answer)} of "
+            f"{'Gram matrices' if all_needs.sent else 'factors'} to the driver but "
             f"spark.driver.maxResultSize allows {readable(answers)}; raise it (0: no limit), or "
+            f"{'set fewer solver.blocks' if all_needs.sent else 'set solver.layout: routed'}, or "
             "lower objective.rank."
         )
     worker = conf.getSizeAsBytes("spark.executor.pyspark.memory", "0")
@@ -93,6 +108,25 @@ def refuse_what_cannot_fit(
             f"spark.executor.pyspark.memory allows {readable(worker)}; raise it, or set "
             "solver.blocks so that blocks are smaller."
         )
+
+
+def _refuse_broadcast(sizes: Sizes, spec: WalsSpec, plan: Plan) -> None:
+    """Where nothing but broadcasts will do, because it is so set or there is no folder."""
+    if plan.layout == "routed":
+        raise ConfigError(
+            "solver.layout: routed keeps factors in files and has no folder for them: name one "
+            "that all hosts see with SparkContext.setCheckpointDir, or set the layout to broadcast."
+        )
+    where = "with a folder that all hosts see (SparkContext.setCheckpointDir), "
+    cure = f"{'' if plan.folder else where}solver.layout: routed sends only what is needed"
+    for side in SIDES:
+        needed, budget = sizes.rows(side) * spec.width * 4, plan.broadcast_budget_bytes
+        if needed > budget:
+            raise ConfigError(
+                f"The {side} factors need {readable(needed)} ({sizes.rows(side):,} rows of rank "
+                f"{spec.rank}) but solver.broadcast_budget_mb allows {readable(budget)}; raise it "
+                f"if driver and hosts have the memory, or lower objective.rank; {cure}."
+            )
 
 
 def readable(size: float) -> str:

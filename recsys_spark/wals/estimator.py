@@ -1,17 +1,21 @@
 """`WALS`: the Spark ML estimator, a drop-in for `pyspark.ml.recommendation.ALS`."""
 
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pyspark import keyword_only
 from pyspark.ml import Estimator
 from pyspark.ml.param import Param
 from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 
+from recsys_spark.wals import files
 from recsys_spark.wals.fit import fit_factors
 from recsys_spark.wals.model import WALSModel
 from recsys_spark.wals.params import EstimatorParams
-from recsys_spark.wals.sides import Plan
+from recsys_spark.wals.plan import Plan
 
 
 class WALS(
@@ -76,6 +80,7 @@ class WALS(
         solver: str = "cholesky",
         cgSteps: int | None = None,
         subspaceBlock: int | None = None,
+        layout: str = "auto",
     ) -> None:
         super().__init__()
         self._set_given(self._input_kwargs)
@@ -97,10 +102,32 @@ class WALS(
 
     def _fit(self, dataset: DataFrame) -> WALSModel:
         spec = self.spec()
-        plan = Plan(self.getOrDefault("numBlocks") or None, solver=self.row_solver())
-        trained = fit_factors(self._ratings(dataset), spec, plan)
+        spark = dataset.sparkSession
+        with _folder(spark) as folder:
+            blocks, layout = self.getOrDefault("numBlocks") or None, self.getOrDefault("layout")
+            plan = Plan(blocks, solver=self.row_solver(), layout=layout, folder=folder)
+            trained = fit_factors(self._ratings(dataset), spec, plan)
         user, item = (
             dataset.schema[self.getOrDefault(name)].dataType for name in ("userCol", "itemCol")
         )
-        model = WALSModel.from_factorization(dataset.sparkSession, trained, user, item, spec)
+        model = WALSModel.from_factorization(spark, trained, user, item, spec)
         return self._copyValues(model._resetUid(self.uid))
+
+
+@contextmanager
+def _folder(spark: SparkSession) -> Iterator[str | None]:
+    """A folder of this fit's own in the checkpoint directory, if the context has one.
+
+    What stays in it are the factors of the routed layout, which are read as long as the model is.
+    """
+    directory = spark.sparkContext.getCheckpointDir()
+    if directory is None:
+        yield None
+        return
+    folder = f"{directory}/wals-{uuid.uuid4().hex}"
+    try:
+        yield folder
+    except BaseException:
+        files.delete(spark, folder)
+        raise
+    files.delete_empty(spark, folder)

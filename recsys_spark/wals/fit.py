@@ -6,8 +6,9 @@ After the last sweep of a users-first objective the users are solved once more, 
 the solver, so that their factors answer to the final item factors as those of folded-in users do.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,28 +16,19 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 
 from recsys_spark.errors import ConfigError, DivergenceError
-from recsys_spark.kernels.init import initial_factors
-from recsys_spark.kernels.solve import Fixed, fix, gram
 from recsys_spark.kernels.solver import Solver, choose_solver
 from recsys_spark.kernels.spec import SIDES, WalsSpec
-from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.wals.blocks import build_blocks, lay_out
-from recsys_spark.wals.budget import Sizes
+from recsys_spark.wals.broadcast import Broadcasting, hold
 from recsys_spark.wals.context import needed_rows, training_counts
-from recsys_spark.wals.offsets import (
-    Baseline,
-    fixed_part,
-    from_solved,
-    learn_baseline,
-    solved_part,
-    with_bias,
-)
-from recsys_spark.wals.packed import Ids, index_sides, packed
-from recsys_spark.wals.sides import Plan, Side, built_sides, column_weights, row_terms, shared_ids
-from recsys_spark.wals.sweep import Solved, half_sweep
+from recsys_spark.wals.factors import Factors, SideFactors
+from recsys_spark.wals.offsets import Baseline, from_solved, learn_baseline, trained_width
+from recsys_spark.wals.packed import index_sides, packed
+from recsys_spark.wals.plan import Plan, Sizes
+from recsys_spark.wals.routed import routing
+from recsys_spark.wals.sides import Side, built_sides, row_terms, shared_arrays
+from recsys_spark.wals.sweep import Sums, column_weights, half_sweep
 from recsys_spark.wals.weighting import weigh
-
-Single = npt.NDArray[np.float32]
 
 _FOLDED_ENTRIES = 250_000  # pairs of a block of rows that are folded in
 _DIVERGED = 1.01  # exact solves never raise the loss; rounding and truncated ones do by less
@@ -58,14 +50,6 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class Factors:
-    """ids: (rows,) ascending; vectors: (rows, width), row for row."""
-
-    ids: Ids
-    vectors: npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
 class Factorization:
     """The factors and the loss of every sweep so far.
 
@@ -73,8 +57,8 @@ class Factorization:
     iteration.
     """
 
-    user: Factors
-    item: Factors
+    user: SideFactors
+    item: SideFactors
     losses: list[Loss] = field(default_factory=list)
     stopped: str | None = None
     solver: Solver = field(default_factory=Solver)
@@ -102,13 +86,16 @@ def fit_factors(
     """
     baseline = learn_baseline(ratings, spec)
     weighed = weigh(baseline.beside(ratings), spec)
-    with packed(weighed) as pairs, built_sides(pairs, spec, plan, on_sizes) as sides:
-        trained = _sweep(sides, spec, plan.solver, on_sweep, start)
-    users, items = (
-        replace(found, vectors=baseline.restore(side, found.ids, found.vectors))
-        for side, found in (("user", trained.user), ("item", trained.item))
-    )
-    return replace(trained, user=users, item=items)
+    with (
+        packed(weighed) as pairs,
+        built_sides(pairs, spec, plan, on_sizes) as (sides, routed),
+    ):
+        if not routed:
+            broadcasting = Broadcasting(sides, spec)
+            return _fit(broadcasting, sides, spec, plan, on_sweep, start, baseline)
+        assert plan.folder is not None
+        with routing(ratings.sparkSession, sides, spec, plan.folder) as layout:
+            return _fit(layout, sides, spec, plan, on_sweep, start, baseline)
 
 
 def solve_side(
@@ -140,7 +127,7 @@ def solve_side(
     held = replace(fixed, vectors=baseline.remove(_other(row), fixed.vectors))
     weighed = weigh(baseline.beside(inside), spec, training, row)
     solved = _solve_rows(weighed, row, held, spec, plan, training)
-    return replace(solved, vectors=baseline.restore(row, solved.ids, solved.vectors))
+    return baseline.restore(row, solved).arrays()
 
 
 def _solve_rows(
@@ -159,10 +146,12 @@ def _solve_rows(
         counts = {row: index.counts, other: np.ones_like(fixed.ids)}
         if training is not None:
             counts = training_counts(training, fixed.ids, row)
-        seen = _hold(other, fixed.vectors, column_weights(counts[other], spec, other), spec)
         terms = row_terms(index.counts, counts, spec, row)
+        theirs = row_terms(counts[other], counts, spec, other)
+        weights = column_weights(other, theirs.unobserved, spec)
+        seen = hold(other, fixed.vectors, weights, spec)
         layout = lay_out(index.counts, _FOLDED_ENTRIES, plan.split_above)
-        with shared_ids(pairs.records, {row: index.ids, other: fixed.ids}) as ids:
+        with shared_arrays(pairs.records, {row: index.ids, other: fixed.ids}) as ids:
             blocks = build_blocks(pairs.records, ids, {row: layout})
             exact = Solver()
             solved = half_sweep(blocks, index.ids, seen.as_fixed(spec, exact), terms, exact)
@@ -173,49 +162,65 @@ def _other(side: str) -> str:
     return "item" if side == "user" else "user"
 
 
-@dataclass(frozen=True)
-class _Held:
-    """A side's vectors, and what the other side's rows see of them."""
+class _Held(Protocol):
+    """A side between half-sweeps. gram: (width, width) of what the other side's rows see of it."""
 
-    vectors: Single
-    features: Single
-    offsets: Single
-    weights: Single
-    gram: npt.NDArray[np.float64]
-
-    def as_fixed(self, spec: WalsSpec, solver: Solver) -> Fixed:
-        # Without unobserved pairs there is nothing to make diagonal.
-        bound = spec.nonnegative or solver.method == "subspace"
-        rotate = spec.unobserved_weight > 0 and not bound
-        with single_threaded():  # more threads would round differently
-            return fix(self.features, self.gram, self.weights, self.offsets, rotate)
+    @property
+    def gram(self) -> npt.NDArray[np.float64]: ...
 
 
-def _hold(side: str, vectors: Single, weights: Single, spec: WalsSpec) -> _Held:
-    features, offsets = fixed_part(side, vectors, spec)
-    with single_threaded():
-        return _Held(vectors, features, offsets, weights, gram(features, weights))
+_Side = TypeVar("_Side", bound=_Held)
+_OnSweep = Callable[[Factorization], str | None]
 
 
-_State = dict[str, _Held]
+class _Layout(Protocol[_Side]):
+    """Where the factors are between half-sweeps, and how the rows get to see them."""
+
+    def begin(self, side: str, known: SideFactors | None) -> _Side:
+        """The initial vectors, with known ones in the place of those of the same ids."""
+
+    def half(
+        self, side: str, own: _Side, other: _Side, solver: Solver, loss: bool
+    ) -> tuple[_Side, Sums]:
+        """Solve a side, or a block of its coordinates, against the other.
+
+        Without `loss` its observed and shadowed sums mean nothing.
+        """
+
+    def factors(self, side: str, held: _Side) -> SideFactors:
+        """A side's factors, until other states are kept."""
+
+    def keep(self, state: Mapping[str, _Side]) -> None:
+        """Forget every state but this."""
+
+    def finished(self, side: str, factors: SideFactors) -> SideFactors:
+        """The factors where they outlast the training."""
+
+
+def _fit(
+    layout: _Layout[_Side], sides: Mapping[str, Side], spec: WalsSpec, plan: Plan,
+    on_sweep: _OnSweep, start: Factorization | None, baseline: Baseline,
+) -> Factorization:  # fmt: skip
+    trained = _sweep(layout, sides, spec, plan.solver, on_sweep, start)
+    users, items = (
+        layout.finished(side, baseline.restore(side, getattr(trained, side))) for side in SIDES
+    )
+    return replace(trained, user=users, item=items)
 
 
 def _sweep(
-    sides: dict[str, Side],
-    spec: WalsSpec,
-    solver: Solver,
-    on_sweep: Callable[[Factorization], str | None],
-    start: Factorization | None,
-) -> Factorization:
-    state, losses, stopped = _initial(sides, spec, start), list(start.losses if start else []), None
-    width = state["item"].features.shape[1]
+    layout: _Layout[_Side], sides: Mapping[str, Side], spec: WalsSpec, solver: Solver,
+    on_sweep: _OnSweep, start: Factorization | None,
+) -> Factorization:  # fmt: skip
+    state, stopped = _initial(layout, spec, start), None
+    losses = list(start.losses) if start else []
     counts = [side.counts for side in sides.values()]
-    chosen = solver, _ = choose_solver(solver, width, counts, spec.nonnegative)
+    chosen = solver, _ = choose_solver(solver, len(state["item"].gram), counts, spec.nonnegative)
     for iteration in range(len(losses) + 1, spec.iterations + 1):
         if stopped:
             break
         try:
-            after, loss = _one_sweep(state, sides, spec, solver, iteration)
+            after, loss = _one_sweep(layout, state, spec, solver, iteration)
         except DivergenceError as error:
             if not losses:
                 raise
@@ -225,53 +230,45 @@ def _sweep(
             stopped = f"The loss rose to {loss.total:,.1f} in iteration {iteration}."
             break
         state, losses = after, [*losses, loss]
-        stopped = on_sweep(_factorization(state, sides, losses, chosen))
+        layout.keep(state)
+        stopped = on_sweep(_factorization(layout, state, losses, chosen))
     if spec.order == "users_first":
-        state, _ = _half(state, "user", sides, spec, Solver(), loss=False)
-    return replace(_factorization(state, sides, losses, chosen), stopped=stopped)
+        state, _ = _half(layout, state, "user", Solver(), loss=False)
+    return replace(_factorization(layout, state, losses, chosen), stopped=stopped)
 
 
 def _factorization(
-    state: _State, sides: dict[str, Side], losses: list[Loss], chosen: tuple[Solver, str]
+    layout: _Layout[_Side], state: dict[str, _Side], losses: list[Loss], chosen: tuple[Solver, str]
 ) -> Factorization:
-    users, items = (Factors(sides[side].ids, state[side].vectors) for side in SIDES)
+    users, items = (layout.factors(side, state[side]) for side in SIDES)
     solver, reason = chosen
     return Factorization(users, items, losses, solver=solver, reason=reason)
 
 
-def _initial(sides: dict[str, Side], spec: WalsSpec, start: Factorization | None) -> _State:
-    state = {}
-    for side, own in sides.items():
-        vectors = initial_factors(own.ids, spec, stream=SIDES.index(side))
-        if spec.biases == "learned":
-            vectors = with_bias(side, vectors, np.zeros(len(own.ids), np.float32))
-        if start is not None:
-            _overwrite_known(own.ids, vectors, getattr(start, side))
-        state[side] = _hold(side, vectors, own.weights, spec)
-    return state
+def _initial(
+    layout: _Layout[_Side], spec: WalsSpec, start: Factorization | None
+) -> dict[str, _Side]:
+    known = {side: getattr(start, side) if start else None for side in SIDES}
+    for factors in known.values():
+        _require_width(factors, trained_width(spec))
+    return {side: layout.begin(side, factors) for side, factors in known.items()}
 
 
-def _overwrite_known(ids: Ids, vectors: Single, known: Factors) -> None:
-    """Put known vectors in the place of those of the same ids."""
-    if known.vectors.shape[1] != vectors.shape[1]:
+def _require_width(known: SideFactors | None, width: int) -> None:
+    if known is not None and known.width != width:
         raise ConfigError(
-            f"The factors to start from have {known.vectors.shape[1]} coordinates and the "
-            f"objective asks for {vectors.shape[1]}; set objective.rank to that of the earlier "
-            "model, or start afresh."
+            f"The factors to start from have {known.width} coordinates and the objective asks for "
+            f"{width}; set objective.rank to that of the earlier model, or start afresh."
         )
-    if len(known.ids):
-        at = np.searchsorted(known.ids, ids).clip(max=len(known.ids) - 1)
-        found = known.ids[at] == ids
-        vectors[found] = known.vectors[at[found]]
 
 
 def _one_sweep(
-    state: _State, sides: dict[str, Side], spec: WalsSpec, solver: Solver, iteration: int
-) -> tuple[_State, Loss]:
+    layout: _Layout[_Side], state: dict[str, _Side], spec: WalsSpec, solver: Solver, iteration: int
+) -> tuple[dict[str, _Side], Loss]:
     first, second = SIDES if spec.order == "users_first" else SIDES[::-1]
-    for step in solver.steps(state[first].features.shape[1]):
-        state, before = _half(state, first, sides, spec, step, loss=False)
-        state, after = _half(state, second, sides, spec, step)
+    for step in solver.steps(len(state[first].gram)):
+        state, before = _half(layout, state, first, step, loss=False)
+        state, after = _half(layout, state, second, step)
     # The sum of (xy)^2 over all pairs, each by its unobserved weight, from two small matrices.
     everywhere = spec.unobserved_weight * float(np.sum(state["user"].gram * state["item"].gram))
     unobserved = everywhere - after.shadowed
@@ -279,19 +276,12 @@ def _one_sweep(
 
 
 def _half(
-    state: _State,
+    layout: _Layout[_Side],
+    state: dict[str, _Side],
     side: str,
-    sides: dict[str, Side],
-    spec: WalsSpec,
     solver: Solver,
     loss: bool = True,
-) -> tuple[_State, Solved]:
+) -> tuple[dict[str, _Side], Sums]:
     """Solve one side, or a block of its coordinates; the state with its new vectors."""
-    own = sides[side]
-    last = None
-    if solver.method != "cholesky":
-        last = solved_part(side, state[side].vectors, spec)
-    fixed = state[_other(side)].as_fixed(spec, solver)
-    solved = half_sweep(own.blocks, own.ids, fixed, own.terms, solver, last, loss)
-    vectors = from_solved(side, solved.factors, spec)
-    return state | {side: _hold(side, vectors, own.weights, spec)}, solved
+    solved, sums = layout.half(side, state[side], state[_other(side)], solver, loss)
+    return state | {side: solved}, sums

@@ -4,9 +4,9 @@ from pyspark.sql import DataFrame
 
 from recsys_spark.kernels.spec import WalsSpec
 from recsys_spark.schema import FACTORS
+from recsys_spark.wals.factors import factors_frame, read_factors
 from recsys_spark.wals.fit import solve_side
-from recsys_spark.wals.model import factors_frame, read_factors
-from recsys_spark.wals.sides import Plan
+from recsys_spark.wals.plan import Plan
 
 
 def fold_in(
@@ -17,7 +17,7 @@ def fold_in(
     ratings: columns user, item, value, timestamp; training: the same, those that `item_factors`
     (columns id, factors) were trained on, which is read if the objective has statistics of them.
     """
-    items = read_factors(item_factors, spec.width)
+    items = read_factors(item_factors).arrays()
     solved = solve_side(ratings, "user", items, spec, plan, training)
     frame = factors_frame(ratings.sparkSession, solved, FACTORS["id"].dataType)
     return frame.withColumnRenamed("features", "factors")

@@ -5,7 +5,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from pyspark.ml import Model
 from pyspark.ml.util import (
     DefaultParamsReader,
@@ -22,9 +21,10 @@ from pyspark.sql.types import DataType
 from recsys_spark.arrow import list_matrix
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.spec import WalsSpec, restored_spec
-from recsys_spark.wals.fit import Factorization, Factors, solve_side
+from recsys_spark.wals.factors import factors_frame, read_factors
+from recsys_spark.wals.fit import Factorization, solve_side
 from recsys_spark.wals.params import ModelParams
-from recsys_spark.wals.sides import Plan
+from recsys_spark.wals.plan import Plan
 from recsys_spark.wals.topn import Catalogue, recommend_top_n
 
 
@@ -62,7 +62,7 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
         return cls(
             factors_frame(spark, trained.user, user_type),
             factors_frame(spark, trained.item, item_type),
-            trained.item.vectors.shape[1],
+            trained.item.width,
             [loss.total for loss in trained.losses],
             objective,
         )
@@ -170,7 +170,7 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
         own, fixed = self.userFactors, self.itemFactors
         if side == "item":
             own, fixed = fixed, own
-        known = read_factors(fixed.toDF("id", "factors"), self.objective.width)
+        known = read_factors(fixed.toDF("id", "factors")).arrays()
         ratings = self._ratings(dataset)
         context = None if training is None else self._ratings(training)
         solved = solve_side(ratings, side, known, self.objective, Plan(), context)
@@ -210,21 +210,6 @@ def _as_mllib(item: str) -> Column:
 
 def _subset(factors: DataFrame, dataset: DataFrame, column: str) -> DataFrame:
     return factors.join(dataset.select(F.col(column).alias("id")).distinct(), "id", "left_semi")
-
-
-def factors_frame(spark: SparkSession, factors: Factors, id_type: DataType) -> DataFrame:
-    rank = factors.vectors.shape[1]
-    offsets = pa.array(np.arange(len(factors.ids) + 1) * rank, type=pa.int32())
-    features = pa.ListArray.from_arrays(offsets, pa.array(factors.vectors.ravel()))
-    table = pa.table({"id": pa.array(factors.ids), "features": features})
-    return spark.createDataFrame(table).withColumn("id", F.col("id").cast(id_type))
-
-
-def read_factors(frame: DataFrame, width: int) -> Factors:
-    """Columns id, factors as arrays on the driver, bounded by the broadcast budget."""
-    table = frame.select("id", "factors").toArrow().sort_by("id")
-    vectors = list_matrix(table["factors"].combine_chunks(), width)
-    return Factors(table["id"].to_numpy().astype(np.int64), vectors)
 
 
 def _catalogue(factors: DataFrame) -> Catalogue:

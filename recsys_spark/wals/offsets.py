@@ -21,7 +21,7 @@ from recsys_spark.wals.biases import (
     side_biases,
     with_baseline,
 )
-from recsys_spark.wals.packed import Ids
+from recsys_spark.wals.factors import SideFactors, with_bias
 
 Single = npt.NDArray[np.float32]
 
@@ -48,14 +48,11 @@ class Baseline:
         sides = {"user": self.fixed.user, "item": self.fixed.item} | own
         return replace(self, fixed=Biases(self.mean, **sides))
 
-    def restore(self, side: str, ids: Ids, vectors: Single) -> Single:
-        """The side's vectors, with what was subtracted in their last coordinates."""
+    def restore(self, side: str, factors: SideFactors) -> SideFactors:
+        """The side's factors, with what was subtracted in their last coordinates."""
         if self.fixed is not None:
-            vectors = with_bias(side, vectors, _aligned(getattr(self.fixed, side), ids))
-        if side == "item" and self.mean:
-            vectors = vectors.copy()
-            vectors[:, -1] += np.float32(self.mean)
-        return vectors
+            factors = factors.with_biases(side, getattr(self.fixed, side))
+        return factors.raised(self.mean) if side == "item" and self.mean else factors
 
     def remove(self, side: str, vectors: Single) -> Single:
         """The inverse of `restore`."""
@@ -77,18 +74,9 @@ def learn_baseline(ratings: DataFrame, spec: WalsSpec) -> Baseline:
     return Baseline(biases.mean, biases)
 
 
-def _aligned(biases: DataFrame, ids: Ids) -> Single:
-    table = biases.toArrow().sort_by("id")
-    positions = np.searchsorted(table["id"].to_numpy(), ids)
-    found: Single = table["bias"].to_numpy()[positions].astype(np.float32)
-    return found
-
-
-def with_bias(side: str, vectors: Single, bias: Single) -> Single:
-    """(rows, rank) and (rows,) to (rows, rank + 2)."""
-    ones = np.ones_like(bias)
-    last = (bias, ones) if side == "user" else (ones, bias)
-    return np.column_stack([vectors, *last])
+def trained_width(spec: WalsSpec) -> int:
+    """Length of the vectors that are trained; biases known beforehand are added in the end."""
+    return spec.rank + 2 if spec.biases == "learned" else spec.rank
 
 
 def solved_part(side: str, vectors: Single, spec: WalsSpec) -> Single:

@@ -1,95 +1,147 @@
 """Both sides of the training data, ready for the sweeps: ids, terms of the rows, and blocks."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, replace
+from hashlib import sha256
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pyspark import SparkContext, StorageLevel
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
-from recsys_spark.kernels.solver import Solver
 from recsys_spark.kernels.spec import SIDES, WalsSpec
 from recsys_spark.kernels.weights import nu_star_scale, unobserved_weights
-from recsys_spark.wals.blocks import Layout, build_blocks, lay_out
-from recsys_spark.wals.budget import Sizes, refuse_what_cannot_fit
+from recsys_spark.wals import files
+from recsys_spark.wals.blocks import Layout, build_blocks, lay_out, partition_keys
+from recsys_spark.wals.budget import refuse_what_cannot_fit
 from recsys_spark.wals.packed import Ids, Index, Packed, index_sides
+from recsys_spark.wals.plan import Plan, Sizes
+from recsys_spark.wals.routes import SharedRows, with_routes
 from recsys_spark.wals.shared import SharedArray, share
-from recsys_spark.wals.sweep import RowTerms
+from recsys_spark.wals.sweep import RowTerms, column_weights
 
 Single = npt.NDArray[np.float32]
 
-_MOST_ENTRIES = 4_000_000
-_LEAST_ENTRIES = 10_000
-_BLOCKS_A_SLOT = 2
-
 
 @dataclass(frozen=True)
-class Plan:
-    """How the factors are computed; all but the solver without influence beyond rounding.
-
-    blocks: blocks a side, about; None chooses by the data and the number of slots.
-    broadcast_budget_bytes: the largest matrix of factors that may be broadcast.
-    split_above: entries above which a row is split over several blocks.
-    """
-
-    blocks: int | None = None
-    broadcast_budget_bytes: int = 2048 * 2**20
-    split_above: int = 1_000_000
-    solver: Solver = field(default_factory=Solver)
-
-
-@dataclass(frozen=True)
-class Side:
+class Rows:
     """A side's rows.
 
-    ids: (rows,) ascending. blocks: its entries. weights: (rows,) the unobserved weight of each
-    row as a column of the other side's rows; empty: all 1. counts: (rows,) entries of each.
+    ids: (rows,) ascending. counts: (rows,) entries of each. layout: of their blocks. keys:
+    (blocks,) which partition gets which, if training is routed.
     """
 
     ids: Ids
     counts: Ids
-    blocks: DataFrame
     terms: RowTerms
-    weights: Single
+    layout: Layout
+    keys: Ids
+
+    @property
+    def weights(self) -> Single:
+        """Unobserved weights of the rows as columns of the other side's; empty: all 1."""
+        return column_weights(self.terms.side, self.terms.unobserved, self.terms.spec)
+
+
+@dataclass(frozen=True)
+class Side(Rows):
+    """A side's rows and their entries. blocks: with columns of `wals.routes` if routed."""
+
+    blocks: DataFrame
 
 
 @contextmanager
 def built_sides(
     pairs: Packed, spec: WalsSpec, plan: Plan, on_sizes: Callable[[Sizes], None]
-) -> Iterator[dict[str, Side]]:
-    """Index both sides and build their blocks, which stay persisted inside the context.
+) -> Iterator[tuple[dict[str, Side], bool]]:
+    """Index both sides and build their blocks, kept inside the context; whether they are routed.
 
     on_sizes: is told the sizes before the blocks are built. Raises ConfigError if a known limit
-    of memory is too small for them.
+    of memory is too small for them, or if there is no folder for the routed layout.
     """
     indices = index_sides(pairs.records)
-    context = pairs.records.sparkSession.sparkContext
+    spark = pairs.records.sparkSession
     users, items = (len(indices[side].ids) for side in SIDES)
-    slots = context.defaultParallelism
+    slots = spark.sparkContext.defaultParallelism
     sizes = Sizes(pairs.rows, users, items, pairs.sum_a, pairs.sum_b, slots)
-    refuse_what_cannot_fit(
-        sizes, spec, block_entries(sizes, plan), plan.broadcast_budget_bytes, context
-    )
+    refuse_what_cannot_fit(sizes, spec, plan, spark.sparkContext)
     on_sizes(sizes)
-    layouts = {side: plan_layout(sizes, index, plan) for side, index in indices.items()}
-    with shared_ids(pairs.records, {side: index.ids for side, index in indices.items()}) as ids:
-        blocks = build_blocks(pairs.records, ids, layouts).persist(StorageLevel.MEMORY_AND_DISK)
-        try:
-            blocks.count()  # so that the packed pairs are read once, for both sides
-            yield {side: _side(side, indices, blocks, spec) for side in SIDES}
-        finally:
-            blocks.unpersist()
+    routed = plan.is_routed(sizes, spec.width)
+    rows = {side: _rows(side, indices, spec, sizes, plan) for side in SIDES}
+    if routed:
+        rows = {side: replace(own, keys=_keys(spark, own.layout)) for side, own in rows.items()}
+    layouts = {side: own.layout for side, own in rows.items()}
+    with _unkept(pairs, rows, layouts, routed) as built:
+        keep = _persisted(built) if plan.folder is None else _filed(built, layouts, plan.folder)
+        with keep as blocks:
+            if plan.folder is not None:
+                pairs.records.unpersist()
+            cut = {side: blocks.where(F.col("side") == side) for side in SIDES}
+            yield {side: Side(**vars(own), blocks=cut[side]) for side, own in rows.items()}, routed
 
 
-def _side(side: str, indices: dict[str, Index], blocks: DataFrame, spec: WalsSpec) -> Side:
+def _rows(side: str, indices: dict[str, Index], spec: WalsSpec, sizes: Sizes, plan: Plan) -> Rows:
     own = indices[side]
     counts = {name: index.counts for name, index in indices.items()}
     terms = row_terms(own.counts, counts, spec, side)
-    weights = column_weights(own.counts, spec, side)
-    return Side(own.ids, own.counts, blocks.where(F.col("side") == side), terms, weights)
+    layout = lay_out(own.counts, plan.block_entries(sizes), plan.split_above)
+    return Rows(own.ids, own.counts, terms, layout, keys=np.empty(0, np.int64))
+
+
+def _keys(spark: SparkSession, layout: Layout) -> Ids:
+    return np.array(partition_keys(spark, len(layout.starts)))
+
+
+@contextmanager
+def _unkept(
+    pairs: Packed, rows: dict[str, Rows], layouts: dict[str, Layout], routed: bool
+) -> Iterator[DataFrame]:
+    """The blocks of both sides, not yet computed."""
+    with shared_arrays(pairs.records, {side: own.ids for side, own in rows.items()}) as ids:
+        built = build_blocks(pairs.records, ids, layouts)
+        if not routed:
+            yield built
+            return
+        unobserved = {side: own.terms.unobserved for side, own in rows.items()}
+        with shared_arrays(pairs.records, unobserved) as weights:
+            known = {
+                side: SharedRows(ids[side], weights[side], own.layout, own.keys)
+                for side, own in rows.items()
+            }
+            yield with_routes(built, known)
+
+
+@contextmanager
+def _persisted(blocks: DataFrame) -> Iterator[DataFrame]:
+    blocks = blocks.persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        blocks.count()  # so that the packed pairs are read once, for both sides
+        yield blocks
+    finally:
+        blocks.unpersist()
+
+
+@contextmanager
+def _filed(blocks: DataFrame, layouts: dict[str, Layout], folder: str) -> Iterator[DataFrame]:
+    """Write the blocks, unless they are there from an attempt that was killed."""
+    spark, path = blocks.sparkSession, f"{folder}/blocks-{_digest(layouts, blocks.schema)}"
+    try:
+        if not files.is_complete(spark, path):
+            files.write(blocks, path, "side")
+        yield files.reader(spark).read.schema(blocks.schema).parquet(path)
+    finally:
+        files.delete(spark, path)
+
+
+def _digest(layouts: dict[str, Layout], schema: StructType) -> str:
+    """A name for what blocks of the same rows depend on."""
+    arrays = [array for side in SIDES for array in astuple(layouts[side])]
+    parts = [schema.json().encode(), *(array.tobytes() for array in arrays)]
+    return sha256(b"|".join(parts)).hexdigest()[:16]
 
 
 def row_terms(rows: Ids, counts: dict[str, Ids], spec: WalsSpec, side: str) -> RowTerms:
@@ -104,31 +156,13 @@ def row_terms(rows: Ids, counts: dict[str, Ids], spec: WalsSpec, side: str) -> R
     return RowTerms(spec, side, others, spec.unobserved_weight * weights, scale)
 
 
-def column_weights(counts: Ids, spec: WalsSpec, side: str) -> Single:
-    """The unobserved weight of a side's rows as columns of the other's; empty where all are 1."""
-    exponent = spec.unobserved_exponent(side)
-    if not exponent:
-        return np.empty(0, np.float32)
-    return unobserved_weights(counts, exponent).astype(np.float32)
-
-
-def plan_layout(sizes: Sizes, index: Index, plan: Plan) -> Layout:
-    """Blocks of a side of about the planned size; longer rows than the plan's limit are split."""
-    return lay_out(index.counts, block_entries(sizes, plan), plan.split_above)
-
-
-def block_entries(sizes: Sizes, plan: Plan) -> int:
-    """Pairs of a block: by the planned number, or a few blocks for each slot, none too large."""
-    if plan.blocks:
-        return -(-sizes.pairs // plan.blocks)
-    return min(_MOST_ENTRIES, max(_LEAST_ENTRIES, sizes.pairs // (_BLOCKS_A_SLOT * sizes.slots)))
-
-
 @contextmanager
-def shared_ids(frame: DataFrame, ids: dict[str, Ids]) -> Iterator[dict[str, SharedArray]]:
-    """The ids of the sides, mapped by the tasks, until the context ends."""
+def shared_arrays(
+    frame: DataFrame, arrays: Mapping[str, npt.NDArray[Any]]
+) -> Iterator[dict[str, SharedArray]]:
+    """Arrays such as the ids of the sides, mapped by the tasks until the context ends."""
     context: SparkContext = frame.sparkSession.sparkContext
-    shared = {side: share(context, found) for side, found in ids.items()}
+    shared = {name: share(context, array) for name, array in arrays.items()}
     try:
         yield shared
     finally:

@@ -1,12 +1,14 @@
 """One half-sweep, for users and items alike: every row of a side solved against the other side.
 
-The fixed side travels to the tasks as a mapped broadcast; each block answers with its rows'
-factors and its share of the loss. A row that is split over several blocks answers with its parts'
-normal equations, which are summed and solved on the driver. Nothing depends on which task came
-first.
+What a task does with a block, and what the driver does with the answers, is the same in every
+layout. A row that is split over several blocks answers with its parts' normal equations, which are
+summed and solved on the driver. Nothing depends on which task came first.
+
+Here the fixed side travels to the tasks as a mapped broadcast, and each block answers with its
+rows' factors and its share of the loss.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -14,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from pyspark import Broadcast, SparkContext
 from pyspark.sql import DataFrame
 from pyspark.sql.types import BinaryType, DoubleType, LongType, StructField, StructType
@@ -32,10 +35,11 @@ from recsys_spark.wals.shared import SharedArray, share
 
 Single = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
-_Record = dict[str, Any]
+Record = dict[str, Any]
+Vectors = Callable[[int], Single | None]
 
 _PARTIAL_FIELDS = ("left", "right", "shadow")
-_SOLVED = StructType(
+SOLVED = StructType(
     [
         StructField("start", LongType()),
         StructField("factors", BinaryType()),
@@ -68,14 +72,27 @@ class RowTerms:
         return self.scale * row_regularization(counts, self.other_side, self.spec, self.side)
 
 
-@dataclass(frozen=True)
-class Solved:
-    """A side after its half-sweep. penalty: sum of L |x|^2; the others as in `Solution`."""
+def column_weights(side: str, unobserved: Double, spec: WalsSpec) -> Single:
+    """Unobserved weights of a side's rows as columns of the other side's; empty: all 1."""
+    if not spec.unobserved_exponent(side):
+        return np.empty(0, np.float32)
+    return (unobserved / spec.unobserved_weight).astype(np.float32)
 
-    factors: Single
+
+@dataclass(frozen=True)
+class Sums:
+    """A half-sweep's share of the loss. penalty: sum of L |x|^2; the others as in `Solution`."""
+
     observed: float
     shadowed: float
     penalty: float
+
+
+@dataclass(frozen=True)
+class Solved(Sums):
+    """A side after its half-sweep; factors: (rows, rank)."""
+
+    factors: Single
 
 
 @dataclass(frozen=True)
@@ -109,27 +126,14 @@ def half_sweep(
     numbers overflow.
     """
     with _sending(blocks.sparkSession.sparkContext, fixed, terms, last) as sent:
-        answers = blocks.mapInArrow(_solve_blocks(sent, solver, loss), _SOLVED).toArrow()
-    records = [row for batch in answers.to_batches() for row in _records(batch)]
-    records.sort(key=lambda record: int(record["start"]))
+        answers = blocks.mapInArrow(_solve_blocks(sent, solver, loss), SOLVED).toArrow()
+    start: Vectors = lambda row: None if last is None else last[row]  # noqa: E731
+    settled, sums = settle(answers, fixed, terms, ids, solver, start)
     factors = np.zeros((len(ids), fixed.factors.shape[1]), dtype=np.float32)
-    whole = [record for record in records if record["left"] is None]
-    for record in whole:
+    for record in settled:
         block = np.frombuffer(record["factors"], np.float32).reshape(-1, factors.shape[1])
         factors[record["start"] : record["start"] + len(block)] = block
-    parts = [record for record in records if record["left"]]
-    merged = _merge(parts, fixed, terms, factors, solver, last)
-    _refuse_failures(whole + merged, ids)
-    sums = {
-        name: float(sum(record[name] for record in whole + merged))
-        for name in ("observed", "shadowed", "penalty")
-    }
-    if not np.isfinite(factors).all() or not np.isfinite(sums["observed"]):
-        raise DivergenceError(
-            "The factors or the loss are no longer finite; raise objective.regularization, or look "
-            "for extreme values in the training rows."
-        )
-    return Solved(factors, **sums)
+    return Solved(sums.observed, sums.shadowed, sums.penalty, factors)
 
 
 @contextmanager
@@ -151,52 +155,45 @@ def _sending(
             sent.last.destroy()
 
 
-def _records(batch: Any) -> Iterator[_Record]:
-    """Rows of an Arrow batch, binary values as views."""
-    for at in range(batch.num_rows):
-        values = {name: batch.column(name)[at] for name in batch.schema.names}
-        yield {
-            name: value.as_buffer() if value.is_valid and name in _BINARY else value.as_py()
-            for name, value in values.items()
-        }
-
-
-_BINARY = {"factors", *_PARTIAL_FIELDS}
-
-
 def _solve_blocks(sent: _Sent, solver: Solver, loss: bool) -> Callable[[Batches], Batches]:
-    schema = arrow_schema(_SOLVED)
-    nothing = dict.fromkeys(_SOLVED.names)
+    schema = arrow_schema(SOLVED)
 
     def solve(batches: Batches) -> Batches:
         with single_threaded():
             fixed, terms, last = sent.open()
             for block in read_blocks(batches):
-                answer = (
-                    _solve_block(block, fixed, terms, solver, last, loss)
-                    if block.whole
-                    else _part_of_row(block, fixed, terms)
-                )
-                record = nothing | {"start": block.start} | answer
-                yield make_batch(schema, {name: [value] for name, value in record.items()})
+                start = None if last is None else last[block.rows]
+                own = terms.unobserved[block.rows]
+                answer = solve_block(block, own, fixed, terms, solver, start, loss)
+                yield make_batch(schema, {name: [value] for name, value in answer.items()})
 
     return solve
 
 
-def _solve_block(
-    block: Block,
-    fixed: Fixed,
-    terms: RowTerms,
-    solver: Solver,
-    last: Single | None,
-    loss: bool,
-) -> _Record:
-    entries, rows = block.entries, slice(block.start, block.start + len(block.entries.indptr) - 1)
+def solve_block(
+    block: Block, unobserved: Double, fixed: Fixed, terms: RowTerms, solver: Solver,
+    last: Single | None, loss: bool,
+) -> Record:  # fmt: skip
+    """A record of SOLVED: a block's factors, or the sums of its part of a row.
+
+    unobserved, last: of the block's rows alone.
+    """
+    if block.whole:
+        answer = _solve_rows(block, unobserved, fixed, terms, solver, last, loss)
+    else:
+        answer = _part_of_row(block, unobserved, fixed, terms)
+    return dict.fromkeys(SOLVED.names) | {"start": block.start} | answer
+
+
+def _solve_rows(
+    block: Block, unobserved: Double, fixed: Fixed, terms: RowTerms, solver: Solver,
+    last: Single | None, loss: bool,
+) -> Record:  # fmt: skip
+    entries = block.entries
     counts = entries.row_sums(counted_pairs(entries.a, entries.b, terms.spec))
     penalties = terms.regularization(counts)
-    problem = Problem(entries.shifted(fixed.offsets), terms.unobserved[rows], penalties)
-    start = None if last is None else last[rows]
-    solution = solve_rows(problem, fixed, solver, start, terms.spec.nonnegative, loss)
+    problem = Problem(entries.shifted(fixed.offsets), unobserved, penalties)
+    solution = solve_rows(problem, fixed, solver, last, terms.spec.nonnegative, loss)
     squares = np.square(solution.factors.astype(np.float64)).sum(axis=1)
     return {
         "factors": solution.factors.tobytes(),
@@ -207,66 +204,85 @@ def _solve_block(
     }
 
 
-def _part_of_row(block: Block, fixed: Fixed, terms: RowTerms) -> _Record:
+def _part_of_row(block: Block, unobserved: Double, fixed: Fixed, terms: RowTerms) -> Record:
     entries = block.entries.shifted(fixed.offsets)
-    sums = partial_equations(entries, fixed, float(terms.unobserved[block.start]))
+    sums = partial_equations(entries, fixed, float(unobserved[0]))
     counted = counted_pairs(block.entries.a, block.entries.b, terms.spec)
     matrices = {name: getattr(sums, name).tobytes() for name in _PARTIAL_FIELDS}
     return {"observed": sums.constant, "count": float(counted.sum()), **matrices}
 
 
+def settle(
+    answers: pa.Table, fixed: Fixed, terms: RowTerms, ids: Ids, solver: Solver, last: Vectors
+) -> tuple[list[Record], Sums]:
+    """Solve the split rows from their parts; all records by start, and their sums.
+
+    answers: of all blocks, columns of SOLVED. last: factors of a split row to start from. Raises
+    as `half_sweep`.
+    """
+    records = [row for batch in answers.to_batches() for row in read_records(batch)]
+    parts: dict[int, list[Record]] = {}
+    for record in records:
+        if record["left"]:
+            parts.setdefault(record["start"], []).append(record)
+    merged = [_merge(row, parts[row], fixed, terms, solver, last(row)) for row in parts]
+    settled = [record for record in records if record["left"] is None] + merged
+    settled.sort(key=lambda record: int(record["start"]))
+    _refuse_failures(settled, ids)
+    names = ("observed", "shadowed", "penalty")
+    sums = [float(sum(record[name] for record in settled)) for name in names]
+    if not np.isfinite(sums).all():  # factors that are not finite have such a penalty
+        raise DivergenceError(
+            "The factors or the loss are no longer finite; raise objective.regularization, or look "
+            "for extreme values in the training rows."
+        )
+    return settled, Sums(*sums)
+
+
+def read_records(batch: pa.RecordBatch) -> Iterator[Record]:
+    """Rows of an Arrow batch, binary values as views."""
+    for at in range(batch.num_rows):
+        values = {name: batch.column(name)[at] for name in batch.schema.names}
+        yield {
+            name: value.as_buffer() if value.is_valid and pa.types.is_binary(value.type)
+            else value.as_py()
+            for name, value in values.items()
+        }  # fmt: skip
+
+
 def _merge(
-    parts: list[_Record],
-    fixed: Fixed,
-    terms: RowTerms,
-    factors: Single,
-    solver: Solver,
+    row: int, parts: Sequence[Record], fixed: Fixed, terms: RowTerms, solver: Solver,
     last: Single | None,
-) -> list[_Record]:
-    """Solve the split rows into `factors`; a record of the loss for each."""
-    by_row: dict[int, list[_Record]] = {}
-    for part in parts:
-        by_row.setdefault(part["start"], []).append(part)
-    block = solver.coordinates(factors.shape[1])
-    return [
-        _merge_row(row, found, fixed, terms, factors, block, last) for row, found in by_row.items()
-    ]
-
-
-def _merge_row(
-    row: int,
-    parts: list[_Record],
-    fixed: Fixed,
-    terms: RowTerms,
-    factors: Single,
-    block: slice,
-    last: Single | None,
-) -> _Record:
-    sums = reduce(Partial.__add__, (_as_partial(part, factors.shape[1]) for part in parts))
+) -> Record:  # fmt: skip
+    """Solve a split row. Sums round by their order, so they are put in one of their content."""
+    rank = len(fixed.gram)
+    ordered = sorted(parts, key=lambda part: bytes(part["left"]) + bytes(part["right"]))
+    sums = reduce(Partial.__add__, (_as_partial(part, rank) for part in ordered))
     counts = np.array([sum(part["count"] for part in parts)])
     penalty = float(terms.regularization(counts)[0])
     own, exact = float(terms.unobserved[row]), terms.spec.nonnegative
-    start = None if last is None else last[row] @ fixed.rotation
-    x = solve_whole(sums, fixed, own, penalty, exact, start, block)
+    start = None if last is None else last @ fixed.rotation
+    x = solve_whole(sums, fixed, own, penalty, exact, start, solver.coordinates(rank))
+    nothing = dict.fromkeys(SOLVED.names) | dict.fromkeys(("observed", "shadowed", "penalty"), 0.0)
     if x is None:
-        return {"failed": row, "observed": 0.0, "shadowed": 0.0, "penalty": 0.0}
-    factors[row] = x
+        return nothing | {"start": row, "failed": row, "factors": b""}
     observed, shadowed = whole_loss(sums, x, fixed)
     squares = float(np.square(x.astype(np.float64)).sum())
-    return {
-        "failed": None,
+    return nothing | {
+        "start": row,
+        "factors": x.tobytes(),
         "observed": observed,
         "shadowed": shadowed,
         "penalty": penalty * squares,
     }
 
 
-def _as_partial(part: _Record, rank: int) -> Partial:
+def _as_partial(part: Record, rank: int) -> Partial:
     left, right, shadow = (np.frombuffer(part[name]) for name in _PARTIAL_FIELDS)
     return Partial(left.reshape(rank, rank), right, shadow.reshape(rank, rank), part["observed"])
 
 
-def _refuse_failures(records: list[_Record], ids: Ids) -> None:
+def _refuse_failures(records: list[Record], ids: Ids) -> None:
     failed = [record["failed"] for record in records if record["failed"] is not None]
     if failed:
         raise SolveError(

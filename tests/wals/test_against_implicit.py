@@ -7,8 +7,9 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from recsys_spark.kernels.spec import resolve_spec
-from recsys_spark.wals.fit import Factors, solve_side
-from recsys_spark.wals.sides import Plan
+from recsys_spark.wals.factors import Factors
+from recsys_spark.wals.fit import solve_side
+from recsys_spark.wals.plan import Plan
 
 als = pytest.importorskip("implicit.cpu.als")
 

@@ -7,8 +7,9 @@ from samples import factors_of, frame_of, ratings
 
 from recsys_spark import WALS
 from recsys_spark.kernels.spec import resolve_spec
-from recsys_spark.wals.fit import Factors, solve_side
-from recsys_spark.wals.sides import Plan
+from recsys_spark.wals.factors import Factors
+from recsys_spark.wals.fit import solve_side
+from recsys_spark.wals.plan import Plan
 
 RANK = 4
 COLUMNS = {"userCol": "user", "itemCol": "item", "ratingCol": "value"}

@@ -1,26 +1,54 @@
 """What training needs of memory, and limits that are refused before it starts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from samples import frame_of, ratings
 
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.spec import resolve_spec
-from recsys_spark.wals.budget import Sizes, needs, readable, refuse_what_cannot_fit
+from recsys_spark.wals.budget import needs, readable, refuse_what_cannot_fit
 from recsys_spark.wals.fit import fit_factors
-from recsys_spark.wals.sides import Plan, block_entries
+from recsys_spark.wals.plan import Plan, Sizes
 
 SPEC = resolve_spec("ials", rank=64)
 SIZES = Sizes(pairs=10**9, users=10**7, items=10**6, sum_a=0, sum_b=0, slots=8)
+PLAN = Plan(broadcast_budget_bytes=2**40)  # nothing is too large to broadcast
 
 
 def test_needs_grow_with_what_they_are_made_of():
-    small = needs(SIZES, SPEC, 10**6)
+    small = needs(SIZES, SPEC, PLAN)
     assert small.answer == 10**7 * 64 * 4
     assert small.host == 11 * 10**6 * 64 * 4
-    assert needs(SIZES, resolve_spec("ials", rank=128), 10**6).driver > 1.9 * small.driver
-    assert needs(SIZES, SPEC, 10**7).worker > 9 * small.worker
+    assert needs(SIZES, resolve_spec("ials", rank=128), PLAN).driver > 1.9 * small.driver
+    assert needs(SIZES, SPEC, replace(PLAN, blocks=100)).worker > 5 * small.worker
     assert small.worker < 100 * 2**20
+
+
+def test_blocks_in_files_are_not_kept_twice():
+    persisted, filed = (
+        needs(SIZES, SPEC, replace(PLAN, folder=folder)) for folder in (None, "/shared")
+    )
+    assert persisted.files == 0
+    assert filed.files == 10**10
+    assert filed.kept == persisted.kept - filed.files
+    assert str(persisted).endswith("31.7 GiB of blocks in memory or on disk")
+    assert str(filed).endswith("22.4 GiB of pairs in memory or on disk, 9.3 GiB of blocks in files")
+
+
+def test_a_routed_layout_needs_files_and_traffic_in_place_of_memory():
+    plan = replace(PLAN, folder="/shared")
+    broadcast, routed = (
+        needs(SIZES, SPEC, replace(plan, layout=layout)) for layout in ("auto", "routed")
+    )
+    assert routed.driver < broadcast.driver / 10
+    assert routed.host < broadcast.host / 10
+    assert routed.answer == 1000 * 64**2 * 8
+    assert routed.sent == 1000 * 10**6 * 64 * 4
+    assert routed.files > broadcast.files + 2 * 11 * 10**6 * 64 * 4
+    assert "blocks and factors in files, at most 238.4 GiB of factors routed" in str(routed)
+    assert needs(SIZES, SPEC, Plan(folder="/shared")) == routed  # auto: 2.4 GiB exceed 2
 
 
 @pytest.mark.parametrize(
@@ -29,12 +57,12 @@ def test_needs_grow_with_what_they_are_made_of():
 )
 def test_blocks_are_a_few_for_each_slot_within_limits(pairs, blocks, expected):
     sizes = Sizes(pairs, 10, 10, 0, 0, slots=8)
-    assert block_entries(sizes, Plan(blocks)) == expected
+    assert Plan(blocks).block_entries(sizes) == expected
 
 
 def test_what_fits_is_not_refused(spark):
     sizes = Sizes(10**6, 10**5, 10**4, 0, 0, 2)
-    refuse_what_cannot_fit(sizes, SPEC, 10**6, 2 * 2**30, spark.sparkContext)
+    refuse_what_cannot_fit(sizes, SPEC, Plan(), spark.sparkContext)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +74,7 @@ def test_what_fits_is_not_refused(spark):
 )
 def test_what_cannot_fit_is_refused_by_the_setting_to_change(spark, sizes, budget, setting):
     with pytest.raises(ConfigError, match=setting):
-        refuse_what_cannot_fit(sizes, SPEC, 10**6, budget, spark.sparkContext)
+        refuse_what_cannot_fit(sizes, SPEC, Plan(broadcast_budget_bytes=budget), spark.sparkContext)
 
 
 def test_a_fit_tells_the_sizes_before_it_builds(spark):

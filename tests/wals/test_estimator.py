@@ -17,7 +17,7 @@ from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.kernels.solver import Solver
 from recsys_spark.kernels.spec import PRESETS, WalsSpec
 from recsys_spark.wals.fit import fit_factors
-from recsys_spark.wals.sides import Plan
+from recsys_spark.wals.plan import Plan
 
 
 def rated(spark, **kwargs):

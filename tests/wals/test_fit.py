@@ -1,5 +1,7 @@
 """What a fit can be told: where to start, when to stop, biases, weights of unobserved pairs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from samples import by_row, dense_table, frame_of, ratings
@@ -7,9 +9,10 @@ from samples import by_row, dense_table, frame_of, ratings
 from recsys_spark.errors import ConfigError, DivergenceError
 from recsys_spark.kernels.solver import Solver
 from recsys_spark.kernels.spec import resolve_spec
-from recsys_spark.wals import fit
-from recsys_spark.wals.fit import Factorization, Factors, fit_factors
-from recsys_spark.wals.sides import Plan
+from recsys_spark.wals import broadcast
+from recsys_spark.wals.factors import Factors
+from recsys_spark.wals.fit import Factorization, fit_factors
+from recsys_spark.wals.plan import Plan
 
 RANK = 3
 PLAN = Plan(2)
@@ -76,13 +79,13 @@ def test_a_reason_to_stop_ends_the_fit_with_users_that_answer_to_the_items(spark
 
 def failing_from(monkeypatch, half, change):
     """Let half-sweeps from number `half` on go through `change`."""
-    made, calls = fit.half_sweep, []
+    made, calls = broadcast.half_sweep, []
 
     def half_sweep(*given):
         calls.append(1)
         return change(made(*given)) if len(calls) >= half else made(*given)
 
-    monkeypatch.setattr(fit, "half_sweep", half_sweep)
+    monkeypatch.setattr(broadcast, "half_sweep", half_sweep)
 
 
 def overflow(_solved):
@@ -102,7 +105,7 @@ def test_divergence_keeps_the_last_good_factors(spark, monkeypatch):
 def test_a_rising_loss_keeps_the_last_good_factors(spark, monkeypatch):
     spec = resolve_spec("mllib", rank=RANK, iterations=4)
     frame, good = frame_of(spark, ratings()), []
-    failing_from(monkeypatch, 5, lambda solved: solved.__class__(solved.factors * 3, 1e9, 0.0, 0.0))
+    failing_from(monkeypatch, 5, lambda good: replace(good, factors=good.factors * 3, observed=1e9))
     trained = fit_factors(frame, spec, PLAN, lambda state: good.append(state))
     assert "The loss rose" in trained.stopped
     assert_bit_equal(trained, good[-1])

@@ -12,14 +12,14 @@ from reference.weighting import unobserved_weight, weigh_rows
 from samples import frame_of, ratings
 
 from recsys_spark.errors import ConfigError, ContractError
-from recsys_spark.kernels.spec import PRESETS, resolve_spec
+from recsys_spark.kernels.spec import resolve_spec
 from recsys_spark.schema import FACTORS
 from recsys_spark.wals.context import settings_with_statistics
-from recsys_spark.wals.fit import Factors, fit_factors, solve_side
+from recsys_spark.wals.factors import Factors, factors_frame
+from recsys_spark.wals.fit import fit_factors, solve_side
 from recsys_spark.wals.fold_in import fold_in
-from recsys_spark.wals.model import factors_frame
 from recsys_spark.wals.offsets import learn_baseline
-from recsys_spark.wals.sides import Plan
+from recsys_spark.wals.plan import Plan
 
 RANK = 3
 PLAN = Plan(1)
@@ -29,15 +29,9 @@ SPREAD = {
     "user_unobserved_exponent": 0.3,
     "item_unobserved_exponent": 0.7,
 }
-CASES = {preset: (preset, {}) for preset in PRESETS} | {
-    "bm25": ("ials", {"weighting": "bm25", "bm25_k1": 4.0}),
-    "tfidf": ("hu2008", {"weighting": "tfidf"}),
-    "user frequency": ("ials", {"user_frequency_exponent": -0.5}),
-    "item frequency": ("mllib_explicit", {"item_frequency_exponent": -1.0}),
-    "unobserved by user": ("ials", {"user_unobserved_exponent": 0.5}),
+CASES = {preset: (preset, {}) for preset in ("mllib", "implicit", "lenskit")} | {
     "unobserved by item": ("implicit", {"item_unobserved_exponent": 0.5}),
     "decay": ("ials", {"half_life_days": 3.0}),
-    "nu_star": ("irspack", {"nu": 0.5, "nu_star": 1.0}),
     "everything": ("irspack", {"nu": 0.4, "nu_star": 1.0, "weighting": "bm25", **SPREAD}),
     "learned": ("mllib_explicit", {"biases": "learned"}),
     "means": ("mllib_explicit", {"biases": "means"}),
@@ -69,7 +63,7 @@ def after_a_sweep(frame, spec):
     trained = fit_factors(frame, replace(spec, order="users_first"), PLAN, states.append)
     baseline = learn_baseline(frame, spec)
     before, items = (
-        replace(found, vectors=baseline.restore(side, found.ids, found.vectors))
+        baseline.restore(side, found)
         for side, found in (("user", states[0].user), ("item", states[0].item))
     )
     np.testing.assert_array_equal(items.vectors, trained.item.vectors)
@@ -196,21 +190,22 @@ def test_rows_with_unknown_ids_are_left_out_and_rows_with_no_others_too(spark):
 
 
 @pytest.mark.parametrize(
-    ("name", "side", "settings"),
+    ("preset", "given", "side", "settings"),
     [
-        ("ials", "user", []),
-        ("bm25", "user", ["weighting"]),
-        ("user frequency", "item", ["user_frequency_exponent"]),
-        ("unobserved by item", "user", ["item_unobserved_exponent"]),
-        ("decay", "user", ["half_life_days"]),
-        ("nu_star", "item", ["nu_star"]),
-        ("learned", "user", []),
-        ("learned", "item", ["biases"]),
-        ("damped, decay", "user", ["half_life_days", "biases"]),
+        ("ials", {}, "user", []),
+        ("ials", {"weighting": "bm25"}, "user", ["weighting"]),
+        ("hu2008", {"weighting": "tfidf"}, "user", ["weighting"]),
+        ("ials", {"user_frequency_exponent": -0.5}, "item", ["user_frequency_exponent"]),
+        ("ials", {"item_unobserved_exponent": 0.5}, "user", ["item_unobserved_exponent"]),
+        ("ials", {"half_life_days": 3.0}, "user", ["half_life_days"]),
+        ("irspack", {"nu": 0.5, "nu_star": 1.0}, "item", ["nu_star"]),
+        ("mllib_explicit", {"biases": "learned"}, "user", []),
+        ("mllib_explicit", {"biases": "learned"}, "item", ["biases"]),
+        ("lenskit_explicit", {"half_life_days": 3.0}, "user", ["half_life_days", "biases"]),
     ],
 )
-def test_what_an_objective_needs_the_training_rows_for(name, side, settings):
-    assert settings_with_statistics(spec_of(name), side) == settings
+def test_what_an_objective_needs_the_training_rows_for(preset, given, side, settings):
+    assert settings_with_statistics(resolve_spec(preset, **given), side) == settings
 
 
 def test_a_given_reference_of_decay_needs_no_training_rows():

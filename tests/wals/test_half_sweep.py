@@ -12,9 +12,11 @@ from recsys_spark.kernels.solve import fix, gram
 from recsys_spark.kernels.solver import Solver
 from recsys_spark.kernels.spec import resolve_spec
 from recsys_spark.wals.blocks import build_blocks, lay_out
-from recsys_spark.wals.fit import Factors, fit_factors, solve_side
+from recsys_spark.wals.factors import Factors
+from recsys_spark.wals.fit import fit_factors, solve_side
 from recsys_spark.wals.packed import index_sides, packed
-from recsys_spark.wals.sides import Plan, shared_ids
+from recsys_spark.wals.plan import Plan
+from recsys_spark.wals.sides import shared_arrays
 from recsys_spark.wals.sweep import RowTerms, half_sweep
 from recsys_spark.wals.weighting import weigh
 
@@ -76,7 +78,7 @@ def test_half_sweep_solves_every_row_of_either_side(spark, preset, side, split_a
     terms = RowTerms(spec, side, cols, np.full(rows, spec.unobserved_weight))
     with packed(weigh(frame_of(spark, columns), spec)) as pairs:
         layout = lay_out(index_sides(pairs.records)[side].counts, len(columns[0]) // 3, split_above)
-        with shared_ids(pairs.records, ids) as shared:
+        with shared_arrays(pairs.records, ids) as shared:
             blocks = build_blocks(pairs.records, shared, {side: layout})
             solved = half_sweep(blocks, ids[side], fix(fixed, gram(fixed)), terms, Solver())
     expected = [FORMULAS[preset](fixed.astype(float), row) for row in by_row(table)]
@@ -189,7 +191,7 @@ def test_singular_row_is_named(spark):
     terms = RowTerms(resolve_spec("hu2008", rank=1), "user", 1, np.ones(3))
     layout = {"user": lay_out(np.ones(3, int), 1, 10)}
     ids = {"user": users, "item": np.arange(1)}
-    with packed(frame) as pairs, shared_ids(pairs.records, ids) as shared:
+    with packed(frame) as pairs, shared_arrays(pairs.records, ids) as shared:
         blocks = build_blocks(pairs.records, shared, layout)
         with pytest.raises(SolveError, match=r"row 7 is singular.*objective\.regularization"):
             half_sweep(blocks, users, held, terms, Solver())
@@ -248,7 +250,7 @@ def test_a_half_sweep_takes_a_block_step_in_every_row(spark, side, split_above):
     step = Solver("subspace", block=2, first=1)
     with packed(weigh(frame_of(spark, columns), spec)) as pairs:
         layout = lay_out(index_sides(pairs.records)[side].counts, len(columns[0]) // 3, split_above)
-        with shared_ids(pairs.records, ids) as shared:
+        with shared_arrays(pairs.records, ids) as shared:
             blocks = build_blocks(pairs.records, shared, {side: layout})
             solved = half_sweep(blocks, ids[side], held, terms, step, last)
     seen = ~np.isnan(table) * 1.0

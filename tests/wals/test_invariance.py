@@ -6,8 +6,9 @@ from samples import dense_table, frame_of, normal_factors, ratings
 
 from recsys_spark import WALS
 from recsys_spark.kernels.spec import resolve_spec
-from recsys_spark.wals.fit import Factors, fit_factors, solve_side
-from recsys_spark.wals.sides import Plan
+from recsys_spark.wals.factors import Factors
+from recsys_spark.wals.fit import fit_factors, solve_side
+from recsys_spark.wals.plan import Plan
 
 SPEC = resolve_spec("ials", rank=3, iterations=2)
 

@@ -7,8 +7,9 @@ from reference import dense_wals as dense
 from samples import by_row, dense_table, frame_of, normal_factors, ratings
 
 from recsys_spark.kernels.spec import PRESETS, resolve_spec
-from recsys_spark.wals.fit import Factors, solve_side
-from recsys_spark.wals.sides import Plan
+from recsys_spark.wals.factors import Factors
+from recsys_spark.wals.fit import solve_side
+from recsys_spark.wals.plan import Plan
 
 RANK = 3
 CASES = {

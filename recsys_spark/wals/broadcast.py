@@ -1,0 +1,80 @@
+"""The layout of training where the driver holds both sides and sends each task the fixed one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys_spark.kernels.solve import Fixed, fix, gram
+from recsys_spark.kernels.solver import Solver
+from recsys_spark.kernels.spec import WalsSpec
+from recsys_spark.kernels.threads import single_threaded
+from recsys_spark.wals.factors import Factors, SideFactors, initial_vectors, overwrite_known
+from recsys_spark.wals.offsets import fixed_part, from_solved, solved_part
+from recsys_spark.wals.sides import Side
+from recsys_spark.wals.sweep import Sums, half_sweep
+
+Single = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Held:
+    """A side's vectors, and what the other side's rows see of them."""
+
+    vectors: Single
+    features: Single
+    offsets: Single
+    weights: Single
+    gram: npt.NDArray[np.float64]
+
+    def as_fixed(self, spec: WalsSpec, solver: Solver) -> Fixed:
+        """The side as the other one's rows are solved against it."""
+        rotate = solver.rotates(spec)
+        with single_threaded():  # more threads would round differently
+            return fix(self.features, self.gram, self.weights, self.offsets, rotate)
+
+
+def hold(side: str, vectors: Single, weights: Single, spec: WalsSpec) -> Held:
+    """A side with these vectors."""
+    features, offsets = fixed_part(side, vectors, spec)
+    with single_threaded():
+        return Held(vectors, features, offsets, weights, gram(features, weights))
+
+
+class Broadcasting:
+    """Half-sweeps against a side that is sent whole."""
+
+    def __init__(self, sides: Mapping[str, Side], spec: WalsSpec) -> None:
+        self.sides, self.spec = sides, spec
+
+    def begin(self, side: str, known: SideFactors | None) -> Held:
+        """The initial vectors, with known ones in the place of those of the same ids."""
+        own = self.sides[side]
+        vectors = initial_vectors(side, own.ids, self.spec)
+        if known is not None:
+            overwrite_known(own.ids, vectors, known.arrays())
+        return hold(side, vectors, own.weights, self.spec)
+
+    def half(
+        self, side: str, own: Held, other: Held, solver: Solver, loss: bool
+    ) -> tuple[Held, Sums]:
+        """Solve a side, or a block of its coordinates, against the other."""
+        rows, last = self.sides[side], None
+        if solver.method != "cholesky":
+            last = solved_part(side, own.vectors, self.spec)
+        fixed = other.as_fixed(self.spec, solver)
+        solved = half_sweep(rows.blocks, rows.ids, fixed, rows.terms, solver, last, loss)
+        vectors = from_solved(side, solved.factors, self.spec)
+        return hold(side, vectors, rows.weights, self.spec), solved
+
+    def factors(self, side: str, held: Held) -> Factors:
+        """A side's factors."""
+        return Factors(self.sides[side].ids, held.vectors)
+
+    def keep(self, state: Mapping[str, Held]) -> None:
+        """Forget every state but this: the driver does by itself."""
+
+    def finished(self, side: str, factors: SideFactors) -> SideFactors:
+        """Factors that outlast the training: these do."""
+        return factors
