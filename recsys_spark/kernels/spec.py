@@ -47,6 +47,11 @@ PresetName = Literal[
 ]
 
 
+def other_side(side: str) -> str:
+    """The side that stays while this one is solved."""
+    return "item" if side == "user" else "user"
+
+
 @dataclass(frozen=True)
 class WalsSpec:
     """A complete objective; two equal specs on equal data and seed give equal factors."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.kernels.spec import WalsSpec
+from recsys_spark.kernels.spec import WalsSpec, other_side
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def side_biases(
     """
     rest = F.col("value") - mean
     if spec.biases == "damped" and other is not None:
-        ratings = _join(ratings, other, "item" if side == "user" else "user", "_other")
+        ratings = _join(ratings, other, other_side(side), "_other")
         rest = rest - F.col("_other")
     n = F.count(rest)
     bias = F.sum(rest) / (n + spec.bias_damping if spec.biases == "damped" else 2 * n)

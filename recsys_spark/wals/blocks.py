@@ -20,6 +20,7 @@ from pyspark.sql.types import BinaryType, LongType, StringType, StructField, Str
 
 from recsys_spark.arrow import arrow_schema, make_batch
 from recsys_spark.kernels.csr import Csr, compress, decode_weights, encode_weights
+from recsys_spark.kernels.spec import other_side
 from recsys_spark.wals.packed import Batches, Ids, unpacked
 from recsys_spark.wals.shared import SharedArray
 
@@ -120,7 +121,7 @@ def _scatter(
         for arrays in unpacked(batches):
             at = {side: of_side.of(arrays[side]) for side, of_side in positions.items()}
             for row, layout in layouts.items():
-                col = "item" if row == "user" else "user"
+                col = other_side(row)
                 columns = at[row], at[col], arrays["a"], arrays["b"]
                 for block, parts in _dealt(layout, columns):
                     named = zip(_SCATTERED, parts, strict=True)

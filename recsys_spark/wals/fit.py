@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame
 
 from recsys_spark.errors import ConfigError, DivergenceError
 from recsys_spark.kernels.solver import Solver, choose_solver
-from recsys_spark.kernels.spec import SIDES, WalsSpec
+from recsys_spark.kernels.spec import SIDES, WalsSpec, other_side
 from recsys_spark.wals.blocks import build_blocks, lay_out
 from recsys_spark.wals.broadcast import Broadcasting, hold
 from recsys_spark.wals.context import needed_rows, training_counts
@@ -118,13 +118,13 @@ def solve_side(
     rows are given, ContractError if they are not those of `fixed`, else what `fit_factors` does.
     """
     training = needed_rows(training, spec, row)
-    known = ratings.sparkSession.createDataFrame(pa.table({_other(row): fixed.ids}))
-    inside = ratings.join(known, _other(row), "left_semi")
+    known = ratings.sparkSession.createDataFrame(pa.table({other_side(row): fixed.ids}))
+    inside = ratings.join(known, other_side(row), "left_semi")
     if inside.isEmpty():
         return Factors(np.empty(0, np.int64), np.empty((0, spec.width), np.float32))
     learnt = Baseline() if training is None else learn_baseline(training, spec)
     baseline = learnt.folded(row, inside, spec)
-    held = replace(fixed, vectors=baseline.remove(_other(row), fixed.vectors))
+    held = replace(fixed, vectors=baseline.remove(other_side(row), fixed.vectors))
     weighed = weigh(baseline.beside(inside), spec, training, row)
     solved = _solve_rows(weighed, row, held, spec, plan, training)
     return baseline.restore(row, solved).arrays()
@@ -139,7 +139,7 @@ def _solve_rows(
     training: DataFrame | None,
 ) -> Factors:
     """One exact half-sweep over all rows of a side, in blocks of their own."""
-    other = _other(row)
+    other = other_side(row)
     with packed(weighed) as pairs:
         index = index_sides(pairs.records, [row])[row]
         # Without statistics of training nothing but the number of fixed rows matters.
@@ -156,10 +156,6 @@ def _solve_rows(
             exact = Solver()
             solved = half_sweep(blocks, index.ids, seen.as_fixed(spec, exact), terms, exact)
     return Factors(index.ids, from_solved(row, solved.factors, spec))
-
-
-def _other(side: str) -> str:
-    return "item" if side == "user" else "user"
 
 
 class _Held(Protocol):
@@ -283,5 +279,5 @@ def _half(
     loss: bool = True,
 ) -> tuple[dict[str, _Side], Sums]:
     """Solve one side, or a block of its coordinates; the state with its new vectors."""
-    solved, sums = layout.half(side, state[side], state[_other(side)], solver, loss)
+    solved, sums = layout.half(side, state[side], state[other_side(side)], solver, loss)
     return state | {side: solved}, sums

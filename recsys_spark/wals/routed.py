@@ -25,7 +25,7 @@ from pyspark.sql.types import BinaryType, LongType, StructField, StructType
 from recsys_spark.arrow import arrow_schema, binary_array, list_array, make_batch
 from recsys_spark.kernels.solve import Fixed, fix, gram, rotated
 from recsys_spark.kernels.solver import Solver
-from recsys_spark.kernels.spec import WalsSpec
+from recsys_spark.kernels.spec import WalsSpec, other_side
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.wals import files
 from recsys_spark.wals.blocks import read_blocks
@@ -144,7 +144,7 @@ class Routing:
         sent = context.broadcast((fixed, small))
         try:
             wanted = self._records(self.reader, other)
-            pieces = wanted.mapInArrow(_send(_other(side), sent, self.spec, rotated), _PIECE)
+            pieces = wanted.mapInArrow(_send(other_side(side), sent, self.spec, rotated), _PIECE)
             inputs = [rows.blocks, pieces, *self._last(own, solver)]
             joined = reduce(_union, inputs).repartition(len(rows.keys), "key")
             path = self._write(side, joined.mapInArrow(_solve(side, sent, solver, loss), _ANSWER))
@@ -240,10 +240,6 @@ def routing(
         yield Routing(spark, sides, spec, folder)
     finally:
         files.delete(spark, f"{folder}/{_SWEEPS}")
-
-
-def _other(side: str) -> str:
-    return "item" if side == "user" else "user"
 
 
 def _union(one: DataFrame, more: DataFrame) -> DataFrame:

@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql.types import BinaryType, LongType, StructField, StructType
 
 from recsys_spark.arrow import arrow_schema, make_batch
+from recsys_spark.kernels.spec import other_side
 from recsys_spark.wals.blocks import BLOCKS, Layout, destination
 from recsys_spark.wals.packed import Batches, Ids
 from recsys_spark.wals.shared import SharedArray
@@ -71,7 +72,7 @@ def _route(rows: dict[str, SharedRows]) -> Callable[[Batches], Batches]:
 
 def _routed(block: pa.RecordBatch, rows: dict[str, SharedRows]) -> dict[str, list[Any]]:
     side, start, parts = (block.column(name)[0].as_py() for name in ("side", "start", "parts"))
-    own, other = rows[side], rows["item" if side == "user" else "user"]
+    own, other = rows[side], rows[other_side(side)]
     indptr = np.frombuffer(block.column("indptr")[0].as_buffer(), np.int64)
     cols = np.frombuffer(block.column("cols")[0].as_buffer(), np.int32)
     number = np.searchsorted(own.layout.starts, start) + (cols[0] % parts)

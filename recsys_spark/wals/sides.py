@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from recsys_spark.kernels.spec import SIDES, WalsSpec
+from recsys_spark.kernels.spec import SIDES, WalsSpec, other_side
 from recsys_spark.kernels.weights import nu_star_scale, unobserved_weights
 from recsys_spark.wals import files
 from recsys_spark.wals.blocks import Layout, build_blocks, lay_out, partition_keys
@@ -152,7 +152,7 @@ def row_terms(rows: Ids, counts: dict[str, Ids], spec: WalsSpec, side: str) -> R
     weights = unobserved_weights(rows, spec.unobserved_exponent(side), counts[side])
     users, items = (counts[name].astype(np.float64) for name in SIDES)
     scale = nu_star_scale(users, items, spec)
-    others = len(counts["item" if side == "user" else "user"])
+    others = len(counts[other_side(side)])
     return RowTerms(spec, side, others, spec.unobserved_weight * weights, scale)
 
 
