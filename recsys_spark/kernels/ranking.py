@@ -18,7 +18,7 @@ is not averaged; callers leave such users out.
 import numpy as np
 import numpy.typing as npt
 
-from recsys_spark.kernels.jit import jit
+from recsys_spark.kernels.jit import jit, kernel
 
 METRICS = ("precision", "recall", "recall_min", "hit_rate", "mrr", "map", "ndcg")
 
@@ -42,7 +42,7 @@ def ranking_metrics(
     return out
 
 
-@jit
+@kernel
 def _metrics(list_indptr, lists, truth_indptr, truth, cutoffs, out):  # type: ignore[no-untyped-def]
     for user in range(len(list_indptr) - 1):
         relevant = truth[truth_indptr[user] : truth_indptr[user + 1]]

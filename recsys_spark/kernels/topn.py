@@ -10,7 +10,7 @@ batch sizes or partitioning.
 import numpy as np
 import numpy.typing as npt
 
-from recsys_spark.kernels.jit import jit
+from recsys_spark.kernels.jit import jit, kernel
 
 _ITEMS = 64
 _CELLS = 4_000_000
@@ -82,7 +82,7 @@ def _rounding_bound(
     return bound
 
 
-@jit
+@kernel
 def _select(tile, users, items, slack, candidates, seen_indptr, seen, positions, scores):  # type: ignore[no-untyped-def]
     n = positions.shape[1]
     near = np.empty(n + _SPARE, dtype=np.int32)
@@ -181,7 +181,7 @@ def _sort_heap(positions, scores, size):  # type: ignore[no-untyped-def]
         _sift_down(positions, scores, last, item, score)
 
 
-@jit
+@kernel
 def _fill(positions, by_popularity, seen_indptr, seen, marks):  # type: ignore[no-untyped-def]
     n = positions.shape[1]
     for user in range(len(positions)):

@@ -7,9 +7,8 @@ import pytest
 from reference import dense_wals as dense
 from scipy.optimize import nnls
 
-from recsys_spark.kernels import solve
 from recsys_spark.kernels.csr import Csr
-from recsys_spark.kernels.solve import Problem, fix, gram, solve_rows
+from recsys_spark.kernels.solve import Problem, eigenbasis, fix, gram, solve_rows, subspace, systems
 from recsys_spark.kernels.solver import Solver
 from recsys_spark.kernels.spec import resolve_spec
 from recsys_spark.kernels.weights import counted_pairs, row_regularization
@@ -198,7 +197,7 @@ def test_rows_longer_than_what_is_gathered_at_once(length):
 @pytest.mark.parametrize("rank", [5, 64, 72, 200])
 def test_what_the_workspace_held_before_does_not_matter(monkeypatch, rank, method):
     """The lower triangles of the systems are never set."""
-    made = solve._workspace
+    made = systems.workspace
 
     def full_of_nan(*given):
         work = made(*given)
@@ -212,7 +211,8 @@ def test_what_the_workspace_held_before_does_not_matter(monkeypatch, rank, metho
     a[:2] -= 0.1 * observed[:2]  # in double precision
     solver, last = Solver(method, block=72), normal_factors(2, 10, rank)
     expected = solve_table(observed, a, b, fixed, 0.1, 1.0, solver, last=last)
-    monkeypatch.setattr(solve, "_workspace", full_of_nan)
+    for module in (eigenbasis, subspace):
+        monkeypatch.setattr(module, "workspace", full_of_nan)
     again = solve_table(observed, a, b, fixed, 0.1, 1.0, solver, last=last)
     np.testing.assert_array_equal(again.factors, expected.factors)
 

@@ -1,0 +1,92 @@
+"""Solution of a block of rows, and its part of the loss."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys_spark.kernels.csr import Csr
+from recsys_spark.kernels.jit import kernel
+from recsys_spark.kernels.solve.eigenbasis import solve_in_eigenbasis
+from recsys_spark.kernels.solve.fixed import Double, Fixed, Single, rotated
+from recsys_spark.kernels.solve.nonnegative import solve_nonnegative
+from recsys_spark.kernels.solve.subspace import solve_subspace
+from recsys_spark.kernels.solve.systems import Arrays, read_only
+from recsys_spark.kernels.solver import Solver
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A block's entries, and of its rows, (rows,): unobserved = w, regularization = L."""
+
+    entries: Csr
+    unobserved: Double
+    regularization: Double
+
+
+@dataclass(frozen=True)
+class Solution:
+    """factors: (rows, rank). failed: positions of rows that no jitter made solvable.
+
+    observed: sum over entries of (w + a)(xy - b / (w + a))^2. shadowed: sum of w (xy)^2, what the
+    Gram matrices count for the same entries as unobserved.
+    """
+
+    factors: Single
+    failed: npt.NDArray[np.int64]
+    observed: float
+    shadowed: float
+
+
+def solve_rows(
+    problem: Problem,
+    fixed: Fixed,
+    solver: Solver,
+    last: Single | None = None,
+    nonnegative: bool = False,
+    loss: bool = True,
+) -> Solution:
+    """Solve every row against the fixed side; `last`, (rows, rank), is where iterations begin.
+
+    Nonnegative rows have a solver of their own; the subspace solver and theirs want a side that
+    is not rotated. Without `loss` the two sums of the solution stay 0.
+    """
+    given, sums = _arrays(problem, fixed), np.zeros(2)
+    in_basis = not nonnegative and solver.method != "subspace"
+    if nonnegative:
+        factors, status = solve_nonnegative(given, fixed.gram)
+    elif in_basis:
+        factors, status = solve_in_eigenbasis(given, fixed, solver, last)
+    else:
+        factors, status = solve_subspace(given, fixed.gram, solver, last)
+    if loss:
+        _add_losses(given, factors, sums)
+    if in_basis:
+        factors = rotated(factors, np.ascontiguousarray(fixed.rotation.T))
+    return Solution(factors, np.flatnonzero(status), float(sums[0]), float(sums[1]))
+
+
+def _arrays(problem: Problem, fixed: Fixed) -> Arrays:
+    """What the kernels read, as read-only arrays: to the compiler, other ones are other types."""
+    entries = problem.entries
+    given = (
+        entries.indptr, entries.cols, entries.a, entries.b,
+        problem.unobserved, problem.regularization, fixed.factors, fixed.weights,
+    )  # fmt: skip
+    return read_only(*given)
+
+
+@kernel
+def _add_losses(given, factors, sums):  # type: ignore[no-untyped-def]
+    indptr, cols, a, b, unobserved, _, fixed, weights = given
+    for row in range(len(indptr) - 1):
+        x = factors[row]
+        for i in range(indptr[row], indptr[row + 1]):
+            y, prediction = fixed[cols[i]], np.float32(0)
+            for k in range(len(x)):
+                prediction += y[k] * x[k]
+            shadow = unobserved[row] * (weights[cols[i]] if len(weights) else 1.0)
+            weight = shadow + a[i]
+            target = b[i] / weight if weight != 0.0 else 0.0
+            sums[0] += weight * (prediction - target) ** 2
+            sums[1] += shadow * np.float64(prediction) ** 2
