@@ -1,0 +1,82 @@
+"""The configuration: typed, frozen, validated once, before any JVM starts.
+
+The classes below are the truth about every key, its default, meaning and unit; `conf/base.yaml`
+is written from them (`recsys-spark config --defaults`), and a wheel works without that file.
+`settings.load_config` reads files and overrides into them.
+"""
+
+import hashlib
+import json
+from functools import reduce
+from operator import getitem
+from typing import Any
+
+from pydantic import model_validator
+
+from recsys_spark.config.running import Generate, Paths, Spark, Tracking
+from recsys_spark.config.secrets import MASK, mask
+from recsys_spark.config.section import Scalar, Section
+from recsys_spark.config.serving import Evaluate, Recommend, UserSubset
+from recsys_spark.config.sources import Filter, Ingest, Items, Reason, Rules, Source
+from recsys_spark.config.splitting import Split
+from recsys_spark.config.training import Objective, Solver, Train
+from recsys_spark.kernels import solver as solvers
+
+__all__ = [
+    "MASK",
+    "Config",
+    "Filter",
+    "Generate",
+    "Ingest",
+    "Items",
+    "Reason",
+    "Rules",
+    "Scalar",
+    "Section",
+    "Source",
+    "Spark",
+    "Split",
+    "Tracking",
+    "Train",
+    "UserSubset",
+    "mask",
+]
+
+
+class Config(Section):
+    """The whole configuration; each stage is handed its own section."""
+
+    paths: Paths = Paths()
+    spark: Spark = Spark()
+    ingest: Ingest = Ingest()
+    items: Items = Items()
+    split: Split = Split()
+    objective: Objective = Objective()
+    solver: Solver = Solver()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    recommend: Recommend = Recommend()
+    tracking: Tracking = Tracking()
+    generate: Generate = Generate()
+
+    @model_validator(mode="after")
+    def _solvable(self) -> "Config":
+        self.solver_of_rows()
+        return self
+
+    def solver_of_rows(self) -> solvers.Solver:
+        """The solver, as far as it changes the result. Raises ConfigError if it does not fit."""
+        keys = self.solver.model_dump(include={"method", "cg_steps", "subspace_block"})
+        return solvers.resolve_solver(self.objective.spec(), **keys)
+
+    def digest(self, *keys: str) -> str:
+        """Hash of the (dotted) keys that decide a result, or of all; eight hexadecimal digits."""
+        whole = self.model_dump(mode="json")
+        content = {key: reduce(getitem, key.split("."), whole) for key in keys} or whole
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+    def masked(self) -> dict[str, Any]:
+        """The effective configuration for logs and files, secrets replaced."""
+        content = mask(self.model_dump(mode="json"))
+        assert isinstance(content, dict)
+        return content
