@@ -100,6 +100,11 @@ class WalsSpec:
         """Length of a factor vector: the rank, and two coordinates that carry the biases."""
         return self.rank + (0 if self.biases == "none" else 2)
 
+    @property
+    def trained_width(self) -> int:
+        """Length of the vectors that are trained: biases known beforehand are added in the end."""
+        return self.width if self.biases == "learned" else self.rank
+
     def strength(self, side: str) -> float:
         """lambda of a side."""
         own = self.user_regularization if side == "user" else self.item_regularization

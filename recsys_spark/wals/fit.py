@@ -22,7 +22,7 @@ from recsys_spark.wals.blocks import build_blocks, lay_out
 from recsys_spark.wals.broadcast import Broadcasting, hold
 from recsys_spark.wals.context import needed_rows, training_counts
 from recsys_spark.wals.factors import Factors, SideFactors
-from recsys_spark.wals.offsets import Baseline, from_solved, learn_baseline, trained_width
+from recsys_spark.wals.offsets import Baseline, from_solved, learn_baseline
 from recsys_spark.wals.packed import index_sides, packed
 from recsys_spark.wals.plan import Plan, Sizes
 from recsys_spark.wals.routed import routing
@@ -246,7 +246,7 @@ def _initial(
 ) -> dict[str, _Side]:
     known = {side: getattr(start, side) if start else None for side in SIDES}
     for factors in known.values():
-        _require_width(factors, trained_width(spec))
+        _require_width(factors, spec.trained_width)
     return {side: layout.begin(side, factors) for side, factors in known.items()}
 
 

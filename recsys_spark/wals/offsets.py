@@ -74,11 +74,6 @@ def learn_baseline(ratings: DataFrame, spec: WalsSpec) -> Baseline:
     return Baseline(biases.mean, biases)
 
 
-def trained_width(spec: WalsSpec) -> int:
-    """Length of the vectors that are trained; biases known beforehand are added in the end."""
-    return spec.rank + 2 if spec.biases == "learned" else spec.rank
-
-
 def solved_part(side: str, vectors: Single, spec: WalsSpec) -> Single:
     """The coordinates that a half-sweep solves for: all, or the factors and the own bias."""
     if spec.biases != "learned":

@@ -38,7 +38,7 @@ from recsys_spark.wals.factors import (
     initial_vectors,
     overwrite_known,
 )
-from recsys_spark.wals.offsets import fixed_part, from_solved, solved_part, trained_width
+from recsys_spark.wals.offsets import fixed_part, from_solved, solved_part
 from recsys_spark.wals.packed import Batches, Ids
 from recsys_spark.wals.routes import ROUTES
 from recsys_spark.wals.shared import SharedArray, share
@@ -174,7 +174,7 @@ class Routing:
     def factors(self, side: str, stored: Stored) -> FactorFrame:
         """A side's factors, until other states are kept."""
         records = self._records(self.spark, stored)
-        return FactorFrame(records.mapInArrow(_decode, FEATURES), trained_width(self.spec))
+        return FactorFrame(records.mapInArrow(_decode, FEATURES), self.spec.trained_width)
 
     def keep(self, state: Mapping[str, Stored]) -> None:
         """Delete the files of every state but this."""
