@@ -58,8 +58,10 @@ def encode_weights(
     One distinct pair needs no codes; too many stand in the table themselves, without codes.
     """
     pairs = np.stack([a, b], axis=1).view(np.uint64).ravel()
-    distinct = np.unique(pairs)
     none = np.empty(0, dtype=np.uint8)
+    distinct = np.unique(pairs[: 16 * _CODES])
+    if len(distinct) <= _CODES:  # else a few have been too many already
+        distinct = np.unique(pairs)
     if len(distinct) > _CODES:
         return none, np.stack([a, b])
     table = np.ascontiguousarray(distinct.view(np.float32).reshape(-1, 2).T)

@@ -135,6 +135,7 @@ def _scatter(
 def _dealt(layout: Layout, columns: _Columns) -> Iterator[tuple[int, _Columns]]:
     """The columns of every block that occurs."""
     to = destination(layout, columns[0], columns[1])
+    to = to.astype(np.min_scalar_type(len(layout.starts)))  # NumPy sorts 16 bits in linear time
     order = np.argsort(to, kind="stable")
     blocks, starts = np.unique(to[order], return_index=True)
     columns = tuple(column[order] for column in columns)
