@@ -24,6 +24,7 @@ from recsys_spark import WALS
 
 Result = dict[str, Any]
 
+_NIGHT = 15  # iterations of an ordinary training
 _EXACT_PEERS = {"mllib": "mllib", "implicit": "implicit_cholesky"}
 
 
@@ -196,7 +197,8 @@ def _notes(results: Sequence[Result]) -> list[str]:
 
 def _fit_table(groups: dict[tuple[str, int, str], list[Result]]) -> str:
     header = ["objective", "rank", "system", "fit, s", "least..most", "beside WALS"]
-    header += ["s/iteration", "other, s", "objective's value", "JVM, MiB", "workers", "driver"]
+    header += ["s/iteration", "other, s", f"{_NIGHT} iterations, s", "objective's value"]
+    header += ["JVM, MiB", "workers", "driver"]
     rows = []
     for (minimises, rank, system), runs in groups.items():
         fits = [run["fit_seconds"] for run in runs]
@@ -204,6 +206,7 @@ def _fit_table(groups: dict[tuple[str, int, str], list[Result]]) -> str:
         beside = f"{median(fits) / own:.2f}" if own else ""
         row = [minimises, rank, system, f"{median(fits):.1f}", f"{min(fits):.1f}..{max(fits):.1f}"]
         row += [beside, _middle(runs, "seconds_per_iteration"), _middle(runs, "other_seconds")]
+        row.append(_number(_on_line(runs)))
         row.append(f"{median(run['objective'] for run in runs):.8g}")
         row += [_peak(runs, kind) for kind in ("jvm", "workers", "driver")]
         rows.append(row)
@@ -223,6 +226,16 @@ def _wals_seconds(
 def _middle(runs: Sequence[Result], field: str) -> str:
     values = [run[field] for run in runs if run[field] is not None]
     return _number(median(values) if values else None)
+
+
+def _on_line(runs: Sequence[Result]) -> float | None:
+    """Seconds of a warm fit of so many iterations, by the line through the shorter ones."""
+    seconds = [
+        run["other_seconds"] + _NIGHT * run["seconds_per_iteration"]
+        for run in runs
+        if run["seconds_per_iteration"] is not None
+    ]
+    return median(seconds) if seconds else None
 
 
 def _number(value: float | None) -> str:
