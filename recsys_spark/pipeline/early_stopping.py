@@ -68,13 +68,13 @@ def early_stopping(run: Run) -> EarlyStopping:
 
 def validation_ndcg(run: Run, state: Factorization) -> float:
     """NDCG at 10 of the chosen validation users' lists, their training rows left out."""
-    truth = _validation_truth(run)
+    truth, restored = _validation_truth(run), state.restored()
     users = truth.select("user_id", "user").distinct()
     frames = (
         factors_frame(run.spark, side, FACTORS["id"].dataType).withColumnRenamed(
             "features", "factors"
         )
-        for side in (state.user, state.item)
+        for side in (restored.user, restored.item)
     )
     history = run.read("train")
     seen = history.select("user", "item").join(users.select("user"), "user", "left_semi")

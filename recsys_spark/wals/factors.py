@@ -41,6 +41,9 @@ class SideFactors(Protocol):
     def with_biases(self, side: str, biases: DataFrame) -> "SideFactors":
         """Two more coordinates: the bias of column `bias`, by id, and the one of the other side."""
 
+    def without_biases(self) -> "SideFactors":
+        """Without the last two coordinates."""
+
     def raised(self, by: float) -> "SideFactors":
         """The last coordinate of every vector raised."""
 
@@ -74,6 +77,10 @@ class Factors:
         bias = table["bias"].to_numpy()[at].astype(np.float32)
         return replace(self, vectors=with_bias(side, self.vectors, bias))
 
+    def without_biases(self) -> "Factors":
+        """Without the last two coordinates."""
+        return replace(self, vectors=np.ascontiguousarray(self.vectors[:, :-2]))
+
     def raised(self, by: float) -> "Factors":
         """The last coordinate of every vector raised."""
         vectors = self.vectors.copy()
@@ -105,6 +112,11 @@ class FactorFrame:
         joined = self.content.join(biases.select("id", "bias"), "id")
         features = F.concat("features", last).alias("features")
         return FactorFrame(joined.select("id", features), self.width + 2)
+
+    def without_biases(self) -> "FactorFrame":
+        """Without the last two coordinates."""
+        features = F.slice("features", 1, self.width - 2)
+        return FactorFrame(self.content.withColumn("features", features), self.width - 2)
 
     def raised(self, by: float) -> "FactorFrame":
         """The last coordinate of every vector raised."""

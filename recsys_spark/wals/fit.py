@@ -54,7 +54,7 @@ class Factorization:
     """The factors and the loss of every sweep so far.
 
     solver: the one in use, and of method `auto` the reason why. stopped: why before the last
-    iteration.
+    iteration. baseline: what is not in the factors yet.
     """
 
     user: SideFactors
@@ -63,6 +63,12 @@ class Factorization:
     stopped: str | None = None
     solver: Solver = field(default_factory=Solver)
     reason: str = ""
+    baseline: Baseline = field(default_factory=Baseline)
+
+    def restored(self) -> "Factorization":
+        """With the factors as they are published, in which the biases are complete."""
+        users, items = (self.baseline.restore(side, getattr(self, side)) for side in SIDES)
+        return replace(self, user=users, item=items, baseline=Baseline())
 
 
 def fit_factors(
@@ -76,15 +82,16 @@ def fit_factors(
     """Train on columns user, item (whole numbers) and value; several rows of a pair all count.
 
     on_sweep: sees the state after every sweep; what it returns, if anything, is the reason to
-    stop. start: factors to begin with, by id: those of ids without a row are dropped, new ids
-    are initialised; with its losses, an interrupted run that goes on where it was. on_sizes: is
-    told the sizes of the data before the blocks are built.
+    stop. start: published factors to begin with, by id: those of ids without a row are dropped,
+    new ids are initialised; or, with its losses, a state of an interrupted run that goes on where
+    it was. on_sizes: is told the sizes of the data before the blocks are built.
 
     Raises ContractError for null, NaN or infinite input, ConfigError if a side's factors exceed
     the broadcast budget, SolveError for a singular row or numbers that are no longer finite in
     the first sweep; in a later one the last good factors are kept.
     """
     baseline = learn_baseline(ratings, spec)
+    start = _without_baseline(start, baseline, spec) if start else None
     weighed = weigh(baseline.beside(ratings), spec)
     with (
         packed(weighed) as pairs,
@@ -124,7 +131,7 @@ def solve_side(
         return Factors(np.empty(0, np.int64), np.empty((0, spec.width), np.float32))
     learnt = Baseline() if training is None else learn_baseline(training, spec)
     baseline = learnt.folded(row, inside, spec)
-    held = replace(fixed, vectors=baseline.remove(other_side(row), fixed.vectors))
+    held = baseline.remove(other_side(row), fixed).arrays()
     weighed = weigh(baseline.beside(inside), spec, training, row)
     solved = _solve_rows(weighed, row, held, spec, plan, training)
     return baseline.restore(row, solved).arrays()
@@ -197,11 +204,24 @@ def _fit(
     layout: _Layout[_Side], sides: Mapping[str, Side], spec: WalsSpec, plan: Plan,
     on_sweep: _OnSweep, start: Factorization | None, baseline: Baseline,
 ) -> Factorization:  # fmt: skip
-    trained = _sweep(layout, sides, spec, plan.solver, on_sweep, start)
-    users, items = (
-        layout.finished(side, baseline.restore(side, getattr(trained, side))) for side in SIDES
-    )
+    def seen(state: Factorization) -> str | None:
+        return on_sweep(replace(state, baseline=baseline))
+
+    trained = _sweep(layout, sides, spec, plan.solver, seen, start)
+    trained = replace(trained, baseline=baseline).restored()
+    users, items = (layout.finished(side, getattr(trained, side)) for side in SIDES)
     return replace(trained, user=users, item=items)
+
+
+def _without_baseline(start: Factorization, baseline: Baseline, spec: WalsSpec) -> Factorization:
+    """The factors as they are trained; those of an interrupted run are."""
+    resumed = bool(start.losses)
+    for factors in (start.user, start.item):
+        _require_width(factors, spec.trained_width if resumed else spec.width)
+    if resumed:
+        return start
+    users, items = (baseline.remove(side, getattr(start, side)) for side in SIDES)
+    return replace(start, user=users, item=items)
 
 
 def _sweep(
@@ -244,14 +264,11 @@ def _factorization(
 def _initial(
     layout: _Layout[_Side], spec: WalsSpec, start: Factorization | None
 ) -> dict[str, _Side]:
-    known = {side: getattr(start, side) if start else None for side in SIDES}
-    for factors in known.values():
-        _require_width(factors, spec.trained_width)
-    return {side: layout.begin(side, factors) for side, factors in known.items()}
+    return {side: layout.begin(side, getattr(start, side, None)) for side in SIDES}
 
 
-def _require_width(known: SideFactors | None, width: int) -> None:
-    if known is not None and known.width != width:
+def _require_width(known: SideFactors, width: int) -> None:
+    if known.width != width:
         raise ConfigError(
             f"The factors to start from have {known.width} coordinates and the objective asks for "
             f"{width}; set objective.rank to that of the earlier model, or start afresh."

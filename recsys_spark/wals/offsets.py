@@ -54,14 +54,11 @@ class Baseline:
             factors = factors.with_biases(side, getattr(self.fixed, side))
         return factors.raised(self.mean) if side == "item" and self.mean else factors
 
-    def remove(self, side: str, vectors: Single) -> Single:
+    def remove(self, side: str, factors: SideFactors) -> SideFactors:
         """The inverse of `restore`."""
         if self.fixed is not None:
-            return np.ascontiguousarray(vectors[:, :-2])
-        if side == "item" and self.mean:
-            vectors = vectors.copy()
-            vectors[:, -1] -= np.float32(self.mean)
-        return vectors
+            return factors.without_biases()
+        return factors.raised(-self.mean) if side == "item" and self.mean else factors
 
 
 def learn_baseline(ratings: DataFrame, spec: WalsSpec) -> Baseline:

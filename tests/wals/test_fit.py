@@ -10,7 +10,7 @@ from recsys_spark.errors import ConfigError, DivergenceError
 from recsys_spark.kernels.solver import Solver
 from recsys_spark.kernels.spec import resolve_spec
 from recsys_spark.wals import broadcast
-from recsys_spark.wals.factors import Factors
+from recsys_spark.wals.factors import FactorFrame, Factors
 from recsys_spark.wals.fit import Factorization, fit_factors
 from recsys_spark.wals.plan import Plan
 
@@ -58,6 +58,34 @@ def test_a_warm_start_is_by_id(spark):
     assert warm.losses[0].total < cold.losses[0].total
     same = fit_factors(frame_of(spark, (user, item, value)), SPEC, PLAN, start=start)
     assert same.losses[0].total <= before.losses[-1].total * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("biases", ["learned", "means", "damped"])
+def test_a_warm_start_goes_on_where_published_factors_with_biases_were(spark, biases):
+    frame = frame_of(spark, ratings(seed=2))
+    spec = resolve_spec("explicit", rank=RANK, iterations=6, biases=biases, order="users_first")
+    before = fit_factors(frame, spec, PLAN)
+    assert before.user.width == RANK + 2
+    once = replace(spec, iterations=1)
+    read = (FactorFrame(side.frame(spark), RANK + 2) for side in (before.user, before.item))
+    start = Factorization(*read)
+    warm, cold = fit_factors(frame, once, PLAN, start=start), fit_factors(frame, once, PLAN)
+    last = before.losses[-1].total
+    assert warm.losses[0].total <= last * (1 + 1e-6) < cold.losses[0].total
+
+
+def test_what_is_seen_after_a_sweep_can_be_restored_to_what_is_published(spark):
+    spec, states = (
+        resolve_spec("lenskit_explicit", rank=RANK, iterations=1, order="items_first"),
+        [],
+    )
+    frame = frame_of(spark, ratings(seed=2))
+    done = fit_factors(frame, spec, PLAN, lambda state: states.append(state))
+    (state,) = states
+    assert (state.user.width, done.user.width) == (RANK, RANK + 2)
+    for side in ("user", "item"):
+        found = getattr(state.restored(), side).vectors
+        np.testing.assert_array_equal(found, getattr(done, side).vectors)
 
 
 def test_a_start_of_another_rank_is_refused(spark):
