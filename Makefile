@@ -15,7 +15,7 @@ demo: java $(VENV)/.run  ## Generate ratings and run every stage, to published r
 	@$(BIN)/recsys-spark run $(DEMO)
 
 test: java $(VENV)/.dev  ## Run the whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.dev  ## Check style with ruff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

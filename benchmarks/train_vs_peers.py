@@ -17,7 +17,18 @@ from typing import Any
 import numpy as np
 from data import CASES, read_matrix, saved
 from loss import ALPHA, REGULARIZATION, objective
-from measure import HERE, answer, machine, markdown, run_child, save, say, warm_kernels
+from measure import (
+    HERE,
+    answer,
+    cpu_seconds,
+    machine,
+    markdown,
+    run_child,
+    save,
+    say,
+    stolen_seconds,
+    warm_kernels,
+)
 from systems import PENALTY, Setting, Trainer, prepare
 
 from recsys_spark import WALS
@@ -131,32 +142,40 @@ def _one(options: argparse.Namespace) -> Result:
         _fit(train, iterations, setting, matrix)
         for iterations in (options.iterations, *options.sweeps)
     )
-    slope, rest = _line(warm)
+    slope, rest = _line(warm, "seconds")
+    cpu_slope, cpu_rest = _line(warm, "cpu_seconds")
     return {
         "minimises": PENALTY[setting.name],
         "fit_seconds": cold["seconds"],
         "objective": cold["objective"],
         "seconds_per_iteration": slope,
         "other_seconds": rest,
+        "cpu_seconds_per_iteration": cpu_slope,
+        "other_cpu_seconds": cpu_rest,
+        "cpu_seconds": cold["cpu_seconds"],
+        "stolen_seconds": sum(fit["stolen_seconds"] for fit in (cold, *warm)),
         "warm": warm,
         "notes": notes,
     }
 
 
 def _fit(train: Trainer, iterations: int, setting: Setting, matrix: Any) -> Result:
-    started = time.perf_counter()
+    before = time.perf_counter(), cpu_seconds(os.getpid()), stolen_seconds()
     collect = train(iterations)
-    seconds = time.perf_counter() - started
+    after = time.perf_counter(), cpu_seconds(os.getpid()), stolen_seconds()
+    spent = dict(
+        zip(("seconds", "cpu_seconds", "stolen_seconds"), np.subtract(after, before), strict=True)
+    )
     value = objective(matrix, *collect(), PENALTY[setting.name])
-    return {"iterations": iterations, "seconds": seconds, "objective": value}
+    return {"iterations": iterations, **spent, "objective": value}
 
 
-def _line(warm: Sequence[Result]) -> tuple[float | None, float | None]:
+def _line(warm: Sequence[Result], clock: str) -> tuple[float | None, float | None]:
     """Seconds an iteration, and those that do not depend on their number, by least squares."""
     x = [fit["iterations"] for fit in warm]
     if len(set(x)) < 2:
         return None, None
-    slope, rest = np.polyfit(x, [fit["seconds"] for fit in warm], 1)
+    slope, rest = np.polyfit(x, [fit[clock] for fit in warm], 1)
     return float(slope), float(rest)
 
 
@@ -197,7 +216,9 @@ def _notes(results: Sequence[Result]) -> list[str]:
 
 def _fit_table(groups: dict[tuple[str, int, str], list[Result]]) -> str:
     header = ["objective", "rank", "system", "fit, s", "least..most", "beside WALS"]
-    header += ["s/iteration", "other, s", f"{_NIGHT} iterations, s", "objective's value"]
+    header += ["s/iteration", "other, s", f"{_NIGHT} iterations, s"]
+    header += ["cpu s/iteration", "cpu other, s", f"{_NIGHT} iterations, cpu s"]
+    header += ["stolen, s", "objective's value"]
     header += ["JVM, MiB", "workers", "driver"]
     rows = []
     for (minimises, rank, system), runs in groups.items():
@@ -205,8 +226,11 @@ def _fit_table(groups: dict[tuple[str, int, str], list[Result]]) -> str:
         own = _wals_seconds(groups, minimises, rank)
         beside = f"{median(fits) / own:.2f}" if own else ""
         row = [minimises, rank, system, f"{median(fits):.1f}", f"{min(fits):.1f}..{max(fits):.1f}"]
-        row += [beside, _middle(runs, "seconds_per_iteration"), _middle(runs, "other_seconds")]
-        row.append(_number(_on_line(runs)))
+        row.append(beside)
+        for clock in ("seconds", "cpu_seconds"):
+            each, rest = f"{clock}_per_iteration", f"other_{clock}"
+            row += [_middle(runs, each), _middle(runs, rest), _number(_on_line(runs, each, rest))]
+        row.append(f"{median(run['stolen_seconds'] for run in runs):.0f}")
         row.append(f"{median(run['objective'] for run in runs):.8g}")
         row += [_peak(runs, kind) for kind in ("jvm", "workers", "driver")]
         rows.append(row)
@@ -228,13 +252,9 @@ def _middle(runs: Sequence[Result], field: str) -> str:
     return _number(median(values) if values else None)
 
 
-def _on_line(runs: Sequence[Result]) -> float | None:
+def _on_line(runs: Sequence[Result], each: str, rest: str) -> float | None:
     """Seconds of a warm fit of so many iterations, by the line through the shorter ones."""
-    seconds = [
-        run["other_seconds"] + _NIGHT * run["seconds_per_iteration"]
-        for run in runs
-        if run["seconds_per_iteration"] is not None
-    ]
+    seconds = [run[rest] + _NIGHT * run[each] for run in runs if run[each] is not None]
     return median(seconds) if seconds else None
 
 
