@@ -12,7 +12,7 @@ from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import DataFrame, SparkSession
 
 from recsys_spark.wals import files
-from recsys_spark.wals.fit import fit_factors
+from recsys_spark.wals.fit import Factorization, fit_factors
 from recsys_spark.wals.model import WALSModel
 from recsys_spark.wals.params import EstimatorParams
 from recsys_spark.wals.plan import Plan
@@ -100,13 +100,26 @@ class WALS(
             return lambda value: self._set(**{param: value})
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
+    def fitFrom(self, dataset: DataFrame, model: WALSModel) -> WALSModel:
+        """Fit, beginning with the factors of an earlier model instead of random ones.
+
+        They are taken over by id: new ids are initialised, ids without rows are dropped. Far fewer
+        iterations than in a first fit will do. Raises ConfigError if the model's vectors are not
+        as long as this objective's, else what `fit` does.
+        """
+        start = Factorization(model.known("user"), model.known("item"))
+        return self._trained(dataset, start)
+
     def _fit(self, dataset: DataFrame) -> WALSModel:
+        return self._trained(dataset, None)
+
+    def _trained(self, dataset: DataFrame, start: Factorization | None) -> WALSModel:
         spec = self.spec()
         spark = dataset.sparkSession
         with _folder(spark) as folder:
             blocks, layout = self.getOrDefault("numBlocks") or None, self.getOrDefault("layout")
             plan = Plan(blocks, solver=self.row_solver(), layout=layout, folder=folder)
-            trained = fit_factors(self._ratings(dataset), spec, plan)
+            trained = fit_factors(self._ratings(dataset), spec, plan, start=start)
         user, item = (
             dataset.schema[self.getOrDefault(name)].dataType for name in ("userCol", "itemCol")
         )

@@ -20,8 +20,8 @@ from pyspark.sql.types import DataType
 
 from recsys_spark.arrow import list_matrix
 from recsys_spark.errors import ConfigError
-from recsys_spark.kernels.spec import WalsSpec, restored_spec
-from recsys_spark.wals.factors import factors_frame, read_factors
+from recsys_spark.kernels.spec import WalsSpec, other_side, restored_spec
+from recsys_spark.wals.factors import FactorFrame, factors_frame, read_factors
 from recsys_spark.wals.fit import Factorization, solve_side
 from recsys_spark.wals.params import ModelParams
 from recsys_spark.wals.plan import Plan
@@ -167,14 +167,17 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
                 "This model does not know what it was trained to minimise, which folding in needs: "
                 "take one that WALS has fitted, or set its `objective`."
             )
-        own, fixed = self.userFactors, self.itemFactors
-        if side == "item":
-            own, fixed = fixed, own
-        known = read_factors(fixed.toDF("id", "factors")).arrays()
+        own = self.userFactors if side == "user" else self.itemFactors
+        known = self.known(other_side(side)).arrays()
         ratings = self._ratings(dataset)
         context = None if training is None else self._ratings(training)
         solved = solve_side(ratings, side, known, self.objective, Plan(), context)
         return factors_frame(dataset.sparkSession, solved, own.schema["id"].dataType)
+
+    def known(self, side: str) -> FactorFrame:
+        """The factors of a side, as training takes and gives them."""
+        factors = self.userFactors if side == "user" else self.itemFactors
+        return read_factors(factors.toDF("id", "factors"))
 
     def write(self) -> MLWriter:
         """Writer of parameters as JSON and factors as Parquet."""

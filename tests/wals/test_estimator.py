@@ -143,6 +143,21 @@ def test_fit_is_fit_factors_with_the_columns_of_the_data(spark):
     assert model.lossHistory == [loss.total for loss in expected.losses]
 
 
+def test_a_fit_from_a_model_goes_on_where_the_model_was(spark, tmp_path):
+    frame = frame_of(spark, ratings(), names=("user", "item", "rating"), id_type="int")
+    wals = WALS(objective="hu2008", rank=2, maxIter=4, numBlocks=2)
+    wals.fit(frame).write().save(str(tmp_path / "model"))
+    before = WALSModel.load(str(tmp_path / "model"))
+    wals.setMaxIter(1)
+    moved = frame.withColumn("user", F.when(F.col("user") < 3, 100).otherwise(F.col("user")))
+    warm, cold = wals.fitFrom(moved, before), wals.fit(moved)
+    assert warm.lossHistory[0] < cold.lossHistory[0]
+    assert warm.userFactors.where("id = 100").count() == 1
+    assert warm.userFactors.where("id < 3").isEmpty()
+    with pytest.raises(ConfigError, match=r"2 coordinates.*3; set objective\.rank"):
+        wals.setRank(3).fitFrom(frame, before)
+
+
 def test_weights_targets_and_times_are_read_from_named_columns(spark):
     columns = ratings(users=6, items=5)
     plain = frame_of(spark, columns, names=("user", "item", "rating"))
