@@ -20,9 +20,27 @@ CASES = {
     "lastfm": ("lastfm-2k/user_artists.dat", "lastfm-2k/artists.dat", 92_834, 0),
 }
 
+# Batches of seven rows and interpreted plans, as the other tests want them, take minutes here.
+FOR_MANY_ROWS = {
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
+    "spark.sql.codegen.wholeStage": "true",
+    "spark.sql.codegen.factoryMode": "FALLBACK",
+}
+
+
+@pytest.fixture
+def for_many_rows(spark):
+    before = {key: spark.conf.get(key) for key in FOR_MANY_ROWS}
+    for key, value in FOR_MANY_ROWS.items():
+        spark.conf.set(key, value)
+    yield
+    for key, value in before.items():
+        spark.conf.set(key, value)
+
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_model_beats_popularity_on_real_ratings(spark, real_data, tmp_path, name):
+@pytest.mark.usefixtures("for_many_rows")
+def test_the_model_beats_popularity_on_real_ratings(real_data, tmp_path, name):
     source, items, rows, duplicates = CASES[name]
     config = load_config(
         [CONF / f"{name}.yaml"],
@@ -36,12 +54,7 @@ def test_the_model_beats_popularity_on_real_ratings(spark, real_data, tmp_path, 
             "tracking.backend=none",
         ],
     )
-    # Batches of seven rows, which the other tests want, would take most of the time here.
-    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", 10_000)
-    try:
-        records = run_stages(config, STAGES, Options(), Log([])).records
-    finally:
-        spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", 7)
+    records = run_stages(config, STAGES, Options(), Log([])).records
     ingested = records["ingest"].summary
     assert ingested["rows_read"] == rows
     assert ingested["rows_rejected"] == 0
