@@ -139,7 +139,7 @@ class Solver(Section):
     blocks: int | None = Field(
         None,
         ge=1,
-        description="Blocks a side; null: three a task slot, of at most 1,000,000 interactions.",
+        description="Blocks a side; null: three a task slot, of at most 2,000,000 interactions.",
     )
     checkpoint_seconds: float | None = Field(
         60.0, ge=0, description="Keep the factors at most this often, to resume; null: never."

@@ -8,7 +8,7 @@ from recsys_spark.kernels.solver import Solver
 
 Layout = Literal["auto", "broadcast", "routed"]
 
-_MOST_ENTRIES = 1_000_000
+_MOST_ENTRIES = 2_000_000
 _LEAST_ENTRIES = 10_000
 _BLOCKS_A_SLOT = 3
 
