@@ -89,7 +89,10 @@ def _unmeasured_batches(spark: SparkSession) -> Iterator[None]:
     try:
         yield
     finally:
-        spark.conf.unset(_BATCH_BYTES) if before is None else spark.conf.set(_BATCH_BYTES, before)
+        if before is None:
+            spark.conf.unset(_BATCH_BYTES)
+        else:
+            spark.conf.set(_BATCH_BYTES, before)
 
 
 def _refuse_bad_rows(rows: int, bad: int) -> None:
