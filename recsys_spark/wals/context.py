@@ -7,8 +7,7 @@ from pyspark.sql import functions as F
 from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.kernels.spec import SIDES, WalsSpec
 from recsys_spark.wals.packed import Ids
-
-_OVER_ITEMS = ("bm25", "tfidf")
+from recsys_spark.wals.weighting import OVER_ITEMS
 
 
 def needed_rows(training: DataFrame | None, spec: WalsSpec, row: str) -> DataFrame | None:
@@ -36,7 +35,7 @@ def settings_with_statistics(spec: WalsSpec, row: str) -> list[str]:
         for side in SIDES
     }
     others = {
-        "weighting": spec.weighting in _OVER_ITEMS,
+        "weighting": spec.weighting in OVER_ITEMS,
         "half_life_days": spec.half_life_days is not None and spec.decay_reference is None,
         "nu_star": spec.nu_star is not None,
         # Where biases are learned, what users see of the items has the mean inside.

@@ -8,6 +8,7 @@ million pairs, from which the sides are counted and the blocks are built.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ Batches = Iterator[pa.RecordBatch]
 
 _RECORD = 1_000_000
 _BATCH_BYTES, _UNLIMITED = "spark.sql.execution.arrow.maxBytesPerBatch", 2**31 - 1
+_ONE_AT_A_TIME = Lock()  # fits in threads share the session and its settings
 _ARRAYS = {"user": np.int64, "item": np.int64, "a": np.float32, "b": np.float32}
 _TOTALS = {"rows": LongType(), "bad": LongType(), "sum_a": DoubleType(), "sum_b": DoubleType()}
 _PACKED = StructType(
@@ -84,15 +86,16 @@ def _unmeasured_batches(spark: SparkSession) -> Iterator[None]:
     To limit their bytes too, Spark adds up a batch's size after every row, which takes as long as
     all else that it does with the row.
     """
-    before = spark.conf.get(_BATCH_BYTES, None)
-    spark.conf.set(_BATCH_BYTES, _UNLIMITED)
-    try:
-        yield
-    finally:
-        if before is None:
-            spark.conf.unset(_BATCH_BYTES)
-        else:
-            spark.conf.set(_BATCH_BYTES, before)
+    with _ONE_AT_A_TIME:
+        before = spark.conf.get(_BATCH_BYTES, None)
+        spark.conf.set(_BATCH_BYTES, _UNLIMITED)
+        try:
+            yield
+        finally:
+            if before is None:
+                spark.conf.unset(_BATCH_BYTES)
+            else:
+                spark.conf.set(_BATCH_BYTES, before)
 
 
 def _refuse_bad_rows(rows: int, bad: int) -> None:

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from recsys_spark.errors import ContractError
 from recsys_spark.kernels.spec import SIDES, WalsSpec
 
-_OVER_ITEMS = ("bm25", "tfidf")
+OVER_ITEMS = ("bm25", "tfidf")
 _MICROS_A_DAY = 86_400e6
 _DECAY_NEEDS = (
     "which objective.half_life_days needs: name it (ingest.source.columns.timestamp, or "
@@ -115,7 +115,7 @@ def _join_sides(
     ratings: DataFrame, known: DataFrame, spec: WalsSpec, folded: str | None
 ) -> DataFrame:
     """The rows beside the statistics of their user and item, where the objective needs them."""
-    both = spec.weighting in _OVER_ITEMS
+    both = spec.weighting in OVER_ITEMS
     counts = {
         side: _count(known, side)
         for side in SIDES

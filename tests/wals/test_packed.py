@@ -5,7 +5,7 @@ from samples import frame_of, ratings
 
 from recsys_spark.errors import ContractError
 from recsys_spark.kernels.spec import resolve_spec
-from recsys_spark.wals.packed import packed
+from recsys_spark.wals.packed import _unmeasured_batches, packed
 from recsys_spark.wals.weighting import weigh
 
 LIMIT = "spark.sql.execution.arrow.maxBytesPerBatch"
@@ -21,6 +21,8 @@ def limit(spark, request):
 
 
 def test_the_limit_of_batches_is_lifted_for_one_job_only(spark, limit):
+    with _unmeasured_batches(spark):
+        assert spark.conf.get(LIMIT) == str(2**31 - 1)
     pairs = weigh(frame_of(spark, ratings(users=6, items=5)), resolve_spec("ials", rank=2))
     with packed(pairs) as found:
         assert found.rows > 7  # more than one batch
