@@ -115,8 +115,10 @@ def choose_solver(
         return solver, ""
     if nonnegative:
         return replace(solver, method="cholesky"), "cholesky: factors are to be 0 or above"
-    exact = sum(float(_exact_seconds(x, rank).sum()) for x in lengths)
-    by_cg = sum(float(_cg_seconds(x, rank, solver.cg_steps).sum()) for x in lengths)
+    exact, by_cg = (
+        sum(float(row_seconds(replace(solver, method=method), rank, x).sum()) for x in lengths)
+        for method in ("cholesky", "cg")
+    )
     method: Method = "cg" if exact > _WORTH_IT * by_cg else "cholesky"
     return replace(solver, method=method), (
         f"{method}: at rank {rank} a sweep over these rows is estimated at {exact:.2g} core "
@@ -125,17 +127,17 @@ def choose_solver(
     )
 
 
-def _exact_seconds(lengths: npt.NDArray[np.int64], rank: int) -> Double:
-    """One pass, min(n, d)^2 max(n, d) of products, and a factorisation of size min(n, d)."""
+def row_seconds(solver: Solver, rank: int, lengths: npt.NDArray[np.int64]) -> Double:
+    """Estimated seconds of one core for a row of each length, (rows,); `cholesky` or `cg`.
+
+    `benchmarks/solvers.py` holds them against measurements.
+    """
+    if solver.method == "cg":  # a pass for the right side, one for the residual, and one a step
+        return (2 + solver.cg_steps) * _pass_seconds(lengths, rank)
     short, long = np.minimum(lengths, rank) * 1.0, np.maximum(lengths, rank) * 1.0
     speed = np.where(short > _LARGE, _FACTORS_LARGE, _FACTORS_SMALL)
     work = short**2 * long / _PRODUCTS + short**3 / 3.0 / speed
     return np.asarray(_pass_seconds(lengths, rank) + work, np.float64)
-
-
-def _cg_seconds(lengths: npt.NDArray[np.int64], rank: int, steps: int) -> Double:
-    """A pass for the right side, one for the residual, and one a step."""
-    return (2 + steps) * _pass_seconds(lengths, rank)
 
 
 def _pass_seconds(lengths: npt.NDArray[np.int64], rank: int) -> Double:
