@@ -33,10 +33,10 @@ def show_table(
 ) -> str:
     """The first rows of a table, or those of some users, as text in the wanted form."""
     if is_local(config.paths.root):
-        return _render(_local_tables(config), config, table, run_id, users, limit, form)
+        return _render(_local_tables(config), table, run_id, users, limit, form)
     with session(config, log) as spark:
         store = open_store(config.paths.root, lambda: spark)
-        return _render(Tables(store, spark), config, table, run_id, users, limit, form)
+        return _render(Tables(store, spark), table, run_id, users, limit, form)
 
 
 def table_path(config: Config, log: Log, table: str, run_id: str | None) -> str:
@@ -80,7 +80,6 @@ def _version(tables: Tables, table: str, run_id: str | None) -> Manifest:
 
 def _render(
     tables: Tables,
-    config: Config,
     table: str,
     run_id: str | None,
     users: list[str],
@@ -93,7 +92,7 @@ def _render(
         return json.dumps(rows.to_pylist(), default=str, indent=2, ensure_ascii=False)
     if table == "recommendations":
         rows = _explode(rows, _titles(tables, manifest, rows))
-    return _as_csv(rows) if form == "csv" else _as_text(rows, manifest, config)
+    return _as_csv(rows) if form == "csv" else _as_text(rows, manifest)
 
 
 def _rows(tables: Tables, manifest: Manifest, users: list[str], limit: int) -> pa.Table:
@@ -158,7 +157,7 @@ def _cell(value: Any) -> Any:
     return json.dumps(value, default=str) if isinstance(value, list | dict) else value
 
 
-def _as_text(rows: pa.Table, manifest: Manifest, config: Config) -> str:
+def _as_text(rows: pa.Table, manifest: Manifest) -> str:
     console = Console(record=True, file=io.StringIO(), width=None)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for field in rows.schema:

@@ -126,6 +126,19 @@ def test_training_stops_when_nothing_improves(run, watched):
     assert summary["stopped"].startswith(f"{watched} improved by less than 0.5 in 1 sweeps")
 
 
+def test_the_sweep_that_training_ends_with_is_not_kept(run, monkeypatch):
+    """What follows it is the writing of the tables, which a checkpoint would only delay."""
+    kept = []
+    monkeypatch.setattr(
+        train.Checkpoints, "save", lambda self, state, watched: kept.append(len(state.losses))
+    )
+    early = ("train.early_stopping=loss", "train.tolerance=0.5", "train.patience=1")
+    settings = ("solver.checkpoint_seconds=0", "objective.iterations=9")
+    outcome = run(*settings, *early, stages=TRAIN)
+    stopped = len(outcome.records["train"].summary["losses"])
+    assert kept == list(range(1, stopped))
+
+
 def test_ndcg_needs_validation_rows(run):
     with pytest.raises(ConfigError, match=r"split\.validation_fraction"):
         run("train.early_stopping=ndcg", stages=TRAIN)
