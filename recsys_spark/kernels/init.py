@@ -5,10 +5,13 @@ import numpy.typing as npt
 
 from recsys_spark.kernels.random import normal, uniform
 from recsys_spark.kernels.spec import WalsSpec
+from recsys_spark.kernels.threads import in_threads
+
+_DRAWN = 65_536  # numbers at a time, so that they stay in the cache on their way
 
 
 def initial_factors(
-    ids: npt.NDArray[np.int64], spec: WalsSpec, stream: int
+    ids: npt.NDArray[np.int64], spec: WalsSpec, stream: int, threads: int = 1
 ) -> npt.NDArray[np.float32]:
     """Factors of shape (len(ids), rank), single precision.
 
@@ -17,6 +20,18 @@ def initial_factors(
     does; `squared_normal` squares N(0, init_scale) as LensKit does. Nonnegative objectives start
     from absolute values.
     """
+    rows = max(1, _DRAWN // spec.rank)
+    factors = np.empty((len(ids), spec.rank), np.float32)
+
+    def draw(start: int) -> None:
+        factors[start : start + rows] = _drawn(ids[start : start + rows], spec, stream)
+
+    for _ in in_threads(draw, range(0, len(ids), rows), threads):
+        pass
+    return factors
+
+
+def _drawn(ids: npt.NDArray[np.int64], spec: WalsSpec, stream: int) -> npt.NDArray[np.float32]:
     if spec.init == "uniform":
         return (spec.init_scale * uniform(spec.seed, stream, ids, spec.rank)).astype(np.float32)
     draws = normal(spec.seed, stream, ids, spec.rank)

@@ -1,10 +1,15 @@
-"""One level of parallelism: Spark's tasks."""
+"""Spark's tasks are the parallelism; the driver has threads of its own while it waits for none."""
 
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
 from recsys_spark.kernels.blas import load_blas
+
+R = TypeVar("R")
 
 
 def single_threaded() -> AbstractContextManager[object]:
@@ -12,3 +17,16 @@ def single_threaded() -> AbstractContextManager[object]:
     load_blas()  # a library that is loaded later would not be limited
     limits: AbstractContextManager[object] = threadpool_limits(limits=1)
     return limits
+
+
+def in_threads(function: Callable[[int], R], starts: Sequence[int], threads: int) -> Iterator[R]:
+    """The function's value for each start, in their order, `threads` of them computed at a time.
+
+    For work that is cut the same whatever the number of threads, so that no bit depends on it.
+    """
+    if threads == 1:
+        yield from map(function, starts)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for first in range(0, len(starts), threads):  # no more results than that are held
+            yield from pool.map(function, starts[first : first + threads])

@@ -1,5 +1,6 @@
 """The layout of training where the driver holds both sides and sends each task the fixed one."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -32,14 +33,22 @@ class Held:
         """The side as the other one's rows are solved against it."""
         rotate = solver.rotates(spec)
         with single_threaded():  # more threads would round differently
-            return fix(self.features, self.gram, self.weights, self.offsets, rotate)
+            return fix(
+                self.features, self.gram, self.weights, self.offsets, rotate, driver_threads()
+            )
 
 
 def hold(side: str, vectors: Single, weights: Single, spec: WalsSpec) -> Held:
     """A side with these vectors."""
     features, offsets = fixed_part(side, vectors, spec)
     with single_threaded():
-        return Held(vectors, features, offsets, weights, gram(features, weights))
+        products = gram(features, weights, driver_threads())
+    return Held(vectors, features, offsets, weights, products)
+
+
+def driver_threads() -> int:
+    """Processors that the driver may use while it waits for no task."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 class Broadcasting:
@@ -51,7 +60,7 @@ class Broadcasting:
     def begin(self, side: str, known: SideFactors | None) -> Held:
         """The initial vectors, with known ones in the place of those of the same ids."""
         own = self.sides[side]
-        vectors = initial_vectors(side, own.ids, self.spec)
+        vectors = initial_vectors(side, own.ids, self.spec, driver_threads())
         if known is not None:
             overwrite_known(own.ids, vectors, known.arrays())
         return hold(side, vectors, own.weights, self.spec)

@@ -151,9 +151,9 @@ def with_bias(side: str, vectors: Single, bias: Single) -> Single:
     return np.column_stack([vectors, *last])
 
 
-def initial_vectors(side: str, ids: Ids, spec: WalsSpec) -> Single:
+def initial_vectors(side: str, ids: Ids, spec: WalsSpec, threads: int = 1) -> Single:
     """What the rows with these ids begin with."""
-    vectors = initial_factors(ids, spec, stream=SIDES.index(side))
+    vectors = initial_factors(ids, spec, SIDES.index(side), threads)
     if spec.biases == "learned":
         return with_bias(side, vectors, np.zeros(len(ids), np.float32))
     return vectors

@@ -6,10 +6,12 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
+from recsys_spark.kernels.threads import in_threads
+
 Single = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 
-_ROTATED = 512
+_SUMMED, _ROTATED = 4096, 512  # rows at a time
 
 
 @dataclass(frozen=True)
@@ -29,18 +31,21 @@ class Fixed:
     offsets: Single
 
 
-def gram(factors: Single, weights: Single | None = None) -> Double:
+def gram(factors: Single, weights: Single | None = None, threads: int = 1) -> Double:
     """Y'CY in double precision, shape (rank, rank); C = diag(weights), by default 1.
 
     Summed in chunks of fixed size, so that the result depends on the factors alone.
     """
+    weighted = weights is not None and len(weights)
+
+    def chunk(start: int) -> Double:
+        part = factors[start : start + _SUMMED].astype(np.float64)
+        scaled = part * weights[start : start + _SUMMED, None] if weighted else part  # type: ignore[index]
+        return part.T @ scaled
+
     total = np.zeros((factors.shape[1], factors.shape[1]))
-    for start in range(0, len(factors), 4096):
-        part = factors[start : start + 4096].astype(np.float64)
-        scaled = (
-            part if weights is None or not len(weights) else part * weights[start:][:4096, None]
-        )
-        total += part.T @ scaled
+    for product in in_threads(chunk, range(0, len(factors), _SUMMED), threads):
+        total += product
     return total
 
 
@@ -50,6 +55,7 @@ def fix(
     weights: Single | None = None,
     offsets: Single | None = None,
     rotate: bool = True,
+    threads: int = 1,
 ) -> Fixed:
     """Prepare a side with its Gram matrix; without rotation for solvers bound to coordinates."""
     none = np.empty(0, np.float32)
@@ -58,19 +64,26 @@ def fix(
         return Fixed(factors, np.eye(factors.shape[1], dtype=np.float32), gram, *more)
     eigenvalues, vectors = scipy.linalg.eigh(gram, driver="evd")
     rotation = vectors.astype(np.float32)
-    return Fixed(rotated(factors, rotation), rotation, np.diag(np.maximum(eigenvalues, 0.0)), *more)
+    turned = rotated(factors, rotation, threads)
+    return Fixed(turned, rotation, np.diag(np.maximum(eigenvalues, 0.0)), *more)
 
 
-def rotated(rows: Single, rotation: Single) -> Single:
+def rotated(rows: Single, rotation: Single, threads: int = 1) -> Single:
     """rows @ rotation, in products of one shape.
 
     BLAS takes other ways, with other rounding, for other shapes; so a row would come out
     differently in another block.
     """
-    rotated = np.empty_like(rows)
-    tile = np.zeros((_ROTATED, rows.shape[1]), np.float32)
-    for first in range(0, len(rows), _ROTATED):
-        part = rows[first : first + _ROTATED]
-        tile[: len(part)] = part
-        rotated[first : first + len(part)] = (tile @ rotation)[: len(part)]
-    return rotated
+    turned = np.empty_like(rows)
+
+    def turn(start: int) -> None:
+        part = rows[start : start + _ROTATED]
+        tile = part
+        if len(part) < _ROTATED:
+            tile = np.zeros((_ROTATED, rows.shape[1]), np.float32)
+            tile[: len(part)] = part
+        turned[start : start + len(part)] = (tile @ rotation)[: len(part)]
+
+    for _ in in_threads(turn, range(0, len(rows), _ROTATED), threads):
+        pass
+    return turned
