@@ -93,14 +93,18 @@ def resolve_solver(
     )
 
 
-# Of one core in single precision, in operations a second, as measured on the machine at hand. Only
+# Seconds of one core in single precision, fitted to what `benchmarks/solvers.py` measures. Only
 # their ratios matter here, which differ less between machines than they do.
-_PRODUCTS = 100e9
-_FACTORS_SMALL, _FACTORS_LARGE, _LARGE = 15e9, 30e9, 128
-_PASSES = 10e9
+_ENTRY = 3.8e-9  # a coordinate of an entry: gathered, scaled, added to the right side
+_PRODUCT = 2.1e-12  # an addition of products
+_PIVOT_SMALL, _PIVOT_LARGE, _LARGE = 38e-12, 58e-12, 128  # of size^3: side by side, or by LAPACK
+_ROW = 26e-9  # a coordinate of a row
+# The same of conjugate gradients, a pass over the entries; longer rows are gathered in each pass.
+_CG_PASS, _CG_ROW, _HELD = 0.62e-9, 45e-9, 1024
 
-# A sweep by conjugate gradients lowers the loss less than an exact one, and is less predictable.
-_WORTH_IT = 1.5
+# A sweep by conjugate gradients lowers the loss less than an exact one, and what a sweep costs
+# besides the rows' solution stays.
+_WORTH_IT = 2.0
 
 
 def choose_solver(
@@ -109,7 +113,7 @@ def choose_solver(
     """What `auto` stands for, and a sentence that says why; other methods stay, without a word.
 
     lengths: of each side, (rows,) entries of every row. Conjugate gradients are taken where an
-    exact sweep is estimated at more than one and a half times their cost.
+    exact sweep is estimated at more than twice their cost.
     """
     if solver.method != "auto":
         return solver, ""
@@ -132,14 +136,11 @@ def row_seconds(solver: Solver, rank: int, lengths: npt.NDArray[np.int64]) -> Do
 
     `benchmarks/solvers.py` holds them against measurements.
     """
+    entries = lengths * float(rank)
     if solver.method == "cg":  # a pass for the right side, one for the residual, and one a step
-        return (2 + solver.cg_steps) * _pass_seconds(lengths, rank)
+        passes = (2 + solver.cg_steps) * np.where(lengths > _HELD, 2, 1)
+        return np.asarray(_CG_PASS * passes * entries + _CG_ROW * rank, np.float64)
     short, long = np.minimum(lengths, rank) * 1.0, np.maximum(lengths, rank) * 1.0
-    speed = np.where(short > _LARGE, _FACTORS_LARGE, _FACTORS_SMALL)
-    work = short**2 * long / _PRODUCTS + short**3 / 3.0 / speed
-    return np.asarray(_pass_seconds(lengths, rank) + work, np.float64)
-
-
-def _pass_seconds(lengths: npt.NDArray[np.int64], rank: int) -> Double:
-    """Two products of a row's entries with a vector."""
-    return np.asarray(4.0 * rank / _PASSES * lengths, np.float64)
+    pivot = np.where(short > _LARGE, _PIVOT_LARGE, _PIVOT_SMALL)
+    work = _ENTRY * entries + _PRODUCT * short**2 * long + pivot * short**3
+    return np.asarray(work + _ROW * rank, np.float64)
