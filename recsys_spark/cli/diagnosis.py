@@ -18,7 +18,7 @@ from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs
 from recsys_spark.runtime.store import open_store
 from recsys_spark.runtime.tables import Tables
-from recsys_spark.wals.budget import needs, refuse_what_cannot_fit
+from recsys_spark.wals.budget import needs, refuse_what_cannot_fit, within_limits
 from recsys_spark.wals.plan import Sizes
 
 
@@ -45,6 +45,7 @@ def show_plan(config: Config, log: Log) -> None:
     with session(config, log) as spark:
         store = open_store(config.paths.root, lambda: spark)
         sizes = _newest_sizes(Runs(store), Tables(store), spark.sparkContext.defaultParallelism)
+        plan = within_limits(plan, spark.sparkContext)
         refuse_what_cannot_fit(sizes, spec, plan, spark.sparkContext)
     for sink in log.sinks:
         getattr(sink, "stop", lambda: None)()

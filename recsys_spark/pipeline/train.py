@@ -11,7 +11,7 @@ from recsys_spark.pipeline.checkpoints import Checkpoints
 from recsys_spark.pipeline.early_stopping import EarlyStopping, early_stopping
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.schema import FACTORS
-from recsys_spark.wals.budget import needs
+from recsys_spark.wals.budget import needs, within_limits
 from recsys_spark.wals.factors import read_factors
 from recsys_spark.wals.fit import Factorization, Loss, fit_factors
 from recsys_spark.wals.model import WALSModel
@@ -28,6 +28,7 @@ def train(run: Run) -> Summary:
     run.log.progress("reading the training rows")
     # A killed attempt may have left its blocks there: the fingerprint tells whether they serve.
     plan = make_plan(run.config, run.scratch(f"training-{run.fingerprint}"))
+    plan = within_limits(plan, run.spark.sparkContext)
     watch = _Watch(run, checkpoints, stopping, spec, plan)
     trained = fit_factors(run.read("train"), spec, plan, watch, start, watch.begin)
     types = FACTORS["id"].dataType

@@ -27,6 +27,8 @@ _FIXED = {
     "spark.sql.execution.arrow.pyspark.validateSchema.enabled": "true",
     "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
 }
+# A half-sweep brings a side's factors to the driver, up to solver.broadcast_budget_mb (2 GiB).
+_LARGEST_ANSWER = "4g"
 JAVA_HELP = (
     "Java 17 or 21 is needed and was not found. Install it with\n"
     "  Debian/Ubuntu:  sudo apt install openjdk-17-jre-headless\n"
@@ -75,6 +77,7 @@ def _launch(config: Spark) -> list[tuple[str, str]]:
 def _defaults(config: Spark, submitted: bool) -> list[tuple[str, str]]:
     own = {
         "spark.app.name": config.app_name,
+        "spark.driver.maxResultSize": _LARGEST_ANSWER,
         **{f"spark.executorEnv.{name}": "1" for name in _THREADS},
     }
     if not submitted:

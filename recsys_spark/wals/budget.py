@@ -1,6 +1,6 @@
 """What training needs of memory, before it starts, and whether that fits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyspark import SparkContext
 
@@ -87,12 +87,25 @@ def _routed(sizes: Sizes, spec: WalsSpec, plan: Plan, worker: int, driver: int) 
     )
 
 
+def within_limits(plan: Plan, context: SparkContext) -> Plan:
+    """The plan whose `auto` also routes what the driver would not take as one job's answer."""
+    answers = _largest_answer(context)
+    if plan.layout != "auto" or plan.folder is None or answers == 0:
+        return plan
+    return replace(plan, broadcast_budget_bytes=min(plan.broadcast_budget_bytes, answers))
+
+
+def _largest_answer(context: SparkContext) -> int:
+    """Bytes; 0: no limit."""
+    conf = context._jsc.sc().conf()
+    return int(conf.getSizeAsBytes("spark.driver.maxResultSize", "1g"))
+
+
 def refuse_what_cannot_fit(sizes: Sizes, spec: WalsSpec, plan: Plan, context: SparkContext) -> None:
     """Raise ConfigError, naming the setting, if a limit is known to be too small."""
     if plan.layout == "broadcast" or plan.folder is None:
         _refuse_broadcast(sizes, spec, plan)
-    all_needs, conf = needs(sizes, spec, plan), context._jsc.sc().conf()
-    answers = conf.getSizeAsBytes("spark.driver.maxResultSize", "1g")
+    all_needs, answers = needs(sizes, spec, plan), _largest_answer(context)
     if 0 < answers < all_needs.answer:
         raise ConfigError(
             f"A half-sweep brings {readable(all_needs.answer)} of "
@@ -101,7 +114,7 @@ def refuse_what_cannot_fit(sizes: Sizes, spec: WalsSpec, plan: Plan, context: Sp
             f"{'set fewer solver.blocks' if all_needs.sent else 'set solver.layout: routed'}, or "
             "lower objective.rank."
         )
-    worker = conf.getSizeAsBytes("spark.executor.pyspark.memory", "0")
+    worker = context._jsc.sc().conf().getSizeAsBytes("spark.executor.pyspark.memory", "0")
     if 0 < worker < all_needs.worker:
         raise ConfigError(
             f"A Python worker needs about {readable(all_needs.worker)} but "

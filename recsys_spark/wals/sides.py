@@ -17,7 +17,7 @@ from recsys_spark.kernels.spec import SIDES, WalsSpec, other_side
 from recsys_spark.kernels.weights import nu_star_scale, unobserved_weights
 from recsys_spark.wals import files
 from recsys_spark.wals.blocks import Layout, build_blocks, lay_out, partition_keys
-from recsys_spark.wals.budget import refuse_what_cannot_fit
+from recsys_spark.wals.budget import refuse_what_cannot_fit, within_limits
 from recsys_spark.wals.packed import Ids, Index, Packed, index_sides
 from recsys_spark.wals.plan import Plan, Sizes
 from recsys_spark.wals.routes import SharedRows, with_routes
@@ -68,6 +68,7 @@ def built_sides(
     users, items = (len(indices[side].ids) for side in SIDES)
     slots = spark.sparkContext.defaultParallelism
     sizes = Sizes(pairs.rows, users, items, pairs.sum_a, pairs.sum_b, slots)
+    plan = within_limits(plan, spark.sparkContext)
     refuse_what_cannot_fit(sizes, spec, plan, spark.sparkContext)
     on_sizes(sizes)
     routed = plan.is_routed(sizes, spec.width)

@@ -3,6 +3,7 @@
 import pytest
 
 from recsys_spark.config import Spark
+from recsys_spark.config.training import Solver
 from recsys_spark.errors import ConfigError
 from recsys_spark.runtime import session
 
@@ -45,6 +46,12 @@ def test_the_users_spark_settings_win_over_the_defaults():
     assert settings["spark.ui.enabled"] == "true"
     assert settings["spark.master"] == "local[3]"
     assert settings["spark.executorEnv.OMP_NUM_THREADS"] == "1"
+
+
+def test_the_driver_takes_whatever_may_be_broadcast():
+    """Spark's own limit, a gigabyte, is less than the default of solver.broadcast_budget_mb."""
+    taken = dict(session._defaults(Spark(), submitted=False))["spark.driver.maxResultSize"]
+    assert int(taken.removesuffix("g")) * 1024 > Solver().broadcast_budget_mb
 
 
 def test_a_submitted_job_is_given_no_master_and_no_partitions():

@@ -8,7 +8,7 @@ from samples import frame_of, ratings
 
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.spec import resolve_spec
-from recsys_spark.wals.budget import needs, readable, refuse_what_cannot_fit
+from recsys_spark.wals.budget import needs, readable, refuse_what_cannot_fit, within_limits
 from recsys_spark.wals.fit import fit_factors
 from recsys_spark.wals.plan import Plan, Sizes
 
@@ -80,6 +80,17 @@ def test_what_fits_is_not_refused(spark):
 def test_what_cannot_fit_is_refused_by_the_setting_to_change(spark, sizes, budget, setting):
     with pytest.raises(ConfigError, match=setting):
         refuse_what_cannot_fit(sizes, SPEC, Plan(broadcast_budget_bytes=budget), spark.sparkContext)
+
+
+def test_auto_routes_what_the_driver_would_not_take(spark):
+    """In a session with Spark's own gigabyte, given a folder, where nothing else was asked for."""
+    planned = Plan(folder="/shared", broadcast_budget_bytes=2**40)
+    within = within_limits(planned, spark.sparkContext)
+    assert not planned.is_routed(SIZES, 64)
+    assert within.is_routed(SIZES, 64)
+    refuse_what_cannot_fit(SIZES, SPEC, within, spark.sparkContext)
+    for plan in (replace(planned, layout="broadcast"), replace(planned, folder=None)):
+        assert within_limits(plan, spark.sparkContext) == plan
 
 
 def test_a_fit_tells_the_sizes_before_it_builds(spark):
