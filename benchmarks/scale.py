@@ -6,6 +6,7 @@ cache; delete it with `rm -r benchmarks/.cache`.
 """
 
 import argparse
+import os
 import shutil
 import sys
 import time
@@ -131,7 +132,8 @@ def _train(shape: Shape, options: argparse.Namespace) -> Result:
     ratings = spark.read.parquet(str(_folder(shape))).withColumnRenamed("rating", "value")
     spec = resolve_spec("ials", rank=options.rank, iterations=options.sweeps)
     budget = options.broadcast_budget_mb
-    given = {"broadcast_budget_bytes": budget * 2**20} if budget else {}
+    given: dict[str, Any] = {"broadcast_budget_bytes": budget * 2**20} if budget else {}
+    given["folder"] = f"{os.environ['SPARK_LOCAL_DIRS']}/training"  # as the pipeline's stage does
     moments = [time.perf_counter()]
     losses = []
 

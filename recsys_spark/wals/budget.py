@@ -13,6 +13,7 @@ _ENTRY = 4 + 1 + 4 + 4  # a column, a code, and both weights decoded
 _STORED = 4 + 1  # the same as it is kept
 _ROUTE = 4  # a row that is wanted in a block, at most one for each pair
 _PACKED = 8 + 8 + 4 + 4
+_HELD_BY_JVM = 4  # three times the factors, and room for itself
 
 
 @dataclass(frozen=True)
@@ -88,11 +89,17 @@ def _routed(sizes: Sizes, spec: WalsSpec, plan: Plan, worker: int, driver: int) 
 
 
 def within_limits(plan: Plan, context: SparkContext) -> Plan:
-    """The plan whose `auto` also routes what the driver would not take as one job's answer."""
-    answers = _largest_answer(context)
-    if plan.layout != "auto" or plan.folder is None or answers == 0:
+    """The plan whose `auto` also routes factors that the driver or its JVM would not take.
+
+    While a side is sent, its JVM holds it three times: as the answer, cut to pieces, and kept.
+    """
+    if plan.layout != "auto" or plan.folder is None:
         return plan
-    return replace(plan, broadcast_budget_bytes=min(plan.broadcast_budget_bytes, answers))
+    jvm = context._jvm
+    assert jvm is not None
+    heap = int(jvm.java.lang.Runtime.getRuntime().maxMemory())
+    limits = [plan.broadcast_budget_bytes, heap // _HELD_BY_JVM, _largest_answer(context)]
+    return replace(plan, broadcast_budget_bytes=min(limit for limit in limits if limit))
 
 
 def _largest_answer(context: SparkContext) -> int:

@@ -82,15 +82,17 @@ def test_what_cannot_fit_is_refused_by_the_setting_to_change(spark, sizes, budge
         refuse_what_cannot_fit(sizes, SPEC, Plan(broadcast_budget_bytes=budget), spark.sparkContext)
 
 
-def test_auto_routes_what_the_driver_would_not_take(spark):
-    """In a session with Spark's own gigabyte, given a folder, where nothing else was asked for."""
+def test_auto_routes_what_the_driver_would_not_take(spark, monkeypatch):
+    """In a session of two gigabytes, with Spark's own limit of one for an answer."""
     planned = Plan(folder="/shared", broadcast_budget_bytes=2**40)
     within = within_limits(planned, spark.sparkContext)
-    assert not planned.is_routed(SIZES, 64)
-    assert within.is_routed(SIZES, 64)
-    refuse_what_cannot_fit(SIZES, SPEC, within, spark.sparkContext)
+    assert within.broadcast_budget_bytes == pytest.approx(2**29, rel=0.1)
+    monkeypatch.setattr("recsys_spark.wals.budget._HELD_BY_JVM", 1)
+    assert within_limits(planned, spark.sparkContext).broadcast_budget_bytes == 2**30
     for plan in (replace(planned, layout="broadcast"), replace(planned, folder=None)):
         assert within_limits(plan, spark.sparkContext) == plan
+    assert within.is_routed(SIZES, 64)
+    refuse_what_cannot_fit(SIZES, SPEC, within, spark.sparkContext)
 
 
 def test_a_fit_tells_the_sizes_before_it_builds(spark):
