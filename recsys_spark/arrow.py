@@ -61,10 +61,14 @@ def list_parts(
     column: pa.ListArray, dtype: npt.DTypeLike
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
     """Offsets and flat values of a list column; a null list is an empty one."""
-    lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
-    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     values = column.flatten().to_numpy(zero_copy_only=False)
-    return indptr, values.astype(dtype, copy=False)
+    return list_bounds(column), values.astype(dtype, copy=False)
+
+
+def list_bounds(column: pa.ListArray) -> npt.NDArray[np.int64]:
+    """Where each list begins and ends among the flat values, (lists + 1,)."""
+    lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
 def list_matrix(column: pa.ListArray, width: int) -> npt.NDArray[np.float32]:

@@ -4,6 +4,8 @@ Ids keep the type of the source, string or long, so the tables that hold them ar
 those types; indices are dense integers that stay inside the project.
 """
 
+from collections.abc import Sequence
+
 from pyspark.sql import DataFrame
 from pyspark.sql.types import (
     ArrayType,
@@ -19,7 +21,6 @@ from pyspark.sql.types import (
 )
 
 from recsys_spark.errors import ContractError
-from recsys_spark.kernels.ranking import METRICS as RANKING_METRICS
 
 ID_TYPES: dict[str, DataType] = {"string": StringType(), "long": LongType()}
 
@@ -66,6 +67,8 @@ RATINGS = _table(
     ("timestamp", TimestampType()),
 )
 
+PAIRS = _table(("user", IntegerType()), ("item", IntegerType()))
+
 FACTORS = _table(("id", IntegerType()), ("factors", ArrayType(FloatType())))
 
 METRICS = _table(
@@ -82,15 +85,24 @@ METRICS = _table(
 )
 
 
-def metrics_per_user(user_id: DataType) -> StructType:
-    """One row a user, model and cut-off; a column a metric."""
+PER_USER_KEY = ("user_id", "model", "split", "segment", "k")
+
+
+def per_user(user_id: DataType, metrics: Sequence[str]) -> StructType:
+    """One row a user, model, segment of the truth and cut-off; a column a metric."""
     return _table(
         ("user_id", user_id),
         ("model", StringType()),
         ("split", StringType()),
+        ("segment", StringType()),
         ("k", IntegerType()),
-        *((name, DoubleType()) for name in RANKING_METRICS),
+        *((name, DoubleType()) for name in metrics),
     )
+
+
+def metric_names(frame: DataFrame) -> list[str]:
+    """The columns of a frame like `per_user` that are metrics."""
+    return [name for name in frame.columns if name not in PER_USER_KEY]
 
 
 def recommendation_list(item_id: DataType) -> ArrayType:

@@ -16,16 +16,23 @@ def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return x ^ (x >> np.uint64(31))
 
 
-def uniform(
+def random_bits(
     seed: int, stream: int, ids: npt.NDArray[np.int64], count: int
-) -> npt.NDArray[np.float64]:
-    """Numbers in (0, 1), shape (len(ids), count); streams are independent of each other."""
+) -> npt.NDArray[np.uint64]:
+    """64 random bits each, shape (len(ids), count); streams are independent of each other."""
     with np.errstate(over="ignore"):  # wrap-around is the arithmetic that is meant
         key = _mix(np.asarray([seed & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64) + _GOLDEN)
         key = _mix(key + np.uint64(stream + 1) * _GOLDEN)
         rows = _mix(ids.astype(np.uint64) * _GOLDEN + key)
         columns = np.arange(1, count + 1, dtype=np.uint64) * _GOLDEN
-        bits = _mix(rows[:, None] + columns[None, :])
+        return _mix(rows[:, None] + columns[None, :])
+
+
+def uniform(
+    seed: int, stream: int, ids: npt.NDArray[np.int64], count: int
+) -> npt.NDArray[np.float64]:
+    """Numbers in (0, 1), shape (len(ids), count)."""
+    bits = random_bits(seed, stream, ids, count)
     return ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
 

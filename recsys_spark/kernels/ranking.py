@@ -1,18 +1,25 @@
 """Ranking metrics of one user's list against what the user really chose, at several cut-offs.
 
-R = relevant items of the user; a list shorter than k counts as filled with misses.
+R = relevant items of the user; g = gain of an item, its value in the truth, at least 0; a list
+shorter than k counts as filled with misses.
 
-metric      definition at cut-off k
-precision   hits / k
-recall      hits / R
-recall_min  hits / min(k, R)
-hit_rate    1 if there is a hit, else 0
-mrr         1 / rank of the first hit, 0 without one
-map         sum over hits of precision at that rank, / min(k, R)
-ndcg        sum over hits of 1 / log2(rank + 1), / the same sum of a perfect list of min(k, R)
+metric            definition at cut-off k
+precision         hits / k
+recall            hits / R
+recall_min        hits / min(k, R)
+f1                2 hits / (k + R), the harmonic mean of precision and recall
+hit_rate          1 if there is a hit, else 0
+mrr               1 / rank of the first hit, 0 without one
+map               sum over hits of precision at that rank, / R
+map_min           the same sum, / min(k, R)
+ndcg              sum over hits of 1 / log2(rank + 1), / the same sum of a perfect list of k
+ndcg_linear       with g / log2(rank + 1) in place of 1 / log2(rank + 1)
+ndcg_exponential  with 2^g - 1 in place of g, where g above 30 counts as 30
+r_precision       hits among the first min(k, R) / R
+rbp               (1 - p) times the sum over hits of p^(rank - 1), p = 0.8
 
-An empty list counts zero in every metric. A user without relevant items has no value at all and
-is not averaged; callers leave such users out.
+An empty list counts zero in every metric, and so does graded NDCG where no gain is above 0. A user
+without relevant items has no value at all and is not averaged; callers leave such users out.
 """
 
 import numpy as np
@@ -20,7 +27,25 @@ import numpy.typing as npt
 
 from recsys_spark.kernels.jit import jit, kernel
 
-METRICS = ("precision", "recall", "recall_min", "hit_rate", "mrr", "map", "ndcg")
+METRICS = (
+    "precision",
+    "recall",
+    "recall_min",
+    "f1",
+    "hit_rate",
+    "mrr",
+    "map",
+    "map_min",
+    "ndcg",
+    "ndcg_linear",
+    "ndcg_exponential",
+    "r_precision",
+    "rbp",
+)
+PERSISTENCE = 0.8
+LARGEST_GAIN = 30.0
+
+Double = npt.NDArray[np.float64]
 
 
 def ranking_metrics(
@@ -29,48 +54,75 @@ def ranking_metrics(
     truth_indptr: npt.NDArray[np.int64],
     truth: npt.NDArray[np.int64],
     cutoffs: npt.NDArray[np.int64],
-) -> npt.NDArray[np.float64]:
+    gains: Double | None = None,
+) -> Double:
     """Metrics of every user, shape (users, cut-offs, metrics) in the order of METRICS.
 
-    lists: recommended items, best first. truth: distinct relevant items of each user, at least
-    one a user, in any order. cutoffs: ascending.
+    lists: recommended items, best first, none twice. truth: distinct relevant items of each user,
+    at least one a user, in any order; gains: of these, by default 1. cutoffs: ascending.
     """
+    gains = np.ones(len(truth)) if gains is None else np.maximum(gains, 0.0)
     users = np.repeat(np.arange(len(truth_indptr) - 1), np.diff(truth_indptr))
-    truth = truth[np.lexsort((truth, users))]
+    by_item = np.lexsort((truth, users))
+    perfect = gains[np.lexsort((-gains, users))]
     out = np.zeros((len(list_indptr) - 1, len(cutoffs), len(METRICS)))
-    _metrics(list_indptr, lists, truth_indptr, truth, cutoffs, out)
+    relevant = truth_indptr, truth[by_item], gains[by_item], perfect
+    _metrics(list_indptr, lists, relevant, cutoffs, out)
     return out
 
 
 @kernel
-def _metrics(list_indptr, lists, truth_indptr, truth, cutoffs, out):  # type: ignore[no-untyped-def]
+def _metrics(list_indptr, lists, relevant, cutoffs, out):  # type: ignore[no-untyped-def]
+    truth_indptr, truth, gains, perfect = relevant
     for user in range(len(list_indptr) - 1):
-        relevant = truth[truth_indptr[user] : truth_indptr[user + 1]]
+        mine = slice(truth_indptr[user], truth_indptr[user + 1])
+        chosen, gain, ideal = truth[mine], gains[mine], perfect[mine]
         ranked = lists[list_indptr[user] : list_indptr[user + 1]]
-        hits, first, precisions, gain, ideal = 0, 0, 0.0, 0.0, 0.0
-        rank = 0
+        hits, first, precisions, persistent, first_hits, rank = 0, 0, 0.0, 0.0, 0, 0
+        found, best = np.zeros(3), np.zeros(3)
         for at, k in enumerate(cutoffs):
             while rank < k:
                 rank += 1
-                if rank <= len(relevant):
-                    ideal += 1.0 / np.log2(rank + 1.0)
-                if rank <= len(ranked) and _contains(relevant, ranked[rank - 1]):
+                if rank <= len(chosen):
+                    _add_gains(best, ideal[rank - 1], rank)
+                if rank > len(ranked):
+                    continue
+                place = _place(chosen, ranked[rank - 1])
+                if place >= 0:
                     hits += 1
                     first = rank if first == 0 else first
+                    first_hits += rank <= len(chosen)
                     precisions += hits / rank
-                    gain += 1.0 / np.log2(rank + 1.0)
-            reachable = min(k, len(relevant))
-            out[user, at, 0] = hits / k
-            out[user, at, 1] = hits / len(relevant)
-            out[user, at, 2] = hits / reachable
-            out[user, at, 3] = 1.0 if hits > 0 else 0.0
-            out[user, at, 4] = 1.0 / first if first > 0 else 0.0
-            out[user, at, 5] = precisions / reachable
-            out[user, at, 6] = gain / ideal
+                    persistent += (1.0 - PERSISTENCE) * PERSISTENCE ** (rank - 1)
+                    _add_gains(found, gain[place], rank)
+            reachable = min(k, len(chosen))
+            row = out[user, at]
+            row[0] = hits / k
+            row[1] = hits / len(chosen)
+            row[2] = hits / reachable
+            row[3] = 2.0 * hits / (k + len(chosen))
+            row[4] = 1.0 if hits > 0 else 0.0
+            row[5] = 1.0 / first if first > 0 else 0.0
+            row[6] = precisions / len(chosen)
+            row[7] = precisions / reachable
+            for grade in range(3):
+                row[8 + grade] = found[grade] / best[grade] if best[grade] > 0.0 else 0.0
+            row[11] = first_hits / len(chosen)
+            row[12] = persistent
 
 
 @jit
-def _contains(ascending, value):  # type: ignore[no-untyped-def]
+def _add_gains(sums, gain, rank):  # type: ignore[no-untyped-def]
+    """Binary, linear and exponential gain of a hit, discounted by its rank."""
+    discount = 1.0 / np.log2(rank + 1.0)
+    sums[0] += discount
+    sums[1] += gain * discount
+    sums[2] += (2.0 ** min(gain, LARGEST_GAIN) - 1.0) * discount
+
+
+@jit
+def _place(ascending, value):  # type: ignore[no-untyped-def]
+    """Where the value stands, or -1."""
     low, high = 0, len(ascending)
     while low < high:
         middle = (low + high) // 2
@@ -78,4 +130,4 @@ def _contains(ascending, value):  # type: ignore[no-untyped-def]
             low = middle + 1
         else:
             high = middle
-    return low < len(ascending) and ascending[low] == value
+    return low if low < len(ascending) and ascending[low] == value else -1

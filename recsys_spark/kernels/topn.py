@@ -13,7 +13,7 @@ import numpy.typing as npt
 from recsys_spark.kernels.jit import jit, kernel
 
 _ITEMS = 64
-_CELLS = 4_000_000
+CELLS = 4_000_000
 _SPARE = 8
 _EPSILON = 2.0**-23
 
@@ -42,9 +42,9 @@ def top_n(
     """
     positions = np.full((len(users), n), -1, dtype=np.int32)
     scores = np.zeros((len(users), n), dtype=np.float32)
-    height = max(1, _CELLS // len(items))
+    height = max(1, CELLS // len(items))
     users = np.ascontiguousarray(users, dtype=np.float32)
-    slack = _rounding_bound(users, items)
+    slack = rounding_bound(users, items)
     for start in range(0, len(users), height):
         stop = min(start + height, len(users))
         _select(
@@ -72,7 +72,7 @@ def fill_popular(
     _fill(positions, by_popularity, seen_indptr, seen, np.zeros(items, dtype=np.int64))
 
 
-def _rounding_bound(
+def rounding_bound(
     users: npt.NDArray[np.float32], items: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float64]:
     """How far a single-precision score of each user may be from the exact one, at most."""
@@ -98,7 +98,7 @@ def _select(tile, users, items, slack, candidates, seen_indptr, seen, positions,
         if full and not near_scores[n - 1] > outside:
             for item in range(len(candidates)):
                 if candidates[item] and row[item] != -np.inf:
-                    row[item] = _score(users[user], items[item])
+                    row[item] = score(users[user], items[item])
             filled = _best(row, candidates, near, near_scores)
             _sort_heap(near, near_scores, filled)
         for place in range(min(filled, n)):
@@ -124,7 +124,7 @@ def _best(row, candidates, positions, scores):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _score(user, item):  # type: ignore[no-untyped-def]
+def score(user, item):  # type: ignore[no-untyped-def]
     total = 0.0
     for k in range(len(user)):
         total += np.float64(user[k]) * np.float64(item[k])
@@ -136,7 +136,7 @@ def _score_again(user, items, positions, scores, filled):  # type: ignore[no-unt
     """Replace the heap's scores by exact ones and sort it, best first."""
     for i in range(filled):
         item = positions[i]
-        _sift_up(positions, scores, i, item, _score(user, items[item]))
+        _sift_up(positions, scores, i, item, score(user, items[item]))
     _sort_heap(positions, scores, filled)
 
 

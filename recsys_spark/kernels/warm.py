@@ -7,7 +7,10 @@ of the same installation finds it.
 import numpy as np
 import numpy.typing as npt
 
+from recsys_spark.kernels.agreement import list_agreement
 from recsys_spark.kernels.csr import Csr
+from recsys_spark.kernels.lists import Traits, list_metrics
+from recsys_spark.kernels.places import Ragged, place_metrics
 from recsys_spark.kernels.ranking import ranking_metrics
 from recsys_spark.kernels.solve import Problem, fix, gram, solve_rows
 from recsys_spark.kernels.solver import Solver
@@ -15,11 +18,7 @@ from recsys_spark.kernels.topn import fill_popular, pad_items, top_n
 
 
 def warm() -> None:
-    """Call every compiled kernel with the types that the stages use.
-
-    Arrays that tasks see as views of Arrow's memory cannot be written to, which is a type of its
-    own to the compiler.
-    """
+    """Call every compiled kernel with the types that the stages use."""
     rows, cols = np.array([0, 1]), np.array([0, 1], dtype=np.int32)
     factors = np.eye(2, dtype=np.float32)
     _warm_solvers(factors, cols)
@@ -27,8 +26,19 @@ def warm() -> None:
     positions, _ = top_n(factors, pad_items(factors), np.ones(2, dtype=bool), indptr, none, 2)
     fill_popular(positions, cols, indptr, none, 2)
     listed = np.zeros(1, dtype=np.int64)
-    listed.flags.writeable = False
     ranking_metrics(rows, listed, rows, listed, np.array([1]))
+    _warm_measures(factors)
+
+
+def _warm_measures(factors: npt.NDArray[np.float32]) -> None:
+    indptr, items, none = np.array([0, 1]), np.zeros(1, dtype=np.int64), np.zeros(2)
+    list_agreement(indptr, items, indptr, items, np.array([1]))
+    traits = Traits(none, none, factors.astype(np.float64), np.zeros(3, dtype=np.int64), items[:0])
+    hit = np.ones(1, dtype=bool)
+    list_metrics(indptr, items, hit, indptr, items, traits, np.array([1]))
+    placed = Ragged(indptr, items.astype(np.int32))
+    seen = Ragged(np.zeros(2, dtype=np.int64), placed.positions[:0])
+    place_metrics(factors[:1], pad_items(factors), np.ones(2, dtype=bool), seen, placed)
 
 
 def _warm_solvers(factors: npt.NDArray[np.float32], cols: npt.NDArray[np.int32]) -> None:

@@ -76,6 +76,8 @@ class WALS(
         timestampCol: str | None = None,
         predictionCol: str = "prediction",
         coldStartStrategy: str = "nan",
+        numItems: int = 0,
+        recommendationsCol: str = "recommendations",
         numBlocks: int = 0,
         solver: str = "cholesky",
         cgSteps: int | None = None,
@@ -124,6 +126,9 @@ class WALS(
             dataset.schema[self.getOrDefault(name)].dataType for name in ("userCol", "itemCol")
         )
         model = WALSModel.from_factorization(spark, trained, user, item, spec)
+        model.known_pairs = dataset.select(
+            self.getOrDefault("userCol"), self.getOrDefault("itemCol")
+        )
         return self._copyValues(model._resetUid(self.uid))
 
 

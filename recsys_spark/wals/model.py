@@ -32,8 +32,11 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
     """userFactors and itemFactors: columns id, features (array<float>); as MLlib's ALSModel.
 
     lossHistory: the loss after every sweep, oldest first. objective: what was minimised, with the
-    limits of predictions; None in a model that is made of factors alone.
+    limits of predictions; None in a model that is made of factors alone. known_pairs: of the
+    training data, which `transform` leaves out of its lists; None in a model that was loaded.
     """
+
+    known_pairs: DataFrame | None = None
 
     def __init__(
         self,
@@ -99,8 +102,18 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
             *(dataset[name] for name in dataset.columns), prediction.alias(output)
         )
         if strategy == "drop":
-            return scored.where(~F.isnan(output))
-        return scored
+            scored = scored.where(~F.isnan(output))
+        return self._with_lists(scored) if self.getOrDefault("numItems") else scored
+
+    def _with_lists(self, scored: DataFrame) -> DataFrame:
+        """The rows with their users' lists, of all items but those that training knew them with."""
+        user, output = (self.getOrDefault(name) for name in ("userCol", "recommendationsCol"))
+        if output in scored.columns:
+            raise ConfigError(f"The data has a column {output} already; set recommendationsCol.")
+        users = _subset(self.userFactors, scored, user)
+        n, known = self.getOrDefault("numItems"), self.known_pairs
+        lists = self._recommend("userCol", "itemCol", users, n, known)
+        return scored.join(lists.withColumnRenamed("recommendations", output), user, "left")
 
     def recommendForAllUsers(self, numItems: int, exclude: DataFrame | None = None) -> DataFrame:
         """Top items of every user: columns userCol, recommendations array<struct<item, rating>>.

@@ -68,6 +68,10 @@ class ModelParams(HasPredictionCol):
     coldStartStrategy = _text(
         "coldStartStrategy", "for ids without factors: 'nan', or 'drop' the row"
     )
+    numItems = _whole(
+        "numItems", "items that transform lists for each row's user, in recommendationsCol; 0: none"
+    )
+    recommendationsCol = _text("recommendationsCol", "column of the lists")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -77,6 +81,8 @@ class ModelParams(HasPredictionCol):
             ratingCol="rating",
             coldStartStrategy="nan",
             predictionCol="prediction",
+            numItems=0,
+            recommendationsCol="recommendations",
         )
 
     def _ratings(self, dataset: DataFrame) -> DataFrame:

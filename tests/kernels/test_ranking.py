@@ -6,19 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ragged import ragged
 from reference import ranking as plain
 
 from recsys_spark.kernels.ranking import METRICS, ranking_metrics
 
 
-def ragged(lists):
-    indptr = np.concatenate([[0], np.cumsum([len(part) for part in lists])]).astype(np.int64)
-    return indptr, np.array([entry for part in lists for entry in part], dtype=np.int64)
-
-
 def measure(lists, truths, cutoffs):
-    """Metrics by user, cut-off and name."""
-    out = ranking_metrics(*ragged(lists), *ragged(truths), np.array(cutoffs, dtype=np.int64))
+    """Metrics by user, cut-off and name. truths: items, or items with their gains."""
+    graded = any(isinstance(truth, dict) for truth in truths)
+    gains = np.array([gain for truth in truths for gain in truth.values()]) if graded else None
+    relevant = ragged([list(truth) for truth in truths])
+    out = ranking_metrics(*ragged(lists), *relevant, np.array(cutoffs, dtype=np.int64), gains)
     assert out.shape == (len(lists), len(cutoffs), len(METRICS))
     return [[dict(zip(METRICS, at, strict=True)) for at in user] for user in out.tolist()]
 
@@ -51,9 +50,38 @@ def test_mrr_is_the_inverse_rank_of_the_first_hit():
     assert value("mrr", [9, 8, 1, 2], [2, 1], 2) == 0
 
 
-def test_map_sums_precision_at_each_hit_over_what_the_list_could_hold():
-    assert value("map", [1, 9, 2], [1, 2, 3, 4], 3) == pytest.approx((1 + 2 / 3) / 3)
-    assert value("map", [1, 9, 2], [1, 2], 3) == pytest.approx((1 + 2 / 3) / 2)
+def test_f1_is_the_harmonic_mean_of_precision_and_recall():
+    assert value("f1", [1, 9, 2, 8], [1, 2, 3], 4) == pytest.approx(2 / (4 / 2 + 3 / 2))
+    assert value("f1", [9], [1], 1) == 0
+
+
+def test_map_sums_precision_at_each_hit_over_all_relevant():
+    assert value("map", [1, 9, 2], [1, 2, 3, 4], 3) == pytest.approx((1 + 2 / 3) / 4)
+
+
+def test_map_min_divides_by_what_the_list_could_hold():
+    assert value("map_min", [1, 9, 2], [1, 2, 3, 4], 3) == pytest.approx((1 + 2 / 3) / 3)
+    assert value("map_min", [1, 9, 2], [1, 2], 3) == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_r_precision_looks_as_far_as_there_are_relevant_items():
+    assert value("r_precision", [1, 9, 2], [1, 2], 3) == pytest.approx(1 / 2)
+    assert value("r_precision", [1, 2], [1, 2, 3, 4], 2) == pytest.approx(2 / 4)
+
+
+def test_rbp_weighs_hits_by_the_chance_that_they_are_looked_at():
+    assert value("rbp", [1, 9, 2], [1, 2, 3], 3) == pytest.approx(0.2 * (1 + 0.8**2))
+
+
+def test_graded_ndcg_by_value_and_by_powers_of_two():
+    gains = {1: 3.0, 2: 1.0, 3: -2.0}
+    ranked, discounts = [2, 3, 1], [1, 1 / log2(3), 1 / log2(4)]
+    linear = (1 * discounts[0] + 3 * discounts[2]) / (3 * discounts[0] + 1 * discounts[1])
+    powers = (1 * discounts[0] + 7 * discounts[2]) / (7 * discounts[0] + 1 * discounts[1])
+    assert value("ndcg_linear", ranked, gains, 3) == pytest.approx(linear)
+    assert value("ndcg_exponential", ranked, gains, 3) == pytest.approx(powers)
+    assert value("ndcg_linear", [1], {1: 0.0}, 1) == 0
+    assert value("ndcg_exponential", [1, 2], {1: 1e6, 2: 31.0}, 2) == pytest.approx(1.0)
 
 
 def test_ndcg_is_the_discounted_gain_over_that_of_a_perfect_list():
@@ -67,10 +95,13 @@ def test_an_empty_list_counts_zero_everywhere():
 
 
 @pytest.mark.parametrize("k", [1, 3, 10])
-def test_a_perfect_list_scores_one_in_all_but_precision_and_recall(k):
+def test_a_perfect_list_scores_one_where_neither_its_length_nor_r_limits_it(k):
     found = measure([list(range(k))], [list(range(5))], [k])[0][0]
     assert found.pop("precision") == min(k, 5) / k
-    assert found.pop("recall") == pytest.approx(min(k, 5) / 5)
+    assert found.pop("f1") == pytest.approx(2 * min(k, 5) / (k + 5))
+    assert found.pop("rbp") == pytest.approx(1 - 0.8 ** min(k, 5))
+    for name in ("recall", "map", "r_precision"):
+        assert found.pop(name) == pytest.approx(min(k, 5) / 5)
     assert found == pytest.approx(dict.fromkeys(found, 1.0), abs=1e-15)
 
 
@@ -79,8 +110,9 @@ def test_no_users():
 
 
 ITEMS = st.integers(0, 12)
+GAINS = st.dictionaries(ITEMS, st.sampled_from([-1.0, 0.0, 0.5, 1.0, 4.0]), min_size=1)
 USERS = st.lists(
-    st.tuples(st.lists(ITEMS, unique=True), st.lists(ITEMS, unique=True, min_size=1)),
+    st.tuples(st.lists(ITEMS, unique=True), GAINS),
     min_size=1,
     max_size=5,
 )
@@ -92,4 +124,4 @@ def test_all_metrics_equal_their_definitions(users, cutoffs):
     found = measure([ranked for ranked, _ in users], [truth for _, truth in users], cutoffs)
     for (ranked, truth), by_cutoff in zip(users, found, strict=True):
         for k, metrics in zip(cutoffs, by_cutoff, strict=True):
-            assert metrics == pytest.approx(plain.metrics(ranked, set(truth), k), abs=1e-12)
+            assert metrics == pytest.approx(plain.metrics(ranked, truth, k), abs=1e-12)

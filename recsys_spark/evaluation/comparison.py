@@ -1,0 +1,198 @@
+"""Two models on the same users: how much they differ, and whether by more than chance."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import (
+    DoubleType,
+    IntegerType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+)
+
+from recsys_spark.errors import ContractError
+from recsys_spark.evaluation.summary import (
+    EXACT,
+    RESAMPLED,
+    as_values,
+    resampled_limits,
+    resampled_sums,
+    whole,
+)
+from recsys_spark.evaluation.sums import Key, Sums, sum_by_key
+from recsys_spark.kernels.resampling import poisson_weights, random_signs
+from recsys_spark.schema import metric_names
+
+_KEYS = {"split": StringType(), "segment": StringType(), "k": IntegerType()}
+_FIELDS = {
+    "users": LongType(),
+    "one": LongType(),
+    "other": LongType(),
+    "better": LongType(),
+    "worse": LongType(),
+    "squares": LongType(),
+    "resampled": DoubleType(),
+    "flipped": DoubleType(),
+}
+_Values = npt.NDArray[np.float64]
+_NONE = -1
+_NEAR = 1e-7  # differences are rounded to multiples of 2^-24
+COMPARISON = StructType(
+    [
+        StructField("split", StringType()),
+        StructField("segment", StringType()),
+        StructField("k", IntegerType()),
+        StructField("metric", StringType()),
+        StructField("users", LongType()),
+        StructField("one", DoubleType()),
+        StructField("other", DoubleType()),
+        StructField("difference", DoubleType()),
+        StructField("ci_low", DoubleType()),
+        StructField("ci_high", DoubleType()),
+        StructField("p_value", DoubleType()),
+        StructField("p_holm", DoubleType()),
+        StructField("effect_size", DoubleType()),
+        StructField("better", DoubleType()),
+        StructField("worse", DoubleType()),
+    ]
+)
+
+
+def compare(one: DataFrame, other: DataFrame, resamples: int = 2000, seed: int = 42) -> DataFrame:
+    """One row a split, cut-off and metric: the mean difference of `other` from `one`, user by user.
+
+    one, other: from `measure_ranking` (or both from another measure), of one model each; users that
+    only one of them has, or has a value for, are left out. ci_low, ci_high: 95 % limits of the
+    difference, by the Poisson bootstrap over users. p_value: two-sided, by random exchange of the
+    two models of each user (Fisher's randomisation test; Smucker, Allan, Carterette 2007), at least
+    1 / (resamples + 1). p_holm: the same, after Holm's correction for all rows of this table
+    (1979). effect_size: mean of the differences over their standard deviation; null if all are the
+    same. better, worse: shares of users for whom `other` has the higher or the lower value.
+
+    Raises ContractError if the two have no user in common, or one of them has several models.
+    """
+    _require_one_model(one, "one")
+    _require_one_model(other, "other")
+    metrics = metric_names(one)
+    sides = {"one": one, "other": other}
+    ours, theirs = (_named(frame, name, metrics) for name, frame in sides.items())
+    pairs = ours.join(theirs, ["user_id", *_KEYS]).withColumns(
+        {"user": F.xxhash64("user_id"), "k": F.nullif("k", F.lit(_NONE))}
+    )
+    parts, finish = _parts(metrics, resamples, seed), _as_rows(metrics)
+    rows = sum_by_key(pairs.drop("user_id"), _KEYS, _FIELDS, parts, finish, COMPARISON).toArrow()
+    if not len(rows):
+        raise ContractError("The two tables have no user, split and cut-off in common.")
+    return one.sparkSession.createDataFrame(corrected(rows))
+
+
+def _named(per_user: DataFrame, name: str, metrics: Sequence[str]) -> DataFrame:
+    """The metrics under the name of their model; without a cut-off, one that joins."""
+    cutoff = F.coalesce("k", F.lit(_NONE)).alias("k")
+    renamed = (F.col(metric).alias(f"{name}_{metric}") for metric in metrics)
+    return per_user.select("user_id", "split", "segment", cutoff, *renamed)
+
+
+def corrected(rows: pa.Table) -> pa.Table:
+    """The rows of one or several comparisons in order, p_holm for all of them together."""
+    ordered = rows.sort_by([(name, "ascending") for name in (*_KEYS, "metric")])
+    at = ordered.schema.get_field_index("p_holm")
+    return ordered.set_column(at, "p_holm", pa.array(holm(ordered["p_value"].to_numpy())))
+
+
+def holm(p_values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Holm's step-down correction: what to hold against the level instead of each p-value."""
+    order = np.argsort(p_values, kind="stable")
+    steps = len(p_values) - np.arange(len(p_values))
+    corrected = np.empty_like(p_values)
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(p_values[order] * steps))
+    return corrected
+
+
+def _require_one_model(per_user: DataFrame, name: str) -> None:
+    models = [row["model"] for row in per_user.select("model").distinct().limit(3).collect()]
+    if len(models) > 1:
+        raise ContractError(
+            f"`{name}` has several models, {', '.join(sorted(models))} among them: choose one of "
+            "them by `where`."
+        )
+
+
+def _parts(
+    metrics: Sequence[str], resamples: int, seed: int
+) -> Callable[[pa.RecordBatch], Iterator[tuple[Key, Sums]]]:
+    def parts(batch: pa.RecordBatch) -> Iterator[tuple[Key, Sums]]:
+        users, of = np.unique(batch.column("user").to_numpy(), return_inverse=True)
+        weights, signs = (draw(seed, users, resamples) for draw in (poisson_weights, random_signs))
+        one, other = (
+            np.column_stack([as_values(batch.column(f"{name}_{metric}")) for metric in metrics])
+            for name in ("one", "other")
+        )
+        keys = pa.table([batch.column(name) for name in _KEYS], names=list(_KEYS))
+        keys = keys.append_column("row", pa.array(np.arange(batch.num_rows)))
+        grouped = keys.group_by(list(_KEYS), use_threads=False).aggregate([("row", "list")])
+        for group in grouped.to_pylist():
+            rows = np.array(group["row_list"])
+            yield (
+                tuple(group[name] for name in _KEYS),
+                _sums(one[rows], other[rows], weights[of[rows]], signs[of[rows]]),
+            )
+
+    return parts
+
+
+def _sums(one: _Values, other: _Values, weights: _Values, signs: _Values) -> Sums:
+    """What adds up over users. Differences are exact: values that differ by rounding are equal."""
+    difference = np.rint((other - one) * RESAMPLED) / RESAMPLED
+    known = ~np.isnan(difference)
+    return {
+        "users": known.sum(axis=0),
+        "one": whole(np.where(known, one, 0.0)).sum(axis=0),
+        "other": whole(np.where(known, other, 0.0)).sum(axis=0),
+        "better": (difference > 0).sum(axis=0),
+        "worse": (difference < 0).sum(axis=0),
+        "squares": whole(difference**2).sum(axis=0),
+        "resampled": resampled_sums(weights, difference),
+        "flipped": signs.T @ np.nan_to_num(difference),
+    }
+
+
+def _as_rows(metrics: Sequence[str]) -> Callable[[dict[str, Any], Sums], Mapping[str, Any]]:
+    """The rows of one key; none of a metric for which no user has both values."""
+
+    def as_rows(key: dict[str, Any], sums: Sums) -> Mapping[str, Any]:
+        low, high = resampled_limits(sums["resampled"], len(metrics))
+        kept = np.flatnonzero(sums["users"])
+        users = sums["users"][kept]
+        one, other, squares = (
+            sums[name][kept] / EXACT / users for name in ("one", "other", "squares")
+        )
+        flipped = np.abs(sums["flipped"].reshape(-1, len(metrics))[:, kept] / users)
+        difference = other - one
+        spread = np.sqrt(np.maximum(squares - difference**2, 0.0))
+        size, varies = len(kept), spread > 1e-7
+        effect = np.divide(difference, spread, out=np.full(size, np.nan), where=varies)
+        as_far = (flipped >= np.abs(difference) - _NEAR).sum(axis=0)
+        return {name: pa.repeat(value, size) for name, value in key.items()} | {
+            "metric": [metrics[at] for at in kept.tolist()],
+            "users": users,
+            "one": one,
+            "other": other,
+            "difference": difference,
+            "ci_low": pa.array(low[kept], from_pandas=True),
+            "ci_high": pa.array(high[kept], from_pandas=True),
+            "p_value": (1 + as_far) / (1 + len(flipped)),
+            "p_holm": pa.nulls(size, pa.float64()),
+            "effect_size": pa.array(effect, from_pandas=True),
+            "better": sums["better"][kept] / users,
+            "worse": sums["worse"][kept] / users,
+        }
+
+    return as_rows

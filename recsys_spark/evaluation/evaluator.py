@@ -1,0 +1,104 @@
+"""`TopNEvaluator`: lets Spark ML's CrossValidator and TrainValidationSplit tune on ranking."""
+
+from typing import Any
+
+from pyspark import keyword_only
+from pyspark.ml.evaluation import Evaluator
+from pyspark.ml.param import Param, Params, TypeConverters
+from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from recsys_spark.errors import ConfigError, ContractError
+from recsys_spark.evaluation.ranking import measure_ranking
+from recsys_spark.evaluation.summary import summarise
+from recsys_spark.kernels.ranking import METRICS
+
+
+class TopNEvaluator(Evaluator, DefaultParamsReadable["TopNEvaluator"], DefaultParamsWritable):
+    """The mean over users of a ranking metric (docs/metrics.md); larger is better.
+
+    Evaluates held-out rows, columns userCol and itemCol, that carry their user's list in
+    recommendationsCol, best first: array<struct<item, ...>> as `WALS(numItems=10)` adds it to what
+    it transforms, or array<item>. All rows are relevant; valueCol, if it is named, holds the gains
+    of graded metrics.
+    """
+
+    _input_kwargs: dict[str, Any]
+    metricName: "Param[str]" = Param(
+        Params._dummy(), "metricName", ", ".join(METRICS), TypeConverters.toString
+    )
+    k: "Param[int]" = Param(Params._dummy(), "k", "cut-off", TypeConverters.toInt)
+    userCol: "Param[str]" = Param(
+        Params._dummy(), "userCol", "column of the users", TypeConverters.toString
+    )
+    itemCol: "Param[str]" = Param(
+        Params._dummy(), "itemCol", "column of the items", TypeConverters.toString
+    )
+    valueCol: "Param[str]" = Param(
+        Params._dummy(), "valueCol", "column of the gains; '': all 1", TypeConverters.toString
+    )
+    recommendationsCol: "Param[str]" = Param(
+        Params._dummy(), "recommendationsCol", "column of the lists", TypeConverters.toString
+    )
+
+    @keyword_only
+    def __init__(
+        self,
+        *,
+        metricName: str = "ndcg",
+        k: int = 10,
+        userCol: str = "user",
+        itemCol: str = "item",
+        valueCol: str = "",
+        recommendationsCol: str = "recommendations",
+    ) -> None:
+        super().__init__()
+        self._setDefault(
+            metricName="ndcg", k=10, userCol="user", itemCol="item", valueCol="",
+            recommendationsCol="recommendations",
+        )  # fmt: skip
+        self._set(**self._input_kwargs)
+
+    @keyword_only
+    def setParams(self, **kwargs: Any) -> "TopNEvaluator":
+        """Set the same parameters as the constructor takes."""
+        return self._set(**self._input_kwargs)
+
+    def isLargerBetter(self) -> bool:
+        """All ranking metrics are better when larger."""
+        return True
+
+    def _evaluate(self, dataset: DataFrame) -> float:
+        names = ("metricName", "userCol", "itemCol", "valueCol", "recommendationsCol")
+        metric, user, item, value, lists = (self.getOrDefault(name) for name in names)
+        if metric not in METRICS:
+            raise ConfigError(f"metricName is {metric!r}; choose one of {', '.join(METRICS)}.")
+        for column in (user, item, lists, *([value] if value else [])):
+            if column not in dataset.columns:
+                hint = " (WALS adds it if numItems is set)" if column == lists else ""
+                raise ContractError(
+                    f"The data has no column {column}{hint}; it has {', '.join(dataset.columns)}."
+                )
+        truth = dataset.select(
+            F.col(user).alias("user_id"),
+            F.col(item).alias("item_id"),
+            *([F.col(value).alias("value")] if value else []),
+        )
+        entries = _entries(dataset, lists)
+        own = dataset.where(F.col(lists).isNotNull()).groupBy(F.col(user).alias("user_id"))
+        ranked = own.agg(F.first(entries).alias("recommendations"))
+        measured = measure_ranking(ranked, truth, [self.getOrDefault("k")])
+        row = summarise(measured, "", resamples=0).where(F.col("metric") == metric).first()
+        return float(row["value"]) if row else 0.0
+
+
+def _entries(dataset: DataFrame, lists: str) -> Column:
+    """The lists as `measure_ranking` takes them, in the order in which they stand."""
+    kind = dataset.schema[lists].dataType.elementType  # type: ignore[attr-defined]
+    field = kind.names[0] if hasattr(kind, "names") else None
+
+    def entry(found: Column, at: Column) -> Column:
+        return F.struct((found[field] if field else found).alias("item_id"), (at + 1).alias("rank"))
+
+    return F.transform(lists, entry)

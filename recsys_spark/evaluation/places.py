@@ -1,0 +1,114 @@
+"""Where each user's relevant items stand in the ranking of the whole catalogue."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyspark import Broadcast
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from recsys_spark.arrow import arrow_schema, list_matrix, list_parts, make_batch
+from recsys_spark.evaluation.ranking import ALL
+from recsys_spark.kernels.places import PLACES, Ragged, place_metrics
+from recsys_spark.kernels.threads import single_threaded
+from recsys_spark.kernels.topn import pad_items
+from recsys_spark.schema import per_user, require
+from recsys_spark.wals.packed import Batches
+
+
+def measure_places(
+    truth: DataFrame,
+    seen: DataFrame,
+    user_factors: DataFrame,
+    item_factors: DataFrame,
+    model: str = "model",
+    split: str = "test",
+) -> DataFrame:
+    """One row a user of the truth, with a column a metric (docs/metrics.md) and no cut-off.
+
+    truth: columns user_id, user and item, the latter two as the factors name them. seen: columns
+    user and item, left out of the ranking. user_factors, item_factors: columns id and factors. The
+    item factors are sent to every worker whole, as for recommending. To a user without factors all
+    items are equal; a relevant item without factors counts as the last.
+
+    Raises ContractError if a column is missing.
+    """
+    require(truth, ["user_id", "user", "item"], "truth")
+    require(seen, ["user", "item"], "seen")
+    relevant = truth.groupBy("user_id", "user").agg(F.collect_set("item").alias("truth"))
+    left_out = seen.groupBy("user").agg(F.collect_set("item").alias("seen"))
+    rows = relevant.join(left_out, "user", "left").join(
+        user_factors.toDF("user", "factors"), "user", "left"
+    )
+    ranked = item_factors.sparkSession.sparkContext.broadcast(_ranked_items(item_factors))
+    schema = per_user(truth.schema["user_id"].dataType, PLACES)
+    inputs = rows.select("user_id", "factors", "seen", "truth")
+    return inputs.mapInArrow(_measure(ranked, schema, model, split), schema)
+
+
+@dataclass(frozen=True)
+class _Items:
+    """ids: ascending. factors: padded."""
+
+    ids: npt.NDArray[np.int64]
+    factors: npt.NDArray[np.float32]
+    rank: int
+
+    def positions(self, lists: pa.ListArray) -> Ragged:
+        """Where each item stands among all, -1 for an unknown one."""
+        indptr, ids = list_parts(lists, np.int64)
+        at = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        return Ragged(indptr, np.where(self.ids[at] == ids, at, -1).astype(np.int32))
+
+    def known(self, lists: pa.ListArray) -> Ragged:
+        """The same without the unknown ones."""
+        found = self.positions(lists)
+        inside = found.positions >= 0
+        kept = np.concatenate([[0], np.cumsum(inside)])
+        return Ragged(kept[found.indptr], found.positions[inside])
+
+
+def _ranked_items(item_factors: DataFrame) -> _Items:
+    table = item_factors.toDF("id", "factors").toArrow().sort_by("id").combine_chunks()
+    vectors = table["factors"].combine_chunks()
+    rank = len(vectors[0]) if len(vectors) else 1
+    ids = table["id"].to_numpy().astype(np.int64)
+    return _Items(ids, pad_items(list_matrix(vectors, rank)), rank)
+
+
+def _measure(
+    ranked: "Broadcast[_Items]", schema: StructType, model: str, split: str
+) -> Callable[[Batches], Batches]:
+    target = arrow_schema(schema)
+
+    def measure(batches: Batches) -> Batches:
+        items = ranked.value
+        candidates = np.ones(len(items.ids), dtype=bool)
+        with single_threaded():
+            for batch in batches:
+                seen, truth = (
+                    items.known(batch.column("seen")),
+                    items.positions(batch.column("truth")),
+                )
+                users = list_matrix(batch.column("factors"), items.rank)
+                values = place_metrics(users, items.factors, candidates, seen, truth)
+                yield make_batch(target, _columns(batch.column("user_id"), values, model, split))
+
+    return measure
+
+
+def _columns(
+    users: pa.Array, values: npt.NDArray[np.float64], model: str, split: str
+) -> dict[str, object]:
+    same = {"model": model, "split": split, "segment": ALL}
+    metrics = zip(PLACES, values.T, strict=True)
+    return {
+        "user_id": users,
+        "k": pa.nulls(len(users)),
+        **{name: pa.repeat(value, len(users)) for name, value in same.items()},
+        **{name: pa.array(column, from_pandas=True) for name, column in metrics},
+    }

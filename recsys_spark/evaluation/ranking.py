@@ -1,0 +1,125 @@
+"""Ranking metrics of every user, at all cut-offs in one pass."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from recsys_spark.arrow import arrow_schema, list_bounds, list_parts, make_batch
+from recsys_spark.kernels.ranking import METRICS, ranking_metrics
+from recsys_spark.schema import per_user, require
+from recsys_spark.wals.packed import Batches
+
+ALL = "all"
+_Codes = npt.NDArray[np.int64]
+_Gains = npt.NDArray[np.float64]
+
+
+def measure_ranking(
+    recommendations: DataFrame,
+    truth: DataFrame,
+    k: Sequence[int],
+    model: str | Sequence[str] = "model",
+    split: str = "test",
+) -> DataFrame:
+    """One row a user of the truth and cut-off, with a column a metric (docs/metrics.md).
+
+    recommendations: columns user_id and recommendations, array<struct<item_id, rank, ...>>, the
+    entries in any order. truth: columns user_id, item_id and perhaps value, the gain of graded
+    metrics; of a pair that occurs twice the larger one counts. With a column segment, each part of
+    a user's truth is measured by itself, under its name. Ids have any type, the same in both.
+    model: what the lists are called; or the names of several, by a column model of recommendations.
+
+    A user without a list counts zero in every metric; lists of users without truth are ignored.
+    Raises ContractError if a column is missing.
+    """
+    require(truth, ["user_id", "item_id"], "truth")
+    item_type = truth.schema["item_id"].dataType
+    lists = ranked_lists(recommendations, model)
+    lists = lists.withColumn("list", F.col("list").cast(f"array<{item_type.simpleString()}>"))
+    names = [model] if isinstance(model, str) else model
+    wanted = _relevant(truth).withColumn("model", F.explode(F.array(*map(F.lit, names))))
+    schema = per_user(truth.schema["user_id"].dataType, METRICS)
+    joined = wanted.join(lists, ["user_id", "model"], "left")
+    return joined.mapInArrow(_measure(schema, sorted(set(k)), split), schema)
+
+
+def ranked_lists(recommendations: DataFrame, model: str | Sequence[str]) -> DataFrame:
+    """Columns user_id, model and list, the items best first, whatever the order of the entries."""
+    required = ["user_id", "recommendations", *([] if isinstance(model, str) else ["model"])]
+    require(recommendations, required, "recommendations")
+    name = F.lit(model) if isinstance(model, str) else F.col("model")
+    entries = F.transform("recommendations", lambda e: F.struct(e["rank"], e["item_id"]))
+    items = F.transform(F.sort_array(entries), lambda entry: entry["item_id"])
+    return recommendations.select("user_id", name.alias("model"), items.alias("list"))
+
+
+def _relevant(truth: DataFrame) -> DataFrame:
+    """A row a user and segment: the items and their gains."""
+    gain = F.col("value").cast("double") if "value" in truth.columns else F.lit(1.0)
+    segment = F.col("segment") if "segment" in truth.columns else F.lit(ALL)
+    pair = F.struct("item_id", F.coalesce(gain, F.lit(0.0)).alias("gain"))
+    chosen = (
+        truth.where("item_id is not null")
+        .groupBy("user_id", segment.alias("segment"))
+        .agg(F.collect_list(pair).alias("truth"))
+    )
+    return chosen.select("user_id", "segment", "truth.item_id", "truth.gain")
+
+
+def _measure(schema: StructType, cutoffs: list[int], split: str) -> Callable[[Batches], Batches]:
+    target, ks = arrow_schema(schema), np.array(cutoffs, dtype=np.int64)
+
+    def measure(batches: Batches) -> Batches:
+        for batch in batches:
+            values = _batch_metrics(batch, ks)
+            metrics = dict(zip(METRICS, np.moveaxis(values, 2, 0), strict=True))
+            yield make_batch(target, by_cutoff(batch, ks, metrics, split))
+
+    return measure
+
+
+def by_cutoff(
+    batch: pa.RecordBatch, ks: _Codes, metrics: dict[str, _Gains], split: str
+) -> dict[str, object]:
+    """Columns of `schema.per_user`, with a row for each row of the batch and cut-off.
+
+    batch: with user_id, model and perhaps segment. metrics: (rows, cut-offs) each.
+    """
+    size = batch.num_rows * len(ks)
+    rows = pa.array(np.repeat(np.arange(batch.num_rows), len(ks)))
+    constants = {"split": pa.repeat(split, size), "segment": pa.repeat(ALL, size)}
+    kept = [name for name in ("user_id", "model", "segment") if name in batch.schema.names]
+    columns = {name: batch.column(name).take(rows) for name in kept}
+    values = {name: pa.array(array.ravel(), from_pandas=True) for name, array in metrics.items()}
+    return {**constants, **columns, "k": np.tile(ks, batch.num_rows), **values}
+
+
+def _batch_metrics(batch: pa.RecordBatch, ks: _Codes) -> _Gains:
+    lists, truth = batch.column("list"), batch.column("item_id")
+    listed, chosen = as_codes(lists.flatten(), truth.flatten())
+    bounds, gains = list_parts(batch.column("gain"), np.float64)
+    bounds, chosen, gains = _distinct(bounds, chosen, gains)
+    return ranking_metrics(list_bounds(lists), listed, bounds, chosen, ks, gains)
+
+
+def as_codes(listed: pa.Array, chosen: pa.Array) -> tuple[_Codes, _Codes]:
+    """Numbers in place of the ids of both, the same for the same id."""
+    codes = pa.concat_arrays([listed, chosen]).dictionary_encode().indices.fill_null(-1)
+    numbers = codes.to_numpy(zero_copy_only=False).astype(np.int64)
+    return numbers[: len(listed)], numbers[len(listed) :]
+
+
+def _distinct(bounds: _Codes, items: _Codes, gains: _Gains) -> tuple[_Codes, _Codes, _Gains]:
+    """Each item of a user once, with its largest gain."""
+    users = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+    order = np.lexsort((-gains, items, users))
+    users, items, gains = users[order], items[order], gains[order]
+    first = np.ones(len(items), dtype=bool)
+    first[1:] = (users[1:] != users[:-1]) | (items[1:] != items[:-1])
+    kept = np.concatenate([[0], np.cumsum(first)])
+    return kept[bounds], items[first], gains[first]

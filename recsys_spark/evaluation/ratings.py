@@ -1,0 +1,113 @@
+"""Errors of predicted ratings, over all and by the true rating."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from recsys_spark.evaluation.ranking import ALL
+from recsys_spark.schema import METRICS as TABLE
+from recsys_spark.wals.model import clipped
+from recsys_spark.wals.model import predicted as product
+
+_OWN_SEGMENT = 20  # different values
+_BINS = 10
+_LEVELS = (0.1, 0.5, 0.9)
+
+
+def predict_ratings(
+    truth: DataFrame,
+    user_factors: DataFrame,
+    item_factors: DataFrame,
+    clip: Sequence[float] | None = None,
+) -> DataFrame:
+    """The rows of truth with a column predicted, without those of unknown users or items.
+
+    truth: columns user, item, value. clip: limits that predictions are held in.
+    """
+    known = truth.join(user_factors.toDF("user", "x"), "user").join(
+        item_factors.toDF("item", "y"), "item"
+    )
+    return known.withColumn("predicted", clipped(product("x", "y"), clip).cast("double")).drop(
+        "x", "y"
+    )
+
+
+def rating_error(
+    predicted: DataFrame, run_id: str, model: str = "model", split: str = "test"
+) -> DataFrame:
+    """Rows rmse, mae and r2 of the metrics table: of all, and the first two by true rating.
+
+    predicted: from `predict_ratings`. `users` counts those with a prediction. Sums run over
+    decimals, the same in any order. r2 is null where all ratings are the same.
+    """
+    segments = F.explode(F.array(F.lit(ALL), true_rating(predicted))).alias("segment")
+    error = (F.col("predicted") - F.col("value")).alias("error")
+    rows = predicted.select("user", "value", error, segments)
+    sums = rows.groupBy("segment").agg(
+        F.sqrt(_mean(F.col("error") * F.col("error"))).alias("rmse"),
+        _mean(F.abs("error")).alias("mae"),
+        _r_squared().alias("r2"),
+        F.count_distinct("user").alias("users"),
+    )
+    long = sums.unpivot(["segment", "users"], ["rmse", "mae", "r2"], "metric", "value")
+    whole = (F.col("metric") != "r2") | ((F.col("segment") == ALL) & F.col("value").isNotNull())
+    nothing = F.lit(None)
+    constants = {
+        "run_id": F.lit(run_id),
+        "model": F.lit(model),
+        "split": F.lit(split),
+        "k": nothing.cast("int"),
+        "ci_low": nothing.cast("double"),
+        "ci_high": nothing.cast("double"),
+    }
+    return long.where(whole).withColumns(constants).select(*TABLE.names)
+
+
+def prediction_spread(predicted: DataFrame) -> list[dict[str, Any]]:
+    """For each true rating: the tenth, fiftieth and ninetieth percentile of the predictions.
+
+    Of predictions rounded to two decimals, so that they can be counted.
+    """
+    middle = F.percentile(F.round("predicted", 2), F.array(*map(F.lit, _LEVELS))).alias("levels")
+    first = F.min("value").alias("first")
+    rows = predicted.groupBy(true_rating(predicted).alias("segment")).agg(middle, first)
+    return [
+        {"true": row["segment"].removeprefix("value=")}
+        | dict(zip(("low", "median", "high"), row["levels"], strict=True))
+        for row in rows.orderBy("first").collect()
+    ]
+
+
+def true_rating(ratings: DataFrame) -> Column:
+    """The segment of a row's value: `value=4.5`, or one of ten ranges of equal width where there
+    are more than twenty different values."""
+    values = ratings.select("value").distinct()
+    value = F.col("value")
+    if values.limit(_OWN_SEGMENT + 1).count() <= _OWN_SEGMENT:
+        return F.concat(F.lit("value="), _written(value))
+    row = values.agg(F.min("value").alias("low"), F.max("value").alias("high")).first()
+    assert row is not None
+    width = (row["high"] - row["low"]) / _BINS
+    at = F.least(F.floor((value - row["low"]) / width), F.lit(_BINS - 1))
+    ends = (_written(row["low"] + (at + step) * width) for step in (0, 1))
+    return F.concat(F.lit("value="), F.concat_ws(" to ", *ends))
+
+
+def _written(number: Column) -> Column:
+    return F.call_function("format_number", number, F.lit("0.####"))
+
+
+def _mean(value: Column) -> Column:
+    return F.try_divide(_sum(value), F.count("*"))
+
+
+def _sum(value: Column) -> Column:
+    return F.sum(value.cast("decimal(28,12)")).cast("double")
+
+
+def _r_squared() -> Column:
+    value, error = F.col("value"), F.col("error")
+    spread = _sum(value * value) - _sum(value) * _sum(value) / F.count("*")
+    return 1 - F.try_divide(_sum(error * error), spread)

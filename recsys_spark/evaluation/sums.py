@@ -1,0 +1,79 @@
+"""Arrays that add up over rows: first within each task, then over the tasks, by key.
+
+Only small sums travel. They depend on the partitioning no more than the additions do: callers add
+whole numbers, or multiples of a power of two of which a double holds the sums exactly.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql.types import ArrayType, DataType, StructField, StructType
+
+from recsys_spark.arrow import arrow_schema, make_batch
+from recsys_spark.kernels.threads import single_threaded
+from recsys_spark.wals.packed import Batches
+
+Key = tuple[Any, ...]
+Sums = dict[str, npt.NDArray[Any]]
+Finish = Callable[[dict[str, Any], Sums], Mapping[str, Any]]
+
+
+def sum_by_key(
+    frame: DataFrame,
+    keys: Mapping[str, DataType],
+    fields: Mapping[str, DataType],
+    parts: Callable[[pa.RecordBatch], Iterable[tuple[Key, Sums]]],
+    finish: Finish,
+    schema: StructType,
+) -> DataFrame:
+    """What `finish` makes, as columns of `schema`, of every key and its sums over all rows.
+
+    keys: columns of a key. fields: the type of each array's elements; all arrays of a name have
+    the same size. parts: keys and arrays of one batch; a key may come more than once.
+    """
+    columns = [StructField(name, kind) for name, kind in keys.items()]
+    columns += [StructField(name, ArrayType(kind)) for name, kind in fields.items()]
+    added = frame.mapInArrow(_add_up(parts, StructType(columns)), StructType(columns))
+    merge = _merge(list(keys), list(fields), finish, schema)
+    return added.groupBy(*keys).applyInArrow(merge, schema)
+
+
+def _add_up(
+    parts: Callable[[pa.RecordBatch], Iterable[tuple[Key, Sums]]], schema: StructType
+) -> Callable[[Batches], Batches]:
+    target = arrow_schema(schema)
+
+    def add_up(batches: Batches) -> Batches:
+        found: dict[Key, Sums] = {}
+        with single_threaded():
+            for key, sums in (part for batch in batches for part in parts(batch)):
+                found[key] = _add(found[key], sums) if key in found else sums
+        for key, sums in found.items():
+            values = [[part] for part in key] + [[array.ravel()] for array in sums.values()]
+            yield make_batch(target, dict(zip(target.names, values, strict=True)))
+
+    return add_up
+
+
+def _add(one: Sums, other: Sums) -> Sums:
+    return {name: array + other[name] for name, array in one.items()}
+
+
+def _merge(
+    keys: list[str], fields: list[str], finish: Finish, schema: StructType
+) -> Callable[[pa.Table], pa.Table]:
+    target = arrow_schema(schema)
+
+    def merge(table: pa.Table) -> pa.Table:
+        key = {name: table[name][0].as_py() for name in keys}
+        sums = {
+            name: np.sum([part.values.to_numpy() for part in table[name]], axis=0)
+            for name in fields
+        }
+        return pa.Table.from_batches([make_batch(target, finish(key, sums))])
+
+    return merge

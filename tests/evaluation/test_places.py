@@ -1,0 +1,48 @@
+"""Where relevant items stand in the whole catalogue, from frames to metrics."""
+
+import random
+
+import pytest
+from chispa import assert_df_equality
+from reference import lists as plain
+
+from recsys_spark.evaluation import measure_places
+from recsys_spark.kernels.places import PLACES
+
+DRAW = random.Random(5)
+USERS, ITEMS = range(12), [3, 5, 8, 13, 21, 34, 55, 89]
+X = {user: [float(DRAW.randint(-2, 2)) for _ in range(2)] for user in USERS if user != 7}
+Y = {item: [float(DRAW.randint(-2, 2)) for _ in range(2)] for item in ITEMS}
+SEEN = {user: DRAW.sample([*ITEMS, 1000], DRAW.randint(0, 3)) for user in USERS}
+TRUTH = {user: DRAW.sample([*ITEMS, 2000], DRAW.randint(1, 3)) for user in USERS}
+
+
+def frames(spark, partitions=2):
+    truth = [(f"u{user}", user, item) for user, items in TRUTH.items() for item in items]
+    seen = [(user, item) for user, items in SEEN.items() for item in items]
+    tables = [
+        spark.createDataFrame(truth, "user_id string, user int, item int"),
+        spark.createDataFrame(seen, "user int, item int"),
+        *(
+            spark.createDataFrame(list(side.items()), "id int, factors array<float>")
+            for side in (X, Y)
+        ),
+    ]
+    return [table.repartition(partitions) for table in tables]
+
+
+def test_every_user_follows_the_definitions(spark):
+    rows = {row["user_id"]: row for row in measure_places(*frames(spark)).collect()}
+    assert set(rows) == {f"u{user}" for user in USERS}
+    for user in USERS:
+        own = X.get(user, [0.0, 0.0])
+        scores = {item: sum(a * b for a, b in zip(own, y, strict=True)) for item, y in Y.items()}
+        expected = plain.places(scores, SEEN[user], TRUTH[user])
+        row = rows[f"u{user}"]
+        assert {name: row[name] for name in PLACES} == pytest.approx(expected, abs=1e-12)
+        assert (row["k"], row["segment"], row["model"]) == (None, "all", "model")
+
+
+def test_partitions_do_not_change_a_bit(spark):
+    one, other = (measure_places(*frames(spark, parts)).sort("user_id") for parts in (1, 5))
+    assert_df_equality(one, other)
