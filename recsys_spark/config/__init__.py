@@ -16,19 +16,32 @@ from pydantic import model_validator
 from recsys_spark.config.running import Generate, Paths, Spark, Tracking
 from recsys_spark.config.secrets import MASK, mask
 from recsys_spark.config.section import Scalar, Section
-from recsys_spark.config.serving import Evaluate, Recommend, UserSubset
+from recsys_spark.config.serving import (
+    Evaluate,
+    MllibAls,
+    Neighbours,
+    Recommend,
+    UserAttributes,
+    UserSubset,
+)
 from recsys_spark.config.sources import Filter, Ingest, Items, Reason, Rules, Source
 from recsys_spark.config.splitting import Split
 from recsys_spark.config.training import Objective, Solver, Train
+from recsys_spark.config.validating import Backtest, Range, Tune
 from recsys_spark.kernels import solver as solvers
 
 __all__ = [
     "MASK",
+    "Backtest",
     "Config",
     "Filter",
     "Generate",
     "Ingest",
     "Items",
+    "MllibAls",
+    "Neighbours",
+    "Objective",
+    "Range",
     "Reason",
     "Rules",
     "Scalar",
@@ -38,6 +51,8 @@ __all__ = [
     "Split",
     "Tracking",
     "Train",
+    "Tune",
+    "UserAttributes",
     "UserSubset",
     "mask",
 ]
@@ -56,12 +71,24 @@ class Config(Section):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     recommend: Recommend = Recommend()
+    backtest: Backtest = Backtest()
+    tune: Tune = Tune()
     tracking: Tracking = Tracking()
     generate: Generate = Generate()
 
     @model_validator(mode="after")
     def _solvable(self) -> "Config":
         self.solver_of_rows()
+        return self
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Config":
+        kept = self.ingest.source.model_dump(include={"user_id_type", "item_id_type"})
+        if self.split.method == "given" and self.ingest.source != Source(**kept):
+            raise ValueError(
+                "ingest.source has no effect with split.method: given, but for the types of ids; "
+                "remove it"
+            )
         return self
 
     def solver_of_rows(self) -> solvers.Solver:

@@ -2,10 +2,51 @@
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from recsys_spark.config.section import Section
 from recsys_spark.config.sources import FileFormat
+
+
+class UserAttributes(Section):
+    path: str | None = Field(None, description="Table of users; null: no segments by attribute.")
+    format: FileFormat = Field("csv", description="csv (with a header), jsonl or parquet.")
+    user: str = Field("user_id", description="Column of the user id.")
+    columns: list[str] = Field(
+        [], description="Columns whose values part the users, such as [country, device]."
+    )
+
+    @model_validator(mode="after")
+    def _both(self) -> "UserAttributes":
+        if (self.path is None) != (not self.columns):
+            raise ValueError("path and columns need each other: set both or neither")
+        return self
+
+
+class Neighbours(Section):
+    similarity: Literal["cosine", "jaccard", "bm25"] = Field(
+        "cosine", description="Of the sets of users who have an item (or of items that a user has)."
+    )
+    neighbours: int = Field(50, ge=1, description="Nearest items (or users) that count.")
+    shrinkage: float = Field(
+        0.0, ge=0, description="Added to the denominator of cosine and jaccard."
+    )
+
+    @model_validator(mode="after")
+    def _shrinks(self) -> "Neighbours":
+        if self.shrinkage and self.similarity == "bm25":
+            raise ValueError("shrinkage has no effect with similarity: bm25; remove it")
+        return self
+
+
+class MllibAls(Section):
+    rank: int | None = Field(None, ge=1, description="Rank; null: that of the model.")
+    iterations: int | None = Field(None, ge=1, description="Iterations; null: those of the model.")
+    regularization: float = Field(0.1, ge=0, description="regParam.")
+    alpha: float = Field(1.0, ge=0, description="alpha; only used without ratings as targets.")
+
+
+BaselineName = Literal["popularity", "recent_popularity", "random", "item_knn", "user_knn", "mllib"]
 
 
 class Evaluate(Section):
@@ -14,9 +55,30 @@ class Evaluate(Section):
     min_relevant_value: float | None = Field(
         None, description="Truth rows below are not relevant; null: every row is."
     )
-    baselines: list[Literal["popularity"]] = Field(
-        ["popularity"], description="Simple recommenders measured beside the model."
+    full_ranking: bool = Field(
+        True, description="Also measure auc and percentile_rank, which rank the whole catalogue."
     )
+    resamples: int = Field(
+        1000, ge=0, description="Resamples of the users for 95 % intervals; 0: no intervals."
+    )
+    cold_below: int = Field(
+        5, ge=1, description="Users with fewer training rows are the segment activity=cold."
+    )
+    users: UserAttributes = UserAttributes()
+    baselines: list[BaselineName] = Field(
+        ["popularity", "recent_popularity", "random", "item_knn"],
+        description="Recommenders measured beside the model: popularity, recent_popularity, "
+        "random, item_knn, user_knn, mllib (Spark's ALS).",
+    )
+    recent_days: float = Field(
+        30.0, gt=0, description="Age up to which rows count for recent_popularity; days."
+    )
+    item_knn: Neighbours = Neighbours()
+    user_knn: Neighbours = Neighbours()
+    max_multiplications: int = Field(
+        5_000_000_000, ge=0, description="item_knn and user_knn are left out where they need more."
+    )
+    mllib: MllibAls = MllibAls()
 
     @field_validator("k")
     @classmethod
@@ -24,6 +86,11 @@ class Evaluate(Section):
         if min(value) < 1:
             raise ValueError("cut-offs are 1 or more")
         return sorted(set(value))
+
+    @field_validator("baselines")
+    @classmethod
+    def _once(cls, value: list[BaselineName]) -> list[BaselineName]:
+        return list(dict.fromkeys(value))
 
 
 class UserSubset(Section):

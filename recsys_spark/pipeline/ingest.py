@@ -7,8 +7,8 @@ from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType, IntegralType
 
-from recsys_spark.config import Source
 from recsys_spark.errors import ContractError
+from recsys_spark.evaluation.exposure import concentration
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.runtime.source import RawSource, read_items
 from recsys_spark.schema import ID_TYPES, REJECTS, ids, interactions, items
@@ -25,14 +25,14 @@ def ingest(run: Run, source: RawSource) -> Summary:
     Raises ContractError if the source is empty, too many rows are rejected, or none is left.
     """
     config = run.config.ingest
-    types = {side: _id_type(config.source, source, side) for side in ("user", "item")}
-    parsed = parse(source.records, config.source, source.names, config.filters)
+    types = {side: _id_type(source, side) for side in ("user", "item")}
+    parsed = parse(source.records, source.source, source.names, config.filters)
     user_type, item_type = types["user"].simpleString(), types["item"].simpleString()
     checked = apply_rules(parsed, config, user_type, item_type, datetime.now(UTC))
 
     run.log.progress("reading and checking rows")
     counts = _write_rejects(run, checked)
-    _enforce(run, counts)
+    _enforce(run, counts, source.source.path)
 
     run.log.progress("combining duplicates and filtering")
     accepted = checked.where((F.size("reasons") == 0) & F.col("kept"))
@@ -43,10 +43,11 @@ def ingest(run: Run, source: RawSource) -> Summary:
     _write_interactions(run, pairs, types)
     if run.config.items.path is not None:
         _write_items(run, types["item"])
-    return _report(run, counts, combined, rows)
+    return {"source": source.source.path, **_report(run, counts, combined, rows)}
 
 
-def _id_type(source: Source, raw: RawSource, side: str) -> DataType:
+def _id_type(raw: RawSource, side: str) -> DataType:
+    source = raw.source
     chosen = source.user_id_type if side == "user" else source.item_id_type
     if chosen == "auto":
         chosen = "string"
@@ -72,8 +73,8 @@ def _write_rejects(run: Run, checked: DataFrame) -> dict[str, int]:
     return {name: int(value) for name, value in seen.get.items()}
 
 
-def _enforce(run: Run, counts: dict[str, int]) -> None:
-    thresholds, path = run.config.ingest.thresholds, run.config.ingest.source.path
+def _enforce(run: Run, counts: dict[str, int], path: str | None) -> None:
+    thresholds = run.config.ingest.thresholds
     if counts["read"] == 0:
         raise ContractError(f"{path} holds no rows: it is empty, or has a header alone.")
     broken = [
@@ -193,7 +194,6 @@ def _report(
     )
     assert row is not None
     summary: Summary = {
-        "source": run.config.ingest.source.path,
         "rows_read": counts["read"],
         "rows_rejected": counts["rejected"],
         "rows_filtered": counts["filtered"],
@@ -211,4 +211,5 @@ def _report(
         f"{row['items']:,} items"
     )
     run.tracker.metrics({f"ingest.{k}": v for k, v in summary.items() if isinstance(v, int)})
-    return summary
+    frequency = run.read("interactions").groupBy("item").count()
+    return summary | {"long_tail": concentration(frequency, "count")}

@@ -4,20 +4,28 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.errors import ContractError
+from recsys_spark.pipeline.given import given_candidates, given_parts
 from recsys_spark.pipeline.run import Run, Summary
-from recsys_spark.schema import RATINGS
-from recsys_spark.stages.split import PARTS
+from recsys_spark.schema import PAIRS, RATINGS
+from recsys_spark.stages.leaks import leaks
+from recsys_spark.stages.split import PARTS, UNUSED
 from recsys_spark.stages.split import split as assign_parts
 
 
 def split(run: Run) -> Summary:
-    """Write the parts, after checking that they are disjoint and together the input."""
-    config = run.config.split
+    """Write the parts, after checking that they are disjoint and together the input.
+
+    Those of a given split are what its files say, and may overlap.
+    """
+    config, given = run.config.split, run.config.split.method == "given"
     interactions = run.read("interactions")
     run.log.progress(f"splitting by {config.method}")
-    tagged = run.keep(assign_parts(interactions, config), "parts")
+    assigned = given_parts(run) if given else assign_parts(interactions, config)
+    tagged = run.keep(assigned, "parts")
     counts = {row["part"]: row["count"] for row in tagged.groupBy("part").count().collect()}
-    _check_complete(tagged, interactions.count(), counts)
+    if not given:
+        _check_complete(tagged, interactions.count(), counts)
+    _require_rows(counts)
     cold = _cold(tagged)
     kept = tagged if not config.drop_cold else _without_cold(tagged)
     rows = {}
@@ -26,8 +34,13 @@ def split(run: Run) -> Summary:
             continue
         ordered = kept.where(F.col("part") == part).sortWithinPartitions("user", "item")
         rows[part] = run.write(ordered, part, RATINGS).rows
-    summary: Summary = {"method": config.method, "rows": rows, "cold": cold}
-    summary["dropped"] = sum(counts.values()) - sum(rows.values())
+    if config.given.negatives is not None:
+        rows["negatives"] = run.write(given_candidates(run), "negatives", PAIRS).rows
+    leak = leaks(tagged).first()
+    assert leak is not None
+    summary: Summary = {"method": config.method, "rows": rows, "cold": cold, **leak.asDict()}
+    unused = counts.pop(UNUSED, 0)
+    summary |= {"unused": unused, "dropped": sum(counts[part] - rows[part] for part in counts)}
     run.log.info(_sentence(summary))
     run.tracker.metrics({f"split.{part}_rows": count for part, count in rows.items()})
     return summary
@@ -36,12 +49,16 @@ def split(run: Run) -> Summary:
 def _check_complete(tagged: DataFrame, rows: int, counts: dict[str, int]) -> None:
     """Every interaction in exactly one part, and something to train and test on."""
     pairs = tagged.select("user", "item").distinct().count()
-    if not (sum(counts.values()) == rows == pairs) or not set(counts) <= set(PARTS):
+    if not (sum(counts.values()) == rows == pairs) or not set(counts) <= {*PARTS, UNUSED}:
         raise RuntimeError(f"The parts {counts} are not a partition of {rows} rows ({pairs} pairs)")
+
+
+def _require_rows(counts: dict[str, int]) -> None:
     for part in ("train", "test"):
         if not counts.get(part):
             raise ContractError(
-                f"The split leaves no {part} rows of {rows:,}; change split.method or its shares."
+                f"The split leaves no {part} rows of {sum(counts.values()):,}; change split.method "
+                "or its shares."
             )
 
 
@@ -76,4 +93,12 @@ def _sentence(summary: Summary) -> str:
     text = f"{summary['method']}: {parts} rows"
     if cold["users"] or cold["items"]:
         text += f"; {cold['users']:,} users and {cold['items']:,} items are new in test"
+    if summary["in_both"]:
+        text += f"; {summary['in_both']:,} pairs are in train and in test"
+    if summary["older_than_training"]:
+        text += (
+            f"; {summary['older_than_training']:,} test rows are older than their user's training"
+        )
+    if summary["unused"]:
+        text += f"; {summary['unused']:,} later rows are not used"
     return text + (f"; {summary['dropped']:,} cold rows dropped" if summary["dropped"] else "")

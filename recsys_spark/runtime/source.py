@@ -10,7 +10,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from recsys_spark.config import Items, Source, UserSubset
+from recsys_spark.config import Items, Source, UserAttributes, UserSubset
 from recsys_spark.errors import ConfigError, ContractError
 
 
@@ -19,12 +19,13 @@ class RawSource:
     """records: columns raw (text) and source_file, and for Parquet the typed columns in `fields`.
 
     names: columns of the source; for csv without a header their number decides, and they are
-    called "0", "1" and so on.
+    called "0", "1" and so on. source: how the records are to be read.
     """
 
+    source: Source
     records: DataFrame
     names: list[str]
-    fingerprint: str
+    fingerprint: str = ""
 
 
 def open_source(spark: SparkSession, source: Source) -> RawSource:
@@ -33,15 +34,15 @@ def open_source(spark: SparkSession, source: Source) -> RawSource:
     if source.path is None:
         raise ConfigError("ingest.source.path is not set: name the file or folder of the events.")
     frame = _load(spark, source, source.path)
-    fingerprint = _fingerprint(spark, source.path)
+    print_ = fingerprint(spark, source.path)
     if source.format == "parquet":
-        raw = _parquet(frame)
+        records, names = _parquet(frame)
     elif source.format == "jsonl":
-        raw = RawSource(frame, _configured(source), fingerprint)
+        records, names = frame, _configured(source)
     else:
-        raw = _csv(frame, source)
-    _require_columns(source, raw.names)
-    return RawSource(raw.records, raw.names, fingerprint)
+        records, names = _csv(frame, source)
+    _require_columns(source, names)
+    return RawSource(source, records, names, print_)
 
 
 def read_items(spark: SparkSession, items: Items) -> DataFrame:
@@ -67,28 +68,49 @@ def read_items(spark: SparkSession, items: Items) -> DataFrame:
 
 def read_user_subset(spark: SparkSession, subset: UserSubset) -> DataFrame:
     """The ids of a file of users, column user_id as text."""
-    assert subset.path is not None
+    columns = {"column": subset.column}
+    frame = _read_users(spark, "recommend.users", subset, columns)
+    return frame.select(F.col(f"`{subset.column}`").cast("string").alias("user_id"))
+
+
+def read_user_attributes(spark: SparkSession, users: UserAttributes) -> DataFrame:
+    """Columns user_id and the wanted attributes of a table of users, as text."""
+    columns = {"user": users.user} | {f"columns.{at}": at for at in users.columns}
+    frame = _read_users(spark, "evaluate.users", users, columns)
+    user = F.col(f"`{users.user}`").cast("string").alias("user_id")
+    others = [F.col(f"`{name}`").cast("string").alias(name) for name in users.columns]
+    return frame.select(user, *others)
+
+
+def _read_users(
+    spark: SparkSession, key: str, section: UserSubset | UserAttributes, columns: dict[str, str]
+) -> DataFrame:
+    """The table of users. columns: those that it must have, by their keys."""
+    assert section.path is not None
     reader = spark.read.option("header", True)
-    frame = _guarded(
-        "recommend.users.path", subset.path, lambda path: reader.load(path, _format(subset))
-    )
-    if subset.column not in frame.columns:
-        raise ContractError(
-            f"{subset.path} has no column {subset.column} (recommend.users.column); "
-            f"it has {', '.join(frame.columns)}."
-        )
-    column = F.col(f"`{subset.column}`").cast("string").alias("user_id")
-    return frame.select(column)
+    frame = _guarded(f"{key}.path", section.path, lambda path: reader.load(path, _format(section)))
+    for name, column in columns.items():
+        if column not in frame.columns:
+            raise ContractError(
+                f"{section.path} has no column {column} ({key}.{name}); "
+                f"it has {', '.join(frame.columns)}."
+            )
+    return frame
 
 
-def _format(section: Items | UserSubset) -> str:
+def _format(section: Items | UserSubset | UserAttributes) -> str:
     return {"jsonl": "json"}.get(section.format, section.format)
 
 
 def _load(spark: SparkSession, source: Source, path: str) -> DataFrame:
     if source.format == "parquet":
         return _guarded("ingest.source.path", path, spark.read.parquet)
-    lines = _guarded("ingest.source.path", path, spark.read.text)
+    return read_lines(spark, "ingest.source.path", path)
+
+
+def read_lines(spark: SparkSession, key: str, path: str) -> DataFrame:
+    """Columns raw, the lines of text files, and source_file. key: the setting that names them."""
+    lines = _guarded(key, path, spark.read.text)
     return lines.select(F.col("value").alias("raw"), _file_name())
 
 
@@ -107,23 +129,23 @@ def _guarded(key: str, path: str, load: Callable[[str], DataFrame]) -> DataFrame
         raise
 
 
-def _parquet(frame: DataFrame) -> RawSource:
+def _parquet(frame: DataFrame) -> tuple[DataFrame, list[str]]:
     columns = [F.col(f"`{name}`") for name in frame.columns]
     records = frame.select(
         F.to_json(F.struct(*columns)).alias("raw"), _file_name(), F.struct(*columns).alias("fields")
     )
-    return RawSource(records, frame.columns, "")
+    return records, frame.columns
 
 
-def _csv(lines: DataFrame, source: Source) -> RawSource:
+def _csv(lines: DataFrame, source: Source) -> tuple[DataFrame, list[str]]:
     first = lines.first()
     if first is None:
         raise ContractError(f"{source.path} is empty: there is no header and no row.")
     fields = _split_line(first["raw"].removeprefix("\ufeff"), source)
     if not source.header:
-        return RawSource(lines, [str(at) for at in range(len(fields))], "")
+        return lines, [str(at) for at in range(len(fields))]
     _check_headers(lines, first["raw"], source)
-    return RawSource(lines.where(F.col("raw") != first["raw"]), fields, "")
+    return lines.where(F.col("raw") != first["raw"]), fields
 
 
 def _check_headers(lines: DataFrame, header: str, source: Source) -> None:
@@ -157,7 +179,7 @@ def _require_columns(source: Source, names: list[str]) -> None:
             )
 
 
-def _fingerprint(spark: SparkSession, path: str) -> str:
+def fingerprint(spark: SparkSession, path: str) -> str:
     """Hash of names, sizes and times of the source's files."""
     frame = spark.read.format("binaryFile").option("recursiveFileLookup", True).load(path)
     facts = frame.select(F.xxhash64("path", "length", "modificationTime").alias("hash"))

@@ -14,6 +14,7 @@ from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.store import is_local
 
 _TAG = "recsys_spark.run_id"
+_AT_ONCE = 1000  # figures that MLflow takes in one call
 _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
@@ -59,11 +60,16 @@ class NullTracker:
         """Ignore."""
 
 
-def open_tracker(config: Tracking, root: str, run_id: str, log: Log) -> Tracker:
-    """The tracker of the configuration, continuing the MLflow run of this run id if it exists."""
+def open_tracker(
+    config: Tracking, root: str, run_id: str, log: Log, parent: str | None = None
+) -> Tracker:
+    """The tracker of the configuration, continuing the MLflow run of this run id if it exists.
+
+    parent: the run id that a new one is a child of.
+    """
     if config.backend == "none":
         return NullTracker()
-    return MlflowTracker(config, tracking_uri(config, root), run_id, log)
+    return MlflowTracker(config, tracking_uri(config, root), run_id, log, parent)
 
 
 def tracking_uri(config: Tracking, root: str) -> str:
@@ -86,8 +92,11 @@ def tracking_uri(config: Tracking, root: str) -> str:
 class MlflowTracker:
     """Mirrors to MLflow; silent after the first failure unless tracking is required."""
 
-    def __init__(self, config: Tracking, uri: str, run_id: str, log: Log) -> None:
+    def __init__(
+        self, config: Tracking, uri: str, run_id: str, log: Log, parent: str | None = None
+    ) -> None:
         self.config, self.uri, self.run_id, self.log = config, uri, run_id, log
+        self.parent = parent
         self._client: Any = None
         self._run = ""
         self._params: dict[str, str] = {}
@@ -108,12 +117,13 @@ class MlflowTracker:
         client = MlflowClient(tracking_uri=self.uri)
         found = client.get_experiment_by_name(self.config.experiment)
         experiment = found.experiment_id if found else self._create_experiment(client, local)
-        runs = client.search_runs([experiment], f"tags.`{_TAG}` = '{self.run_id}'", max_results=1)
-        run = (
-            runs[0]
-            if runs
-            else client.create_run(experiment, tags={_TAG: self.run_id}, run_name=self.run_id)
-        )
+        run = _find(client, experiment, self.run_id)
+        if run is None:
+            tags = {_TAG: self.run_id}
+            above = _find(client, experiment, self.parent) if self.parent else None
+            if above is not None:
+                tags["mlflow.parentRunId"] = above.info.run_id
+            run = client.create_run(experiment, tags=tags, run_name=self.run_id)
         self._params, self._run, self._client = dict(run.data.params), run.info.run_id, client
 
     def _create_experiment(self, client: Any, local: bool) -> str:
@@ -162,12 +172,15 @@ class MlflowTracker:
         from mlflow.entities import Metric, Param, RunTag
 
         stamp = int(time.time() * 1000)
+        figures = [Metric(key, value, stamp, step) for key, value in (metrics or {}).items()]
         self._client.log_batch(
             self._run,
             params=[Param(key, value) for key, value in (params or {}).items()],
-            metrics=[Metric(key, value, stamp, step) for key, value in (metrics or {}).items()],
+            metrics=figures[:_AT_ONCE],
             tags=[RunTag(key, value) for key, value in (tags or {}).items()],
         )
+        for start in range(_AT_ONCE, len(figures), _AT_ONCE):
+            self._client.log_batch(self._run, metrics=figures[start : start + _AT_ONCE])
 
     def artifact(self, name: str, text: str) -> None:
         """Keep a small text file."""
@@ -176,6 +189,12 @@ class MlflowTracker:
     def finish(self, status: str) -> None:
         """Set the state of the run."""
         self._guard("finish", lambda: self._client.update_run(self._run, status=status))
+
+
+def _find(client: Any, experiment: str, run_id: str) -> Any:
+    """MLflow's record of our run, or None."""
+    found = client.search_runs([experiment], f"tags.`{_TAG}` = '{run_id}'", max_results=1)
+    return found[0] if found else None
 
 
 def _first_line(error: Exception) -> str:

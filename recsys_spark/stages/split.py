@@ -5,6 +5,7 @@ parts are the same on any partitioning.
 """
 
 from collections.abc import Callable
+from datetime import UTC
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -13,16 +14,18 @@ from recsys_spark.config import Split
 from recsys_spark.errors import ContractError
 
 PARTS = ("train", "validation", "test", "fold_in")
+UNUSED = "unused"
 _DAY = 86_400
 
 
 def split(interactions: DataFrame, config: Split) -> DataFrame:
     """The interactions with a column `part`: train, validation, test, or fold_in.
 
-    fold_in exists for user_holdout alone: the rows that a held-out user brings along. Raises
-    ContractError if a method by time meets rows without one.
+    fold_in exists for user_holdout alone: the rows that a held-out user brings along; unused for
+    time_window alone: those after the window. Raises ContractError if a method by time meets rows
+    without one.
     """
-    if config.method in ("leave_last_out", "global_time"):
+    if config.method in ("leave_last_out", "global_time", "time_window"):
         _require_times(interactions, config.method)
     return _METHODS[config.method](interactions, config)
 
@@ -56,15 +59,28 @@ def _random(interactions: DataFrame, config: Split) -> DataFrame:
 
 def _per_user(interactions: DataFrame, config: Split) -> DataFrame:
     """The exact share of every user's rows, rounded; a user keeps one training row at least."""
+    return _by_user_shares(
+        interactions, config.test_fraction, config.validation_fraction, config.seed
+    )
+
+
+def cut_validation(train: DataFrame, share: float, seed: int) -> DataFrame:
+    """Training rows with a column `part`: validation for a share of every user's, else train."""
+    return _by_user_shares(train, 0.0, share, seed)
+
+
+def _by_user_shares(
+    interactions: DataFrame, test_share: float, validation_share: float, seed: int
+) -> DataFrame:
     order = Window.partitionBy("user_id").orderBy("_hash", "item_id")
     rows = F.count("*").over(Window.partitionBy("user_id"))
     ranked = (
-        interactions.withColumn("_hash", F.xxhash64(F.lit(config.seed), "user_id", "item_id"))
+        interactions.withColumn("_hash", F.xxhash64(F.lit(seed), "user_id", "item_id"))
         .withColumn("_rank", F.row_number().over(order))
         .withColumn("_rows", rows)
     )
-    test = F.round(F.col("_rows") * config.test_fraction)
-    validation = F.round(F.col("_rows") * config.validation_fraction)
+    test = F.round(F.col("_rows") * test_share)
+    validation = F.round(F.col("_rows") * validation_share)
     return _by_rank(ranked, test, validation).drop("_hash")
 
 
@@ -121,6 +137,22 @@ def _quantile_second(interactions: DataFrame, seconds: Column, share: float) -> 
     return (int(row["t"]) + 1) * _DAY
 
 
+def _time_window(interactions: DataFrame, config: Split) -> DataFrame:
+    """Everything before one moment trains, what comes in the days after it tests."""
+    assert config.train_until is not None
+    until = config.train_until.replace(tzinfo=config.train_until.tzinfo or UTC).timestamp()
+    seconds = F.unix_timestamp("timestamp")
+    inside = F.when(seconds < until + config.test_days * _DAY, "test").otherwise(UNUSED)
+    return interactions.withColumn("part", F.when(seconds < until, "train").otherwise(inside))
+
+
+def _k_fold(interactions: DataFrame, config: Split) -> DataFrame:
+    """One of several equal parts, by a hash of the ids, tests; together they are all rows."""
+    fold = F.floor(_uniform(config.seed, "user_id", "item_id") * config.folds)
+    part = F.when(fold == config.fold, "test").otherwise("train")
+    return interactions.withColumn("part", part)
+
+
 def _user_holdout(interactions: DataFrame, config: Split) -> DataFrame:
     """Whole users are held out; a share of their rows is there to fold them in."""
     share = _uniform(config.seed, "user_id")
@@ -140,5 +172,7 @@ _METHODS: dict[str, Callable[[DataFrame, Split], DataFrame]] = {
     "per_user": _per_user,
     "leave_last_out": _leave_last_out,
     "global_time": _global_time,
+    "time_window": _time_window,
+    "k_fold": _k_fold,
     "user_holdout": _user_holdout,
 }

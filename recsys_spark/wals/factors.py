@@ -159,6 +159,14 @@ def initial_vectors(side: str, ids: Ids, spec: WalsSpec, threads: int = 1) -> Si
     return vectors
 
 
+def widened(side: str, known: Factors, spec: WalsSpec) -> Factors:
+    """Published factors of a rank up to this objective's, with initial values where they end."""
+    rank = known.width - (spec.width - spec.rank)
+    fresh = initial_factors(known.ids, spec, SIDES.index(side))
+    vectors = [known.vectors[:, :rank], fresh[:, rank:], known.vectors[:, rank:]]
+    return replace(known, vectors=np.hstack(vectors))
+
+
 def overwrite_known(ids: Ids, vectors: Single, known: Factors) -> None:
     """Put known vectors in the place of those of the same ids."""
     if len(known.ids):

@@ -6,14 +6,15 @@ After the last sweep of a users-first objective the users are solved once more, 
 the solver, so that their factors answer to the final item factors as those of folded-in users do.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 
 from recsys_spark.errors import ConfigError, DivergenceError
 from recsys_spark.kernels.solver import Solver, choose_solver
@@ -26,10 +27,15 @@ from recsys_spark.wals.offsets import Baseline, from_solved, learn_baseline
 from recsys_spark.wals.packed import index_sides, packed
 from recsys_spark.wals.plan import Plan, Sizes
 from recsys_spark.wals.routed import routing
-from recsys_spark.wals.sides import Side, built_sides, row_terms, shared_arrays
+from recsys_spark.wals.sides import Side, built_sides, row_terms, shared_arrays, with_terms
 from recsys_spark.wals.sweep import Sums, column_weights, half_sweep
 from recsys_spark.wals.weighting import weigh
 
+# What an objective may change without another weight or target of a pair.
+_FREE = (
+    *("rank", "iterations", "unobserved_weight", "nu", "beta", "order", "init", "init_scale"),
+    *("regularization", "user_regularization", "item_regularization", "seed"),
+)
 _FOLDED_ENTRIES = 250_000  # pairs of a block of rows that are folded in
 _DIVERGED = 1.01  # exact solves never raise the loss; rounding and truncated ones do by less
 
@@ -90,19 +96,71 @@ def fit_factors(
     the broadcast budget, SolveError for a singular row or numbers that are no longer finite in
     the first sweep; in a later one the last good factors are kept.
     """
+    if start is not None:
+        _require_widths(start, spec)
+    with prepared(ratings, spec, plan, on_sizes) as data:
+        return data.fit(spec, on_sweep, start)
+
+
+@contextmanager
+def prepared(
+    ratings: DataFrame,
+    spec: WalsSpec,
+    plan: Plan,
+    on_sizes: Callable[[Sizes], None] = lambda _: None,
+) -> Iterator["Prepared"]:
+    """The training data in blocks, to fit one objective or several that weigh the pairs alike.
+
+    Arguments and errors are those of `fit_factors`.
+    """
     baseline = learn_baseline(ratings, spec)
-    start = _without_baseline(start, baseline, spec) if start else None
     weighed = weigh(baseline.beside(ratings), spec)
     with (
         packed(weighed) as pairs,
         built_sides(pairs, spec, plan, on_sizes) as (sides, routed),
     ):
-        if not routed:
-            broadcasting = Broadcasting(sides, spec)
-            return _fit(broadcasting, sides, spec, plan, on_sweep, start, baseline)
-        assert plan.folder is not None
-        with routing(ratings.sparkSession, sides, spec, plan.folder) as layout:
+        yield Prepared(ratings.sparkSession, sides, routed, baseline, spec, plan)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Blocks, and the objective that they were built for."""
+
+    spark: SparkSession
+    sides: Mapping[str, Side]
+    routed: bool
+    baseline: Baseline
+    spec: WalsSpec
+    plan: Plan
+
+    def serves(self, spec: WalsSpec) -> bool:
+        """Whether another objective gives the pairs the same weights and targets.
+
+        Routed blocks hold more of the objective, and serve none but their own.
+        """
+        if self.routed:
+            return spec == self.spec
+        free = set(_FREE)
+        if (spec.confidence, spec.target) != ("extra", "weight"):
+            free.remove("unobserved_weight")
+        return spec == replace(self.spec, **{key: getattr(spec, key) for key in free})
+
+    def fit(
+        self,
+        spec: WalsSpec,
+        on_sweep: Callable[[Factorization], str | None] = lambda _: None,
+        start: Factorization | None = None,
+    ) -> Factorization:
+        """Train, as `fit_factors` does, an objective that the blocks serve."""
+        if start is not None:
+            start = _without_baseline(start, self.baseline, spec)
+        sides, plan, baseline = with_terms(self.sides, spec), self.plan, self.baseline
+        if not self.routed:
+            layout = Broadcasting(sides, spec)
             return _fit(layout, sides, spec, plan, on_sweep, start, baseline)
+        assert plan.folder is not None
+        with routing(self.spark, sides, spec, plan.folder) as routed:
+            return _fit(routed, sides, spec, plan, on_sweep, start, baseline)
 
 
 def solve_side(
@@ -213,12 +271,14 @@ def _fit(
     return replace(trained, user=users, item=items)
 
 
+def _require_widths(start: Factorization, spec: WalsSpec) -> None:
+    for factors in (start.user, start.item):
+        _require_width(factors, spec.trained_width if start.losses else spec.width)
+
+
 def _without_baseline(start: Factorization, baseline: Baseline, spec: WalsSpec) -> Factorization:
     """The factors as they are trained; those of an interrupted run are."""
-    resumed = bool(start.losses)
-    for factors in (start.user, start.item):
-        _require_width(factors, spec.trained_width if resumed else spec.width)
-    if resumed:
+    if start.losses:
         return start
     users, items = (baseline.remove(side, getattr(start, side)) for side in SIDES)
     return replace(start, user=users, item=items)

@@ -93,6 +93,15 @@ def _rows(side: str, indices: dict[str, Index], spec: WalsSpec, sizes: Sizes, pl
     return Rows(own.ids, own.counts, terms, layout, keys=np.empty(0, np.int64))
 
 
+def with_terms(sides: Mapping[str, Side], spec: WalsSpec) -> dict[str, Side]:
+    """The same blocks for an objective whose rows have other terms."""
+    counts = {name: side.counts for name, side in sides.items()}
+    return {
+        name: replace(side, terms=row_terms(side.counts, counts, spec, name))
+        for name, side in sides.items()
+    }
+
+
 def _keys(spark: SparkSession, layout: Layout) -> Ids:
     return np.array(partition_keys(spark, len(layout.starts)))
 

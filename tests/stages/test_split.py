@@ -20,6 +20,8 @@ METHODS = {
     "per_user": {"test_fraction": 0.2, "validation_fraction": 0.1},
     "leave_last_out": {"test_last": 2, "validation_last": 1},
     "global_time": {"test_fraction": 0.2, "validation_fraction": 0.1},
+    "time_window": {"train_until": START + timedelta(hours=25), "test_days": 0.25},
+    "k_fold": {"folds": 4, "fold": 1},
     "user_holdout": {"test_fraction": 0.4, "validation_fraction": 0.2},
 }
 Row = tuple[str, str, float, datetime]
@@ -78,7 +80,7 @@ def test_partitions_and_order_do_not_matter(
         assert parts_of(frame, method) == found[method]
 
 
-@pytest.mark.parametrize("method", ["random", "per_user", "user_holdout"])
+@pytest.mark.parametrize("method", ["random", "per_user", "k_fold", "user_holdout"])
 def test_seed_changes_the_choice(spark: SparkSession, found: dict[str, Parts], method: str) -> None:
     other = parts_of(spark.createDataFrame(MANY, ROWS), method, seed=43)
     assert other != found[method]
@@ -90,6 +92,26 @@ def test_random_comes_near_its_shares(found: dict[str, Parts]) -> None:
     for part, share in (("test", 0.25), ("validation", 0.125), ("train", 0.625)):
         spread = (rows * share * (1 - share)) ** 0.5
         assert abs(counts[part] - rows * share) < 4 * spread
+
+
+def test_time_window_tests_the_days_after_a_moment(found: dict[str, Parts]) -> None:
+    times = {(user, item): time for user, item, _, time in MANY}
+    until = START + timedelta(hours=25)
+    for pair, part in found["time_window"].items():
+        expected = "test" if times[pair] < until + timedelta(hours=6) else "unused"
+        assert part == ("train" if times[pair] < until else expected)
+    assert set(found["time_window"].values()) == {"train", "test", "unused"}
+
+
+def test_folds_are_a_partition_of_equal_parts(spark: SparkSession) -> None:
+    frame = spark.createDataFrame(MANY, ROWS)
+    tests = [
+        {pair for pair, part in parts_of(frame, "k_fold", fold=fold).items() if part == "test"}
+        for fold in range(4)
+    ]
+    assert sorted(pair for test in tests for pair in test) == sorted((u, i) for u, i, *_ in MANY)
+    share, spread = len(MANY) / 4, (len(MANY) * 3 / 16) ** 0.5
+    assert all(abs(len(test) - share) < 4 * spread for test in tests)
 
 
 def test_per_user_gives_exact_shares_and_keeps_one_row_to_train(found: dict[str, Parts]) -> None:

@@ -1,0 +1,181 @@
+"""Wiring of tune: search settings of the objective for the best ranking of the validation rows."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+import yaml
+
+from recsys_spark.config import Config, Objective, Scalar
+from recsys_spark.errors import ConfigError
+from recsys_spark.kernels.spec import SIDES, WalsSpec
+from recsys_spark.pipeline.night import Options, run_stages, session
+from recsys_spark.pipeline.run import Run, default_run_id
+from recsys_spark.pipeline.search import Settings, Tried, best, proposals
+from recsys_spark.pipeline.train import make_plan
+from recsys_spark.pipeline.validation import validation_metric
+from recsys_spark.runtime.log import Log
+from recsys_spark.runtime.runs import Runs
+from recsys_spark.runtime.store import open_store
+from recsys_spark.runtime.tables import Tables
+from recsys_spark.runtime.tracking import open_tracker
+from recsys_spark.wals.factors import widened
+from recsys_spark.wals.fit import Factorization, Prepared, prepared
+
+
+@dataclass(frozen=True)
+class Trial:
+    """settings: keys of the objective. value: of the metric. seconds: of training and measuring."""
+
+    number: int
+    settings: Settings
+    value: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """trials: in order. best: path of the file with the best settings, relative to the root."""
+
+    run_id: str
+    trials: list[Trial]
+    best: str
+
+
+def tune(config: Config, options: Options, log: Log) -> Tuned:
+    """Ingest and split once, then train and measure one set of settings after the other.
+
+    Trials that the run has made before are not made again. Raises ConfigError for an empty space,
+    or a split without validation rows.
+    """
+    with session(config, log, options.debug) as spark:
+        run_id = options.run_id or _default_run_id(config, options)
+        parts = run_stages(config, ("ingest", "split"), Options(run_id, debug=options.debug), log)
+        store = open_store(config.paths.root, lambda: spark)
+        runs, tables = Runs(store), Tables(store, spark)
+        lineage = dict(parts.records["split"].lineage)
+        tracker = open_tracker(config.tracking, config.paths.root, run_id, log)
+        run = Run(config, run_id, spark, tables, runs, log, tracker, lineage)
+        if run.read("validation").isEmpty():
+            raise ConfigError(
+                "tune measures on validation rows and the split has none: set "
+                "split.validation_fraction (or split.validation_last, split.given.validation) "
+                "above 0."
+            )
+        with log.bound(stage="tune"):
+            trials = list(_trials(run))
+            return Tuned(run_id, trials, _write_best(run, trials))
+
+
+def _default_run_id(config: Config, options: Options) -> str:
+    today = options.logical_date or datetime.now(UTC).date()
+    return f"{default_run_id(config, today)}-tune-{config.digest('tune')}"
+
+
+def _trials(run: Run) -> Iterator[Trial]:
+    """Each trial once it is done and kept."""
+    config, started = run.config.tune, time.monotonic()
+    tried: list[Tried] = []
+    with _Bench(run) as bench:
+        for number, settings in enumerate(proposals(config, tried), start=1):
+            trial = _kept(run, number, settings)
+            if trial is None:
+                minutes = (time.monotonic() - started) / 60
+                if tried and config.minutes is not None and minutes >= config.minutes:
+                    run.log.info(f"stopped after {minutes:.1f} minutes, {number - 1} trials")
+                    return
+                trial = _perform(run, bench, number, settings)
+            tried.append((settings, trial.value))
+            yield trial
+
+
+def _path(run: Run, number: int) -> str:
+    return run.runs.path(run.run_id, f"trials/{number:04}.json")
+
+
+def _kept(run: Run, number: int, settings: Settings) -> Trial | None:
+    """The trial as an earlier attempt made it, if it tried the same."""
+    text = run.runs.store.read(_path(run, number))
+    trial = Trial(**json.loads(text)) if text else None
+    return trial if trial and trial.settings == settings else None
+
+
+def _perform(run: Run, bench: "_Bench", number: int, settings: Settings) -> Trial:
+    config, started = run.config.tune, time.monotonic()
+    described = ", ".join(f"{key} {value}" for key, value in settings.items())
+    run.log.progress(f"trial {number}: {described}")
+    objective = with_settings(run.config.objective, settings)
+    state = bench.fit(objective.spec())
+    value = validation_metric(run, state, config.metric, config.k)
+    trial = Trial(number, settings, value, round(time.monotonic() - started, 3))
+    run.runs.store.replace(_path(run, number), json.dumps(asdict(trial), indent=2))
+    name = f"{config.metric}@{config.k}"
+    run.log.info(f"trial {number}: {described}: {name} {value:.4f}, {trial.seconds:.1f} s")
+    _track(run, trial, objective, name)
+    return trial
+
+
+def _track(run: Run, trial: Trial, objective: Objective, name: str) -> None:
+    """A child of the run in tracking."""
+    config = run.config
+    child = open_tracker(
+        config.tracking, config.paths.root, f"{run.run_id}-{trial.number:04}", run.log, run.run_id
+    )
+    child.params({"preset": objective.preset, **asdict(objective.spec())})
+    child.metrics({f"validation.{name}": trial.value, "seconds": trial.seconds})
+    child.finish("FINISHED")
+
+
+def with_settings(objective: Objective, settings: Mapping[str, Scalar]) -> Objective:
+    """The objective with some keys changed. Raises ConfigError if they do not go together."""
+    return Objective.model_validate(objective.model_dump(exclude_defaults=True) | dict(settings))
+
+
+def _write_best(run: Run, trials: list[Trial]) -> str:
+    """The objective of the best trial, as a configuration that `run` takes."""
+    settings = best([(trial.settings, trial.value) for trial in trials])
+    objective = with_settings(run.config.objective, settings)
+    content = {"objective": objective.model_dump(mode="json", exclude_defaults=True)}
+    path = run.runs.path(run.run_id, "best.yaml")
+    run.runs.store.replace(path, yaml.safe_dump(content, sort_keys=False))
+    return path
+
+
+class _Bench:
+    """The training blocks of the last trial, kept for the next one if they serve it."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self._held = run, ExitStack()
+        self._data: Prepared | None = None
+        self._last: tuple[WalsSpec, Factorization] | None = None
+
+    def __enter__(self) -> "_Bench":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+        self.run.drop_scratch()
+
+    def fit(self, spec: WalsSpec) -> Factorization:
+        """Train the objective, beginning with the last trial's factors where that is wanted."""
+        if self._data is None or not self._data.serves(spec):
+            self._held.close()
+            name = hashlib.sha256(repr(spec).encode()).hexdigest()[:16]
+            plan = make_plan(self.run.config, self.run.scratch(f"training-{name}"))
+            self._data = self._held.enter_context(prepared(self.run.read("train"), spec, plan))
+        state = self._data.fit(spec, start=self._start(spec))
+        self._last = spec, state
+        return state
+
+    def _start(self, spec: WalsSpec) -> Factorization | None:
+        if not self.run.config.tune.warm_start or self._last is None:
+            return None
+        before, state = self._last
+        if before.rank > spec.rank or before.biases != spec.biases:
+            return None
+        users, items = (widened(side, getattr(state, side).arrays(), spec) for side in SIDES)
+        return Factorization(users, items)

@@ -1,0 +1,134 @@
+"""Opening splits that others have published: their files as records of one shape.
+
+Every line becomes one or more records of two to four fields between tabs, user, item, value and
+time, so that the events of a given split pass the same rules as any others. What separates the
+fields, how many there are, and whether a first line names them, is read off the first two lines.
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from recsys_spark.config import Source
+from recsys_spark.config.splitting import Given
+from recsys_spark.errors import ConfigError, ContractError
+from recsys_spark.runtime.source import RawSource, fingerprint, read_lines
+
+_COLUMNS = ("user", "item", "value", "timestamp")
+_SEPARATORS = ("::", "\t", ",", ";")
+_SPACE = r"\s+"
+_LOOKED_AT = 20  # lines
+_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
+
+
+def together(parts: dict[str, RawSource]) -> RawSource:
+    """The records of both parts of a split."""
+    train, test = parts["train"], parts["test"]
+    return replace(train, records=train.records.unionByName(test.records))
+
+
+def open_given(spark: SparkSession, given: Given, source: Source) -> dict[str, RawSource]:
+    """The records of train and test; of `source` the types of the ids are kept.
+
+    Raises ConfigError for a path that is not set or names nothing, ContractError for an empty file
+    or lines without two fields.
+    """
+    lines = {part: _lines(spark, given, part) for part in ("train", "test")}
+    shapes = {part: _look(frame, f"split.given.{part}") for part, frame in lines.items()}
+    if given.format == "adjacency":
+        parts, fields = {part: _adjacent(lines[part], shapes[part]) for part in lines}, 2
+    else:
+        fields = min(len(shape.fields) for shape in shapes.values())
+        if fields == 4 and not all(_is_number(shape.fields[3]) for shape in shapes.values()):
+            fields = 3
+        parts = {part: _listed(lines[part], shapes[part], fields) for part in lines}
+    paths = [path for path in (given.train, given.test, given.negatives) if path]
+    prints = [given.format, *(fingerprint(spark, path) for path in paths)]
+    shape, names = _source(given, source, fields), [str(at) for at in range(fields)]
+    return {
+        part: RawSource(shape, records, names, "|".join(prints)) for part, records in parts.items()
+    }
+
+
+def open_negatives(spark: SparkSession, given: Given) -> DataFrame:
+    """Columns user and item, as text: the items that a user's test items are ranked among.
+
+    A line names the user, or in parentheses the user and the test item, and then the negatives.
+    """
+    lines = _lines(spark, given, "negatives")
+    shape = _look(lines, "split.given.negatives")
+    fields = F.split(F.trim("raw"), shape.pattern)
+    user = F.regexp_replace(fields[0], r"^\(\s*([^,]+?)\s*,.*\)$", "$1")
+    pairs = lines.select(
+        user.alias("user"), F.explode(F.slice(fields, 2, F.size(fields))).alias("item")
+    )
+    return pairs.where("item != ''")
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """pattern: a regular expression of what stands between fields. fields: of the first row.
+
+    header: the line that names the fields, if there is one.
+    """
+
+    pattern: str
+    fields: list[str]
+    header: str | None
+
+
+def _lines(spark: SparkSession, given: Given, part: str) -> DataFrame:
+    path = getattr(given, part)
+    if path is None:
+        raise ConfigError(f"split.given.{part} is not set: name the {part} file of the split.")
+    return read_lines(spark, f"split.given.{part}", path).where("trim(raw) != ''")
+
+
+def _look(lines: DataFrame, key: str) -> _Shape:
+    rows = [row["raw"] for row in lines.limit(_LOOKED_AT).collect()]
+    if not rows:
+        raise ContractError(f"The file of {key} is empty.")
+    marks = (mark for mark in _SEPARATORS if any(mark in row.strip() for row in rows))
+    pattern = next((re.escape(mark) for mark in marks), _SPACE)
+    split = [(row, re.split(pattern, row.strip())[:4]) for row in rows]
+    paired = [(row, fields) for row, fields in split if len(fields) > 1]
+    if not paired:
+        raise ContractError(
+            f"The lines of {key} begin with {rows[0][:60]!r}, which has no second field; they need "
+            "a user and an item, between tabs, commas, '::' or spaces."
+        )
+    (first, one), (_, two) = paired[0], paired[min(1, len(paired) - 1)]
+    named = any(_is_number(b) and not _is_number(a) for a, b in zip(one, two, strict=False))
+    return _Shape(pattern, two, first) if named else _Shape(pattern, one, None)
+
+
+def _is_number(text: str) -> bool:
+    return _NUMBER.fullmatch(text) is not None
+
+
+def _adjacent(lines: DataFrame, shape: _Shape) -> DataFrame:
+    """A record for each item behind a user; a user without items gives none."""
+    fields = F.split(F.trim("raw"), shape.pattern)
+    items = lines.select(
+        fields[0].alias("user"),
+        F.explode(F.slice(fields, 2, F.size(fields))).alias("item"),
+        "source_file",
+    )
+    record = F.concat_ws("\t", "user", "item").alias("raw")
+    return items.where("item != ''").select(record, "source_file")
+
+
+def _listed(lines: DataFrame, shape: _Shape, fields: int) -> DataFrame:
+    """The first fields of each line; too few of them make a record that the rules reject."""
+    rows = lines if shape.header is None else lines.where(F.col("raw") != shape.header)
+    kept = F.slice(F.split(F.trim("raw"), shape.pattern), 1, fields)
+    return rows.select(F.concat_ws("\t", kept).alias("raw"), "source_file")
+
+
+def _source(given: Given, source: Source, fields: int) -> Source:
+    columns = {name: at if at < fields else None for at, name in enumerate(_COLUMNS)}
+    types = source.model_dump(include={"user_id_type", "item_id_type"})
+    shape = {"format": "csv", "separator": "\t", "quote": "", "header": False}
+    return Source.model_validate({"path": given.train, "columns": columns, **shape, **types})

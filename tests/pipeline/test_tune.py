@@ -1,0 +1,136 @@
+"""The search: what is tried, that it goes on where it was, and what it leaves behind."""
+
+import json
+from functools import partial
+
+import pytest
+import yaml
+from nights import write_source
+
+from recsys_spark.config import Tune
+from recsys_spark.errors import ConfigError
+from recsys_spark.pipeline import tune as tuning
+from recsys_spark.pipeline.night import Options
+from recsys_spark.pipeline.search import proposals
+from recsys_spark.pipeline.tune import tune
+from recsys_spark.runtime.log import Log
+from recsys_spark.settings import load_config
+
+SPACE = {"rank": [2, 4], "regularization": {"low": 0.001, "high": 0.1, "log": True}}
+
+
+def search(folder, *settings, **options):
+    base = [
+        f"paths.root={folder / 'root'}",
+        f"ingest.source.path={folder / 'ratings.csv'}",
+        "objective.iterations=2",
+        "split.validation_fraction=0.2",
+        "tracking.backend=none",
+        "tune.trials=3",
+    ]
+    config = load_config(overrides=[*base, *settings])
+    return tune(config, Options(run_id="search", **options), Log([]))
+
+
+@pytest.fixture
+def searched(spark, tmp_path):
+    write_source(tmp_path)
+    return partial(search, tmp_path)
+
+
+def test_a_grid_tries_every_combination_and_keeps_the_best(searched, tmp_path, monkeypatch):
+    prepared, built = tuning.prepared, []
+    monkeypatch.setattr(tuning, "prepared", lambda *given: built.append(given) or prepared(*given))
+    space = "tune.space={rank: [2, 4], unobserved_weight: [0.1, 1.0]}"
+    found = searched("tune.method=grid", space)
+    assert [trial.settings for trial in found.trials] == [
+        {"rank": rank, "unobserved_weight": weight} for rank in (2, 4) for weight in (0.1, 1.0)
+    ]
+    assert len(built) == 1  # the blocks serve all of them
+    best = max(found.trials, key=lambda trial: trial.value)
+    content = yaml.safe_load((tmp_path / "root" / found.best).read_text())
+    assert content == {"objective": {"iterations": 2, **best.settings}}
+    assert load_config([tmp_path / "root" / found.best]).objective.rank == best.settings["rank"]
+    assert not list((tmp_path / "root").rglob("scratch"))
+
+
+def test_a_trial_is_worth_what_training_by_itself_is(searched, tmp_path):
+    one, two = (
+        searched("tune.method=grid", f"tune.space={space}", f"paths.root={tmp_path / name}").trials
+        for name, space in (
+            ("together", "{regularization: [0.01, 0.1], weighting: [binary, linear]}"),
+            ("alone", "{regularization: [0.1], weighting: [linear]}"),
+        )
+    )
+    assert one[-1].settings == two[0].settings
+    assert one[-1].value == two[0].value
+
+
+def test_trials_begin_with_the_one_before_where_that_is_wanted(searched, tmp_path):
+    """From a trained half of the coordinates, one more sweep is worth more than a first one."""
+    space = "tune.space={rank: [8, 16]}"
+    few = ["tune.method=grid", space, "objective.iterations=1", "objective.regularization=0.03"]
+    cold, warm = (
+        searched(*few, f"tune.warm_start={wanted}", f"paths.root={tmp_path / str(wanted)}").trials
+        for wanted in (False, True)
+    )
+    assert warm[0].value == cold[0].value
+    assert warm[1].value != cold[1].value
+
+
+def test_trials_made_before_are_not_made_again(searched, tmp_path):
+    space = f"tune.space={json.dumps(SPACE)}"
+    first = searched(space, "tune.trials=2")
+    stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "root").rglob("trials/*.json")}
+    assert len(stamps) == 2
+    second = searched(space, "tune.trials=3")
+    assert second.trials[:2] == first.trials
+    assert len(second.trials) == 3
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
+
+
+def test_no_trial_begins_after_the_time_is_up(searched):
+    assert len(searched(f"tune.space={json.dumps(SPACE)}", "tune.minutes=0.0001").trials) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["tune.space={}"], "tune.space is empty"),
+        (["split.validation_fraction=0.0", "tune.space={rank: [2]}"], "split has none"),
+        (["tune.space={rnk: [2]}"], "rnk is no key of objective"),
+        (["tune.method=grid", "tune.space={nu: {low: 0, high: 1}}"], "a grid needs lists"),
+        (["tune.space={nu: {low: 2, high: 1}}"], "low is above high"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(searched, settings, words):
+    with pytest.raises(ConfigError, match=words):
+        searched(*settings)
+
+
+def tries(method, count, tried=(), **keys):
+    config = Tune(method=method, space=SPACE, trials=count, **keys)
+    return list(proposals(config, list(tried)))
+
+
+def test_random_settings_are_a_function_of_seed_and_number():
+    assert tries("random", 9)[:4] == tries("random", 4)
+    assert tries("random", 4, seed=1) != tries("random", 4)
+    for settings in tries("random", 50):
+        assert settings["rank"] in (2, 4)
+        assert 0.001 <= settings["regularization"] <= 0.1
+    small = [s for s in tries("random", 200) if s["regularization"] < 0.01]
+    assert 60 < len(small) < 140  # by factors, a tenth of the range is half of it
+
+
+def test_tpe_learns_from_what_was_tried():
+    """Of a value that grows with the key, later tries are near the upper end."""
+    config = Tune(method="tpe", space={"nu": {"low": 0.0, "high": 1.0}}, trials=40)
+    tried = []
+    for settings in proposals(config, tried):
+        tried.append((settings, settings["nu"]))
+    later = [settings["nu"] for settings, _ in tried[20:]]
+    assert len(tried) == 40
+    assert sum(later) / len(later) > 0.75
+    again = [s for s, _ in zip(proposals(config, tried[:10]), range(10), strict=False)]
+    assert again == [settings for settings, _ in tried[:10]]
