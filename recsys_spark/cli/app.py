@@ -155,6 +155,52 @@ for _name in _STAGE_HELP:
 
 
 @app.command()
+def tune(
+    config: ConfigFiles = None,
+    set_: Overrides = None,
+    run_id: RunId = None,
+    logical_date: LogicalDate = None,
+    log_format: LogFormatOption = LogFormat.text,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Search the objective's settings (keys under tune); trials made before are not made again."""
+    call = _prepare(config, set_, log_format, quiet, debug)
+    day = _parse_date(logical_date)
+    from recsys_spark.cli.repeated import print_trials
+    from recsys_spark.pipeline.night import Options
+    from recsys_spark.pipeline.tune import tune as search
+
+    tuned = search(call.config, Options(run_id, day, debug=debug), call.log)
+    _stop_status(call.log)
+    if not quiet:
+        print_trials(tuned, call.config)
+
+
+@app.command()
+def backtest(
+    config: ConfigFiles = None,
+    set_: Overrides = None,
+    run_id: RunId = None,
+    logical_date: LogicalDate = None,
+    log_format: LogFormatOption = LogFormat.text,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train and evaluate on several splits, by time or in folds (keys under backtest)."""
+    call = _prepare(config, set_, log_format, quiet, debug)
+    day = _parse_date(logical_date)
+    from recsys_spark.cli.repeated import print_backtest
+    from recsys_spark.pipeline.backtest import backtest as repeat
+    from recsys_spark.pipeline.night import Options
+
+    repeated = repeat(call.config, Options(run_id, day, debug=debug), call.log)
+    _stop_status(call.log)
+    if not quiet:
+        print_backtest(repeated, call.config)
+
+
+@app.command()
 def generate(
     config: ConfigFiles = None,
     set_: Overrides = None,
@@ -206,6 +252,31 @@ def path(
     from recsys_spark.cli.show import table_path
 
     print(table_path(call.config, call.log, table, run_id))
+
+
+@app.command()
+def compare(
+    one: Annotated[str, typer.Argument(help="A run id, as `recsys-spark status` lists them.")],
+    other: Annotated[
+        str | None, typer.Argument(help="Another; default: the same, for another model of it.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Which model of the first run.")] = "model",
+    other_model: Annotated[str, typer.Option(help="Which model of the other.")] = "model",
+    format_: Annotated[ShowFormat, typer.Option("--format", help="Form.")] = ShowFormat.table,
+    config: ConfigFiles = None,
+    set_: Overrides = None,
+) -> None:
+    """Compare two runs, or two models of one, user by user, with paired tests."""
+    call = _prepare(config, set_)
+    from recsys_spark.cli.comparing import render_comparison
+    from recsys_spark.pipeline.compare import Side, compare_runs
+
+    sides = Side(one, model), Side(other or one, other_model)
+    if sides[0] == sides[1]:
+        raise ConfigError("Both are the same model of the same run: name another run or model.")
+    rows = compare_runs(call.config, call.log, *sides)
+    _stop_status(call.log)
+    print(render_comparison(rows, *sides, format_.value))
 
 
 @app.command()

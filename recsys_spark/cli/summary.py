@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -13,10 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from recsys_spark.config import Config, mask
-from recsys_spark.kernels.ranking import METRICS
 from recsys_spark.pipeline.night import Outcome
-from recsys_spark.report.page import model_names
+from recsys_spark.report.page import by_split, metric_rows, model_names
 from recsys_spark.runtime.tracking import tracking_uri
+
+_BESIDE = 4  # models that a line of 80 characters has room for beside the first
 
 
 def print_summary(outcome: Outcome, config: Config) -> None:
@@ -58,24 +59,46 @@ def _losses(console: Console, summary: Mapping[str, Any]) -> None:
 
 
 def _metrics(console: Console, summary: Mapping[str, Any]) -> None:
-    """A row a metric, a column a model and cut-off."""
-    cells = {(r["metric"], r["model"], r["k"]): r["value"] for r in summary["metrics"]}
-    ks = sorted({k for _, _, k in cells if k})
-    columns = [(model, k) for model in model_names(summary["metrics"]) for k in ks]
-    names = [f"{model}\n@{k}" for model, k in columns]
-    table = _table("metric", *names, title=f"Ranking of the {summary['split']} rows")
-    for metric in METRICS:
-        values = [cells.get((metric, model, k)) for model, k in columns]
-        table.add_row(metric, *("" if value is None else f"{value:.4f}" for value in values))
-    console.print(table)
-    for metric in ("rmse", "mae"):
-        if (value := cells.get((metric, "model", None))) is not None:
-            console.print(f" {metric:<10} {value:.4f}")
+    """Tables for each protocol: a row a metric, a column a model, the first one's interval."""
+    for split, metrics in by_split(summary["metrics"]).items():
+        first, *others = model_names(metrics)
+        rows = metric_rows(metrics, summary["k"])
+        title = f"Ranking of the {split.replace('_', ' ')} rows, first {summary['k']}"
+        names, more = others[:_BESIDE], others[_BESIDE:]
+        table = _table("metric", _heading(first), "95 %", *map(_heading, names), title=title)
+        for row in rows:
+            found = row["values"].get(first)
+            cells = [_figure(found), _interval(found), *_figures(row, names)]
+            table.add_row(row["metric"], *cells)
+        console.print(table)
+        if more:
+            table = _table("metric", *map(_heading, more), title=f"{title}, further models")
+            for row in rows:
+                table.add_row(row["metric"], *_figures(row, more))
+            console.print(table)
+
+
+def _heading(model: str) -> str:
+    return model.replace("_", "\n", 1).replace("_", " ")
+
+
+def _figures(row: Mapping[str, Any], models: Sequence[str]) -> list[str]:
+    return [_figure(row["values"].get(name)) for name in models]
+
+
+def _figure(row: Mapping[str, Any] | None) -> str:
+    return f"{row['value']:.4f}" if row else ""
+
+
+def _interval(row: Mapping[str, Any] | None) -> str:
+    if row is None or row["ci_low"] is None:
+        return ""
+    return f"{row['ci_low']:.3f}-{row['ci_high']:.3f}"
 
 
 def _table(first: str, *others: str, title: str) -> Table:
-    table = Table(box=None, title=title, title_justify="left", title_style="bold")
-    table.add_column(first)
+    table = Table(box=None, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    table.add_column(first, no_wrap=True)
     for name in others:
         table.add_column(name, justify="right")
     return table

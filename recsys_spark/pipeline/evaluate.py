@@ -1,19 +1,23 @@
 """Wiring of evaluate: the model and its baselines, against the held-out rows."""
 
 import json
+from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.errors import ContractError
+from recsys_spark.evaluation.ranking import ALL
+from recsys_spark.pipeline.contenders import Contest, Scores, contenders
+from recsys_spark.pipeline.measure import measure
+from recsys_spark.pipeline.pictures import pictures
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.pipeline.train import make_plan, trained_spec
-from recsys_spark.schema import METRICS, metrics_per_user
-from recsys_spark.stages.evaluate import evaluate as measure
-from recsys_spark.stages.rating_error import rating_error
-from recsys_spark.stages.recommend import recommend
-from recsys_spark.stages.summarise import summarise
+from recsys_spark.schema import METRICS
 from recsys_spark.wals.fold_in import fold_in
+
+_SHOWN = 10  # the cut-off that is shown first, or the nearest to it
+_BY_SEGMENT = ("ndcg", "recall", "exposure", "catalogue_share", "rmse", "mae")
 
 
 def evaluate(run: Run) -> Summary:
@@ -23,38 +27,18 @@ def evaluate(run: Run) -> Summary:
     fold in, and the validation rows where the test rows are scored.
     """
     config = run.config.evaluate
-    truth = _truth(run)
-    user_factors, item_factors = _factors(run)
-    models: dict[str, tuple[DataFrame, DataFrame] | None] = {"model": (user_factors, item_factors)}
-    models |= dict.fromkeys(config.baselines, None)
-    seen = _known_rows(run)
-    frames = []
-    for name, model in models.items():
-        run.log.progress(f"measuring {name}")
-        users = truth.select("user_id", "user").distinct()
-        lists = recommend(
-            users,
-            run.read("train"),
-            seen,
-            run.read("item_ids"),
-            model,
-            max(config.k),
-            fill=model is None,
-            label="index",
-        )
-        frames.append(measure(lists, truth, config.k, name, config.split))
-    per_user = frames[0]
-    for frame in frames[1:]:
-        per_user = per_user.unionByName(frame)
-    run.write(per_user, "metrics_per_user", metrics_per_user(truth.schema["user_id"].dataType))
-    table = summarise(run.read("metrics_per_user"), run.run_id)
-    spec = trained_spec(run)
-    if spec.explicit:
-        factors = user_factors, item_factors
-        error = rating_error(truth, *factors, config.split, run.run_id, spec.clip)
-        table = table.unionByName(error)
-    run.write(table.coalesce(1).sortWithinPartitions("model", "metric", "k"), "metrics", METRICS)
-    return _report(run)
+    truth, known = run.keep(_truth(run), "truth"), _known_rows(run)
+    users = truth.select("user_id", "user").distinct()
+    contest = Contest(run, users, known, max(config.k))
+    ranked = contenders(contest, _scores(run))
+    shown = min(config.k, key=lambda k: (abs(k - _SHOWN), k))
+    run.log.progress("measuring the lists")
+    measured = measure(contest, truth, ranked, shown)
+    table = measured.table.coalesce(1).sortWithinPartitions("model", "metric", "k")
+    run.write(table, "metrics", METRICS)
+    run.log.progress("drawing the lists")
+    drawn = pictures(contest, truth, ranked, shown) | {"exposure": measured.curves}
+    return _report(run, shown) | {"pictures": drawn}
 
 
 def _truth(run: Run) -> DataFrame:
@@ -70,13 +54,12 @@ def _truth(run: Run) -> DataFrame:
     return rows.join(run.read("user_ids").toDF("user_id", "user"), "user")
 
 
-def _factors(run: Run) -> tuple[DataFrame, DataFrame]:
+def _scores(run: Run) -> Scores:
     """The trained factors; users held out whole get theirs by fold-in."""
     user_factors, item_factors = run.read("user_factors"), run.read("item_factors")
     if run.has("fold_in"):
         rows, training = run.read("fold_in"), run.read("train")
-        spec, plan = trained_spec(run), make_plan(run.config)
-        folded = fold_in(rows, item_factors, spec, plan, training)
+        folded = fold_in(rows, item_factors, trained_spec(run), make_plan(run.config), training)
         user_factors = user_factors.unionByName(folded)
     return user_factors, item_factors
 
@@ -90,20 +73,36 @@ def _known_rows(run: Run) -> DataFrame:
     return rows.select("user", "item")
 
 
-def _report(run: Run) -> Summary:
-    rows = [row.asDict() for row in run.read("metrics").collect()]
-    kept = ("model", "split", "metric", "k", "value", "users")
-    figures = [{name: row[name] for name in kept} for row in rows]
+def _report(run: Run, shown: int) -> Summary:
+    """The figures for everybody in the record and in tracking, those of segments in the file."""
+    main = run.config.evaluate.split
+    figures = [row.asDict() for row in run.read("metrics").drop("run_id").collect()]
     text = json.dumps(figures, indent=2)
     run.runs.store.replace(run.runs.path(run.run_id, "metrics.json"), text)
-    run.tracker.metrics({_key(row): row["value"] for row in figures if row["value"] is not None})
-    best = max(run.config.evaluate.k)
-    ndcg = {r["model"]: r["value"] for r in figures if r["metric"] == "ndcg" and r["k"] == best}
-    line = ", ".join(f"{name} {value:.4f}" for name, value in ndcg.items())
-    run.log.info(f"ndcg@{best} of {figures[0]['users']:,} users: {line}")
-    return {"split": run.config.evaluate.split, "metrics": figures}
+    overall = [row for row in figures if row["segment"] == ALL]
+    run.tracker.metrics({_key(row, main): row["value"] for row in overall})
+    _log(run, overall, shown)
+    return {
+        "split": main,
+        "k": shown,
+        "metrics": overall,
+        "segments": [row for row in figures if _is_part(row, shown)],
+    }
 
 
-def _key(row: dict[str, object]) -> str:
+def _log(run: Run, overall: list[dict[str, Any]], k: int) -> None:
+    main = run.config.evaluate.split
+    rows = [r for r in overall if (r["split"], r["metric"], r["k"]) == (main, "ndcg", k)]
+    rows.sort(key=lambda row: -row["value"])
+    line = ", ".join(f"{row['model'].replace('_', ' ')} {row['value']:.4f}" for row in rows)
+    run.log.info(f"ndcg@{k} of {rows[0]['users']:,} users: {line}")
+
+
+def _is_part(row: dict[str, Any], k: int) -> bool:
+    return row["segment"] != ALL and row["k"] in (k, None) and row["metric"] in _BY_SEGMENT
+
+
+def _key(row: dict[str, Any], main: str) -> str:
     at = f"@{row['k']}" if row["k"] is not None else ""
-    return f"{row['model']}.{row['metric']}{at}"
+    protocol = "" if row["split"] == main else f".{row['split']}"
+    return f"{row['model']}{protocol}.{row['metric']}{at}"

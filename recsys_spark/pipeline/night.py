@@ -33,7 +33,8 @@ from recsys_spark.pipeline.run import (
 )
 from recsys_spark.pipeline.split import split
 from recsys_spark.pipeline.train import train
-from recsys_spark.report.page import render_report
+from recsys_spark.report.page import draw_figures, render_report
+from recsys_spark.runtime.given import open_given, together
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs, StageRecord
 from recsys_spark.runtime.session import open_session
@@ -76,7 +77,7 @@ def run_stages(config: Config, stages: Sequence[str], options: Options, log: Log
     with session(config, log, options.debug) as spark:
         store = open_store(config.paths.root, lambda: spark)
         runs = Runs(store)
-        source = open_source(spark, config.ingest.source) if "ingest" in stages else None
+        source = _open(spark, config) if "ingest" in stages else None
         run_id, wanted = _choose_run(runs, config, stages, options, source)
         tables = Tables(store, spark)
         run = Run(config, run_id, spark, tables, runs, log, NullTracker())
@@ -87,6 +88,13 @@ def run_stages(config: Config, stages: Sequence[str], options: Options, log: Log
             records = {s: execute(run, s, _function(s, source), wanted) for s in stages}
             _write_report(run)
         return Outcome(run_id, records, unchanged=False)
+
+
+def _open(spark: SparkSession, config: Config) -> RawSource:
+    """The events: of ingest.source, or of both files of a given split."""
+    if config.split.method != "given":
+        return open_source(spark, config.ingest.source)
+    return together(open_given(spark, config.split.given, config.ingest.source))
 
 
 @contextmanager
@@ -196,9 +204,12 @@ def _write_report(run: Run) -> None:
     records = {stage: record for stage, record in found.items() if record}
     if "evaluate" not in records:
         return
-    page = render_report(run.run_id, records)
+    figures = draw_figures(records)
+    page = render_report(run.run_id, records, figures)
     run.runs.store.replace(run.runs.path(run.run_id, "report.html"), page)
     run.tracker.artifact("report.html", page)
+    for name, figure in figures.items():
+        run.tracker.artifact(f"figures/{name}.svg", figure)
     for name in ("metrics.json", "config.yaml"):
         text = run.runs.store.read(run.runs.path(run.run_id, name))
         if text:

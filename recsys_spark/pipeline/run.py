@@ -26,9 +26,9 @@ from recsys_spark.runtime.tracking import Tracker
 STAGES = ("ingest", "split", "train", "evaluate", "recommend", "publish")
 TABLES = {
     "ingest": ("interactions", "rejects", "user_ids", "item_ids", "items"),
-    "split": ("train", "validation", "test", "fold_in"),
+    "split": ("train", "validation", "test", "fold_in", "negatives"),
     "train": ("user_factors", "item_factors"),
-    "evaluate": ("metrics", "metrics_per_user"),
+    "evaluate": ("metrics", "metrics_per_user", "lists_per_user", "places_per_user"),
     "fold_in": ("folded_users",),
     "recommend": ("recommendations",),
 }

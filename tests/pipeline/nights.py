@@ -27,6 +27,9 @@ def run_in(folder, *settings, stages=STAGES, **options):
         "objective.rank=4",
         "objective.iterations=2",
         "evaluate.k=[5]",
+        "evaluate.resamples=20",
+        "evaluate.full_ranking=false",
+        "evaluate.baselines=[popularity]",
         "tracking.backend=none",
     ]
     config = load_config(overrides=[*base, *settings])

@@ -1,6 +1,7 @@
 """The commands as a person or a scheduler meets them: exit codes and what is printed."""
 
 import json
+import re
 
 import pyarrow.parquet as pq
 import pytest
@@ -17,6 +18,8 @@ SMALL = (
     "objective.rank=4",
     "objective.iterations=2",
     "evaluate.k=[5]",
+    "evaluate.resamples=20",
+    "evaluate.baselines=[popularity]",
     "tracking.backend=none",
     "recommend.n=5",
 )
@@ -95,6 +98,35 @@ def test_status_names_the_current_versions_and_the_runs(command, published):
     assert "recommendations" in shown
     assert "first" in shown
     assert "done" in shown
+
+
+def test_compare_pairs_the_users_of_two_models(command, published):
+    words = ["compare", "first", "--other-model", "popularity"]
+    code, shown, err = command(*words, root=published / "root")
+    assert code == 0, err
+    assert "p (Holm)" in shown
+    code, shown, _ = command(*words, "--format", "json", root=published / "root")
+    rows = {(row["metric"], row["k"]): row for row in json.loads(shown)}
+    assert {("ndcg", 5), ("novelty", 5), ("auc", None)} <= set(rows)
+    for row in rows.values():
+        assert row["difference"] == pytest.approx(row["other"] - row["one"])
+        assert row["p_value"] <= row["p_holm"] <= 1
+    code, shown, _ = command(*words, "--format", "csv", root=published / "root")
+    assert len(shown.splitlines()) == len(rows) + 1
+
+
+@pytest.mark.parametrize(
+    ("words", "cure"),
+    [
+        (["first"], "name another run or model"),
+        (["first", "nowhere"], "was not evaluated"),
+        (["first", "--other-model", "magic"], "it has model, popularity"),
+    ],
+)
+def test_what_cannot_be_compared_ends_with_code_2(command, published, words, cure):
+    code, _, err = command("compare", *words, root=published / "root")
+    assert code == 2
+    assert re.search(cure, " ".join(err.split()))
 
 
 def test_a_second_run_changes_nothing_and_says_so(command, published):

@@ -8,6 +8,7 @@ import pytest
 from nights import run_in, write_source
 
 from recsys_spark.errors import ConfigError
+from recsys_spark.kernels.ranking import METRICS as RANKING_METRICS
 from recsys_spark.pipeline import night
 from recsys_spark.pipeline.run import STAGES
 
@@ -24,6 +25,7 @@ def night_run(spark, tmp_path_factory):
         folder,
         f"items.path={folder / 'items.csv'}",
         "items.columns.genres=genres",
+        "evaluate.baselines=[popularity, recent_popularity, random, item_knn, user_knn, mllib]",
         "recommend.n=25",
         "tracking.backend=mlflow",
         "spark.conf.spark.my.password=hunter2",
@@ -47,6 +49,8 @@ def table(tmp_path):
         ["split.method=random"],
         ["split.method=leave_last_out", "split.validation_last=1"],
         ["split.method=global_time", "split.validation_fraction=0.1"],
+        ["split.method=time_window", "split.train_until=2020-09-13 17:00", "split.test_days=0.1"],
+        ["split.method=k_fold", "split.folds=3", "split.fold=2"],
         ["split.method=user_holdout", "split.test_fraction=0.3"],
         ["split.drop_cold=true"],
     ],
@@ -56,10 +60,10 @@ def test_every_split_runs_through_to_metrics(run, settings):
     outcome = run(*settings, stages=STAGES[:4])
     rows = outcome.records["evaluate"].summary["metrics"]
     assert {row["model"] for row in rows} == {"model", "popularity"}
-    assert all(0 <= row["value"] <= 1 for row in rows)
+    assert all(0 <= row["value"] <= 1 for row in rows if row["metric"] in RANKING_METRICS)
     split = outcome.records["split"].summary
     ingested = outcome.records["ingest"].summary["interactions"]
-    assert sum(split["rows"].values()) + split["dropped"] == ingested
+    assert sum(split["rows"].values()) + split["dropped"] + split["unused"] == ingested
 
 
 @pytest.mark.parametrize("preset", ["hu2008", "mllib", "explicit"])
@@ -199,7 +203,9 @@ def test_the_run_is_mirrored_to_mlflow(night_run):
     assert "model.ndcg_at_5" in mirrored.data.metrics
     assert len(client.get_metric_history(mirrored.info.run_id, "loss.total")) == 2
     names = {artifact.path for artifact in client.list_artifacts(mirrored.info.run_id)}
-    assert {"report.html", "config.yaml", "metrics.json"} <= names
+    assert {"report.html", "config.yaml", "metrics.json", "figures"} <= names
+    figures = client.list_artifacts(mirrored.info.run_id, "figures")
+    assert {artifact.path for artifact in figures} >= {"figures/ndcg.svg", "figures/loss.svg"}
 
 
 def test_secrets_stay_out_of_everything_written(night_run):
@@ -210,8 +216,8 @@ def test_secrets_stay_out_of_everything_written(night_run):
 
 def test_the_report_is_one_page_with_figures_and_lists(night_run):
     page = (night_run.root / "runs/night/report.html").read_text()
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == page.count("<figcaption>") == 10
     assert "Film, " in page
-    assert "ndcg@5" in page
+    assert "first 5, with 95 % intervals" in page
     for outside in ("src=", "<link", "<script", "@import", 'xlink:href="http'):
         assert outside not in page

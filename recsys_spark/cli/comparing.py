@@ -1,0 +1,66 @@
+"""What a person sees of two runs side by side."""
+
+import csv
+import io
+import json
+from typing import Any
+
+import pyarrow as pa
+from rich.console import Console
+from rich.table import Table
+
+from recsys_spark.pipeline.compare import Side
+
+_SHOWN = 10
+
+
+def render_comparison(rows: pa.Table, one: Side, other: Side, form: str) -> str:
+    """The comparison as text for people (at one cut-off), as json or as csv (all of it)."""
+    content = rows.to_pylist()
+    if form == "json":
+        return json.dumps(content, indent=2)
+    if form == "csv":
+        target = io.StringIO()
+        writer = csv.DictWriter(target, rows.column_names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(content)
+        return target.getvalue().rstrip("\n")
+    return _as_text(content, one, other)
+
+
+def _as_text(rows: list[dict[str, Any]], one: Side, other: Side) -> str:
+    console = Console(record=True, file=io.StringIO(), width=None)
+    ks = {row["k"] for row in rows if row["k"] is not None}
+    k = min(ks, key=lambda at: (abs(at - _SHOWN), at))
+    shown = [row for row in rows if row["k"] in (k, None)]
+    console.print(f"one    {one.model} of run {one.run_id}", highlight=False)
+    console.print(f"other  {other.model} of run {other.run_id}\n", highlight=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("metric")
+    for name in ("one", "other", "difference", "95 %", "p", "p (Holm)", "better", "worse"):
+        table.add_column(name, justify="right")
+    for row in shown:
+        table.add_row(row["metric"], *_cells(row))
+    console.print(table)
+    users = max(row["users"] for row in shown)
+    console.print(
+        f"\nFirst {k} of the lists of {users:,} users. p: that users would differ so much by "
+        "chance, by exchanging the two at random; Holm: corrected for all metrics and cut-offs. "
+        "better, worse: shares of users for whom the other has the higher or the lower value.",
+        style="dim",
+    )
+    return console.export_text().rstrip("\n")
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    interval = "" if row["ci_low"] is None else f"{row['ci_low']:+.4f} {row['ci_high']:+.4f}"
+    return [
+        f"{row['one']:.4f}",
+        f"{row['other']:.4f}",
+        f"{row['difference']:+.4f}",
+        interval,
+        f"{row['p_value']:.4f}",
+        f"{row['p_holm']:.4f}",
+        f"{row['better']:.1%}",
+        f"{row['worse']:.1%}",
+    ]

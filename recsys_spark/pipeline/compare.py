@@ -1,0 +1,83 @@
+"""Wiring of compare: two runs, or two models of one, on the users whom both were measured on."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recsys_spark.config import Config
+from recsys_spark.errors import ConfigError
+from recsys_spark.evaluation.comparison import compare, corrected
+from recsys_spark.evaluation.ranking import ALL
+from recsys_spark.pipeline.night import session
+from recsys_spark.runtime.log import Log
+from recsys_spark.runtime.runs import Runs, StageRecord
+from recsys_spark.runtime.store import open_store
+from recsys_spark.runtime.tables import Tables
+
+_RESAMPLES = 1000
+_TABLES = ("metrics_per_user", "lists_per_user", "places_per_user")
+
+
+@dataclass(frozen=True)
+class Side:
+    """A run and the model of it that is compared."""
+
+    run_id: str
+    model: str
+
+
+def compare_runs(config: Config, log: Log, one: Side, other: Side) -> pa.Table:
+    """The rows of `evaluation.compare` for every metric that both have, for all users.
+
+    Holm's correction is for all of them together. Raises ConfigError for a run that was not
+    evaluated or a model that it did not measure.
+    """
+    with session(config, log) as spark:
+        store = open_store(config.paths.root, lambda: spark)
+        runs, tables = Runs(store), Tables(store, spark)
+        records = [_record(runs, side) for side in (one, other)]
+        _warn_of_other_rows(runs, log, records)
+        log.progress("comparing user by user")
+        versions = [record.lineage["evaluate"] for record in records]
+        resamples = config.evaluate.resamples or _RESAMPLES
+        found = []
+        for table in _TABLES:
+            if not all(tables.manifest(table, version) for version in versions):
+                continue
+            ours, theirs = (
+                _of_model(tables.read(table, version), side)
+                for version, side in zip(versions, (one, other), strict=True)
+            )
+            if not ours.isEmpty() and not theirs.isEmpty():
+                found.append(compare(ours, theirs, resamples).toArrow())
+    return corrected(pa.concat_tables(found))
+
+
+def _record(runs: Runs, side: Side) -> StageRecord:
+    record = runs.stage(side.run_id, "evaluate")
+    if record is None:
+        raise ConfigError(
+            f"Run {side.run_id} was not evaluated: `recsys-spark status` lists the runs."
+        )
+    models = sorted({row["model"] for row in record.summary["metrics"]})
+    if side.model not in models:
+        raise ConfigError(
+            f"Run {side.run_id} did not measure {side.model}; it has {', '.join(models)}."
+        )
+    return record
+
+
+def _warn_of_other_rows(runs: Runs, log: Log, records: list[StageRecord]) -> None:
+    splits = [runs.stage(record.lineage["split"], "split") for record in records]
+    if splits[0] and splits[1] and splits[0].fingerprint != splits[1].fingerprint:
+        log.warning(
+            "the runs were measured on other held-out rows: users are paired, but what differs may "
+            "be the rows"
+        )
+
+
+def _of_model(per_user: DataFrame, side: Side) -> DataFrame:
+    """The rows of a model, whatever the part of the truth is called."""
+    return per_user.where((F.col("model") == side.model) & (F.col("segment") == ALL))

@@ -1,0 +1,158 @@
+"""The evaluate stage on a whole run: every table, baseline, segment and figure."""
+
+import json
+from types import SimpleNamespace
+
+import pyarrow.parquet as pq
+import pytest
+from nights import run_in, write_source
+
+from recsys_spark.errors import ContractError
+from recsys_spark.kernels.lists import LIST_METRICS
+from recsys_spark.kernels.places import PLACES
+from recsys_spark.kernels.ranking import METRICS
+from recsys_spark.pipeline.run import STAGES
+
+BASELINES = ["popularity", "recent_popularity", "random", "item_knn", "user_knn", "mllib"]
+
+
+@pytest.fixture(scope="module")
+def evaluated(spark, tmp_path_factory):
+    """All baselines of rated films, with genres, and countries of users."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    write_source(folder)
+    names = (f'{i},"Film, {i}",{"Drama|War" if i % 2 else "Comedy"}\n' for i in range(1, 26))
+    (folder / "items.csv").write_text("item_id,title,genres\n" + "".join(names))
+    countries = (f"{user},{'DE' if user % 3 else 'FR'}\n" for user in range(1, 31))
+    (folder / "users.csv").write_text("id,country\n" + "".join(countries))
+    outcome = run_in(
+        folder,
+        "objective.preset=mllib_explicit",
+        f"items.path={folder / 'items.csv'}",
+        "items.columns.genres=genres",
+        "evaluate.k=[3, 10]",
+        f"evaluate.baselines=[{', '.join(BASELINES)}]",
+        f"evaluate.users={{path: {folder / 'users.csv'}, user: id, columns: [country]}}",
+        "evaluate.cold_below=11",
+        "evaluate.full_ranking=true",
+        stages=STAGES[:4],
+        run_id="run",
+    )
+
+    def table(name):
+        return pq.read_table(folder / "root/tables" / name / "versions/run").to_pylist()
+
+    return SimpleNamespace(
+        folder=folder, table=table, summary=outcome.records["evaluate"].summary,
+        metrics={(r["model"], r["metric"], r["k"], r["segment"]): r for r in table("metrics")},
+    )  # fmt: skip
+
+
+def test_everyone_is_measured_on_the_same_users(evaluated):
+    for model in ["model", *BASELINES]:
+        for metric in METRICS:
+            row = evaluated.metrics[model, metric, 3, "all"]
+            assert row["users"] == 30
+            assert row["ci_low"] <= row["value"] <= row["ci_high"]
+
+
+def test_whoever_scores_items_is_placed_among_all_of_them(evaluated):
+    scoring = {model for model, metric, *_ in evaluated.metrics if metric == "auc"}
+    assert scoring == {"model", *BASELINES} - {"item_knn", "user_knn"}
+    assert evaluated.metrics["random", "auc", None, "all"]["value"] == pytest.approx(0.5, abs=0.15)
+    assert {name for _, name, k, _ in evaluated.metrics if k is None} >= set(PLACES)
+
+
+def test_lists_are_described_and_compared_with_the_model_s(evaluated):
+    for model in ["model", *BASELINES]:
+        for metric in (*LIST_METRICS, "item_coverage", "gini", "personalisation"):
+            assert (model, metric, 10, "all") in evaluated.metrics
+        alike = evaluated.metrics.get((model, "overlap", 10, "all"))
+        assert (alike is None) == (model == "model")
+    novelty = {
+        m: evaluated.metrics[m, "novelty", 3, "all"]["value"] for m in ("popularity", "random")
+    }
+    assert novelty["popularity"] < novelty["random"]
+
+
+def test_segments_of_users_are_averaged_by_themselves(evaluated):
+    """Means of segments that part everybody, by their numbers, are the mean of all."""
+    segments = {segment for *_, segment in evaluated.metrics}
+    for name in ("activity", "country"):
+        parts = [segment for segment in segments if segment.startswith(f"{name}=")]
+        assert len(parts) > 1
+        rows = [evaluated.metrics["model", "ndcg", 3, part] for part in parts]
+        assert sum(row["users"] for row in rows) == 30
+        mean = sum(row["users"] * row["value"] for row in rows) / 30
+        assert mean == pytest.approx(evaluated.metrics["model", "ndcg", 3, "all"]["value"])
+
+
+def test_hits_are_parted_by_the_popularity_of_items(evaluated):
+    per_user = evaluated.table("metrics_per_user")
+    whole = {r["user_id"]: 0.0 for r in per_user}
+    parts = dict(whole)
+    for row in per_user:
+        if row["model"] == "model" and row["k"] == 10:
+            kind = whole if row["segment"] == "all" else parts
+            kind[row["user_id"]] += row["precision"]
+    assert parts == pytest.approx(whole)
+    assert {row["segment"] for row in per_user} >= {"all", "items=head", "items=tail"}
+
+
+def test_exposure_of_groups_and_errors_by_rating(evaluated):
+    segments = {metric: set() for _, metric, *_ in evaluated.metrics}
+    for _, metric, _, segment in evaluated.metrics:
+        segments[metric].add(segment)
+    assert {"genre=Comedy", "genre=Drama", "items=head"} <= segments["exposure"]
+    assert {"all", "value=1", "value=5"} <= segments["rmse"]
+    assert segments["r2"] == {"all"}
+
+
+def test_the_record_has_what_the_report_draws(evaluated):
+    pictures = evaluated.summary["pictures"]
+    assert set(pictures["exposure"]) == {"model", *BASELINES}
+    sets = pictures["sets"]
+    assert sets["sizes"]["chosen"] == len({(r["user"], r["item"]) for r in evaluated.table("test")})
+    counts = [pattern["count"] for pattern in sets["patterns"]]
+    assert counts == sorted(counts, reverse=True)
+    (person, *_) = pictures["people"]
+    assert {"before", "chosen", "model", "mllib"} <= set(person["lists"])
+    titles = [title for titles in person["lists"].values() for title in titles]
+    assert all(title.startswith("Film, ") for title in titles)
+    assert [row["true"] for row in pictures["ratings"]] == ["1", "2", "3", "4", "5"]
+    assert len(pictures["directions"]["items"]) == len(pictures["directions"]["values"])
+    text = (evaluated.folder / "root/runs/run/metrics.json").read_text()
+    assert len(json.loads(text)) == len(evaluated.metrics)
+
+
+def test_neighbours_that_cost_too_much_are_left_out(run):
+    outcome = run(
+        "evaluate.baselines=[item_knn, user_knn]",
+        "evaluate.max_multiplications=100",
+        stages=STAGES[:4],
+    )
+    rows = outcome.records["evaluate"].summary["metrics"]
+    assert {row["model"] for row in rows} == {"model"}
+    assert "auc" not in {row["metric"] for row in rows}
+
+
+def test_rows_without_times_have_no_recent_popularity(run, tmp_path, source):
+    lines = [line.rsplit(",", 1)[0] for line in source.read_text().splitlines()]
+    source.write_text("\n".join(lines) + "\n")
+    outcome = run(
+        "ingest.source.columns.timestamp=null", "evaluate.baselines=[recent_popularity]",
+        stages=STAGES[:4],
+    )  # fmt: skip
+    models = {row["model"] for row in outcome.records["evaluate"].summary["metrics"]}
+    assert models == {"model"}
+
+
+def test_a_missing_attribute_is_named(run, tmp_path):
+    (tmp_path / "users.csv").write_text("user_id,age\n1,20\n")
+    with pytest.raises(
+        ContractError, match=r"no column country \(evaluate.users.columns.country\)"
+    ):
+        run(
+            f"evaluate.users={{path: {tmp_path / 'users.csv'}, columns: [country]}}",
+            stages=STAGES[:4],
+        )
