@@ -6,7 +6,8 @@ import pytest
 
 from recsys_spark.evaluation import measure_ranking
 
-ranx = pytest.importorskip("ranx", reason="ranx is among the developers' tools")
+# Of ranx's own kernels, which are compiled at their first use.
+pytestmark = pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaWarning")
 
 DRAW = random.Random(31)
 USERS = [f"u{at}" for at in range(120)]
@@ -49,6 +50,8 @@ def ours(spark):
 
 def their_values(name, truth):
     """By user. Scores fall with the rank, so that their order is that of the lists."""
+    import ranx  # seconds, which others that collect these tests do not pay
+
     scores = [1 / rank for rank in range(1, 21)]
     run = {user: dict(zip(items, scores, strict=True)) for user, items in LISTS.items()}
     qrels, ranked = ranx.Qrels(truth), ranx.Run(run)
