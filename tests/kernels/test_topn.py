@@ -147,7 +147,7 @@ def test_lists_are_bit_equal_on_other_processors(core):
 def test_lists_are_bit_equal_however_small_the_tiles(monkeypatch):
     users, items, seen = random_problem(3)
     whole = recommend(users, items, 15, seen=seen)
-    monkeypatch.setattr(topn, "_CELLS", 1)
+    monkeypatch.setattr(topn, "CELLS", 1)
     assert recommend(users, items, 15, seen=seen) == whole
 
 
