@@ -136,9 +136,10 @@ class Prepared:
     def serves(self, spec: WalsSpec) -> bool:
         """Whether another objective gives the pairs the same weights and targets.
 
-        Routed blocks hold more of the objective, and serve none but their own.
+        Routed blocks hold more of the objective, and serve none but their own; longer vectors than
+        were planned for might not fit.
         """
-        if self.routed:
+        if self.routed or spec.width > self.spec.width:
             return spec == self.spec
         free = set(_FREE)
         if (spec.confidence, spec.target) != ("extra", "weight"):

@@ -41,10 +41,10 @@ def searched(spark, tmp_path):
 def test_a_grid_tries_every_combination_and_keeps_the_best(searched, tmp_path, monkeypatch):
     prepared, built = tuning.prepared, []
     monkeypatch.setattr(tuning, "prepared", lambda *given: built.append(given) or prepared(*given))
-    space = "tune.space={rank: [2, 4], unobserved_weight: [0.1, 1.0]}"
+    space = "tune.space={rank: [4, 2], unobserved_weight: [0.1, 1.0]}"
     found = searched("tune.method=grid", space)
     assert [trial.settings for trial in found.trials] == [
-        {"rank": rank, "unobserved_weight": weight} for rank in (2, 4) for weight in (0.1, 1.0)
+        {"rank": rank, "unobserved_weight": weight} for rank in (4, 2) for weight in (0.1, 1.0)
     ]
     assert len(built) == 1  # the blocks serve all of them
     best = max(found.trials, key=lambda trial: trial.value)
