@@ -19,6 +19,7 @@ from data import CACHE
 from measure import HERE, answer, machine, markdown, run_child, save, say, warm_kernels
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import LongType
 from systems import session
 
 from recsys_spark.evaluation import measure_ranking, summarise
@@ -134,7 +135,7 @@ def _make(options: argparse.Namespace) -> Result:
     draw = np.random.default_rng(5)
     items = draw.normal(size=(options.items, options.rank)).astype(np.float32)
     catalogue = Catalogue(
-        np.arange(options.items), pa.array(np.arange(options.items)), items,
+        np.arange(options.items), pa.array(np.arange(options.items)), LongType(), items,
         np.ones(options.items, dtype=bool), np.zeros(options.items),
     )  # fmt: skip
     users = spark.range(0, options.users, 1, 4 * options.cores).select(
@@ -147,8 +148,7 @@ def _make(options: argparse.Namespace) -> Result:
     users.count()
 
     def make() -> None:
-        lists = recommend_top_n(users, "user_id", catalogue, users.schema["user_id"].dataType, n,
-                                fill=False)  # fmt: skip
+        lists = recommend_top_n(users, "user_id", catalogue, n, fill=False)
         lists.write.format("noop").mode("overwrite").save()
 
     return {"seconds": _seconds(make)[0]}

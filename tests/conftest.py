@@ -35,6 +35,9 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         .config("spark.ui.retainedStages", 10)
         .config("spark.ui.retainedTasks", 100)
         .config("spark.sql.ui.retainedExecutions", 10)
+        # Each of many small queries is then planned once and one job; processes that tests start
+        # plan as users do.
+        .config("spark.sql.adaptive.enabled", False)
         .config("spark.sql.codegen.wholeStage", False)
         .config("spark.sql.codegen.factoryMode", "NO_CODEGEN")
         .config("spark.sql.session.timeZone", "UTC")

@@ -1,6 +1,5 @@
 """What a person sees of two runs side by side."""
 
-import csv
 import io
 import json
 from typing import Any
@@ -9,9 +8,9 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
+from recsys_spark.cli.show import as_csv
+from recsys_spark.evaluation.ranking import shown_cutoff
 from recsys_spark.pipeline.compare import Side
-
-_SHOWN = 10
 
 
 def render_comparison(rows: pa.Table, one: Side, other: Side, form: str) -> str:
@@ -20,18 +19,13 @@ def render_comparison(rows: pa.Table, one: Side, other: Side, form: str) -> str:
     if form == "json":
         return json.dumps(content, indent=2)
     if form == "csv":
-        target = io.StringIO()
-        writer = csv.DictWriter(target, rows.column_names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(content)
-        return target.getvalue().rstrip("\n")
+        return as_csv(rows)
     return _as_text(content, one, other)
 
 
 def _as_text(rows: list[dict[str, Any]], one: Side, other: Side) -> str:
     console = Console(record=True, file=io.StringIO(), width=None)
-    ks = {row["k"] for row in rows if row["k"] is not None}
-    k = min(ks, key=lambda at: (abs(at - _SHOWN), at))
+    k = shown_cutoff({row["k"] for row in rows if row["k"] is not None})
     shown = [row for row in rows if row["k"] in (k, None)]
     console.print(f"one    {one.model} of run {one.run_id}", highlight=False)
     console.print(f"other  {other.model} of run {other.run_id}\n", highlight=False)

@@ -6,10 +6,10 @@ from rich.console import Console
 from rich.table import Table
 
 from recsys_spark.config import Config
+from recsys_spark.evaluation.ranking import shown_cutoff
 from recsys_spark.pipeline.backtest import Backtested
 from recsys_spark.pipeline.tune import Tuned
-
-_SHOWN = 10
+from recsys_spark.report.page import model_names
 
 
 def print_trials(tuned: Tuned, config: Config) -> None:
@@ -33,10 +33,9 @@ def print_trials(tuned: Tuned, config: Config) -> None:
 def print_backtest(repeated: Backtested, config: Config) -> None:
     """Means over the splits at one cut-off, with what they vary between them."""
     console = Console(highlight=False)
-    ks = config.evaluate.k
-    k = min(ks, key=lambda at: (abs(at - _SHOWN), at))
+    k = shown_cutoff(config.evaluate.k)
     rows = [row for row in repeated.rows if row["k"] in (k, None)]
-    models = sorted({row["model"] for row in rows}, key=lambda name: (name != "model", name))
+    models = model_names(rows)
     title = f"Mean and standard deviation over {len(repeated.runs)} splits, first {k}"
     table = Table(box=None, title=title, title_justify="left", title_style="bold")
     table.add_column("metric")

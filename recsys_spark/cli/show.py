@@ -92,7 +92,7 @@ def _render(
         return json.dumps(rows.to_pylist(), default=str, indent=2, ensure_ascii=False)
     if table == "recommendations":
         rows = _explode(rows, _titles(tables, manifest, rows))
-    return _as_csv(rows) if form == "csv" else _as_text(rows, manifest)
+    return as_csv(rows) if form == "csv" else _as_text(rows, manifest)
 
 
 def _rows(tables: Tables, manifest: Manifest, users: list[str], limit: int) -> pa.Table:
@@ -144,7 +144,8 @@ def _explode(rows: pa.Table, titles: dict[Any, str]) -> pa.Table:
     return pa.Table.from_pylist(flat) if flat else pa.table({name: [] for name in names})
 
 
-def _as_csv(rows: pa.Table) -> str:
+def as_csv(rows: pa.Table) -> str:
+    """The rows with a header; nested values as JSON."""
     target = io.StringIO()
     writer = csv.writer(target, lineterminator="\n")
     writer.writerow(rows.column_names)

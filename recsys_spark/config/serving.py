@@ -58,6 +58,12 @@ class Evaluate(Section):
     full_ranking: bool = Field(
         True, description="Also measure auc and percentile_rank, which rank the whole catalogue."
     )
+    drawn_negatives: int | None = Field(
+        None,
+        ge=1,
+        description="Also rank each user's test items among so many others, drawn at random: the "
+        "protocol of sampled candidates, for comparing with papers. null: only the catalogue.",
+    )
     resamples: int = Field(
         1000, ge=0, description="Resamples of the users for 95 % intervals; 0: no intervals."
     )

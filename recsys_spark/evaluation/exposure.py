@@ -56,14 +56,17 @@ def measure_exposure(
     if isinstance(model, str):
         named = recommendations.withColumn("model", F.lit(model))
     cutoffs, catalogue = sorted(set(k)), items.select("item_id").distinct()
-    counts = _listed(named, catalogue, cutoffs)
     size, lists = catalogue.count(), _lists(named)
-    histograms = _histograms(counts, cutoffs, size, list(lists))
     rows: list[Row] = []
+    counts = _listed(named, catalogue, cutoffs).persist()
+    try:
+        histograms = _histograms(counts, cutoffs, size, list(lists))
+        if groups is not None:
+            rows += _by_group(counts, groups, catalogue, cutoffs, size, lists)
+    finally:
+        counts.unpersist()
     for (name, cutoff), found in histograms.items():
         rows += _overall(name, cutoff, found, *lists[name])
-    if groups is not None:
-        rows += _by_group(counts, groups, catalogue, cutoffs, size, lists)
     same = {"run_id": run_id, "split": split, "ci_low": None, "ci_high": None}
     content = [tuple((same | row)[name] for name in TABLE.names) for row in rows]
     table = recommendations.sparkSession.createDataFrame(content, TABLE)

@@ -10,14 +10,12 @@ import pyarrow.compute as pc
 from pyspark import Broadcast
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
 from scipy.stats import rankdata
 
-from recsys_spark.arrow import arrow_schema, list_bounds, list_matrix, make_batch
+from recsys_spark.arrow import list_bounds, list_matrix
 from recsys_spark.evaluation.ranking import by_cutoff, ranked_lists
 from recsys_spark.kernels.lists import LIST_METRICS, Traits, list_metrics
 from recsys_spark.schema import per_user, require
-from recsys_spark.wals.packed import Batches
 
 _Whole = npt.NDArray[np.int64]
 
@@ -47,7 +45,9 @@ def measure_lists(
         lists = _with_items(lists, pairs, name, items)
     catalogue = items.sparkSession.sparkContext.broadcast(_catalogue(items))
     schema = per_user(recommendations.schema["user_id"].dataType, LIST_METRICS)
-    return lists.mapInArrow(_measure(catalogue, schema, sorted(set(k)), split), schema)
+    return lists.mapInArrow(
+        by_cutoff(_metrics_of(catalogue), LIST_METRICS, schema, k, split), schema
+    )
 
 
 def _with_items(
@@ -99,18 +99,10 @@ def _unit_vectors(factors: pa.ListArray) -> npt.NDArray[np.float64]:
     return vectors
 
 
-def _measure(
-    catalogue: "Broadcast[_Catalogue]", schema: StructType, cutoffs: list[int], split: str
-) -> Callable[[Batches], Batches]:
-    target, ks = arrow_schema(schema), np.array(cutoffs, dtype=np.int64)
-
-    def measure(batches: Batches) -> Batches:
-        for batch in batches:
-            values = _batch_metrics(batch, catalogue.value, ks)
-            metrics = dict(zip(LIST_METRICS, np.moveaxis(values, 2, 0), strict=True))
-            yield make_batch(target, by_cutoff(batch, ks, metrics, split))
-
-    return measure
+def _metrics_of(
+    catalogue: "Broadcast[_Catalogue]",
+) -> Callable[[pa.RecordBatch, _Whole], npt.NDArray[np.float64]]:
+    return lambda batch, ks: _batch_metrics(batch, catalogue.value, ks)
 
 
 def _batch_metrics(

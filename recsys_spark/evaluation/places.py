@@ -1,6 +1,6 @@
 """Where each user's relevant items stand in the ranking of the whole catalogue."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,17 +23,16 @@ from recsys_spark.wals.packed import Batches
 def measure_places(
     truth: DataFrame,
     seen: DataFrame,
-    user_factors: DataFrame,
-    item_factors: DataFrame,
-    model: str = "model",
+    scores: Mapping[str, tuple[DataFrame, DataFrame]],
     split: str = "test",
 ) -> DataFrame:
-    """One row a user of the truth, with a column a metric (docs/metrics.md) and no cut-off.
+    """One row a user of the truth and model, with a column a metric (docs/metrics.md).
 
     truth: columns user_id, user and item, the latter two as the factors name them. seen: columns
-    user and item, left out of the ranking. user_factors, item_factors: columns id and factors. The
-    item factors are sent to every worker whole, as for recommending. To a user without factors all
-    items are equal; a relevant item without factors counts as the last.
+    user and item, left out of the ranking. scores: by model, the factors of users and of items,
+    columns id and factors. The item factors are sent to every worker whole, as for recommending.
+    To a user without factors all items are equal; a relevant item without factors counts as the
+    last. There is no cut-off (k is null).
 
     Raises ContractError if a column is missing.
     """
@@ -41,13 +40,13 @@ def measure_places(
     require(seen, ["user", "item"], "seen")
     relevant = truth.groupBy("user_id", "user").agg(F.collect_set("item").alias("truth"))
     left_out = seen.groupBy("user").agg(F.collect_set("item").alias("seen"))
-    rows = relevant.join(left_out, "user", "left").join(
-        user_factors.toDF("user", "factors"), "user", "left"
-    )
-    ranked = item_factors.sparkSession.sparkContext.broadcast(_ranked_items(item_factors))
+    rows = relevant.join(left_out, "user", "left")
+    for at, (user_factors, _) in enumerate(scores.values()):
+        rows = rows.join(user_factors.toDF("user", f"factors{at}"), "user", "left")
+    ranked = {name: _ranked_items(item_factors) for name, (_, item_factors) in scores.items()}
+    broadcast = truth.sparkSession.sparkContext.broadcast(ranked)
     schema = per_user(truth.schema["user_id"].dataType, PLACES)
-    inputs = rows.select("user_id", "factors", "seen", "truth")
-    return inputs.mapInArrow(_measure(ranked, schema, model, split), schema)
+    return rows.drop("user").mapInArrow(_measure(broadcast, schema, split), schema)
 
 
 @dataclass(frozen=True)
@@ -81,24 +80,26 @@ def _ranked_items(item_factors: DataFrame) -> _Items:
 
 
 def _measure(
-    ranked: "Broadcast[_Items]", schema: StructType, model: str, split: str
+    ranked: "Broadcast[dict[str, _Items]]", schema: StructType, split: str
 ) -> Callable[[Batches], Batches]:
     target = arrow_schema(schema)
 
     def measure(batches: Batches) -> Batches:
-        items = ranked.value
-        candidates = np.ones(len(items.ids), dtype=bool)
         with single_threaded():
             for batch in batches:
-                seen, truth = (
-                    items.known(batch.column("seen")),
-                    items.positions(batch.column("truth")),
-                )
-                users = list_matrix(batch.column("factors"), items.rank)
-                values = place_metrics(users, items.factors, candidates, seen, truth)
-                yield make_batch(target, _columns(batch.column("user_id"), values, model, split))
+                for at, (name, items) in enumerate(ranked.value.items()):
+                    values = _batch_metrics(batch, f"factors{at}", items)
+                    columns = _columns(batch.column("user_id"), values, name, split)
+                    yield make_batch(target, columns)
 
     return measure
+
+
+def _batch_metrics(batch: pa.RecordBatch, factors: str, items: _Items) -> npt.NDArray[np.float64]:
+    users = list_matrix(batch.column(factors), items.rank)
+    candidates = np.ones(len(items.ids), dtype=bool)
+    seen, truth = items.known(batch.column("seen")), items.positions(batch.column("truth"))
+    return place_metrics(users, items.factors, candidates, seen, truth)
 
 
 def _columns(

@@ -1,6 +1,6 @@
 """Ranking metrics of every user, at all cut-offs in one pass."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +45,7 @@ def measure_ranking(
     wanted = _relevant(truth).withColumn("model", F.explode(F.array(*map(F.lit, names))))
     schema = per_user(truth.schema["user_id"].dataType, METRICS)
     joined = wanted.join(lists, ["user_id", "model"], "left")
-    return joined.mapInArrow(_measure(schema, sorted(set(k)), split), schema)
+    return joined.mapInArrow(by_cutoff(_batch_metrics, METRICS, schema, k, split), schema)
 
 
 def ranked_lists(recommendations: DataFrame, model: str | Sequence[str]) -> DataFrame:
@@ -71,25 +71,36 @@ def _relevant(truth: DataFrame) -> DataFrame:
     return chosen.select("user_id", "segment", "truth.item_id", "truth.gain")
 
 
-def _measure(schema: StructType, cutoffs: list[int], split: str) -> Callable[[Batches], Batches]:
-    target, ks = arrow_schema(schema), np.array(cutoffs, dtype=np.int64)
+def by_cutoff(
+    metrics: Callable[[pa.RecordBatch, _Codes], _Gains],
+    names: Sequence[str],
+    schema: StructType,
+    k: Sequence[int],
+    split: str,
+) -> Callable[[Batches], Batches]:
+    """For mapInArrow: rows of `schema.per_user`, one for each row of a batch and cut-off.
+
+    metrics: of a batch, with user_id, model and perhaps segment, and the cut-offs, ascending; its
+    values have shape (rows, cut-offs, names).
+    """
+    target, ks = arrow_schema(schema), np.array(sorted(set(k)), dtype=np.int64)
 
     def measure(batches: Batches) -> Batches:
         for batch in batches:
-            values = _batch_metrics(batch, ks)
-            metrics = dict(zip(METRICS, np.moveaxis(values, 2, 0), strict=True))
-            yield make_batch(target, by_cutoff(batch, ks, metrics, split))
+            values = dict(zip(names, np.moveaxis(metrics(batch, ks), 2, 0), strict=True))
+            yield make_batch(target, _columns(batch, ks, values, split))
 
     return measure
 
 
-def by_cutoff(
+def shown_cutoff(k: Iterable[int]) -> int:
+    """The cut-off that is shown first: 10, or the nearest to it."""
+    return min(k, key=lambda at: (abs(at - 10), at))
+
+
+def _columns(
     batch: pa.RecordBatch, ks: _Codes, metrics: dict[str, _Gains], split: str
 ) -> dict[str, object]:
-    """Columns of `schema.per_user`, with a row for each row of the batch and cut-off.
-
-    batch: with user_id, model and perhaps segment. metrics: (rows, cut-offs) each.
-    """
     size = batch.num_rows * len(ks)
     rows = pa.array(np.repeat(np.arange(batch.num_rows), len(ks)))
     constants = {"split": pa.repeat(split, size), "segment": pa.repeat(ALL, size)}

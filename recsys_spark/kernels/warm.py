@@ -10,6 +10,7 @@ import numpy.typing as npt
 from recsys_spark.kernels.agreement import list_agreement
 from recsys_spark.kernels.csr import Csr
 from recsys_spark.kernels.lists import Traits, list_metrics
+from recsys_spark.kernels.negatives import draw_positions
 from recsys_spark.kernels.places import Ragged, place_metrics
 from recsys_spark.kernels.ranking import ranking_metrics
 from recsys_spark.kernels.solve import Problem, fix, gram, solve_rows
@@ -38,6 +39,7 @@ def _warm_measures(factors: npt.NDArray[np.float32]) -> None:
     list_metrics(indptr, items, hit, indptr, items, traits, np.array([1]))
     placed = Ragged(indptr, items.astype(np.int32))
     seen = Ragged(np.zeros(2, dtype=np.int64), placed.positions[:0])
+    draw_positions(items, seen.indptr, seen.positions, 2, 1, 1)
     place_metrics(factors[:1], pad_items(factors), np.ones(2, dtype=bool), seen, placed)
 
 

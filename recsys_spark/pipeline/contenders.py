@@ -11,8 +11,10 @@ from recsys_spark.pipeline.run import Run
 from recsys_spark.pipeline.train import trained_spec
 from recsys_spark.stages.mllib import fit_mllib
 from recsys_spark.stages.neighbours import multiplications, recommend_by_neighbours
-from recsys_spark.stages.recommend import recommend
+from recsys_spark.stages.recommend import recommend_from
+from recsys_spark.stages.segments import count_rows
 from recsys_spark.stages.simple_scores import popularity_scores, random_scores, recent
+from recsys_spark.wals.topn import Catalogue
 
 MODEL = "model"
 Scores = tuple[DataFrame, DataFrame]
@@ -31,12 +33,19 @@ class Contender:
 
 @dataclass(frozen=True)
 class Contest:
-    """users: columns user_id, user, of whom lists are wanted. known: columns user, item, left out
-    of the lists. n: length of the lists."""
+    """What everyone is given.
+
+    users: columns user_id, user, of whom lists are wanted, and seen, the items left out of their
+    list. known: the same as pairs, columns user, item, of all users. items: of the training rows,
+    columns item, rows and segment, from `by_popularity`. catalogue: the same items on the driver,
+    named by index. n: length of the lists.
+    """
 
     run: Run
     users: DataFrame
     known: DataFrame
+    items: DataFrame
+    catalogue: Catalogue
     n: int
 
     @property
@@ -66,22 +75,12 @@ def contenders(contest: Contest, model: Scores) -> dict[str, Contender]:
 
 
 def _by_scores(contest: Contest, name: str, scores: Scores) -> Contender:
-    run = contest.run
-    lists = recommend(
-        contest.users,
-        contest.train,
-        contest.known,
-        run.read("item_ids"),
-        scores,
-        contest.n,
-        fill=False,
-        label="index",
-    )
-    return Contender(run.keep(lists.drop("source"), f"lists/{name}"), scores)
+    lists = recommend_from(contest.users, contest.catalogue, scores, contest.n, fill=False)
+    return Contender(contest.run.keep(lists.drop("source"), f"lists/{name}"), scores)
 
 
 def _popularity(contest: Contest, name: str) -> Contender:
-    return _by_scores(contest, name, popularity_scores(contest.users, contest.train))
+    return _by_scores(contest, name, popularity_scores(contest.users, contest.items))
 
 
 def _recent(contest: Contest, name: str) -> Contender | None:
@@ -89,12 +88,13 @@ def _recent(contest: Contest, name: str) -> Contender | None:
     if rows is None:
         contest.run.log.info("recent_popularity is left out: the training rows have no time")
         return None
-    return _by_scores(contest, name, popularity_scores(contest.users, rows))
+    counts = contest.run.keep(count_rows(rows, "item"), name)
+    return _by_scores(contest, name, popularity_scores(contest.users, counts))
 
 
 def _random(contest: Contest, name: str) -> Contender:
     seed = contest.run.config.split.seed
-    return _by_scores(contest, name, random_scores(contest.users, contest.train, seed))
+    return _by_scores(contest, name, random_scores(contest.users, contest.items, seed))
 
 
 def _neighbours(side: str, config: Neighbours, contest: Contest, name: str) -> Contender | None:

@@ -7,7 +7,7 @@ from math import inf
 from recsys_spark.config import Train
 from recsys_spark.errors import ConfigError
 from recsys_spark.pipeline.run import Run
-from recsys_spark.pipeline.validation import validation_metric
+from recsys_spark.pipeline.validation import Validation
 from recsys_spark.wals.fit import Factorization
 
 _CUT_OFF = 10
@@ -57,7 +57,5 @@ def early_stopping(run: Run) -> EarlyStopping:
             "train.early_stopping: ndcg needs validation rows; set split.validation_fraction "
             "(or split.validation_last) above 0."
         )
-    return EarlyStopping(
-        config,
-        lambda state: -validation_metric(run, state, "ndcg", _CUT_OFF, config.validation_users),
-    )
+    validation = Validation(run, config.validation_users)
+    return EarlyStopping(config, lambda state: -validation.metric(state, "ndcg", _CUT_OFF))

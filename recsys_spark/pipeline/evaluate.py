@@ -7,16 +7,17 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.errors import ContractError
-from recsys_spark.evaluation.ranking import ALL
+from recsys_spark.evaluation.ranking import ALL, shown_cutoff
 from recsys_spark.pipeline.contenders import Contest, Scores, contenders
 from recsys_spark.pipeline.measure import measure
 from recsys_spark.pipeline.pictures import pictures
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.pipeline.train import make_plan, trained_spec
 from recsys_spark.schema import METRICS
+from recsys_spark.stages.recommend import read_catalogue, with_seen
+from recsys_spark.stages.segments import by_popularity
 from recsys_spark.wals.fold_in import fold_in
 
-_SHOWN = 10  # the cut-off that is shown first, or the nearest to it
 _BY_SEGMENT = ("ndcg", "recall", "exposure", "catalogue_share", "rmse", "mae")
 
 
@@ -27,11 +28,10 @@ def evaluate(run: Run) -> Summary:
     fold in, and the validation rows where the test rows are scored.
     """
     config = run.config.evaluate
-    truth, known = run.keep(_truth(run), "truth"), _known_rows(run)
-    users = truth.select("user_id", "user").distinct()
-    contest = Contest(run, users, known, max(config.k))
+    truth = run.keep(_truth(run), "truth")
+    contest = _contest(run, truth)
     ranked = contenders(contest, _scores(run))
-    shown = min(config.k, key=lambda k: (abs(k - _SHOWN), k))
+    shown = shown_cutoff(config.k)
     run.log.progress("measuring the lists")
     measured = measure(contest, truth, ranked, shown)
     table = measured.table.coalesce(1).sortWithinPartitions("model", "metric", "k")
@@ -39,6 +39,19 @@ def evaluate(run: Run) -> Summary:
     run.log.progress("drawing the lists")
     drawn = pictures(contest, truth, ranked, shown) | {"exposure": measured.curves}
     return _report(run, shown) | {"pictures": drawn}
+
+
+def _contest(run: Run, truth: DataFrame) -> Contest:
+    train, known = run.read("train"), _known_rows(run)
+    users = with_seen(truth.select("user_id", "user").distinct(), known)
+    return Contest(
+        run,
+        run.keep(users, "users"),
+        known,
+        run.keep(by_popularity(train), "items"),
+        read_catalogue(train, run.read("item_ids"), "index"),
+        max(run.config.evaluate.k),
+    )
 
 
 def _truth(run: Run) -> DataFrame:

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
+from itertools import chain
 
+import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -22,10 +24,10 @@ from recsys_spark.pipeline.contenders import MODEL, Contender, Contest
 from recsys_spark.pipeline.train import trained_spec
 from recsys_spark.runtime.source import read_user_attributes
 from recsys_spark.schema import metric_names, per_user
+from recsys_spark.stages.negatives import draw_negatives
 from recsys_spark.stages.rank_candidates import rank_candidates
-from recsys_spark.stages.segments import by_activity, by_attribute, by_popularity
+from recsys_spark.stages.segments import by_activity, by_attribute
 
-_AMONG = "among_negatives"
 Contenders = dict[str, Contender]
 
 
@@ -43,9 +45,9 @@ def measure(contest: Contest, truth: DataFrame, ranked: Contenders, shown: int) 
     truth: columns user_id, user, item, value. shown: the cut-off of the curves.
     """
     run, config = contest.run, contest.run.config.evaluate
-    lists, buckets = _all_lists(ranked), by_popularity(contest.train)
+    lists = _all_lists(ranked)
     measured = {
-        "metrics_per_user": _rankings(contest, truth, buckets, ranked),
+        "metrics_per_user": _rankings(contest, truth, ranked),
         "lists_per_user": _lists(contest, truth, ranked),
     }
     if config.full_ranking:
@@ -65,7 +67,7 @@ def measure(contest: Contest, truth: DataFrame, ranked: Contenders, shown: int) 
         run.run_id,
         list(ranked),
         config.split,
-        _groups(contest, buckets),
+        _groups(contest),
         shown,
     )
     tables += [exposure.table, *_rating_errors(contest, truth, ranked)]
@@ -83,39 +85,52 @@ def _all_lists(ranked: Contenders) -> DataFrame:
     )
 
 
-def _rankings(
-    contest: Contest, truth: DataFrame, buckets: DataFrame, ranked: Contenders
-) -> DataFrame:
+def _rankings(contest: Contest, truth: DataFrame, ranked: Contenders) -> DataFrame:
     """Metrics of the lists of all, and of each item bucket's share of the truth."""
     config = contest.run.config.evaluate
     relevant = truth.select("user_id", F.col("item").alias("item_id"), "value")
-    named = buckets.withColumnRenamed("item", "item_id")
-    parts = relevant.join(named, "item_id", "left").fillna("items=new", ["segment"])
+    buckets = contest.items.select(F.col("item").alias("item_id"), "segment")
+    parts = relevant.join(buckets, "item_id", "left").fillna("items=new", ["segment"])
     whole = relevant.withColumn("segment", F.lit(ALL)).unionByName(parts)
     measured = measure_ranking(_all_lists(ranked), whole, config.k, list(ranked), config.split)
-    if not contest.run.has("negatives"):
-        return measured
-    return _union([measured, *_among_negatives(contest, truth, relevant, ranked)])
+    sampled = _candidates(contest, truth).items()
+    among = (_among(contest, pairs, relevant, ranked, name) for name, pairs in sampled)
+    return _union([measured, *chain.from_iterable(among)])
 
 
-def _among_negatives(
-    contest: Contest, truth: DataFrame, relevant: DataFrame, ranked: Contenders
-) -> list[DataFrame]:
-    """Metrics of those who have scores, where the given negatives are the only other candidates."""
+def _candidates(contest: Contest, truth: DataFrame) -> dict[str, DataFrame]:
+    """The few that each user's items are ranked among, by protocol: columns user_id, user, item."""
     run, config = contest.run, contest.run.config.evaluate
-    named = run.read("user_ids").toDF("user_id", "user")
-    columns = ["user_id", "user", "item"]
-    pairs = run.read("negatives").join(named, "user").select(columns)
-    candidates = pairs.unionByName(truth.select(columns)).distinct()
+    chosen = truth.select("user_id", "user", "item")
+    names, found = chosen.select("user_id", "user").distinct(), {}
+    if run.has("negatives"):
+        found["among_negatives"] = run.read("negatives")
+    if config.drawn_negatives is not None:
+        own = chosen.groupBy("user").agg(F.collect_set(F.col("item").cast("bigint")).alias("own"))
+        left_out = F.concat("own", F.coalesce("seen", F.array().cast("array<bigint>")))
+        users = contest.users.join(own, "user").select("user", left_out.alias("left_out"))
+        seed, n = run.config.split.seed, config.drawn_negatives
+        found[f"among_{n}_drawn"] = draw_negatives(users, contest.catalogue, n, seed)
+    return {
+        name: pairs.join(names, "user").select(chosen.columns).unionByName(chosen).distinct()
+        for name, pairs in found.items()
+    }
+
+
+def _among(
+    contest: Contest, candidates: DataFrame, relevant: DataFrame, ranked: Contenders, name: str
+) -> list[DataFrame]:
+    """Metrics of those who have scores, where there are no other candidates."""
+    config, ids = contest.run.config.evaluate, contest.run.read("item_ids")
     return [
         measure_ranking(
-            rank_candidates(candidates, run.read("item_ids"), *contender.scores),
+            rank_candidates(candidates, ids, *contender.scores),
             relevant,
             config.k,
-            name,
-            f"{config.split}_{_AMONG}",
+            model,
+            f"{config.split}_{name}",
         )
-        for name, contender in ranked.items()
+        for model, contender in ranked.items()
         if contender.scores is not None
     ]
 
@@ -140,10 +155,9 @@ def _lists(contest: Contest, truth: DataFrame, ranked: Contenders) -> DataFrame:
 
 def _catalogue(contest: Contest, model: Contender) -> DataFrame:
     """Columns item_id (the index), users, factors and perhaps attributes of all trained items."""
-    users = contest.train.select("user").distinct().count()
-    share = (F.count_distinct("user") / F.lit(users)).alias("users")
-    items = contest.train.groupBy(F.col("item").alias("item_id")).agg(share)
     assert model.scores is not None
+    popularity = {"item_id": contest.catalogue.index, "users": contest.catalogue.popularity}
+    items = contest.run.spark.createDataFrame(pa.table(popularity))
     items = items.join(model.scores[1].toDF("item_id", "factors"), "item_id", "left")
     if not _has_genres(contest):
         return items
@@ -161,12 +175,8 @@ def _genres(contest: Contest) -> DataFrame:
 
 
 def _places(contest: Contest, truth: DataFrame, ranked: Contenders) -> DataFrame:
-    split = contest.run.config.evaluate.split
-    return _union(
-        measure_places(truth, contest.known, *contender.scores, name, split)
-        for name, contender in ranked.items()
-        if contender.scores is not None
-    )
+    scores = {name: found.scores for name, found in ranked.items() if found.scores is not None}
+    return measure_places(truth, contest.known, scores, contest.run.config.evaluate.split)
 
 
 def _segments(contest: Contest) -> DataFrame:
@@ -181,9 +191,9 @@ def _segments(contest: Contest) -> DataFrame:
     return segments.unionByName(by_attribute(typed))
 
 
-def _groups(contest: Contest, buckets: DataFrame) -> DataFrame:
+def _groups(contest: Contest) -> DataFrame:
     """Columns item_id (the index), group: items by popularity and genre."""
-    groups = buckets.toDF("item_id", "group")
+    groups = contest.items.select(F.col("item").alias("item_id"), F.col("segment").alias("group"))
     if not _has_genres(contest):
         return groups
     genres = _genres(contest).select(

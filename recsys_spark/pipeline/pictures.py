@@ -15,7 +15,7 @@ from recsys_spark.pipeline.train import trained_spec
 
 _PEOPLE, _LIKED, _SHOWN = 5, 5, 10
 _PATTERNS = 15
-_DIRECTIONS, _ENDS = 6, 4
+_DIRECTIONS, _ENDS = 4, 3
 CHOSEN = "chosen"
 
 Contenders = dict[str, Contender]
@@ -62,7 +62,8 @@ def _sets(truth: DataFrame, ranked: Contenders, k: int) -> dict[str, Any]:
 def _people(contest: Contest, truth: DataFrame, ranked: Contenders) -> list[dict[str, Any]]:
     """Some users side by side: what they had before, what they chose then, and each list."""
     run = contest.run
-    chosen = contest.users.orderBy(F.xxhash64("user_id"), "user_id").limit(_PEOPLE)
+    everyone = contest.users.select("user_id", "user")
+    chosen = everyone.orderBy(F.xxhash64("user_id"), "user_id").limit(_PEOPLE)
     some = run.keep(chosen, "people")
     best = F.struct(F.col("value").alias("by"), "item")
     before = _largest(contest.train.join(some, "user"), best, "before")

@@ -5,6 +5,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.evaluation import measure_agreement, summarise
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.runtime.source import read_user_subset
 from recsys_spark.schema import recommendations
@@ -12,6 +13,7 @@ from recsys_spark.stages.recommend import recommend as top_lists
 from recsys_spark.wals.topn import FOLD_IN, MODEL
 
 _SAMPLE = 5
+_FIRST = 10  # items of a list that are compared with the published ones
 
 
 def recommend(run: Run) -> Summary:
@@ -79,8 +81,31 @@ def _report(run: Run) -> Summary:
         "users": total,
         "sources": sources,
         "short_lists": short,
+        "published": _beside_published(run, table),
         "sample": _sample(run, table),
     }
+
+
+def _beside_published(run: Run, table: DataFrame) -> Summary | None:
+    """How alike the lists are to those that readers have now, of the users in both."""
+    published = run.tables.current("recommendations")
+    if published is None or published == run.run_id:
+        return None
+    k = min(_FIRST, run.config.recommend.n)
+    theirs = run.tables.read("recommendations", published)
+    if theirs.schema != table.schema:
+        return None
+    measured = measure_agreement(table, theirs, [k])
+    rows = summarise(measured, run.run_id, resamples=0).collect()
+    users = max((row["users"] for row in rows), default=0)
+    found = {row["metric"]: row["value"] for row in rows}
+    if found:
+        run.log.info(
+            f"{found['overlap']:.1%} of the first {k} items of {users:,} users are in their "
+            f"published lists, of run {published}"
+        )
+        run.tracker.metrics({f"recommend.published.{name}": found[name] for name in sorted(found)})
+    return {"run_id": published, "k": k, "users": users, **found}
 
 
 def _sample(run: Run, table: DataFrame) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from recsys_spark.pipeline.night import Options, run_stages, session
 from recsys_spark.pipeline.run import Run, default_run_id
 from recsys_spark.pipeline.search import Settings, Tried, best, proposals
 from recsys_spark.pipeline.train import make_plan
-from recsys_spark.pipeline.validation import validation_metric
+from recsys_spark.pipeline.validation import Validation
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs
 from recsys_spark.runtime.store import open_store
@@ -110,7 +110,7 @@ def _perform(run: Run, bench: "_Bench", number: int, settings: Settings) -> Tria
     run.log.progress(f"trial {number}: {described}")
     objective = with_settings(run.config.objective, settings)
     state = bench.fit(objective.spec())
-    value = validation_metric(run, state, config.metric, config.k)
+    value = bench.validation.metric(state, config.metric, config.k)
     trial = Trial(number, settings, value, round(time.monotonic() - started, 3))
     run.runs.store.replace(_path(run, number), json.dumps(asdict(trial), indent=2))
     name = f"{config.metric}@{config.k}"
@@ -146,10 +146,14 @@ def _write_best(run: Run, trials: list[Trial]) -> str:
 
 
 class _Bench:
-    """The training blocks of the last trial, kept for the next one if they serve it."""
+    """The training blocks of the last trial, kept for the next one if they serve it.
+
+    validation: on which all trials are measured.
+    """
 
     def __init__(self, run: Run) -> None:
         self.run, self._held = run, ExitStack()
+        self.validation = Validation(run)
         self._data: Prepared | None = None
         self._last: tuple[WalsSpec, Factorization] | None = None
 

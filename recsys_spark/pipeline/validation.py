@@ -6,42 +6,37 @@ from pyspark.sql import functions as F
 from recsys_spark.evaluation import measure_ranking, summarise
 from recsys_spark.pipeline.run import Run
 from recsys_spark.schema import FACTORS
-from recsys_spark.stages.recommend import recommend
+from recsys_spark.stages.recommend import read_catalogue, recommend_from, with_seen
 from recsys_spark.wals.factors import factors_frame
 from recsys_spark.wals.fit import Factorization
 
 
-def validation_metric(
-    run: Run, state: Factorization, metric: str, k: int, most_users: int | None = None
-) -> float:
-    """A ranking metric of the validation users' lists, their training rows left out.
+class Validation:
+    """The validation users and the catalogue, prepared once and ranked for again and again.
 
     most_users: of whom so many are chosen, by a hash of their index, always the same.
     """
-    truth, restored = _truth(run, most_users), state.restored()
-    users = truth.select("user_id", "user").distinct()
-    user_factors, item_factors = (
-        factors_frame(run.spark, side, FACTORS["id"].dataType).withColumnRenamed(
-            "features", "factors"
+
+    def __init__(self, run: Run, most_users: int | None = None) -> None:
+        self.run, train = run, run.read("train")
+        self.truth = run.keep(_truth(run, most_users), "validation/truth")
+        users = self.truth.select("user_id", "user").distinct()
+        seen = train.select("user", "item").join(users.select("user"), "user", "left_semi")
+        self.users = run.keep(with_seen(users, seen), "validation/users")
+        self.catalogue = read_catalogue(train, run.read("item_ids"), "index")
+
+    def metric(self, state: Factorization, metric: str, k: int) -> float:
+        """A ranking metric of the users' lists, their training rows left out."""
+        restored = state.restored()
+        users, items = (
+            factors_frame(self.run.spark, side, FACTORS["id"].dataType)
+            for side in (restored.user, restored.item)
         )
-        for side in (restored.user, restored.item)
-    )
-    history = run.read("train")
-    seen = history.select("user", "item").join(users.select("user"), "user", "left_semi")
-    lists = recommend(
-        users,
-        history,
-        seen,
-        run.read("item_ids"),
-        (user_factors, item_factors),
-        k,
-        fill=False,
-        label="index",
-    )
-    relevant = truth.select("user_id", F.col("item").alias("item_id"))
-    rows = summarise(measure_ranking(lists, relevant, [k]), run.run_id, resamples=0)
-    row = rows.where(F.col("metric") == metric).first()
-    return float(row["value"]) if row else 0.0
+        lists = recommend_from(self.users, self.catalogue, (users, items), k, fill=False)
+        measured = measure_ranking(lists, self.truth, [k])
+        rows = summarise(measured, self.run.run_id, resamples=0)
+        row = rows.where(F.col("metric") == metric).first()
+        return float(row["value"]) if row else 0.0
 
 
 def _truth(run: Run, most_users: int | None) -> DataFrame:
@@ -50,4 +45,5 @@ def _truth(run: Run, most_users: int | None) -> DataFrame:
         every = rows.select("user").distinct()
         chosen = every.orderBy(F.xxhash64("user"), "user").limit(most_users)
         rows = rows.join(chosen, "user", "left_semi")
-    return rows.join(run.read("user_ids").toDF("user_id", "user"), "user")
+    named = rows.join(run.read("user_ids").toDF("user_id", "user"), "user")
+    return named.select("user_id", "user", F.col("item").alias("item_id"))

@@ -1,5 +1,7 @@
 """Top-N lists of users: the model's best unseen items, completed by popular ones."""
 
+from dataclasses import replace
+
 import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -25,44 +27,60 @@ def recommend(
     item, left out exactly. model: user and item factors; None recommends what is popular.
     label: what lists name items by, their external `id` or their `index`. Ties: by item id.
     """
-    user_factors, item_factors = model if model else (None, None)
-    catalogue = _catalogue(history, item_ids, item_factors, label)
-    rows = _with_factors(_with_seen(users, seen), user_factors)
-    item_type = item_ids.schema[label].dataType
-    return recommend_top_n(rows, "user_id", catalogue, item_type, n, fill)
+    catalogue = read_catalogue(history, item_ids, label)
+    return recommend_from(with_seen(users, seen), catalogue, model, n, fill)
 
 
-def _with_seen(users: DataFrame, seen: DataFrame | None) -> DataFrame:
+def recommend_from(
+    users: DataFrame,
+    catalogue: Catalogue,
+    model: tuple[DataFrame, DataFrame] | None,
+    n: int,
+    fill: bool,
+) -> DataFrame:
+    """The same with what is left out in users' column seen, and a catalogue from elsewhere."""
+    if model is None:
+        rows = users.withColumn("factors", F.lit(None).cast("array<float>"))
+    else:
+        rows = users.join(model[0].toDF("user", "factors"), "user", "left")
+        catalogue = with_factors(catalogue, model[1])
+    return recommend_top_n(rows, "user_id", catalogue, n, fill)
+
+
+def with_seen(users: DataFrame, seen: DataFrame | None) -> DataFrame:
+    """users with a column seen: the items of their rows of `seen`, columns user and item."""
     if seen is None:
         return users.withColumn("seen", F.lit(None).cast("array<bigint>"))
     lists = seen.groupBy("user").agg(F.collect_set(F.col("item").cast("bigint")).alias("seen"))
     return users.join(lists, "user", "left")
 
 
-def _with_factors(users: DataFrame, factors: DataFrame | None) -> DataFrame:
-    if factors is None:
-        return users.withColumn("factors", F.lit(None).cast("array<float>"))
-    return users.join(factors.withColumnRenamed("id", "user"), "user", "left")
-
-
-def _catalogue(
-    history: DataFrame, item_ids: DataFrame, factors: DataFrame | None, label: str
-) -> Catalogue:
-    """The items on the driver, to be broadcast: bounded by what training could broadcast."""
+def read_catalogue(history: DataFrame, item_ids: DataFrame, label: str = "id") -> Catalogue:
+    """The items of history on the driver, without factors. Arguments as of `recommend`."""
     counts = history.groupBy("item").agg(F.count_distinct("user").alias("users"))
-    items = counts.join(item_ids.withColumnRenamed("index", "item"), "item")
-    if factors is None:
-        items = items.withColumn("factors", F.lit(None).cast("array<float>"))
-    else:
-        items = items.join(factors.withColumnRenamed("id", "item"), "item", "left")
-    table = items.toArrow().sort_by("id").combine_chunks()
-    vectors = table["factors"].combine_chunks()
-    lengths = vectors.value_lengths().fill_null(0).to_numpy()
+    named = counts.join(item_ids.withColumnRenamed("index", "item"), "item")
+    table = named.toArrow().sort_by("id").combine_chunks()
     users = history.select("user").distinct().count()
     return Catalogue(
         index=table["item"].to_numpy().astype(np.int64),
         labels=table["item" if label == "index" else "id"].combine_chunks(),
-        factors=list_matrix(vectors, max(int(lengths.max(initial=0)), 1)),
-        scored=lengths > 0,
+        item_type=item_ids.schema[label].dataType,
+        factors=np.zeros((len(table), 1), dtype=np.float32),
+        scored=np.zeros(len(table), dtype=bool),
         popularity=table["users"].to_numpy() / max(users, 1),
     )
+
+
+def with_factors(catalogue: Catalogue, item_factors: DataFrame) -> Catalogue:
+    """The catalogue scored by these factors, columns id and factors; what it lacks is left out.
+
+    They come to the driver, to be broadcast: bounded by what training could broadcast.
+    """
+    table = item_factors.toDF("id", "factors").toArrow().combine_chunks()
+    vectors = table["factors"].combine_chunks()
+    at = catalogue.positions(table["id"].to_numpy().astype(np.int64))
+    own = list_matrix(vectors, len(vectors[0]) if len(vectors) else 1)
+    factors = np.zeros((len(catalogue.index), own.shape[1]), dtype=np.float32)
+    scored = np.zeros(len(catalogue.index), dtype=bool)
+    factors[at[at >= 0]], scored[at[at >= 0]] = own[at >= 0], True
+    return replace(catalogue, factors=factors, scored=scored)

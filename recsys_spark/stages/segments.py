@@ -7,13 +7,18 @@ from pyspark.sql import functions as F
 _HEAD, _TORSO = 0.5, 0.8  # shares of the training rows
 
 
+def count_rows(history: DataFrame, side: str) -> DataFrame:
+    """Columns user or item, as the side is called, and rows, the number of them in history."""
+    return history.groupBy(side).agg(F.count("*").alias("rows"))
+
+
 def by_activity(users: DataFrame, history: DataFrame, cold_below: int) -> DataFrame:
     """Columns user_id, segment: activity=cold, light or heavy.
 
     users: columns user_id, user. history: columns user, item. cold: fewer rows of history than
     cold_below. The others are heavy if they have more rows than half of those others, else light.
     """
-    counts = history.groupBy("user").agg(F.count("*").alias("rows"))
+    counts = count_rows(history, "user")
     sized = users.join(counts, "user", "left").fillna(0, ["rows"])
     warm = sized.where(F.col("rows") >= cold_below)
     middle = warm.agg(F.percentile("rows", 0.5).alias("middle")).first()
@@ -33,13 +38,13 @@ def by_attribute(attributes: DataFrame) -> DataFrame:
 
 
 def by_popularity(history: DataFrame) -> DataFrame:
-    """Columns item, segment: items=head, torso or tail.
+    """Columns item, rows (of history), segment: items=head, torso or tail.
 
     The head is the fewest items, the most popular first, that hold half of the rows of history;
     the torso those after them up to four fifths; the tail the rest. Items with equally many rows
     are never parted.
     """
-    counts = history.groupBy("item").agg(F.count("*").alias("rows"))
+    counts = count_rows(history, "item")
     # How many items have so many rows: as many numbers as the square root of the rows, at most.
     sizes = counts.groupBy("rows").count().toArrow().sort_by([("rows", "descending")])
     rows, items = sizes["rows"].to_numpy(), sizes["count"].to_numpy()
@@ -49,4 +54,4 @@ def by_popularity(history: DataFrame) -> DataFrame:
         inside = rows[before < share * (rows @ items)]
         if len(inside):
             named = F.when(F.col("rows") >= int(inside[-1]), name).otherwise(named)
-    return counts.select("item", F.concat(F.lit("items="), named).alias("segment"))
+    return counts.select("item", "rows", F.concat(F.lit("items="), named).alias("segment"))

@@ -18,13 +18,13 @@ _STREAMS = {"user": 101, "item": 102}  # of random numbers
 Scores = tuple[DataFrame, DataFrame]
 
 
-def popularity_scores(users: DataFrame, history: DataFrame) -> Scores:
-    """Factors of users and items, columns id and factors: an item's score is the number of its
-    rows in history, for everyone. users: column user. history: column item."""
-    everyone = users.select("user").distinct()
-    counts = history.groupBy("item").agg(F.count("*").alias("rows"))
+def popularity_scores(users: DataFrame, counts: DataFrame) -> Scores:
+    """Factors of users and items, columns id and factors: an item scores the same for everyone.
+
+    users: column user. counts: columns item and rows, its score. Each user and item once.
+    """
     return (
-        everyone.select(F.col("user").alias("id"), _vector(F.lit(1))),
+        users.select(F.col("user").alias("id"), _vector(F.lit(1))),
         counts.select(F.col("item").alias("id"), _vector(F.col("rows"))),
     )
 
@@ -41,12 +41,12 @@ def recent(history: DataFrame, days: float) -> DataFrame | None:
     return history.where(F.unix_timestamp("timestamp") >= row["newest"] - days * 86_400)
 
 
-def random_scores(users: DataFrame, history: DataFrame, seed: int) -> Scores:
+def random_scores(users: DataFrame, items: DataFrame, seed: int) -> Scores:
     """The same with random directions for factors, a function of seed and index: every user's
-    ranking is a chance one. users: column user. history: column item."""
-    sides = {"user": users, "item": history}
+    ranking is a chance one. users: column user. items: column item. Each once."""
+    sides = {"user": users, "item": items}
     directions = [
-        frame.select(F.col(side).alias("id")).distinct().mapInArrow(_draw(seed, side), FACTORS)
+        frame.select(F.col(side).alias("id")).mapInArrow(_draw(seed, side), FACTORS)
         for side, frame in sides.items()
     ]
     return directions[0], directions[1]

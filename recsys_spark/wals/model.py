@@ -152,9 +152,7 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
             seen = exclude.groupBy(key).agg(F.collect_set(F.col(other).cast("long")).alias("seen"))
             users = users.drop("seen").join(seen, key, "left")
         columns = self.itemFactors if row == "userCol" else self.userFactors
-        lists = recommend_top_n(
-            users, key, _catalogue(columns), columns.schema["id"].dataType, n, fill=False
-        )
+        lists = recommend_top_n(users, key, _catalogue(columns), n, fill=False)
         return lists.select(key, _as_mllib(other).alias("recommendations"))
 
     def foldInUsers(self, dataset: DataFrame, training: DataFrame | None = None) -> DataFrame:
@@ -236,6 +234,7 @@ def _catalogue(factors: DataFrame) -> Catalogue:
     return Catalogue(
         index=table["id"].to_numpy().astype(np.int64),
         labels=table["id"].combine_chunks(),
+        item_type=factors.schema["id"].dataType,
         factors=list_matrix(features, width),
         scored=np.ones(len(table), dtype=bool),
         popularity=np.zeros(len(table)),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -23,20 +24,42 @@ MODEL, MIXED, POPULAR, FOLD_IN = "model", "model+popular", "popular", "fold_in"
 class Catalogue:
     """What may be recommended, in the order that breaks ties.
 
-    index: (items,) internal ids. labels: (items,) ids as written to lists, ascending.
+    index: (items,) internal ids. labels: (items,) ids as written to lists, of item_type.
     factors: (items, rank), zero rows for items without. scored: (items,) items with factors.
     popularity: (items,) share of the users who have the item; only used to fill lists.
     """
 
     index: npt.NDArray[np.int64]
     labels: pa.Array
+    item_type: DataType
     factors: npt.NDArray[np.float32]
     scored: npt.NDArray[np.bool_]
     popularity: npt.NDArray[np.float64]
 
+    @cached_property
+    def _sorter(self) -> npt.NDArray[np.int64]:
+        return np.argsort(self.index)
+
+    def positions(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+        """Where internal ids stand in the catalogue, -1 for those outside it."""
+        if not len(self.index):
+            return np.full(len(ids), -1, dtype=np.int32)
+        at = np.searchsorted(self.index, ids, sorter=self._sorter)
+        found = self._sorter[np.minimum(at, len(self.index) - 1)]
+        return np.where(self.index[found] == ids, found, -1).astype(np.int32)
+
+    def inside(
+        self, indptr: npt.NDArray[np.int64], ids: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+        """Lists of ids, row i's at indptr[i]:indptr[i + 1], as positions without those outside."""
+        positions = self.positions(ids)
+        found = positions >= 0
+        kept = np.concatenate([[0], np.cumsum(found)])
+        return kept[indptr].astype(np.int64), positions[found]
+
 
 def recommend_top_n(
-    users: DataFrame, key: str, catalogue: Catalogue, item_type: DataType, n: int, fill: bool
+    users: DataFrame, key: str, catalogue: Catalogue, n: int, fill: bool
 ) -> DataFrame:
     """Lists of n for each row of `users`: columns `key`, recommendations, source.
 
@@ -47,7 +70,7 @@ def recommend_top_n(
     schema = StructType(
         [
             StructField(key, users.schema[key].dataType),
-            StructField("recommendations", recommendation_list(item_type)),
+            StructField("recommendations", recommendation_list(catalogue.item_type)),
             StructField("source", StringType()),
         ]
     )
@@ -80,13 +103,12 @@ class _Tile:
     def __init__(self, catalogue: Catalogue, n: int, fill: bool) -> None:
         self.catalogue, self.n, self.fill = catalogue, n, fill
         self.items = pad_items(catalogue.factors)
-        self.sorter = np.argsort(catalogue.index)
         by_popularity = np.argsort(-catalogue.popularity, kind="stable")
         self.popular = by_popularity[catalogue.popularity[by_popularity] > 0].astype(np.int32)
 
     def lists(self, factors: pa.ListArray, seen: pa.ListArray) -> tuple[pa.Array, pa.Array]:
         """Recommendation lists and sources of a batch of users."""
-        indptr, positions = self._seen_positions(seen)
+        indptr, positions = self.catalogue.inside(*list_parts(seen, np.int64))
         known = factors.is_valid().to_numpy(zero_copy_only=False)
         vectors = list_matrix(factors, self.catalogue.factors.shape[1])
         chosen, scores = top_n(
@@ -101,18 +123,6 @@ class _Tile:
         mixed = np.where(from_model, scores, self.catalogue.popularity[chosen])
         source = np.where(scored == 0, POPULAR, np.where(listed > scored, MIXED, MODEL))
         return self._as_lists(chosen, mixed, listed), pa.array(source, type=pa.string())
-
-    def _seen_positions(
-        self, seen: pa.ListArray
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-        """Catalogue positions of the seen items, those outside the catalogue left out."""
-        indptr, ids = list_parts(seen, np.int64)
-        index = self.catalogue.index
-        at = np.searchsorted(index, ids, sorter=self.sorter)
-        positions = self.sorter[np.minimum(at, len(index) - 1)]
-        inside = index[positions] == ids
-        kept = np.concatenate([[0], np.cumsum(inside)])
-        return kept[indptr].astype(np.int64), positions[inside].astype(np.int32)
 
     def _as_lists(
         self,

@@ -155,6 +155,10 @@ def test_two_runs_give_the_same_tables(command, published):
         for row in [*first, *second]:
             row.pop("model_version", None)
         assert first == second, table.name
+    record = json.loads((root / "runs/second/stages/recommend.json").read_text())
+    beside = record["summary"]["published"]
+    assert (beside["run_id"], beside["users"], beside["overlap"]) == ("first", 40, 1.0)
+    assert "100.0% of the first" in " ".join(err.split())
 
 
 def test_changed_input_under_the_same_settings_becomes_another_run(command, ratings):

@@ -96,8 +96,8 @@ def test_a_pair_in_both_files_is_reported_and_stays_in_both(run, table, tmp_path
     assert both == {(3, item) for item in held_out(3)}
 
 
-def test_test_items_are_ranked_among_given_negatives(run, table, tmp_path):
-    """A protocol of its own: beside four negatives a relevant item is among the first five."""
+def test_test_items_are_ranked_among_negatives(run, table, tmp_path):
+    """Protocols of their own: beside four negatives a relevant item is among the first five."""
     lines, given = {"train": [], "test": [], "negatives": []}, 0
     known = {item for user in range(USERS) for item in trained(user) | {min(held_out(user))}}
     for user in range(USERS):
@@ -109,14 +109,18 @@ def test_test_items_are_ranked_among_given_negatives(run, table, tmp_path):
         lines["negatives"].append(f"({user},{one})\t" + "\t".join(map(str, [*others, 999])) + "\n")
     for name, text in lines.items():
         (tmp_path / name).write_text("".join(text))
-    run("split.given.format=triples", f"split.given.negatives={tmp_path / 'negatives'}")
+    run(
+        "split.given.format=triples",
+        f"split.given.negatives={tmp_path / 'negatives'}",
+        "evaluate.drawn_negatives=4",
+    )
     rows = {(r["split"], r["model"], r["metric"], r["k"]): r["value"] for r in table("metrics")}
-    among = "test_among_negatives"
-    for model in ("model", "popularity"):
-        assert rows[among, model, "hit_rate", 5] == 1.0
-        assert 0.2 <= rows[among, model, "mrr", 5] <= 1.0
-        assert rows["test", model, "mrr", 20] <= rows[among, model, "mrr", 20]
-    assert rows["test", "popularity", "mrr", 20] < rows[among, "popularity", "mrr", 20]
+    for among in ("test_among_negatives", "test_among_4_drawn"):
+        for model in ("model", "popularity"):
+            assert rows[among, model, "hit_rate", 5] == 1.0
+            assert 0.2 <= rows[among, model, "mrr", 5] <= 1.0
+            assert rows["test", model, "mrr", 20] <= rows[among, model, "mrr", 20]
+        assert rows["test", "popularity", "mrr", 20] < rows[among, "popularity", "mrr", 20]
     assert len(table("negatives")) == given
 
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from chispa import assert_df_equality
 
+from recsys_spark.stages.segments import count_rows
 from recsys_spark.stages.simple_scores import popularity_scores, random_scores, recent
 
 
@@ -15,8 +16,13 @@ def history(spark, partitions=2):
     return frame.repartition(partitions)
 
 
+def sides(spark, partitions=2):
+    return [history(spark, partitions).select(side).distinct() for side in ("user", "item")]
+
+
 def test_popular_items_score_their_rows_for_everyone(spark):
-    users, items = popularity_scores(history(spark), history(spark))
+    counts = count_rows(history(spark), "item")
+    users, items = popularity_scores(sides(spark)[0], counts)
     assert {row["id"]: row["factors"] for row in users.collect()} == {u: [1.0] for u in range(9)}
     assert {row["id"]: row["factors"] for row in items.collect()} == {
         i: [9.0 - i] for i in range(9)
@@ -30,11 +36,11 @@ def test_recent_rows_are_counted_back_from_the_newest(spark):
 
 
 def test_random_directions_are_a_function_of_seed_and_index(spark):
-    one = random_scores(history(spark), history(spark), 3)
-    other = random_scores(history(spark, 5), history(spark, 5), 3)
+    one = random_scores(*sides(spark), 3)
+    other = random_scores(*sides(spark, 5), 3)
     for ours, theirs in zip(one, other, strict=True):
         assert_df_equality(ours.sort("id"), theirs.sort("id"))
-    changed = random_scores(history(spark), history(spark), 4)[0]
+    changed = random_scores(*sides(spark), 4)[0]
     first, second = (
         {row["id"]: row["factors"] for row in frame.collect()} for frame in (one[0], changed)
     )

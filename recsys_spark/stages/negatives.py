@@ -1,0 +1,40 @@
+"""Negatives drawn for the protocol of sampled candidates."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+from pyspark import Broadcast
+from pyspark.sql import DataFrame
+
+from recsys_spark.arrow import arrow_schema, list_parts, make_batch
+from recsys_spark.kernels.negatives import draw_positions
+from recsys_spark.schema import PAIRS
+from recsys_spark.wals.packed import Batches
+from recsys_spark.wals.topn import Catalogue
+
+
+def draw_negatives(users: DataFrame, catalogue: Catalogue, n: int, seed: int) -> DataFrame:
+    """Columns user, item: n items of the catalogue for each user, all equally likely.
+
+    users: columns user and left_out, array of internal ids that are not drawn. The items are a
+    function of seed, user and catalogue; fewer where no more are left.
+    """
+    broadcast = users.sparkSession.sparkContext.broadcast(catalogue)
+    return users.select("user", "left_out").mapInArrow(_draw(broadcast, n, seed), PAIRS)
+
+
+def _draw(broadcast: "Broadcast[Catalogue]", n: int, seed: int) -> Callable[[Batches], Batches]:
+    target = arrow_schema(PAIRS)
+
+    def draw(batches: Batches) -> Batches:
+        catalogue = broadcast.value
+        for batch in batches:
+            indptr, left_out = catalogue.inside(*list_parts(batch.column("left_out"), np.int64))
+            users, size = batch.column("user").to_numpy().astype(np.int64), len(catalogue.index)
+            drawn = draw_positions(users, indptr, left_out, size, n, seed)
+            items = catalogue.index[drawn[drawn >= 0]]
+            counts = (drawn >= 0).sum(axis=1)
+            yield make_batch(target, {"user": np.repeat(users, counts), "item": pa.array(items)})
+
+    return draw
