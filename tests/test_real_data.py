@@ -22,6 +22,7 @@ CASES = {
 
 # Batches of seven rows and interpreted plans, as the other tests want them, take minutes here.
 FOR_MANY_ROWS = {
+    "spark.sql.adaptive.enabled": "true",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
     "spark.sql.codegen.wholeStage": "true",
     "spark.sql.codegen.factoryMode": "FALLBACK",
@@ -51,6 +52,8 @@ def test_the_model_beats_popularity_on_real_ratings(real_data, tmp_path, name):
             "objective.rank=8",
             "objective.iterations=3",
             "evaluate.k=[10]",
+            "evaluate.baselines=[popularity]",
+            "evaluate.full_ranking=false",
             "tracking.backend=none",
         ],
     )

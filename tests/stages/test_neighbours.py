@@ -79,7 +79,7 @@ def test_scores_are_those_of_dense_matrices(spark, monkeypatch, side, keys):
 @pytest.mark.filterwarnings("ignore::implicit.utils.ParameterWarning")
 @pytest.mark.parametrize(
     ("similarity", "theirs"),
-    [("cosine", CosineRecommender(K=ITEMS)), ("bm25", BM25Recommender(K=ITEMS, K1=100, B=0.8))],
+    [("cosine", CosineRecommender(K=ITEMS)), ("bm25", BM25Recommender(K=ITEMS))],
     ids=["cosine", "bm25"],
 )
 def test_item_scores_are_those_of_implicit(spark, similarity, theirs):
