@@ -102,7 +102,7 @@ def _candidates(contest: Contest, truth: DataFrame) -> dict[str, DataFrame]:
     """The few that each user's items are ranked among, by protocol: columns user_id, user, item."""
     run, config = contest.run, contest.run.config.evaluate
     chosen = truth.select("user_id", "user", "item")
-    names, found = chosen.select("user_id", "user").distinct(), {}
+    names, found = contest.users.select("user_id", "user"), {}
     if run.has("negatives"):
         found["among_negatives"] = run.read("negatives")
     if config.drawn_negatives is not None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 
 import yaml
 
@@ -146,14 +147,10 @@ def _write_best(run: Run, trials: list[Trial]) -> str:
 
 
 class _Bench:
-    """The training blocks of the last trial, kept for the next one if they serve it.
-
-    validation: on which all trials are measured.
-    """
+    """The training blocks of the last trial, kept for the next one if they serve it."""
 
     def __init__(self, run: Run) -> None:
         self.run, self._held = run, ExitStack()
-        self.validation = Validation(run)
         self._data: Prepared | None = None
         self._last: tuple[WalsSpec, Factorization] | None = None
 
@@ -163,6 +160,11 @@ class _Bench:
     def __exit__(self, *_: object) -> None:
         self._held.close()
         self.run.drop_scratch()
+
+    @cached_property
+    def validation(self) -> Validation:
+        """On which all trials are measured; not prepared where every trial was made before."""
+        return Validation(self.run)
 
     def fit(self, spec: WalsSpec) -> Factorization:
         """Train the objective, beginning with the last trial's factors where that is wanted."""
