@@ -1,6 +1,6 @@
 """Two models on the same users: how much they differ, and whether by more than chance."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,19 +18,22 @@ from pyspark.sql.types import (
 )
 
 from recsys_spark.errors import ContractError
-from recsys_spark.evaluation.summary import (
+from recsys_spark.evaluation.resamples import (
     EXACT,
     RESAMPLED,
-    as_values,
+    Codes,
+    Values,
     resampled_limits,
     resampled_sums,
+    sums_of_users,
     whole,
 )
-from recsys_spark.evaluation.sums import Key, Sums, sum_by_key
+from recsys_spark.evaluation.sums import Sums, sum_by_key
 from recsys_spark.kernels.resampling import poisson_weights, random_signs
 from recsys_spark.schema import metric_names
 
-_KEYS = {"split": StringType(), "segment": StringType(), "k": IntegerType()}
+_KEYS = {"split": StringType(), "k": IntegerType(), "segment": StringType()}
+_ORDER = ("split", "segment", "k", "metric")
 _FIELDS = {
     "users": LongType(),
     "one": LongType(),
@@ -41,7 +44,6 @@ _FIELDS = {
     "resampled": DoubleType(),
     "flipped": DoubleType(),
 }
-_Values = npt.NDArray[np.float64]
 _NONE = -1
 _NEAR = 1e-7  # differences are rounded to multiples of 2^-24
 COMPARISON = StructType(
@@ -65,7 +67,7 @@ COMPARISON = StructType(
 )
 
 
-def compare(one: DataFrame, other: DataFrame, resamples: int = 2000, seed: int = 42) -> DataFrame:
+def compare(one: DataFrame, other: DataFrame, resamples: int = 10_000, seed: int = 42) -> DataFrame:
     """One row a split, cut-off and metric: the mean difference of `other` from `one`, user by user.
 
     one, other: from `measure_ranking` (or both from another measure), of one model each; users that
@@ -83,11 +85,16 @@ def compare(one: DataFrame, other: DataFrame, resamples: int = 2000, seed: int =
     metrics = metric_names(one)
     sides = {"one": one, "other": other}
     ours, theirs = (_named(frame, name, metrics) for name, frame in sides.items())
-    pairs = ours.join(theirs, ["user_id", *_KEYS]).withColumns(
-        {"user": F.xxhash64("user_id"), "k": F.nullif("k", F.lit(_NONE))}
+    values = [f"{name}_{metric}" for name in sides for metric in metrics]
+    pairs = ours.join(theirs, ["user_id", *_KEYS]).select(
+        F.xxhash64("user_id").alias("user"),
+        "split",
+        F.nullif("k", F.lit(_NONE)).alias("k"),
+        F.array("segment").alias("segments"),
+        *values,
     )
-    parts, finish = _parts(metrics, resamples, seed), _as_rows(metrics)
-    rows = sum_by_key(pairs.drop("user_id"), _KEYS, _FIELDS, parts, finish, COMPARISON).toArrow()
+    parts = sums_of_users(list(_KEYS), values, resamples, _sums(resamples, seed))
+    rows = sum_by_key(pairs, _KEYS, _FIELDS, parts, _as_rows(metrics), COMPARISON).toArrow()
     if not len(rows):
         raise ContractError("The two tables have no user, split and cut-off in common.")
     return one.sparkSession.createDataFrame(corrected(rows))
@@ -102,7 +109,7 @@ def _named(per_user: DataFrame, name: str, metrics: Sequence[str]) -> DataFrame:
 
 def corrected(rows: pa.Table) -> pa.Table:
     """The rows of one or several comparisons in order, p_holm for all of them together."""
-    ordered = rows.sort_by([(name, "ascending") for name in (*_KEYS, "metric")])
+    ordered = rows.sort_by([(name, "ascending") for name in _ORDER])
     at = ordered.schema.get_field_index("p_holm")
     return ordered.set_column(at, "p_holm", pa.array(holm(ordered["p_value"].to_numpy())))
 
@@ -125,43 +132,26 @@ def _require_one_model(per_user: DataFrame, name: str) -> None:
         )
 
 
-def _parts(
-    metrics: Sequence[str], resamples: int, seed: int
-) -> Callable[[pa.RecordBatch], Iterator[tuple[Key, Sums]]]:
-    def parts(batch: pa.RecordBatch) -> Iterator[tuple[Key, Sums]]:
-        users, of = np.unique(batch.column("user").to_numpy(), return_inverse=True)
-        weights, signs = (draw(seed, users, resamples) for draw in (poisson_weights, random_signs))
-        one, other = (
-            np.column_stack([as_values(batch.column(f"{name}_{metric}")) for metric in metrics])
-            for name in ("one", "other")
-        )
-        keys = pa.table([batch.column(name) for name in _KEYS], names=list(_KEYS))
-        keys = keys.append_column("row", pa.array(np.arange(batch.num_rows)))
-        grouped = keys.group_by(list(_KEYS), use_threads=False).aggregate([("row", "list")])
-        for group in grouped.to_pylist():
-            rows = np.array(group["row_list"])
-            yield (
-                tuple(group[name] for name in _KEYS),
-                _sums(one[rows], other[rows], weights[of[rows]], signs[of[rows]]),
-            )
-
-    return parts
-
-
-def _sums(one: _Values, other: _Values, weights: _Values, signs: _Values) -> Sums:
+def _sums(resamples: int, seed: int) -> Callable[[Codes, Values], Mapping[str, npt.NDArray[Any]]]:
     """What adds up over users. Differences are exact: values that differ by rounding are equal."""
-    difference = np.rint((other - one) * RESAMPLED) / RESAMPLED
-    known = ~np.isnan(difference)
-    return {
-        "users": known.sum(axis=0),
-        "one": whole(np.where(known, one, 0.0)).sum(axis=0),
-        "other": whole(np.where(known, other, 0.0)).sum(axis=0),
-        "better": (difference > 0).sum(axis=0),
-        "worse": (difference < 0).sum(axis=0),
-        "squares": whole(difference**2).sum(axis=0),
-        "resampled": resampled_sums(weights, difference),
-        "flipped": signs.T @ np.nan_to_num(difference),
-    }
+
+    def sums(users: Codes, values: Values) -> Mapping[str, npt.NDArray[Any]]:
+        one, other = np.split(values, 2, axis=-1)
+        difference = np.rint((other - one) * RESAMPLED) / RESAMPLED
+        known = ~np.isnan(difference)
+        weights, signs = (draw(seed, users, resamples) for draw in (poisson_weights, random_signs))
+        return {
+            "users": known.sum(axis=0),
+            "one": whole(np.where(known, one, 0.0)).sum(axis=0),
+            "other": whole(np.where(known, other, 0.0)).sum(axis=0),
+            "better": (difference > 0).sum(axis=0),
+            "worse": (difference < 0).sum(axis=0),
+            "squares": whole(difference**2).sum(axis=0),
+            "resampled": resampled_sums(weights, difference),
+            "flipped": np.tensordot(signs, np.nan_to_num(difference), (0, 0)),
+        }
+
+    return sums
 
 
 def _as_rows(metrics: Sequence[str]) -> Callable[[dict[str, Any], Sums], Mapping[str, Any]]:

@@ -1,6 +1,6 @@
 """From users' metrics to the metrics table: means over users, by segment, with their intervals."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,16 +10,21 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, IntegerType, LongType, StringType
 
-from recsys_spark.arrow import list_bounds
 from recsys_spark.evaluation.ranking import ALL
-from recsys_spark.evaluation.sums import Key, Sums, sum_by_key
-from recsys_spark.kernels.resampling import limits, poisson_weights
+from recsys_spark.evaluation.resamples import (
+    EXACT,
+    Codes,
+    Values,
+    resampled_limits,
+    resampled_sums,
+    sums_of_users,
+    whole,
+)
+from recsys_spark.evaluation.sums import Sums, sum_by_key
+from recsys_spark.kernels.resampling import poisson_weights
 from recsys_spark.schema import METRICS as TABLE
 from recsys_spark.schema import metric_names
 
-# Means are added up as whole numbers of 2^-30. Resamples are doubles, multiples of 2^-24, which
-# they hold exactly up to sums of half a billion.
-EXACT, RESAMPLED = 2.0**30, 2.0**24
 _KEYS = {
     "model": StringType(),
     "split": StringType(),
@@ -27,7 +32,6 @@ _KEYS = {
     "segment": StringType(),
 }
 _FIELDS = {"users": LongType(), "sums": LongType(), "resampled": DoubleType()}
-_Values = npt.NDArray[np.float64]
 
 
 def summarise(
@@ -54,71 +58,19 @@ def summarise(
         named = F.concat(named, F.coalesce(further, F.array().cast("array<string>")))
     user = F.xxhash64("user_id").alias("user")
     inputs = rows.select("model", "split", "k", user, named.alias("segments"), *metrics)
-    finish = _as_rows(run_id, metrics)
-    return sum_by_key(inputs, _KEYS, _FIELDS, _parts(metrics, resamples, seed), finish, TABLE)
+    parts = sums_of_users(list(_KEYS), metrics, resamples, _sums(resamples, seed))
+    return sum_by_key(inputs, _KEYS, _FIELDS, parts, _as_rows(run_id, metrics), TABLE)
 
 
-def _parts(
-    metrics: Sequence[str], resamples: int, seed: int
-) -> Callable[[pa.RecordBatch], Iterator[tuple[Key, Sums]]]:
-    def parts(batch: pa.RecordBatch) -> Iterator[tuple[Key, Sums]]:
-        users, of = np.unique(batch.column("user").to_numpy(), return_inverse=True)
-        weights = poisson_weights(seed, users, resamples)
-        values = np.column_stack([as_values(batch.column(name)) for name in metrics])
-        for key, rows in _groups(batch):
-            yield key, _sums(values[rows], weights[of[rows]])
+def _sums(resamples: int, seed: int) -> Callable[[Codes, Values], Mapping[str, npt.NDArray[Any]]]:
+    def sums(users: Codes, values: Values) -> Mapping[str, npt.NDArray[Any]]:
+        return {
+            "users": (~np.isnan(values)).sum(axis=0),
+            "sums": whole(values).sum(axis=0),
+            "resampled": resampled_sums(poisson_weights(seed, users, resamples), values),
+        }
 
-    return parts
-
-
-def as_values(column: pa.Array) -> _Values:
-    """Numbers with NaN where there is none."""
-    values: _Values = column.to_numpy(zero_copy_only=False)
-    return values
-
-
-def _sums(values: _Values, weights: _Values) -> Sums:
-    known = ~np.isnan(values)
-    return {
-        "users": known.sum(axis=0),
-        "sums": whole(values).sum(axis=0),
-        "resampled": resampled_sums(weights, values),
-    }
-
-
-def whole(values: _Values) -> npt.NDArray[np.int64]:
-    """The values as whole numbers that add up exactly; 0 for NaN."""
-    return np.rint(np.nan_to_num(values) * EXACT).astype(np.int64)
-
-
-def resampled_sums(weights: _Values, values: _Values) -> _Values:
-    """Sums of values in each resample, and of the weights of users who have one.
-
-    weights: (users, resamples). values: (users, metrics). Shape (2, resamples, metrics).
-    """
-    known = ~np.isnan(values)
-    rounded = np.rint(np.nan_to_num(values) * RESAMPLED) / RESAMPLED
-    if known.all():
-        counts = np.repeat(weights.sum(axis=0)[:, None], values.shape[1], axis=1)
-    else:
-        counts = weights.T @ known.astype(np.float64)
-    return np.stack([weights.T @ rounded, counts])
-
-
-def resampled_limits(sums: _Values, metrics: int) -> _Values:
-    """Limits of the means, (2, metrics), from sums like those of `resampled_sums`."""
-    return limits(*sums.reshape(2, -1, metrics))
-
-
-def _groups(batch: pa.RecordBatch) -> Iterator[tuple[Key, npt.NDArray[np.int64]]]:
-    """The rows of each model, split, cut-off and segment."""
-    lists = batch.column("segments")
-    rows = np.repeat(np.arange(batch.num_rows), np.diff(list_bounds(lists)))
-    columns = [batch.column(name).take(pa.array(rows)) for name in list(_KEYS)[:3]]
-    table = pa.table([*columns, lists.flatten(), pa.array(rows)], names=[*_KEYS, "row"])
-    grouped = table.group_by(list(_KEYS), use_threads=False).aggregate([("row", "list")])
-    for group in grouped.to_pylist():
-        yield tuple(group[name] for name in _KEYS), np.array(group["row_list"])
+    return sums
 
 
 def _as_rows(

@@ -18,6 +18,7 @@ from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.wals.packed import Batches
 
 Key = tuple[Any, ...]
+Keys = tuple[Key, ...]
 Sums = dict[str, npt.NDArray[Any]]
 Finish = Callable[[dict[str, Any], Sums], Mapping[str, Any]]
 
@@ -26,14 +27,15 @@ def sum_by_key(
     frame: DataFrame,
     keys: Mapping[str, DataType],
     fields: Mapping[str, DataType],
-    parts: Callable[[pa.RecordBatch], Iterable[tuple[Key, Sums]]],
+    parts: Callable[[pa.RecordBatch], Iterable[tuple[Keys, Sums]]],
     finish: Finish,
     schema: StructType,
 ) -> DataFrame:
     """What `finish` makes, as columns of `schema`, of every key and its sums over all rows.
 
     keys: columns of a key. fields: the type of each array's elements; all arrays of a name have
-    the same size. parts: keys and arrays of one batch; a key may come more than once.
+    the same size. parts: of one batch, several keys at a time, and arrays of shape (..., keys, n),
+    which are added to in place; a key may come more than once.
     """
     columns = [StructField(name, kind) for name, kind in keys.items()]
     columns += [StructField(name, ArrayType(kind)) for name, kind in fields.items()]
@@ -43,24 +45,30 @@ def sum_by_key(
 
 
 def _add_up(
-    parts: Callable[[pa.RecordBatch], Iterable[tuple[Key, Sums]]], schema: StructType
+    parts: Callable[[pa.RecordBatch], Iterable[tuple[Keys, Sums]]], schema: StructType
 ) -> Callable[[Batches], Batches]:
     target = arrow_schema(schema)
 
     def add_up(batches: Batches) -> Batches:
-        found: dict[Key, Sums] = {}
+        found: dict[Keys, Sums] = {}
         with single_threaded():
-            for key, sums in (part for batch in batches for part in parts(batch)):
-                found[key] = _add(found[key], sums) if key in found else sums
-        for key, sums in found.items():
-            values = [[part] for part in key] + [[array.ravel()] for array in sums.values()]
-            yield make_batch(target, dict(zip(target.names, values, strict=True)))
+            for keys, sums in (part for batch in batches for part in parts(batch)):
+                if keys in found:
+                    _add(found[keys], sums)
+                else:
+                    found[keys] = sums
+        for keys, sums in found.items():
+            for at, key in enumerate(keys):
+                arrays = [[array[..., at, :].ravel()] for array in sums.values()]
+                values = [*([part] for part in key), *arrays]
+                yield make_batch(target, dict(zip(target.names, values, strict=True)))
 
     return add_up
 
 
-def _add(one: Sums, other: Sums) -> Sums:
-    return {name: array + other[name] for name, array in one.items()}
+def _add(total: Sums, part: Sums) -> None:
+    for name, array in part.items():
+        total[name] += array
 
 
 def _merge(

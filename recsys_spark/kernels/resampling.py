@@ -27,7 +27,8 @@ def poisson_weights(
     Najmi, Naidu: "Estimating Uncertainty for Massive Data Streams", 2012). Each number is drawn
     with 16 bits, so that its mean is 1 to within one part in 30,000.
     """
-    return _poisson_table()[_short_words(seed, _WEIGHTS, users, resamples)]
+    words = _short_words(seed, _WEIGHTS, users, resamples)
+    return _poisson_table()[words].astype(np.float64)
 
 
 def random_signs(
@@ -46,13 +47,13 @@ def _short_words(
 
 
 @cache
-def _poisson_table() -> npt.NDArray[np.float64]:
+def _poisson_table() -> npt.NDArray[np.uint8]:
     """The inverse of the distribution function, at the middles of equal steps."""
     probabilities = [exp(-1.0)]
     for n in range(1, 12):
         probabilities.append(probabilities[-1] / n)
     steps = (np.arange(_VALUES) + 0.5) / _VALUES
-    return np.searchsorted(np.cumsum(probabilities), steps).astype(np.float64)
+    return np.searchsorted(np.cumsum(probabilities), steps).astype(np.uint8)
 
 
 def limits(
