@@ -1,14 +1,12 @@
 """What a person sees of two runs side by side."""
 
-import io
 import json
 from typing import Any
 
 import pyarrow as pa
-from rich.console import Console
 from rich.table import Table
 
-from recsys_spark.cli.show import as_csv
+from recsys_spark.cli.show import as_csv, text_console
 from recsys_spark.evaluation.ranking import shown_cutoff
 from recsys_spark.pipeline.compare import Side
 
@@ -24,7 +22,7 @@ def render_comparison(rows: pa.Table, one: Side, other: Side, form: str) -> str:
 
 
 def _as_text(rows: list[dict[str, Any]], one: Side, other: Side) -> str:
-    console = Console(record=True, file=io.StringIO(), width=None)
+    console = text_console()
     k = shown_cutoff({row["k"] for row in rows if row["k"] is not None})
     shown = [row for row in rows if row["k"] in (k, None)]
     console.print(f"one    {one.model} of run {one.run_id}", highlight=False)

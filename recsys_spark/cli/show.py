@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import sys
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +22,7 @@ from recsys_spark.runtime.store import is_local, open_store
 from recsys_spark.runtime.tables import Manifest, Tables
 
 _TEXT_ROWS = 1000
+_WIDTH = 120  # characters of a line where there is no terminal
 
 
 def show_table(
@@ -158,8 +161,14 @@ def _cell(value: Any) -> Any:
     return json.dumps(value, default=str) if isinstance(value, list | dict) else value
 
 
+def text_console() -> Console:
+    """One that keeps the text, as wide as the terminal; or `_WIDTH` without one."""
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH
+    return Console(record=True, file=io.StringIO(), width=width)
+
+
 def _as_text(rows: pa.Table, manifest: Manifest) -> str:
-    console = Console(record=True, file=io.StringIO(), width=None)
+    console = text_console()
     table = Table(box=None, header_style="bold", pad_edge=False)
     for field in rows.schema:
         number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
@@ -190,7 +199,7 @@ def runs_text(config: Config, log: Log) -> str:
 
 
 def _status(tables: Tables) -> str:
-    console = Console(record=True, file=io.StringIO())
+    console = text_console()
     runs = Runs(tables.store)
     names = tables.names()
     if not names:

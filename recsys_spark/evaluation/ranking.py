@@ -114,7 +114,6 @@ def _batch_metrics(batch: pa.RecordBatch, ks: _Codes) -> _Gains:
     lists, truth = batch.column("list"), batch.column("item_id")
     listed, chosen = as_codes(lists.flatten(), truth.flatten())
     bounds, gains = list_parts(batch.column("gain"), np.float64)
-    bounds, chosen, gains = _distinct(bounds, chosen, gains)
     return ranking_metrics(list_bounds(lists), listed, bounds, chosen, ks, gains)
 
 
@@ -123,14 +122,3 @@ def as_codes(listed: pa.Array, chosen: pa.Array) -> tuple[_Codes, _Codes]:
     codes = pa.concat_arrays([listed, chosen]).dictionary_encode().indices.fill_null(-1)
     numbers = codes.to_numpy(zero_copy_only=False).astype(np.int64)
     return numbers[: len(listed)], numbers[len(listed) :]
-
-
-def _distinct(bounds: _Codes, items: _Codes, gains: _Gains) -> tuple[_Codes, _Codes, _Gains]:
-    """Each item of a user once, with its largest gain."""
-    users = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
-    order = np.lexsort((-gains, items, users))
-    users, items, gains = users[order], items[order], gains[order]
-    first = np.ones(len(items), dtype=bool)
-    first[1:] = (users[1:] != users[:-1]) | (items[1:] != items[:-1])
-    kept = np.concatenate([[0], np.cumsum(first)])
-    return kept[bounds], items[first], gains[first]

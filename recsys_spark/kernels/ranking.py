@@ -58,25 +58,36 @@ def ranking_metrics(
 ) -> Double:
     """Metrics of every user, shape (users, cut-offs, metrics) in the order of METRICS.
 
-    lists: recommended items, best first, none twice. truth: distinct relevant items of each user,
-    at least one a user, in any order; gains: of these, by default 1. cutoffs: ascending.
+    lists: recommended items, best first, none twice. truth: relevant items of each user, at least
+    one a user, in any order; gains: of these, by default 1; of an item that is there twice the
+    larger one counts. cutoffs: ascending.
     """
     gains = np.ones(len(truth)) if gains is None else np.maximum(gains, 0.0)
-    users = np.repeat(np.arange(len(truth_indptr) - 1), np.diff(truth_indptr))
-    by_item = np.lexsort((truth, users))
-    perfect = gains[np.lexsort((-gains, users))]
     out = np.zeros((len(list_indptr) - 1, len(cutoffs), len(METRICS)))
-    relevant = truth_indptr, truth[by_item], gains[by_item], perfect
-    _metrics(list_indptr, lists, relevant, cutoffs, out)
+    _metrics(list_indptr, lists, (truth_indptr, truth, gains), cutoffs, out)
     return out
+
+
+@jit
+def _sorted(items, gains):  # type: ignore[no-untyped-def]
+    """Each item once, ascending, its largest gain, and all of these from the largest down."""
+    order = np.argsort(items)
+    chosen, gain, size = items[order], gains[order], 0
+    for at in range(len(order)):
+        if size > 0 and chosen[at] == chosen[size - 1]:
+            gain[size - 1] = max(gain[size - 1], gain[at])
+        else:
+            chosen[size], gain[size] = chosen[at], gain[at]
+            size += 1
+    return chosen[:size], gain[:size], np.sort(gain[:size])[::-1]
 
 
 @kernel
 def _metrics(list_indptr, lists, relevant, cutoffs, out):  # type: ignore[no-untyped-def]
-    truth_indptr, truth, gains, perfect = relevant
+    truth_indptr, truth, gains = relevant
     for user in range(len(list_indptr) - 1):
         mine = slice(truth_indptr[user], truth_indptr[user + 1])
-        chosen, gain, ideal = truth[mine], gains[mine], perfect[mine]
+        chosen, gain, ideal = _sorted(truth[mine], gains[mine])
         ranked = lists[list_indptr[user] : list_indptr[user + 1]]
         hits, first, precisions, persistent, first_hits, rank = 0, 0, 0.0, 0.0, 0, 0
         found, best = np.zeros(3), np.zeros(3)

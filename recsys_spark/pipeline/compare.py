@@ -16,7 +16,7 @@ from recsys_spark.runtime.runs import Runs, StageRecord
 from recsys_spark.runtime.store import open_store
 from recsys_spark.runtime.tables import Tables
 
-_RESAMPLES = 1000
+_LEAST = 10_000  # exchanges: with fewer, nothing is significant after Holm over sixty metrics
 _TABLES = ("metrics_per_user", "lists_per_user", "places_per_user")
 
 
@@ -41,7 +41,7 @@ def compare_runs(config: Config, log: Log, one: Side, other: Side) -> pa.Table:
         _warn_of_other_rows(runs, log, records)
         log.progress("comparing user by user")
         versions = [record.lineage["evaluate"] for record in records]
-        resamples = config.evaluate.resamples or _RESAMPLES
+        resamples = max(config.evaluate.resamples, _LEAST)
         found = []
         for table in _TABLES:
             if not all(tables.manifest(table, version) for version in versions):

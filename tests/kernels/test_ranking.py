@@ -40,6 +40,17 @@ def test_recall_min_is_hits_over_what_the_list_could_hold():
     assert value("recall_min", [1, 9], [1], 2) == 1
 
 
+def test_an_item_that_is_relevant_twice_counts_once_with_the_larger_gain():
+    twice = np.array([3, 7, 3, 7, 3]), np.array([1.0, 2.0, 4.0, 1.0, 3.0])
+    lists = ragged([[7, 9, 3]])
+    cutoffs, bounds = np.array([2, 3]), np.array([0, 5])
+    out = ranking_metrics(*lists, bounds, twice[0], cutoffs, twice[1])
+    once = ranking_metrics(
+        *lists, np.array([0, 2]), np.array([3, 7]), cutoffs, np.array([4.0, 2.0])
+    )
+    np.testing.assert_array_equal(out, once)
+
+
 def test_hit_rate_is_one_with_any_hit():
     assert value("hit_rate", [9, 8, 1], [1, 2], 3) == 1
     assert value("hit_rate", [9, 8, 1], [1, 2], 2) == 0
