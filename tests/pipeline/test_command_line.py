@@ -104,7 +104,9 @@ def test_compare_pairs_the_users_of_two_models(command, published):
     words = ["compare", "first", "--other-model", "popularity"]
     code, shown, err = command(*words, root=published / "root")
     assert code == 0, err
-    assert "p (Holm)" in shown
+    header = next(line for line in shown.splitlines() if line.startswith("metric"))
+    assert header.split("  ")[-1].strip() == "worse", "the columns of a row share its line"
+    assert "p (Holm)" in header
     code, shown, _ = command(*words, "--format", "json", root=published / "root")
     rows = {(row["metric"], row["k"]): row for row in json.loads(shown)}
     assert {("ndcg", 5), ("novelty", 5), ("auc", None)} <= set(rows)
