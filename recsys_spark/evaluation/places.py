@@ -13,9 +13,8 @@ from pyspark.sql.types import StructType
 
 from recsys_spark.arrow import arrow_schema, list_matrix, list_parts, make_batch
 from recsys_spark.evaluation.ranking import ALL
-from recsys_spark.kernels.places import PLACES, Ragged, place_metrics
+from recsys_spark.kernels.places import PLACES, Ragged, pad_items, place_metrics
 from recsys_spark.kernels.threads import single_threaded
-from recsys_spark.kernels.topn import pad_items
 from recsys_spark.schema import per_user, require
 from recsys_spark.wals.packed import Batches
 

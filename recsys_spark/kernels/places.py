@@ -18,10 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys_spark.kernels.jit import jit, kernel
-from recsys_spark.kernels.topn import CELLS, rounding_bound, score
+from recsys_spark.kernels.topn import rounding_bound, row_norms, score
 
 PLACES = ("auc", "partial_auc", "percentile_rank")
 FALSE_POSITIVES = 0.1
+CELLS = 4_000_000  # scores of a tile
+_ITEMS = 64
 
 _Whole = npt.NDArray[np.int64]
 _Single = npt.NDArray[np.float32]
@@ -32,6 +34,14 @@ class Ragged(NamedTuple):
 
     indptr: _Whole
     positions: npt.NDArray[np.int32]
+
+
+def pad_items(factors: _Single) -> _Single:
+    """The item matrix padded with zeros for `place_metrics`: (items, rank) to (padded, rank)."""
+    padded = -(-max(len(factors), 1) // _ITEMS) * _ITEMS
+    out = np.zeros((padded, factors.shape[1]), dtype=np.float32)
+    out[: len(factors)] = factors
+    return out
 
 
 def place_metrics(
@@ -45,7 +55,7 @@ def place_metrics(
     out = np.full((len(users), len(PLACES)), np.nan)
     height = max(1, CELLS // len(items))
     users = np.ascontiguousarray(users, dtype=np.float32)
-    slack = rounding_bound(users, items)
+    slack = rounding_bound(users, row_norms(items).max())
     for start in range(0, len(users), height):
         rows = slice(start, min(start + height, len(users)))
         tile = users[rows] @ items.T

@@ -1,126 +1,254 @@
-"""Exact top-N of a tile of users: score, mask, select.
+"""Exact top-N of many users: bound, score, select, score again.
 
-Ties go to the smaller position, so callers order the catalogue by item id. A fast matrix product
-short-lists more than n items; it rounds by a row's place in the tile, so the final scores are
-computed one by one in double precision and rounded once. Where an item outside the short list
-could still belong on the list, the whole row is computed that way: the lists do not depend on
-batch sizes or partitioning.
+Items stand by their norms, the longest first, in blocks. A block is scored, by one product in
+single precision, for the users whom it may still concern: by the Cauchy-Schwarz inequality no
+score in it, nor in any later block, is above the product of the two norms (LEMP: Teflioudi,
+Gemulla, Mykytiuk 2015). Scores above the least of a user's short list are noted, without sorting
+or allocating; when there is no room, the best of them are kept.
+
+Such products round by a row's place in the matrix. So the scores of the short list, which is
+longer than n, are computed one by one in double precision and rounded once; and where an item
+outside of it could still belong on the list, all of the user's scores are. The lists therefore do
+not depend on batch sizes or partitioning. Ties go to the smaller position: callers order the
+catalogue by item id.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from recsys_spark.kernels.jit import jit, kernel
 
-_ITEMS = 64
-CELLS = 4_000_000
+_USERS, _ITEMS = 512, 2048  # of a tile: its scores, 4 MB, stay in the cache
+_GROUP = 32  # scores that are compared at once
 _SPARE = 8
 _EPSILON = 2.0**-23
+_LOW = 0xFFFFFFFF  # the lower half of a key
+
+Single = npt.NDArray[np.float32]
+Positions = npt.NDArray[np.int32]
 
 
-def pad_items(factors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The item matrix padded with zeros for `top_n`: (items, rank) to (padded, rank)."""
-    padded = -(-max(len(factors), 1) // _ITEMS) * _ITEMS
-    out = np.zeros((padded, factors.shape[1]), dtype=np.float32)
-    out[: len(factors)] = factors
-    return out
+class Items(NamedTuple):
+    """What may be listed, from `arrange`.
+
+    factors: (padded, rank), rows of zeros behind the candidates. norms: (candidates,), descending.
+    position: (candidates,) where each stands in the catalogue. place: (items,) where each of the
+    catalogue stands here, -1 for what is no candidate.
+    """
+
+    factors: Single
+    norms: npt.NDArray[np.float64]
+    position: Positions
+    place: Positions
+
+
+class Lists(NamedTuple):
+    """positions, scores: (users, n), best first; -1 where fewer are left. computed: scores."""
+
+    positions: Positions
+    scores: Single
+    computed: int
+
+
+def arrange(factors: Single, candidates: npt.NDArray[np.bool_]) -> Items:
+    """Items for `top_n`. factors: (items, rank). candidates: (items,) which may be listed."""
+    norms = row_norms(factors)
+    order = np.argsort(-norms, kind="stable")
+    position = order[candidates[order]].astype(np.int32)
+    place = np.full(len(factors), -1, dtype=np.int32)
+    place[position] = np.arange(len(position), dtype=np.int32)
+    padded = np.zeros((-(-len(position) // _GROUP) * _GROUP, factors.shape[1]), dtype=np.float32)
+    padded[: len(position)] = factors[position]
+    return Items(padded, norms[position], position, place)
 
 
 def top_n(
-    users: npt.NDArray[np.float32],
-    items: npt.NDArray[np.float32],
-    candidates: npt.NDArray[np.bool_],
-    seen_indptr: npt.NDArray[np.int64],
-    seen: npt.NDArray[np.int32],
-    n: int,
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-    """Positions and scores of each user's n best candidates, best first.
+    users: Single, items: Items, seen_indptr: npt.NDArray[np.int64], seen: Positions, n: int
+) -> Lists:
+    """Each user's n best candidates.
 
-    users: (users, rank). items: from `pad_items`. candidates: (items,) which may be listed.
-    seen: positions left out, user u's at seen_indptr[u] to seen_indptr[u + 1].
-    Returns two (users, n) arrays; where fewer than n are left, positions are -1.
+    users: (users, rank). seen: positions left out, user u's at seen_indptr[u] to
+    seen_indptr[u + 1].
     """
+    users = np.ascontiguousarray(users, dtype=np.float32)
     positions = np.full((len(users), n), -1, dtype=np.int32)
     scores = np.zeros((len(users), n), dtype=np.float32)
-    height = max(1, CELLS // len(items))
-    users = np.ascontiguousarray(users, dtype=np.float32)
-    slack = rounding_bound(users, items)
-    for start in range(0, len(users), height):
-        stop = min(start + height, len(users))
-        _select(
-            users[start:stop] @ items.T,
-            users[start:stop],
-            items,
-            slack[start:stop],
-            candidates,
-            seen_indptr[start : stop + 1],
-            seen,
-            positions[start:stop],
-            scores[start:stop],
-        )
-    return positions, scores
+    computed = 0
+    if len(items.position):
+        for start in range(0, len(users), _USERS):
+            rows = slice(start, start + _USERS)
+            indptr = seen_indptr[start : start + _USERS + 1]
+            computed += _tile(users[rows], items, indptr, seen, positions[rows], scores[rows])
+    return Lists(positions, scores, computed)
+
+
+def _tile(
+    users: Single,
+    items: Items,
+    seen_indptr: npt.NDArray[np.int64],
+    seen: Positions,
+    positions: Positions,
+    scores: Single,
+) -> int:
+    """Fill the lists of a tile of users; how many scores that took."""
+    size = min(positions.shape[1] + _SPARE, len(items.position))
+    noted = np.empty((len(users), 2 * size + _GROUP), dtype=np.int64)
+    notes, least = np.zeros(len(users), np.int64), np.full(len(users), -np.inf, np.float32)
+    norms, slack = row_norms(users), rounding_bound(users, items.norms[0])
+    computed = 0
+    for first in range(0, len(items.factors), _ITEMS):
+        rows = np.flatnonzero(norms * items.norms[first] + slack > least)
+        if not len(rows):
+            break
+        chosen = users if len(rows) == len(users) else users[rows]
+        tile = chosen @ items.factors[first : first + _ITEMS].T
+        _note(tile, rows, first, items, seen_indptr, seen, size, noted, notes, least)
+        computed += tile.size
+    _list(users, items, seen_indptr, seen, size, noted, notes, least, slack, positions, scores)
+    return computed
+
+
+def row_norms(factors: Single) -> npt.NDArray[np.float64]:
+    """Euclidean norms of the rows, a hair too large rather than too small."""
+    squares = np.einsum("ik,ik->i", factors, factors, dtype=np.float64)
+    norms: npt.NDArray[np.float64] = np.sqrt(squares) * (1.0 + 1e-12)
+    return norms
+
+
+def rounding_bound(users: Single, longest: float) -> npt.NDArray[np.float64]:
+    """How far a single-precision score of each user may be from the exact one, at most.
+
+    longest: the largest norm of an item.
+    """
+    return (users.shape[1] + 1) * _EPSILON * longest * row_norms(users)
 
 
 def fill_popular(
-    positions: npt.NDArray[np.int32],
-    by_popularity: npt.NDArray[np.int32],
+    positions: Positions,
+    by_popularity: Positions,
     seen_indptr: npt.NDArray[np.int64],
-    seen: npt.NDArray[np.int32],
+    seen: Positions,
     items: int,
 ) -> None:
     """Replace the -1 of each list by the most popular items neither seen nor listed, in place."""
     _fill(positions, by_popularity, seen_indptr, seen, np.zeros(items, dtype=np.int64))
 
 
-def rounding_bound(
-    users: npt.NDArray[np.float32], items: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float64]:
-    """How far a single-precision score of each user may be from the exact one, at most."""
-    longest = np.sqrt(np.einsum("ik,ik->i", items, items, dtype=np.float64).max())
-    norms = np.sqrt(np.einsum("ik,ik->i", users, users, dtype=np.float64))
-    bound: npt.NDArray[np.float64] = (users.shape[1] + 1) * _EPSILON * longest * norms
-    return bound
+@kernel
+def _note(tile, rows, first, items, seen_indptr, seen, size, noted, notes, least):  # type: ignore[no-untyped-def]
+    """Note the scores of a block above the least of each user's short list, as keys with places."""
+    width = tile.shape[1]
+    bits, least_bits = tile.view(np.int32), least.view(np.int32)
+    tile[:, max(0, len(items.position) - first) :] = -np.inf
+    for at in range(len(rows)):
+        user, row = rows[at], tile[at]
+        for entry in range(seen_indptr[user], seen_indptr[user + 1]):
+            place = items.place[seen[entry]] - first
+            if 0 <= place < width:
+                row[place] = -np.inf
+        bound, filled = least[user], notes[user]
+        for group in range(0, width, _GROUP):
+            above = 0
+            for item in range(_GROUP):
+                above += row[group + item] > bound
+            if above == 0:
+                continue
+            for item in range(group, group + _GROUP):
+                if row[item] > bound:
+                    noted[user, filled] = _key(bits[at, item], first + item)
+                    filled += 1
+            if filled > noted.shape[1] - _GROUP:
+                filled = _keep(noted[user, :filled], size)
+                least_bits[user] = _bits(noted[user, size - 1])
+                bound = least[user]
+        notes[user] = filled
 
 
 @kernel
-def _select(tile, users, items, slack, candidates, seen_indptr, seen, positions, scores):  # type: ignore[no-untyped-def]
+def _list(users, items, seen_indptr, seen, size, noted, notes, least, slack, positions, scores):  # type: ignore[no-untyped-def]
+    """The best of each short list by exact scores, or of all items where those leave a doubt."""
     n = positions.shape[1]
-    near = np.empty(n + _SPARE, dtype=np.int32)
-    near_scores = np.empty(n + _SPARE, dtype=np.float32)
-    for user in range(len(positions)):
-        row = tile[user]
-        for entry in range(seen_indptr[user], seen_indptr[user + 1]):
-            row[seen[entry]] = -np.inf
-        filled = _best(row, candidates, near, near_scores)
-        full = filled == len(near)
-        outside = near_scores[0] + slack[user]  # no item outside the short list is above this
-        _score_again(users[user], items, near, near_scores, filled)
-        if full and not near_scores[n - 1] > outside:
-            for item in range(len(candidates)):
-                if candidates[item] and row[item] != -np.inf:
-                    row[item] = score(users[user], items[item])
-            filled = _best(row, candidates, near, near_scores)
-            _sort_heap(near, near_scores, filled)
-        for place in range(min(filled, n)):
-            positions[user, place] = near[place]
-            scores[user, place] = near_scores[place]
+    value = np.empty(1, dtype=np.float32)
+    bits, out_bits = value.view(np.int32), scores.view(np.int32)
+    marks = np.zeros(len(items.place), dtype=np.int64)
+    for user in range(len(users)):
+        keys, filled = noted[user], notes[user]
+        some_left_out = least[user] > -np.inf or filled > size
+        filled = _keep(keys[:filled], size)
+        bits[0] = _bits(keys[filled - 1]) if filled > 0 else 0
+        outside = value[0] + slack[user]  # no item outside the short list is above this
+        for at in range(filled):
+            place = keys[at] & _LOW
+            value[0] = score(users[user], items.factors[place])
+            keys[at] = _key(bits[0], _LOW - items.position[place])
+        filled = _keep(keys[:filled], n)
+        bits[0] = _bits(keys[filled - 1]) if filled > 0 else 0
+        if some_left_out and not (filled == n and value[0] > outside):
+            for entry in range(seen_indptr[user], seen_indptr[user + 1]):
+                marks[seen[entry]] = user + 1
+            filled = _best_of_all(users[user], items, marks, user + 1, keys, n)
+        best = np.sort(keys[:filled])
+        for at in range(filled):
+            key = best[filled - 1 - at]
+            positions[user, at] = _LOW - (key & _LOW)
+            out_bits[user, at] = _bits(key)
 
 
 @jit
-def _best(row, candidates, positions, scores):  # type: ignore[no-untyped-def]
-    """Heap the best of the candidates not masked, the worst of them on top; how many there are."""
-    size = len(positions)
-    filled = 0
-    for item in range(len(candidates)):
-        score = row[item]
-        if not candidates[item] or score == -np.inf:
-            continue
-        if filled < size:
-            _sift_up(positions, scores, filled, item, score)
+def _best_of_all(user, items, marks, mark, keys, n):  # type: ignore[no-untyped-def]
+    value = np.empty(1, dtype=np.float32)
+    bits, filled = value.view(np.int32), 0
+    for place in range(len(items.position)):
+        position = items.position[place]
+        if marks[position] != mark:
+            value[0] = score(user, items.factors[place])
+            keys[filled] = _key(bits[0], _LOW - position)
             filled += 1
-        elif score > scores[0]:  # an equal score at a later position never enters
-            _sift_down(positions, scores, size, item, score)
-    return filled
+            if filled == len(keys):
+                filled = _keep(keys, n)
+    return _keep(keys[:filled], n)
+
+
+@jit
+def _key(bits, low):  # type: ignore[no-untyped-def]
+    """A number that orders as the score with these bits, then as `low`."""
+    ordered = np.int64(bits)
+    if ordered < 0:
+        ordered = -(ordered & 0x7FFFFFFF)
+    return (ordered << 32) | np.int64(low)
+
+
+@jit
+def _bits(key):  # type: ignore[no-untyped-def]
+    """The bits of the score of a key."""
+    ordered = key >> 32
+    return np.int32(ordered) if ordered >= 0 else np.int32(-0x80000000 - ordered)
+
+
+@jit
+def _keep(keys, size):  # type: ignore[no-untyped-def]
+    """Bring the largest to the front, the least of them last (Hoare 1961); how many are kept."""
+    size = min(size, len(keys))
+    first, last, middle = 0, len(keys) - 1, size - 1
+    while first < last:
+        pivot, low, high = keys[(first + last) // 2], first, last
+        while low <= high:
+            while keys[low] > pivot:
+                low += 1
+            while keys[high] < pivot:
+                high -= 1
+            if low <= high:
+                keys[low], keys[high] = keys[high], keys[low]
+                low, high = low + 1, high - 1
+        if middle <= high:
+            last = high
+        elif middle >= low:
+            first = low
+        else:
+            break
+    return size
 
 
 @jit
@@ -129,56 +257,6 @@ def score(user, item):  # type: ignore[no-untyped-def]
     for k in range(len(user)):
         total += np.float64(user[k]) * np.float64(item[k])
     return np.float32(total)
-
-
-@jit
-def _score_again(user, items, positions, scores, filled):  # type: ignore[no-untyped-def]
-    """Replace the heap's scores by exact ones and sort it, best first."""
-    for i in range(filled):
-        item = positions[i]
-        _sift_up(positions, scores, i, item, score(user, items[item]))
-    _sort_heap(positions, scores, filled)
-
-
-@jit
-def _worse(score, item, other_score, other_item):  # type: ignore[no-untyped-def]
-    return score < other_score or (score == other_score and item > other_item)
-
-
-@jit
-def _sift_up(positions, scores, hole, item, score):  # type: ignore[no-untyped-def]
-    while hole > 0:
-        parent = (hole - 1) // 2
-        if not _worse(score, item, scores[parent], positions[parent]):
-            break
-        positions[hole], scores[hole] = positions[parent], scores[parent]
-        hole = parent
-    positions[hole], scores[hole] = item, score
-
-
-@jit
-def _sift_down(positions, scores, size, item, score):  # type: ignore[no-untyped-def]
-    hole = 0
-    while 2 * hole + 1 < size:
-        child = 2 * hole + 1
-        if child + 1 < size and _worse(
-            scores[child + 1], positions[child + 1], scores[child], positions[child]
-        ):
-            child += 1
-        if not _worse(scores[child], positions[child], score, item):
-            break
-        positions[hole], scores[hole] = positions[child], scores[child]
-        hole = child
-    positions[hole], scores[hole] = item, score
-
-
-@jit
-def _sort_heap(positions, scores, size):  # type: ignore[no-untyped-def]
-    """Turn the heap, its worst pair on top, into a list with the best pair first."""
-    for last in range(size - 1, 0, -1):
-        item, score = positions[last], scores[last]
-        positions[last], scores[last] = positions[0], scores[0]
-        _sift_down(positions, scores, last, item, score)
 
 
 @kernel

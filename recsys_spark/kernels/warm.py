@@ -11,11 +11,11 @@ from recsys_spark.kernels.agreement import list_agreement
 from recsys_spark.kernels.csr import Csr
 from recsys_spark.kernels.lists import Traits, list_metrics
 from recsys_spark.kernels.negatives import draw_positions
-from recsys_spark.kernels.places import Ragged, place_metrics
+from recsys_spark.kernels.places import Ragged, pad_items, place_metrics
 from recsys_spark.kernels.ranking import ranking_metrics
 from recsys_spark.kernels.solve import Problem, fix, gram, solve_rows
 from recsys_spark.kernels.solver import Solver
-from recsys_spark.kernels.topn import fill_popular, pad_items, top_n
+from recsys_spark.kernels.topn import arrange, fill_popular, top_n
 
 
 def warm() -> None:
@@ -24,8 +24,8 @@ def warm() -> None:
     factors = np.eye(2, dtype=np.float32)
     _warm_solvers(factors, cols)
     indptr, none = np.zeros(3, dtype=np.int64), np.zeros(0, dtype=np.int32)
-    positions, _ = top_n(factors, pad_items(factors), np.ones(2, dtype=bool), indptr, none, 2)
-    fill_popular(positions, cols, indptr, none, 2)
+    lists = top_n(factors, arrange(factors, np.ones(2, dtype=bool)), indptr, none, 2)
+    fill_popular(lists.positions, cols, indptr, none, 2)
     listed = np.zeros(1, dtype=np.int64)
     ranking_metrics(rows, listed, rows, listed, np.array([1]))
     _warm_measures(factors)

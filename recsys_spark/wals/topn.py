@@ -13,7 +13,7 @@ from pyspark.sql.types import DataType, StringType, StructField, StructType
 
 from recsys_spark.arrow import arrow_schema, list_array, list_matrix, list_parts, make_batch
 from recsys_spark.kernels.threads import single_threaded
-from recsys_spark.kernels.topn import fill_popular, pad_items, top_n
+from recsys_spark.kernels.topn import arrange, fill_popular, top_n
 from recsys_spark.schema import recommendation_list
 from recsys_spark.wals.packed import Batches
 
@@ -102,7 +102,7 @@ class _Tile:
 
     def __init__(self, catalogue: Catalogue, n: int, fill: bool) -> None:
         self.catalogue, self.n, self.fill = catalogue, n, fill
-        self.items = pad_items(catalogue.factors)
+        self.items = arrange(catalogue.factors, catalogue.scored)
         by_popularity = np.argsort(-catalogue.popularity, kind="stable")
         self.popular = by_popularity[catalogue.popularity[by_popularity] > 0].astype(np.int32)
 
@@ -111,9 +111,7 @@ class _Tile:
         indptr, positions = self.catalogue.inside(*list_parts(seen, np.int64))
         known = factors.is_valid().to_numpy(zero_copy_only=False)
         vectors = list_matrix(factors, self.catalogue.factors.shape[1])
-        chosen, scores = top_n(
-            vectors, self.items, self.catalogue.scored, indptr, positions, self.n
-        )
+        chosen, scores, _ = top_n(vectors, self.items, indptr, positions, self.n)
         chosen[~known] = -1
         scored = (chosen >= 0).sum(axis=1)
         if self.fill:

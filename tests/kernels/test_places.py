@@ -8,8 +8,7 @@ from ragged import ragged
 from reference import lists as plain
 from sklearn.metrics import roc_auc_score
 
-from recsys_spark.kernels.places import PLACES, Ragged, place_metrics
-from recsys_spark.kernels.topn import pad_items
+from recsys_spark.kernels.places import PLACES, Ragged, pad_items, place_metrics
 
 DRAW = np.random.default_rng(3)
 ITEMS = 230

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reference import topn as plain
 
 from recsys_spark.kernels import topn
-from recsys_spark.kernels.topn import fill_popular, pad_items, top_n
+from recsys_spark.kernels.topn import arrange, fill_popular, top_n
 
 
 def ragged(lists):
@@ -26,7 +26,8 @@ def recommend(users, items, n, candidates=None, seen=None):
     """Lists of (position, score) pairs, the -1 places cut off."""
     candidates = np.ones(len(items), bool) if candidates is None else np.array(candidates, bool)
     indptr, flat = ragged(seen if seen is not None else [[]] * len(users))
-    found, scores = top_n(users, pad_items(items), candidates, indptr, flat, n)
+    found, scores, computed = top_n(users, arrange(items, candidates), indptr, flat, n)
+    assert 0 <= computed <= len(users) * (len(items) + 31)
     assert found.shape == scores.shape == (len(users), n)
     lists = []
     for row, values in zip(found.tolist(), scores.tolist(), strict=True):
@@ -147,7 +148,8 @@ def test_lists_are_bit_equal_on_other_processors(core):
 def test_lists_are_bit_equal_however_small_the_tiles(monkeypatch):
     users, items, seen = random_problem(3)
     whole = recommend(users, items, 15, seen=seen)
-    monkeypatch.setattr(topn, "CELLS", 1)
+    monkeypatch.setattr(topn, "_USERS", 3)
+    monkeypatch.setattr(topn, "_ITEMS", 32)
     assert recommend(users, items, 15, seen=seen) == whole
 
 
