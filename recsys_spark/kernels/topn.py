@@ -122,7 +122,8 @@ def rounding_bound(users: Single, longest: float) -> npt.NDArray[np.float64]:
 
     longest: the largest norm of an item.
     """
-    return (users.shape[1] + 1) * _EPSILON * longest * row_norms(users)
+    bound: npt.NDArray[np.float64] = (users.shape[1] + 1) * _EPSILON * longest * row_norms(users)
+    return bound
 
 
 def fill_popular(

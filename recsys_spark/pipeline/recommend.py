@@ -22,32 +22,26 @@ def recommend(run: Run) -> Summary:
     history = run.read("interactions")
     user_type = history.schema["user_id"].dataType
     item_type = history.schema["item_id"].dataType
-    user_factors = run.read("user_factors")
-    if run.has("folded_users"):
-        user_factors = user_factors.unionByName(run.read("folded_users"))
     run.log.progress("ranking the catalogue")
     lists = top_lists(
         _users(run, history),
         history,
         history if config.exclude_seen else None,
         run.read("item_ids"),
-        (user_factors, run.read("item_factors")),
+        (_user_factors(run), run.read("item_factors")),
         config.n,
         config.backfill,
     ).withColumn("model_version", F.lit(run.lineage["train"]))
-    if run.has("folded_users"):
-        lists = _name_source(lists, run.read("folded_users"), run.read("user_ids"))
-    ordered = lists.repartitionByRange("user_id").sortWithinPartitions("user_id")
-    run.write(ordered, "recommendations", recommendations(user_type, item_type))
+    run.write(lists, "recommendations", recommendations(user_type, item_type))
     return _report(run)
 
 
-def _name_source(lists: DataFrame, folded: DataFrame, user_ids: DataFrame) -> DataFrame:
-    """The lists, with fold_in in place of model as the source of those of folded users."""
-    named = user_ids.join(folded.select(F.col("id").alias("index")), "index", "left_semi")
-    marked = named.select(F.col("id").alias("user_id"), F.lit(FOLD_IN).alias("_source"))
-    source = F.replace("source", F.lit(MODEL), F.coalesce("_source", F.lit(MODEL)))
-    return lists.join(marked, "user_id", "left").withColumn("source", source).drop("_source")
+def _user_factors(run: Run) -> DataFrame:
+    """Columns id, factors, and source, where they come from."""
+    trained = run.read("user_factors").withColumn("source", F.lit(MODEL))
+    if not run.has("folded_users"):
+        return trained
+    return trained.unionByName(run.read("folded_users").withColumn("source", F.lit(FOLD_IN)))
 
 
 def _users(run: Run, history: DataFrame) -> DataFrame:

@@ -20,15 +20,22 @@ def recommend(
     fill: bool,
     label: str = "id",
 ) -> DataFrame:
-    """Columns user_id, recommendations, source; one row for each row of `users`.
+    """Columns user_id, recommendations, source; one row for each row of `users`, by user_id.
 
-    users: columns user_id and user (index; null where unknown). history: columns user, item;
-    its items are the catalogue and their numbers of users the popularity. seen: columns user,
-    item, left out exactly. model: user and item factors; None recommends what is popular.
-    label: what lists name items by, their external `id` or their `index`. Ties: by item id.
+    users: columns user_id and user (index; null where unknown). history: distinct pairs, columns
+    user, item; its items are the catalogue and their numbers of users the popularity. seen:
+    columns user, item, left out exactly. model: user factors, perhaps with a column source, what
+    lists of theirs are called, and item factors; None recommends what is popular. label: what
+    lists name items by, their external `id` or their `index`. Ties: by item id.
+
+    Users are put in the order of their ids, in spark.sql.shuffle.partitions ranges of them, before
+    they are ranked: lists are much larger than what they are made of.
     """
     catalogue = read_catalogue(history, item_ids, label)
-    return recommend_from(with_seen(users, seen), catalogue, model, n, fill)
+    rows, catalogue = _with_factors(with_seen(users, seen), catalogue, model)
+    parts = int(str(users.sparkSession.conf.get("spark.sql.shuffle.partitions")))
+    ordered = rows.repartitionByRange(parts, "user_id").sortWithinPartitions("user_id")
+    return recommend_top_n(ordered, "user_id", catalogue, n, fill)
 
 
 def recommend_from(
@@ -39,25 +46,30 @@ def recommend_from(
     fill: bool,
 ) -> DataFrame:
     """The same with what is left out in users' column seen, and a catalogue from elsewhere."""
-    if model is None:
-        rows = users.withColumn("factors", F.lit(None).cast("array<float>"))
-    else:
-        rows = users.join(model[0].toDF("user", "factors"), "user", "left")
-        catalogue = with_factors(catalogue, model[1])
+    rows, catalogue = _with_factors(users, catalogue, model)
     return recommend_top_n(rows, "user_id", catalogue, n, fill)
+
+
+def _with_factors(
+    users: DataFrame, catalogue: Catalogue, model: tuple[DataFrame, DataFrame] | None
+) -> tuple[DataFrame, Catalogue]:
+    if model is None:
+        return users.withColumn("factors", F.lit(None).cast("array<float>")), catalogue
+    factors = model[0].toDF("user", "factors", *model[0].columns[2:])
+    return users.join(factors, "user", "left"), with_factors(catalogue, model[1])
 
 
 def with_seen(users: DataFrame, seen: DataFrame | None) -> DataFrame:
     """users with a column seen: the items of their rows of `seen`, columns user and item."""
     if seen is None:
         return users.withColumn("seen", F.lit(None).cast("array<bigint>"))
-    lists = seen.groupBy("user").agg(F.collect_set(F.col("item").cast("bigint")).alias("seen"))
+    lists = seen.groupBy("user").agg(F.collect_list(F.col("item").cast("bigint")).alias("seen"))
     return users.join(lists, "user", "left")
 
 
 def read_catalogue(history: DataFrame, item_ids: DataFrame, label: str = "id") -> Catalogue:
     """The items of history on the driver, without factors. Arguments as of `recommend`."""
-    counts = history.groupBy("item").agg(F.count_distinct("user").alias("users"))
+    counts = history.groupBy("item").agg(F.count("*").alias("users"))
     named = counts.join(item_ids.withColumnRenamed("index", "item"), "item")
     table = named.toArrow().sort_by("id").combine_chunks()
     users = history.select("user").distinct().count()

@@ -7,8 +7,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark import Broadcast
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 from pyspark.sql.types import DataType, StringType, StructField, StructType
 
 from recsys_spark.arrow import arrow_schema, list_array, list_matrix, list_parts, make_batch
@@ -17,7 +19,8 @@ from recsys_spark.kernels.topn import arrange, fill_popular, top_n
 from recsys_spark.schema import recommendation_list
 from recsys_spark.wals.packed import Batches
 
-MODEL, MIXED, POPULAR, FOLD_IN = "model", "model+popular", "popular", "fold_in"
+_SPREAD = 100
+MODEL, POPULAR, FOLD_IN = "model", "popular", "fold_in"
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,23 @@ class Catalogue:
     def _sorter(self) -> npt.NDArray[np.int64]:
         return np.argsort(self.index)
 
+    @cached_property
+    def _places(self) -> npt.NDArray[np.int32] | None:
+        """Where each id stands, by the id itself; None where ids are few and far between."""
+        size = int(self.index.max(initial=-1)) + 2
+        if self.index.min(initial=0) < 0 or size > _SPREAD * (len(self.index) + _SPREAD):
+            return None
+        places = np.full(size, -1, dtype=np.int32)
+        places[self.index] = np.arange(len(self.index), dtype=np.int32)
+        return places
+
     def positions(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
         """Where internal ids stand in the catalogue, -1 for those outside it."""
         if not len(self.index):
             return np.full(len(ids), -1, dtype=np.int32)
+        if self._places is not None:  # the last of them is of no item
+            last = len(self._places) - 1
+            return self._places[np.where((ids < 0) | (ids > last), last, ids)]
         at = np.searchsorted(self.index, ids, sorter=self._sorter)
         found = self._sorter[np.minimum(at, len(self.index) - 1)]
         return np.where(self.index[found] == ids, found, -1).astype(np.int32)
@@ -63,9 +79,11 @@ def recommend_top_n(
 ) -> DataFrame:
     """Lists of n for each row of `users`: columns `key`, recommendations, source.
 
-    users: column `key`, factors array<float> (null: not known to the model) and seen
-    array<long> (internal ids left out; null: none). fill: complete short lists with the most
-    popular items. Scores of filled items are shares of users; the model's are its predictions.
+    users: column `key`, factors array<float> (null: not known to the model), seen array<long>
+    (internal ids left out; null: none), and perhaps source, what the list of these factors is
+    called; by default, model. fill: complete short lists with the most popular items. Scores of
+    filled items are shares of users; the model's are its predictions. Rows keep their order and
+    partitions.
     """
     schema = StructType(
         [
@@ -75,7 +93,8 @@ def recommend_top_n(
         ]
     )
     broadcast = users.sparkSession.sparkContext.broadcast(catalogue)
-    rows = users.select(key, "factors", "seen")
+    source = F.col("source") if "source" in users.columns else F.lit(MODEL)
+    rows = users.select(key, "factors", "seen", source.alias("source"))
     return rows.mapInArrow(_recommend(key, broadcast, n, fill, schema), schema)
 
 
@@ -89,12 +108,21 @@ def _recommend(
             tile = _Tile(broadcast.value, n, fill)
             for batch in batches:
                 if batch.num_rows:
-                    factors, seen = batch.column("factors"), batch.column("seen")
-                    lists, source = tile.lists(factors, seen)
+                    lists, source = tile.lists(batch)
                     columns = {key: batch.column(key), "recommendations": lists, "source": source}
                     yield make_batch(target, columns)
 
     return recommend
+
+
+def _sources(
+    names: pa.Array, scored: npt.NDArray[np.int64], listed: npt.NDArray[np.int64]
+) -> pa.Array:
+    """By whom each list is: the model's, completed by popular items or not, or those alone."""
+    alone = pc.fill_null(names, MODEL)
+    completed = pc.binary_join_element_wise(alone, POPULAR, "+")
+    own = pc.if_else(pa.array(listed > scored), completed, alone)
+    return pc.if_else(pa.array(scored == 0), POPULAR, own)
 
 
 class _Tile:
@@ -106,21 +134,32 @@ class _Tile:
         by_popularity = np.argsort(-catalogue.popularity, kind="stable")
         self.popular = by_popularity[catalogue.popularity[by_popularity] > 0].astype(np.int32)
 
-    def lists(self, factors: pa.ListArray, seen: pa.ListArray) -> tuple[pa.Array, pa.Array]:
+    def lists(self, batch: pa.RecordBatch) -> tuple[pa.Array, pa.Array]:
         """Recommendation lists and sources of a batch of users."""
-        indptr, positions = self.catalogue.inside(*list_parts(seen, np.int64))
-        known = factors.is_valid().to_numpy(zero_copy_only=False)
-        vectors = list_matrix(factors, self.catalogue.factors.shape[1])
-        chosen, scores, _ = top_n(vectors, self.items, indptr, positions, self.n)
-        chosen[~known] = -1
+        indptr, positions = self.catalogue.inside(*list_parts(batch.column("seen"), np.int64))
+        chosen, scores = self._ranked(batch.column("factors"), indptr, positions)
         scored = (chosen >= 0).sum(axis=1)
         if self.fill:
             fill_popular(chosen, self.popular, indptr, positions, len(self.catalogue.index))
         listed = (chosen >= 0).sum(axis=1)
         from_model = np.arange(self.n)[None, :] < scored[:, None]
         mixed = np.where(from_model, scores, self.catalogue.popularity[chosen])
-        source = np.where(scored == 0, POPULAR, np.where(listed > scored, MIXED, MODEL))
-        return self._as_lists(chosen, mixed, listed), pa.array(source, type=pa.string())
+        source = _sources(batch.column("source"), scored, listed)
+        return self._as_lists(chosen, mixed, listed), source
+
+    def _ranked(
+        self, factors: pa.ListArray, indptr: npt.NDArray[np.int64], seen: npt.NDArray[np.int32]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Positions and scores of those who have factors; -1 for the others."""
+        known = factors.is_valid().to_numpy(zero_copy_only=False)
+        lengths = np.diff(indptr)
+        own = np.concatenate([[0], np.cumsum(lengths[known])])
+        vectors = list_matrix(factors, self.catalogue.factors.shape[1])[known]
+        found = top_n(vectors, self.items, own, seen[np.repeat(known, lengths)], self.n)
+        chosen = np.full((len(factors), self.n), -1, dtype=np.int32)
+        scores = np.zeros(chosen.shape, dtype=np.float32)
+        chosen[known], scores[known] = found.positions, found.scores
+        return chosen, scores
 
     def _as_lists(
         self,
