@@ -15,6 +15,7 @@ from recsys_spark.arrow import arrow_schema, list_matrix, list_parts, make_batch
 from recsys_spark.evaluation.ranking import ALL
 from recsys_spark.kernels.places import PLACES, Ragged, pad_items, place_metrics
 from recsys_spark.kernels.threads import single_threaded
+from recsys_spark.lookup import Lookup
 from recsys_spark.schema import per_user, require
 from recsys_spark.wals.packed import Batches
 
@@ -50,24 +51,16 @@ def measure_places(
 
 @dataclass(frozen=True)
 class _Items:
-    """ids: ascending. factors: padded."""
+    """lookup: of the items' ids. factors: padded, in the order of the ids."""
 
-    ids: npt.NDArray[np.int64]
+    lookup: Lookup
     factors: npt.NDArray[np.float32]
     rank: int
 
     def positions(self, lists: pa.ListArray) -> Ragged:
         """Where each item stands among all, -1 for an unknown one."""
         indptr, ids = list_parts(lists, np.int64)
-        at = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
-        return Ragged(indptr, np.where(self.ids[at] == ids, at, -1).astype(np.int32))
-
-    def known(self, lists: pa.ListArray) -> Ragged:
-        """The same without the unknown ones."""
-        found = self.positions(lists)
-        inside = found.positions >= 0
-        kept = np.concatenate([[0], np.cumsum(inside)])
-        return Ragged(kept[found.indptr], found.positions[inside])
+        return Ragged(indptr, self.lookup.positions(ids))
 
 
 def _ranked_items(item_factors: DataFrame) -> _Items:
@@ -75,7 +68,7 @@ def _ranked_items(item_factors: DataFrame) -> _Items:
     vectors = table["factors"].combine_chunks()
     rank = len(vectors[0]) if len(vectors) else 1
     ids = table["id"].to_numpy().astype(np.int64)
-    return _Items(ids, pad_items(list_matrix(vectors, rank)), rank)
+    return _Items(Lookup(ids), pad_items(list_matrix(vectors, rank)), rank)
 
 
 def _measure(
@@ -96,8 +89,9 @@ def _measure(
 
 def _batch_metrics(batch: pa.RecordBatch, factors: str, items: _Items) -> npt.NDArray[np.float64]:
     users = list_matrix(batch.column(factors), items.rank)
-    candidates = np.ones(len(items.ids), dtype=bool)
-    seen, truth = items.known(batch.column("seen")), items.positions(batch.column("truth"))
+    candidates = np.ones(len(items.lookup.ids), dtype=bool)
+    seen, truth = (items.positions(batch.column(name)) for name in ("seen", "truth"))
+    seen = items.lookup.known(seen)
     return place_metrics(users, items.factors, candidates, seen, truth)
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 from pyspark import Broadcast
 from pyspark.sql import DataFrame
 
-from recsys_spark.arrow import arrow_schema, list_parts, make_batch
+from recsys_spark.arrow import arrow_schema, make_batch
 from recsys_spark.kernels.negatives import draw_positions
 from recsys_spark.schema import PAIRS
 from recsys_spark.wals.packed import Batches
@@ -30,7 +30,7 @@ def _draw(broadcast: "Broadcast[Catalogue]", n: int, seed: int) -> Callable[[Bat
     def draw(batches: Batches) -> Batches:
         catalogue = broadcast.value
         for batch in batches:
-            indptr, left_out = catalogue.inside(*list_parts(batch.column("left_out"), np.int64))
+            indptr, left_out = catalogue.inside(batch.column("left_out"))
             users, size = batch.column("user").to_numpy().astype(np.int64), len(catalogue.index)
             drawn = draw_positions(users, indptr, left_out, size, n, seed)
             items = catalogue.index[drawn[drawn >= 0]]

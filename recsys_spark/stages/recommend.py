@@ -90,7 +90,7 @@ def with_factors(catalogue: Catalogue, item_factors: DataFrame) -> Catalogue:
     """
     table = item_factors.toDF("id", "factors").toArrow().combine_chunks()
     vectors = table["factors"].combine_chunks()
-    at = catalogue.positions(table["id"].to_numpy().astype(np.int64))
+    at = catalogue.lookup.positions(table["id"].to_numpy().astype(np.int64))
     own = list_matrix(vectors, len(vectors[0]) if len(vectors) else 1)
     factors = np.zeros((len(catalogue.index), own.shape[1]), dtype=np.float32)
     scored = np.zeros(len(catalogue.index), dtype=bool)

@@ -14,12 +14,13 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DataType, StringType, StructField, StructType
 
 from recsys_spark.arrow import arrow_schema, list_array, list_matrix, list_parts, make_batch
+from recsys_spark.kernels.places import Ragged
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.kernels.topn import arrange, fill_popular, top_n
+from recsys_spark.lookup import Lookup
 from recsys_spark.schema import recommendation_list
 from recsys_spark.wals.packed import Batches
 
-_SPREAD = 100
 MODEL, POPULAR, FOLD_IN = "model", "popular", "fold_in"
 
 
@@ -40,38 +41,14 @@ class Catalogue:
     popularity: npt.NDArray[np.float64]
 
     @cached_property
-    def _sorter(self) -> npt.NDArray[np.int64]:
-        return np.argsort(self.index)
+    def lookup(self) -> Lookup:
+        """Where internal ids stand."""
+        return Lookup(self.index)
 
-    @cached_property
-    def _places(self) -> npt.NDArray[np.int32] | None:
-        """Where each id stands, by the id itself; None where ids are few and far between."""
-        size = int(self.index.max(initial=-1)) + 2
-        if self.index.min(initial=0) < 0 or size > _SPREAD * (len(self.index) + _SPREAD):
-            return None
-        places = np.full(size, -1, dtype=np.int32)
-        places[self.index] = np.arange(len(self.index), dtype=np.int32)
-        return places
-
-    def positions(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
-        """Where internal ids stand in the catalogue, -1 for those outside it."""
-        if not len(self.index):
-            return np.full(len(ids), -1, dtype=np.int32)
-        if self._places is not None:  # the last of them is of no item
-            last = len(self._places) - 1
-            return self._places[np.where((ids < 0) | (ids > last), last, ids)]
-        at = np.searchsorted(self.index, ids, sorter=self._sorter)
-        found = self._sorter[np.minimum(at, len(self.index) - 1)]
-        return np.where(self.index[found] == ids, found, -1).astype(np.int32)
-
-    def inside(
-        self, indptr: npt.NDArray[np.int64], ids: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-        """Lists of ids, row i's at indptr[i]:indptr[i + 1], as positions without those outside."""
-        positions = self.positions(ids)
-        found = positions >= 0
-        kept = np.concatenate([[0], np.cumsum(found)])
-        return kept[indptr].astype(np.int64), positions[found]
+    def inside(self, lists: pa.ListArray) -> Ragged:
+        """Lists of internal ids as positions, without those outside the catalogue."""
+        indptr, ids = list_parts(lists, np.int64)
+        return self.lookup.known(Ragged(indptr, self.lookup.positions(ids)))
 
 
 def recommend_top_n(
@@ -136,7 +113,7 @@ class _Tile:
 
     def lists(self, batch: pa.RecordBatch) -> tuple[pa.Array, pa.Array]:
         """Recommendation lists and sources of a batch of users."""
-        indptr, positions = self.catalogue.inside(*list_parts(batch.column("seen"), np.int64))
+        indptr, positions = self.catalogue.inside(batch.column("seen"))
         chosen, scores = self._ranked(batch.column("factors"), indptr, positions)
         scored = (chosen >= 0).sum(axis=1)
         if self.fill:
