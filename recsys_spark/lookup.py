@@ -6,8 +6,6 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from recsys_spark.kernels.places import Ragged
-
 _SPREAD = 100
 
 
@@ -27,12 +25,6 @@ class Lookup:
         at = np.searchsorted(self.ids, ids, sorter=self._sorter)
         found = self._sorter[np.minimum(at, len(self.ids) - 1)]
         return np.where(self.ids[found] == ids, found, -1).astype(np.int32)
-
-    def known(self, lists: Ragged) -> Ragged:
-        """Lists of positions without the -1."""
-        found = lists.positions >= 0
-        kept = np.concatenate([[0], np.cumsum(found)])
-        return Ragged(kept[lists.indptr].astype(np.int64), lists.positions[found])
 
     @cached_property
     def _sorter(self) -> npt.NDArray[np.int64]:

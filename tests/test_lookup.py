@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from recsys_spark.kernels.places import Ragged
 from recsys_spark.lookup import Lookup
 
 
@@ -22,9 +21,3 @@ def test_ids_are_found_where_they_stand(ids, asked, expected):
     found = Lookup(np.array(ids, dtype=np.int64)).positions(np.array(asked, dtype=np.int64))
     assert found.tolist() == expected
     assert found.dtype == np.int32
-
-
-def test_lists_lose_what_is_unknown():
-    lists = Ragged(np.array([0, 2, 2, 5]), np.array([-1, 3, 0, -1, -1], dtype=np.int32))
-    found = Lookup(np.arange(4)).known(lists)
-    assert [part.tolist() for part in found] == [[0, 1, 1, 2], [3, 0]]

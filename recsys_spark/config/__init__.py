@@ -17,12 +17,15 @@ from recsys_spark.config.running import Generate, Paths, Spark, Tracking
 from recsys_spark.config.secrets import MASK, mask
 from recsys_spark.config.section import Scalar, Section
 from recsys_spark.config.serving import (
+    Blocked,
     Evaluate,
+    ItemList,
     MllibAls,
     Neighbours,
     Recommend,
     UserAttributes,
     UserSubset,
+    Windows,
 )
 from recsys_spark.config.sources import Filter, Ingest, Items, Reason, Rules, Source
 from recsys_spark.config.splitting import Split
@@ -33,10 +36,12 @@ from recsys_spark.kernels import solver as solvers
 __all__ = [
     "MASK",
     "Backtest",
+    "Blocked",
     "Config",
     "Filter",
     "Generate",
     "Ingest",
+    "ItemList",
     "Items",
     "MllibAls",
     "Neighbours",
@@ -54,6 +59,7 @@ __all__ = [
     "Tune",
     "UserAttributes",
     "UserSubset",
+    "Windows",
     "mask",
 ]
 
@@ -79,6 +85,12 @@ class Config(Section):
     @model_validator(mode="after")
     def _solvable(self) -> "Config":
         self.solver_of_rows()
+        return self
+
+    @model_validator(mode="after")
+    def _genres(self) -> "Config":
+        if self.recommend.policy.max_per_genre and not self.items.columns.genres:
+            raise ValueError("recommend.policy.max_per_genre needs items.columns.genres")
         return self
 
     @model_validator(mode="after")

@@ -1,5 +1,6 @@
 """What is measured, and what is delivered."""
 
+from datetime import datetime
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -105,8 +106,60 @@ class UserSubset(Section):
     column: str = Field("user_id", description="Column of the user id.")
 
 
+class ItemList(Section):
+    path: str | None = Field(None, description="File of item ids; null: no such list.")
+    format: FileFormat = Field("csv", description="csv (with a header), jsonl or parquet.")
+    column: str = Field("item_id", description="Column of the item id.")
+
+
+class Windows(Section):
+    path: str | None = Field(
+        None, description="Table of when items can be had; those not in it always can. null: none."
+    )
+    format: FileFormat = Field("csv", description="csv (with a header), jsonl or parquet.")
+    item: str = Field("item_id", description="Column of the item id.")
+    since: str = Field("available_from", description="Column of the first moment; empty: always.")
+    until: str = Field("available_until", description="Column of the end; empty: for ever.")
+    at: datetime | None = Field(
+        None, description="When the lists will be shown; UTC. null: when the stage starts."
+    )
+
+
+class Blocked(Section):
+    path: str | None = Field(None, description="Table of pairs that are never listed; null: none.")
+    format: FileFormat = Field("csv", description="csv (with a header), jsonl or parquet.")
+    user: str = Field("user_id", description="Column of the user id.")
+    item: str = Field("item_id", description="Column of the item id.")
+
+
+class Policy(Section):
+    allow: ItemList = ItemList()
+    deny: ItemList = ItemList()
+    available: Windows = Windows()
+    blocked: Blocked = Blocked()
+    min_score: float | None = Field(
+        None, description="The model lists nothing that it scores below; null: anything."
+    )
+    max_per_genre: int | None = Field(
+        None, ge=1, description="Items of one genre in a list, at most; null: any number."
+    )
+
+
 class Recommend(Section):
     n: int = Field(10, ge=1, description="Recommendations a user.")
     users: UserSubset = UserSubset()
     exclude_seen: bool = Field(True, description="Leave out what the user has interacted with.")
+    seen_days: float | None = Field(
+        None,
+        gt=0,
+        description="Only what the user had in so many days before the newest event counts as "
+        "seen; null: ever.",
+    )
+    policy: Policy = Policy()
     backfill: bool = Field(True, description="Fill short lists with popular items.")
+
+    @model_validator(mode="after")
+    def _seen(self) -> "Recommend":
+        if self.seen_days is not None and not self.exclude_seen:
+            raise ValueError("seen_days has no effect with exclude_seen: false; remove it")
+        return self

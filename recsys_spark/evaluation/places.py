@@ -13,7 +13,8 @@ from pyspark.sql.types import StructType
 
 from recsys_spark.arrow import arrow_schema, list_matrix, list_parts, make_batch
 from recsys_spark.evaluation.ranking import ALL
-from recsys_spark.kernels.places import PLACES, Ragged, pad_items, place_metrics
+from recsys_spark.kernels.places import PLACES, pad_items, place_metrics
+from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.lookup import Lookup
 from recsys_spark.schema import per_user, require
@@ -91,8 +92,7 @@ def _batch_metrics(batch: pa.RecordBatch, factors: str, items: _Items) -> npt.ND
     users = list_matrix(batch.column(factors), items.rank)
     candidates = np.ones(len(items.lookup.ids), dtype=bool)
     seen, truth = (items.positions(batch.column(name)) for name in ("seen", "truth"))
-    seen = items.lookup.known(seen)
-    return place_metrics(users, items.factors, candidates, seen, truth)
+    return place_metrics(users, items.factors, candidates, seen.without(-1), truth)
 
 
 def _columns(

@@ -12,12 +12,11 @@ percentile_rank  mean over relevant items of the share of other candidates score
 Users without negatives have no value (NaN).
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 
 from recsys_spark.kernels.jit import jit, kernel
+from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.topn import rounding_bound, row_norms, score
 
 PLACES = ("auc", "partial_auc", "percentile_rank")
@@ -27,13 +26,6 @@ _ITEMS = 64
 
 _Whole = npt.NDArray[np.int64]
 _Single = npt.NDArray[np.float32]
-
-
-class Ragged(NamedTuple):
-    """Positions of items: row i's are positions[indptr[i]:indptr[i + 1]]."""
-
-    indptr: _Whole
-    positions: npt.NDArray[np.int32]
 
 
 def pad_items(factors: _Single) -> _Single:

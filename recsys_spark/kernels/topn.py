@@ -126,17 +126,6 @@ def rounding_bound(users: Single, longest: float) -> npt.NDArray[np.float64]:
     return bound
 
 
-def fill_popular(
-    positions: Positions,
-    by_popularity: Positions,
-    seen_indptr: npt.NDArray[np.int64],
-    seen: Positions,
-    items: int,
-) -> None:
-    """Replace the -1 of each list by the most popular items neither seen nor listed, in place."""
-    _fill(positions, by_popularity, seen_indptr, seen, np.zeros(items, dtype=np.int64))
-
-
 @kernel
 def _note(tile, rows, first, items, seen_indptr, seen, size, noted, notes, least):  # type: ignore[no-untyped-def]
     """Note the scores of a block above the least of each user's short list, as keys with places."""
@@ -258,22 +247,3 @@ def score(user, item):  # type: ignore[no-untyped-def]
     for k in range(len(user)):
         total += np.float64(user[k]) * np.float64(item[k])
     return np.float32(total)
-
-
-@kernel
-def _fill(positions, by_popularity, seen_indptr, seen, marks):  # type: ignore[no-untyped-def]
-    n = positions.shape[1]
-    for user in range(len(positions)):
-        mark = user + 1
-        for entry in range(seen_indptr[user], seen_indptr[user + 1]):
-            marks[seen[entry]] = mark
-        filled = 0
-        while filled < n and positions[user, filled] >= 0:
-            marks[positions[user, filled]] = mark
-            filled += 1
-        for item in by_popularity:
-            if filled == n:
-                break
-            if marks[item] != mark:
-                positions[user, filled] = item
-                filled += 1

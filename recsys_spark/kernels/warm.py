@@ -9,13 +9,15 @@ import numpy.typing as npt
 
 from recsys_spark.kernels.agreement import list_agreement
 from recsys_spark.kernels.csr import Csr
+from recsys_spark.kernels.listing import fill_popular, no_rules, rank
 from recsys_spark.kernels.lists import Traits, list_metrics
 from recsys_spark.kernels.negatives import draw_positions
-from recsys_spark.kernels.places import Ragged, pad_items, place_metrics
+from recsys_spark.kernels.places import pad_items, place_metrics
+from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.ranking import ranking_metrics
 from recsys_spark.kernels.solve import Problem, fix, gram, solve_rows
 from recsys_spark.kernels.solver import Solver
-from recsys_spark.kernels.topn import arrange, fill_popular, top_n
+from recsys_spark.kernels.topn import arrange
 
 
 def warm() -> None:
@@ -24,8 +26,8 @@ def warm() -> None:
     factors = np.eye(2, dtype=np.float32)
     _warm_solvers(factors, cols)
     indptr, none = np.zeros(3, dtype=np.int64), np.zeros(0, dtype=np.int32)
-    lists = top_n(factors, arrange(factors, np.ones(2, dtype=bool)), indptr, none, 2)
-    fill_popular(lists.positions, cols, indptr, none, 2)
+    seen, items = Ragged(indptr, none), arrange(factors, np.ones(2, dtype=bool))
+    fill_popular(rank(factors, items, seen, 2, no_rules(2)).positions, cols, seen, no_rules(2))
     listed = np.zeros(1, dtype=np.int64)
     ranking_metrics(rows, listed, rows, listed, np.array([1]))
     _warm_measures(factors)

@@ -5,12 +5,22 @@ Text is read line by line (one record a line), so that a rejected record keeps i
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from recsys_spark.config import Items, Source, UserAttributes, UserSubset
+from recsys_spark.config import (
+    Blocked,
+    ItemList,
+    Items,
+    Source,
+    UserAttributes,
+    UserSubset,
+    Windows,
+)
 from recsys_spark.errors import ConfigError, ContractError
 
 
@@ -69,23 +79,62 @@ def read_items(spark: SparkSession, items: Items) -> DataFrame:
 def read_user_subset(spark: SparkSession, subset: UserSubset) -> DataFrame:
     """The ids of a file of users, column user_id as text."""
     columns = {"column": subset.column}
-    frame = _read_users(spark, "recommend.users", subset, columns)
+    frame = _read_table(spark, "recommend.users", subset, columns)
     return frame.select(F.col(f"`{subset.column}`").cast("string").alias("user_id"))
 
 
 def read_user_attributes(spark: SparkSession, users: UserAttributes) -> DataFrame:
     """Columns user_id and the wanted attributes of a table of users, as text."""
     columns = {"user": users.user} | {f"columns.{at}": at for at in users.columns}
-    frame = _read_users(spark, "evaluate.users", users, columns)
+    frame = _read_table(spark, "evaluate.users", users, columns)
     user = F.col(f"`{users.user}`").cast("string").alias("user_id")
     others = [F.col(f"`{name}`").cast("string").alias(name) for name in users.columns]
     return frame.select(user, *others)
 
 
-def _read_users(
-    spark: SparkSession, key: str, section: UserSubset | UserAttributes, columns: dict[str, str]
+def read_item_list(spark: SparkSession, key: str, section: ItemList) -> DataFrame:
+    """The ids of a file of items, column item_id as text. key: the setting that names it."""
+    frame = _read_table(spark, key, section, {"column": section.column})
+    return frame.select(F.col(f"`{section.column}`").cast("string").alias("item_id"))
+
+
+def read_windows(spark: SparkSession, key: str, section: Windows) -> DataFrame:
+    """Columns item_id (text), since and until (times; null: open) of when items can be had."""
+    columns = section.model_dump(include={"item", "since", "until"})
+    frame = _read_table(spark, key, section, columns)
+    since, until = (
+        F.col(f"`{name}`").try_cast("timestamp").alias(end)
+        for end, name in (("since", section.since), ("until", section.until))
+    )
+    unread = reduce(
+        or_,
+        (
+            F.col(f"`{name}`").isNotNull() & F.col(f"`{name}`").try_cast("timestamp").isNull()
+            for name in (section.since, section.until)
+        ),
+    )
+    if (row := frame.where(unread).first()) is not None:
+        raise ContractError(f"{section.path} ({key}) has a time that cannot be read: {row}.")
+    return frame.select(F.col(f"`{section.item}`").cast("string").alias("item_id"), since, until)
+
+
+def read_blocked(spark: SparkSession, key: str, section: Blocked) -> DataFrame:
+    """Columns user_id and item_id, as text, of pairs that are never listed."""
+    columns = {"user": section.user, "item": section.item}
+    frame = _read_table(spark, key, section, columns)
+    return frame.select(
+        F.col(f"`{section.user}`").cast("string").alias("user_id"),
+        F.col(f"`{section.item}`").cast("string").alias("item_id"),
+    )
+
+
+Table = UserSubset | UserAttributes | ItemList | Windows | Blocked
+
+
+def _read_table(
+    spark: SparkSession, key: str, section: Table, columns: dict[str, str]
 ) -> DataFrame:
-    """The table of users. columns: those that it must have, by their keys."""
+    """The table of a section. columns: those that it must have, by their keys."""
     assert section.path is not None
     reader = spark.read.option("header", True)
     frame = _guarded(f"{key}.path", section.path, lambda path: reader.load(path, _format(section)))
@@ -98,7 +147,7 @@ def _read_users(
     return frame
 
 
-def _format(section: Items | UserSubset | UserAttributes) -> str:
+def _format(section: Items | Table) -> str:
     return {"jsonl": "json"}.get(section.format, section.format)
 
 

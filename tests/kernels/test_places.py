@@ -8,7 +8,8 @@ from ragged import ragged
 from reference import lists as plain
 from sklearn.metrics import roc_auc_score
 
-from recsys_spark.kernels.places import PLACES, Ragged, pad_items, place_metrics
+from recsys_spark.kernels.places import PLACES, pad_items, place_metrics
+from recsys_spark.kernels.ragged import Ragged
 
 DRAW = np.random.default_rng(3)
 ITEMS = 230

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reference import topn as plain
 
 from recsys_spark.kernels import topn
-from recsys_spark.kernels.topn import arrange, fill_popular, top_n
+from recsys_spark.kernels.topn import arrange, top_n
 
 
 def ragged(lists):
@@ -151,39 +151,3 @@ def test_lists_are_bit_equal_however_small_the_tiles(monkeypatch):
     monkeypatch.setattr(topn, "_USERS", 3)
     monkeypatch.setattr(topn, "_ITEMS", 32)
     assert recommend(users, items, 15, seen=seen) == whole
-
-
-def filled(positions, by_popularity, seen, items):
-    positions = np.array(positions, dtype=np.int32)
-    indptr, flat = ragged(seen)
-    fill_popular(positions, np.array(by_popularity, dtype=np.int32), indptr, flat, items)
-    return positions.tolist()
-
-
-def test_fill_takes_the_most_popular_neither_seen_nor_listed():
-    assert filled([[4, -1, -1]], [4, 0, 3, 1, 2], [[0]], 5) == [[4, 3, 1]]
-
-
-def test_fill_leaves_full_lists_alone_and_empty_places_where_nothing_is_left():
-    assert filled([[2, 1], [-1, -1]], [0, 1], [[], [0]], 3) == [[2, 1], [1, -1]]
-
-
-def test_fill_of_one_user_does_not_affect_the_next():
-    assert filled([[-1], [-1], [-1]], [1, 0], [[], [1], []], 2) == [[1], [0], [1]]
-
-
-@settings(deadline=None, max_examples=50)
-@given(st.data())
-def test_fill_equals_plain_lists(data):
-    items = data.draw(st.integers(1, 8))
-    some = st.lists(st.integers(0, items - 1), unique=True)
-    n = data.draw(st.integers(1, 6))
-    popular = data.draw(some)
-    seen = data.draw(st.lists(some, min_size=1, max_size=4))
-    listed = [[item for item in data.draw(some) if item not in s][:n] for s in seen]
-    expected = [
-        (row + [item for item in popular if item not in s and item not in row])[:n]
-        for row, s in zip(listed, seen, strict=True)
-    ]
-    found = filled([row + [-1] * (n - len(row)) for row in listed], popular, seen, items)
-    assert found == [row + [-1] * (n - len(row)) for row in expected]

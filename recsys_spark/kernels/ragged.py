@@ -1,0 +1,25 @@
+"""Lists of positions of different lengths in one array."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Ragged(NamedTuple):
+    """Row i's positions are positions[indptr[i]:indptr[i + 1]]."""
+
+    indptr: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int32]
+
+    def where(self, rows: npt.NDArray[np.bool_]) -> "Ragged":
+        """Some of the rows, by a mask."""
+        lengths = np.diff(self.indptr)
+        indptr = np.concatenate([[0], np.cumsum(lengths[rows])]).astype(np.int64)
+        return Ragged(indptr, self.positions[np.repeat(rows, lengths)])
+
+    def without(self, position: int) -> "Ragged":
+        """The rows without a position."""
+        found = self.positions != position
+        kept = np.concatenate([[0], np.cumsum(found)]).astype(np.int64)
+        return Ragged(kept[self.indptr], self.positions[found])
