@@ -2,11 +2,12 @@
 
 import signal
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -38,7 +39,7 @@ from recsys_spark.runtime.given import open_given, together
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs, StageRecord
 from recsys_spark.runtime.session import open_session
-from recsys_spark.runtime.source import RawSource, open_source
+from recsys_spark.runtime.source import RawSource, fingerprint, open_source
 from recsys_spark.runtime.store import is_local, open_store
 from recsys_spark.runtime.tables import Tables
 from recsys_spark.runtime.tracking import NullTracker, open_tracker
@@ -50,6 +51,15 @@ _FUNCTIONS: dict[str, StageFunction] = {
     "fold_in": fold_in,
     "recommend": recommend,
     "publish": publish,
+}
+
+
+# Settings that name tables, beside the events, by the stage that reads them.
+_POLICY = (f"recommend.policy.{name}" for name in ("allow", "deny", "available", "blocked"))
+_FILES = {
+    "ingest": ("items",),
+    "evaluate": ("evaluate.users",),
+    "recommend": ("recommend.users", *_POLICY),
 }
 
 
@@ -78,7 +88,8 @@ def run_stages(config: Config, stages: Sequence[str], options: Options, log: Log
         store = open_store(config.paths.root, lambda: spark)
         runs = Runs(store)
         source = _open(spark, config) if "ingest" in stages else None
-        run_id, wanted = _choose_run(runs, config, stages, options, source)
+        files = _files(spark, config, stages, source)
+        run_id, wanted = _choose_run(runs, config, stages, options, files)
         tables = Tables(store, spark)
         run = Run(config, run_id, spark, tables, runs, log, NullTracker())
         if is_done(runs, run_id, wanted):
@@ -95,6 +106,19 @@ def _open(spark: SparkSession, config: Config) -> RawSource:
     if config.split.method != "given":
         return open_source(spark, config.ingest.source)
     return together(open_given(spark, config.split.given, config.ingest.source))
+
+
+def _files(
+    spark: SparkSession, config: Config, stages: Sequence[str], source: RawSource | None
+) -> dict[str, str]:
+    """Fingerprints of the files that stages read: the events, and the tables of the settings."""
+    found = {"ingest": source.fingerprint} if source else {}
+    for stage in stages:
+        for key in _FILES.get(stage, ()):
+            path = attrgetter(key)(config).path
+            if path is not None:
+                found[stage] = found.get(stage, "") + fingerprint(spark, f"{key}.path", path)
+    return found
 
 
 @contextmanager
@@ -125,12 +149,11 @@ def _choose_run(
     config: Config,
     stages: Sequence[str],
     options: Options,
-    source: RawSource | None,
+    files: Mapping[str, str],
 ) -> tuple[str, dict[str, str]]:
     """The run id, and the fingerprint each stage will have under it."""
-    print_ = source.fingerprint if source else ""
     if options.run_id:
-        wanted = plan(runs, config, options.run_id, stages, print_)
+        wanted = plan(runs, config, options.run_id, stages, files)
         if others := conflicts(runs, options.run_id, wanted):
             raise ConfigError(
                 f"Run {options.run_id} already holds {', '.join(others)} made from other input "
@@ -142,7 +165,7 @@ def _choose_run(
     if options.resume and options.logical_date is None:
         default = runs.unfinished(default.removeprefix(today.isoformat())) or default
     attempt, run_id = 1, default
-    while conflicts(runs, run_id, wanted := plan(runs, config, run_id, stages, print_)):
+    while conflicts(runs, run_id, wanted := plan(runs, config, run_id, stages, files)):
         attempt += 1
         run_id = f"{default}-{attempt}"
     return run_id, wanted

@@ -6,11 +6,12 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.evaluation import measure_agreement, summarise
+from recsys_spark.pipeline.policy import effect, read_policy, seen_rows
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.runtime.source import read_user_subset
 from recsys_spark.schema import recommendations
 from recsys_spark.stages.recommend import recommend as top_lists
-from recsys_spark.wals.topn import FOLD_IN, MODEL
+from recsys_spark.wals.topn import FOLD_IN, MODEL, Tally
 
 _SAMPLE = 5
 _FIRST = 10  # items of a list that are compared with the published ones
@@ -22,18 +23,21 @@ def recommend(run: Run) -> Summary:
     history = run.read("interactions")
     user_type = history.schema["user_id"].dataType
     item_type = history.schema["item_id"].dataType
+    policy, tally = read_policy(run), Tally.of(run.spark)
     run.log.progress("ranking the catalogue")
     lists = top_lists(
         _users(run, history),
         history,
-        history if config.exclude_seen else None,
+        seen_rows(history, config.seen_days) if config.exclude_seen else None,
         run.read("item_ids"),
         (_user_factors(run), run.read("item_factors")),
         config.n,
         config.backfill,
+        policy=policy,
+        tally=tally,
     ).withColumn("model_version", F.lit(run.lineage["train"]))
     run.write(lists, "recommendations", recommendations(user_type, item_type))
-    return _report(run)
+    return _report(run) | {"policy": effect(run, policy, tally)}
 
 
 def _user_factors(run: Run) -> DataFrame:

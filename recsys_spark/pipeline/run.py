@@ -135,9 +135,9 @@ def execute(
 
 
 def plan(
-    runs: Runs, config: Config, run_id: str, stages: Sequence[str], source: str
+    runs: Runs, config: Config, run_id: str, stages: Sequence[str], files: Mapping[str, str]
 ) -> dict[str, str]:
-    """The fingerprint that each stage will have. source: fingerprint of the source files.
+    """The fingerprint that each stage will have. files: of what each stage reads beside tables.
 
     Raises ConfigError if a stage has nothing upstream to build on.
     """
@@ -145,8 +145,8 @@ def plan(
     for stage in stages:
         planned = next((wanted[name] for name in _UPSTREAM.get(stage, ()) if name in wanted), None)
         record = None if planned else upstream_record(runs, run_id, stage)
-        upstream = planned or (record.fingerprint if record else source)
-        wanted[stage] = fingerprint(config, stage, upstream)
+        upstream = planned or (record.fingerprint if record else "")
+        wanted[stage] = fingerprint(config, stage, upstream + files.get(stage, ""))
     return wanted
 
 

@@ -44,8 +44,9 @@ def open_given(spark: SparkSession, given: Given, source: Source) -> dict[str, R
         if fields == 4 and not all(_is_number(shape.fields[3]) for shape in shapes.values()):
             fields = 3
         parts = {part: _listed(lines[part], shapes[part], fields) for part in lines}
-    paths = [path for path in (given.train, given.test, given.negatives) if path]
-    prints = [given.format, *(fingerprint(spark, path) for path in paths)]
+    paths = {name: getattr(given, name) for name in ("train", "test", "negatives")}
+    read = {f"split.given.{name}": path for name, path in paths.items() if path}
+    prints = [given.format, *(fingerprint(spark, *named) for named in read.items())]
     shape, names = _source(given, source, fields), [str(at) for at in range(fields)]
     return {
         part: RawSource(shape, records, names, "|".join(prints)) for part, records in parts.items()

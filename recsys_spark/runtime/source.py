@@ -44,7 +44,7 @@ def open_source(spark: SparkSession, source: Source) -> RawSource:
     if source.path is None:
         raise ConfigError("ingest.source.path is not set: name the file or folder of the events.")
     frame = _load(spark, source, source.path)
-    print_ = fingerprint(spark, source.path)
+    print_ = fingerprint(spark, "ingest.source.path", source.path)
     if source.format == "parquet":
         records, names = _parquet(frame)
     elif source.format == "jsonl":
@@ -228,9 +228,10 @@ def _require_columns(source: Source, names: list[str]) -> None:
             )
 
 
-def fingerprint(spark: SparkSession, path: str) -> str:
-    """Hash of names, sizes and times of the source's files."""
-    frame = spark.read.format("binaryFile").option("recursiveFileLookup", True).load(path)
+def fingerprint(spark: SparkSession, key: str, path: str) -> str:
+    """Hash of names, sizes and times of files. key: the setting that names them."""
+    reader = spark.read.format("binaryFile").option("recursiveFileLookup", True)
+    frame = _guarded(key, path, reader.load)
     facts = frame.select(F.xxhash64("path", "length", "modificationTime").alias("hash"))
     row = facts.agg(F.count("*").alias("n"), F.bit_xor("hash").alias("h")).first()
     assert row is not None

@@ -21,7 +21,6 @@ from recsys_spark.config import Neighbours
 from recsys_spark.kernels.neighbours import Scale, Similarity, top_of_product
 from recsys_spark.kernels.spec import other_side
 from recsys_spark.schema import recommendation_list
-from recsys_spark.stages.segments import count_rows
 
 _K1, _B = 1.2, 0.75  # as in BM25Recommender of implicit
 _ROWS_A_BLOCK = 2_000
@@ -69,7 +68,7 @@ def recommend_by_neighbours(
 
 def multiplications(users: DataFrame, history: DataFrame, side: str) -> int:
     """How many the similarities take, the part that grows fastest."""
-    counts = count_rows(history, other_side(side))
+    counts = history.groupBy(other_side(side)).agg(F.count("*").alias("rows"))
     own = history if side == "item" else history.join(users.select("user"), "user", "left_semi")
     total = own.join(counts, other_side(side)).agg(F.sum("rows").alias("rows")).first()
     return int(total["rows"] or 0) if total else 0

@@ -7,7 +7,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.arrow import list_matrix
-from recsys_spark.wals.topn import Catalogue, recommend_top_n
+from recsys_spark.wals.policy import Policy, list_rules, with_blocked, without
+from recsys_spark.wals.topn import Catalogue, Tally, recommend_top_n
 
 
 def recommend(
@@ -19,6 +20,8 @@ def recommend(
     n: int,
     fill: bool,
     label: str = "id",
+    policy: Policy | None = None,
+    tally: Tally | None = None,
 ) -> DataFrame:
     """Columns user_id, recommendations, source; one row for each row of `users`, by user_id.
 
@@ -26,16 +29,23 @@ def recommend(
     user, item; its items are the catalogue and their numbers of users the popularity. seen:
     columns user, item, left out exactly. model: user factors, perhaps with a column source, what
     lists of theirs are called, and item factors; None recommends what is popular. label: what
-    lists name items by, their external `id` or their `index`. Ties: by item id.
+    lists name items by, their external `id` or their `index`. Ties: by item id. policy: what lists
+    keep beside that. tally: added to when the lists are computed.
 
     Users are put in the order of their ids, in spark.sql.shuffle.partitions ranges of them, before
     they are ranked: lists are much larger than what they are made of.
     """
     catalogue = read_catalogue(history, item_ids, label)
     rows, catalogue = _with_factors(with_seen(users, seen), catalogue, model)
+    kept = policy or Policy()
+    rules = list_rules(catalogue, kept)
+    if kept.removed is not None:
+        catalogue = without(catalogue, kept.removed)
+    if kept.blocked is not None:
+        rows = with_blocked(rows, kept.blocked)
     parts = int(str(users.sparkSession.conf.get("spark.sql.shuffle.partitions")))
     ordered = rows.repartitionByRange(parts, "user_id").sortWithinPartitions("user_id")
-    return recommend_top_n(ordered, "user_id", catalogue, n, fill)
+    return recommend_top_n(ordered, "user_id", catalogue, n, fill, rules, tally)
 
 
 def recommend_from(
