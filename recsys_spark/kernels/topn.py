@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from recsys_spark.kernels.jit import jit, kernel
 
-_USERS, _ITEMS = 512, 2048  # of a tile: its scores, 4 MB, stay in the cache
-_GROUP = 32  # scores that are compared at once
+_USERS, _ITEMS = 512, 1024  # of a tile: its scores, 4 MB, stay in the cache
+_GROUP = 16  # scores that are compared at once
 _SPARE = 8
 _EPSILON = 2.0**-23
 _LOW = 0xFFFFFFFF  # the lower half of a key
@@ -134,10 +134,7 @@ def _note(tile, rows, first, items, seen_indptr, seen, size, noted, notes, least
     tile[:, max(0, len(items.position) - first) :] = -np.inf
     for at in range(len(rows)):
         user, row = rows[at], tile[at]
-        for entry in range(seen_indptr[user], seen_indptr[user + 1]):
-            place = items.place[seen[entry]] - first
-            if 0 <= place < width:
-                row[place] = -np.inf
+        _mask(row, items.place, first, seen[seen_indptr[user] : seen_indptr[user + 1]])
         bound, filled = least[user], notes[user]
         for group in range(0, width, _GROUP):
             above = 0
@@ -150,10 +147,27 @@ def _note(tile, rows, first, items, seen_indptr, seen, size, noted, notes, least
                     noted[user, filled] = _key(bits[at, item], first + item)
                     filled += 1
             if filled > noted.shape[1] - _GROUP:
-                filled = _keep(noted[user, :filled], size)
-                least_bits[user] = _bits(noted[user, size - 1])
+                filled = _raise(noted[user, :filled], size, least_bits[user : user + 1])
                 bound = least[user]
+        if filled > size:  # the next block is then ruled out for more users
+            filled = _raise(noted[user, :filled], size, least_bits[user : user + 1])
         notes[user] = filled
+
+
+@jit
+def _mask(row, places, first, seen):  # type: ignore[no-untyped-def]
+    for item in seen:
+        place = places[item] - first
+        if 0 <= place < len(row):
+            row[place] = -np.inf
+
+
+@jit
+def _raise(keys, size, least_bits):  # type: ignore[no-untyped-def]
+    """Keep the best, and raise the least score that is noted to theirs."""
+    kept = _keep(keys, size)
+    least_bits[0] = _bits(keys[kept - 1])
+    return kept
 
 
 @kernel
