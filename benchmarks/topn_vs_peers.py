@@ -2,7 +2,7 @@
 
 The factors are trained once, by implicit on the invented interactions; those are also what each
 user has seen. Every system runs in a fresh process; all but MLlib three times, because at first
-Spark starts its workers and Java compiles what it runs. Lists of a sample of users are compared by the
+Spark starts its workers and Java compiles what it runs. Lists of a sample are compared by the
 exact scores of their items. Progress goes to stderr, tables in Markdown to stdout, everything to
 the JSON file of --out.
 """

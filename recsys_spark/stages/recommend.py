@@ -36,16 +36,24 @@ def recommend(
     they are ranked: lists are much larger than what they are made of.
     """
     catalogue = read_catalogue(history, item_ids, label)
-    rows, catalogue = _with_factors(with_seen(users, seen), catalogue, model)
+    parts = int(str(users.sparkSession.conf.get("spark.sql.shuffle.partitions")))
+    rows, catalogue = _with_factors(with_seen(_ranged(users, parts), seen), catalogue, model)
     kept = policy or Policy()
     rules = list_rules(catalogue, kept)
     if kept.removed is not None:
         catalogue = without(catalogue, kept.removed)
     if kept.blocked is not None:
         rows = with_blocked(rows, kept.blocked)
-    parts = int(str(users.sparkSession.conf.get("spark.sql.shuffle.partitions")))
-    ordered = rows.repartitionByRange(parts, "user_id").sortWithinPartitions("user_id")
+    ordered = rows.repartitionById(parts, F.col("part")).sortWithinPartitions("user_id")
     return recommend_top_n(ordered, "user_id", catalogue, n, fill, rules, tally)
+
+
+def _ranged(users: DataFrame, parts: int) -> DataFrame:
+    """users with a column part, the range of ids that they are written in.
+
+    The ranges are found for the ids alone: to find them, Spark computes what it divides twice.
+    """
+    return users.repartitionByRange(parts, "user_id").withColumn("part", F.spark_partition_id())
 
 
 def recommend_from(
