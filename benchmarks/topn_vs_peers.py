@@ -31,7 +31,7 @@ from systems import session
 from recsys_spark.arrow import list_array
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.kernels.topn import arrange, top_n
-from recsys_spark.stages.recommend import recommend
+from recsys_spark.stages.recommend import read_catalogue, recommend
 
 Result = dict[str, Any]
 Lists = npt.NDArray[np.int64]
@@ -187,7 +187,8 @@ def _ours(problem: Problem) -> Result:
 
     def lists() -> None:
         everyone = users.select(F.col("id").alias("user_id"), F.col("id").alias("user"))
-        made = recommend(everyone, seen, seen, ids, (users, items), problem.n, False)
+        catalogue = read_catalogue(seen, ids)
+        made = recommend(everyone, seen, catalogue, (users, items), problem.n, False)
         made.write.mode("overwrite").parquet(str(target))
 
     seconds, _ = _timed(lists)

@@ -120,6 +120,11 @@ def recommendations(user_id: DataType, item_id: DataType) -> StructType:
     )
 
 
+def similar_items(item_id: DataType) -> StructType:
+    """The items most like each; scores are cosines."""
+    return _table(("item_id", item_id), ("similar", recommendation_list(item_id)))
+
+
 def require(frame: DataFrame, columns: list[str], name: str) -> None:
     """Raise ContractError, listing what is there, if the frame lacks one of the columns."""
     missing = [column for column in columns if column not in frame.columns]

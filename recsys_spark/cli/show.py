@@ -21,6 +21,7 @@ from recsys_spark.runtime.runs import Runs
 from recsys_spark.runtime.store import is_local, open_store
 from recsys_spark.runtime.tables import Manifest, Tables
 
+_LISTS = {"recommendations": "recommendations", "similar_items": "similar"}  # their columns
 _TEXT_ROWS = 1000
 _WIDTH = 120  # characters of a line where there is no terminal
 
@@ -93,8 +94,8 @@ def _render(
     rows = _rows(tables, manifest, users, limit)
     if form == "json":
         return json.dumps(rows.to_pylist(), default=str, indent=2, ensure_ascii=False)
-    if table == "recommendations":
-        rows = _explode(rows, _titles(tables, manifest, rows))
+    if table in _LISTS:
+        rows = _explode(rows, table, _titles(tables, manifest, rows))
     return as_csv(rows) if form == "csv" else _as_text(rows, manifest)
 
 
@@ -113,13 +114,16 @@ def _rows(tables: Tables, manifest: Manifest, users: list[str], limit: int) -> p
 
 
 def _titles(tables: Tables, manifest: Manifest, rows: pa.Table) -> dict[Any, str]:
-    """Names of the listed items, from the version that the lists were made with."""
+    """Names of the items on and of lists, from the version that the lists were made with."""
     made = manifest.inputs.get("ingest", "")
     items = tables.manifest("items", made) if made else None
     if items is None:
         return {}
     path = tables.store.uri(tables.path("items", made))
-    listed = pa.chunked_array(rows["recommendations"]).combine_chunks().flatten().field("item_id")
+    lists = pa.chunked_array(rows[_LISTS[manifest.table]]).combine_chunks()
+    listed = lists.flatten().field("item_id")
+    if "item_id" in rows.column_names:
+        listed = pa.concat_arrays([listed, pa.chunked_array(rows["item_id"]).combine_chunks()])
     if not is_local(path):
         frame = tables.read("items", made)
         found = frame.where(frame["item_id"].isin(listed.to_pylist())).toArrow()
@@ -129,22 +133,28 @@ def _titles(tables: Tables, manifest: Manifest, rows: pa.Table) -> dict[Any, str
     return dict(zip(found["item_id"].to_pylist(), found["title"].to_pylist(), strict=True))
 
 
-def _explode(rows: pa.Table, titles: dict[Any, str]) -> pa.Table:
-    """A row a recommendation, best first."""
+def _explode(rows: pa.Table, table: str, titles: dict[Any, str]) -> pa.Table:
+    """A row an entry of a list, best first."""
     flat = [
-        {
-            "user_id": row["user_id"],
+        _whose(row, titles)
+        | {
             "rank": entry["rank"],
             "item_id": entry["item_id"],
             "title": titles.get(entry["item_id"]),
             "score": entry["score"],
-            "source": row["source"],
         }
+        | ({"source": row["source"]} if "source" in row else {})
         for row in rows.to_pylist()
-        for entry in sorted(row["recommendations"], key=lambda entry: entry["rank"])
+        for entry in sorted(row[_LISTS[table]], key=lambda entry: entry["rank"])
     ]
-    names = ["user_id", "rank", "item_id", "title", "score", "source"]
-    return pa.Table.from_pylist(flat) if flat else pa.table({name: [] for name in names})
+    return pa.Table.from_pylist(flat) if flat else rows.select(rows.column_names[:1])
+
+
+def _whose(row: dict[str, Any], titles: dict[Any, str]) -> dict[str, Any]:
+    """The user of a list, or the item that those of the list are like."""
+    if "user_id" in row:
+        return {"user_id": row["user_id"]}
+    return {"like_item_id": row["item_id"], "like": titles.get(row["item_id"])}
 
 
 def as_csv(rows: pa.Table) -> str:

@@ -145,6 +145,13 @@ class Policy(Section):
     )
 
 
+class SimilarItems(Section):
+    n: int = Field(0, ge=0, description="Items like each item, in a table of their own; 0: none.")
+    min_users: int = Field(
+        5, ge=1, description="Items that fewer users have are not listed as similar."
+    )
+
+
 class Recommend(Section):
     n: int = Field(10, ge=1, description="Recommendations a user.")
     users: UserSubset = UserSubset()
@@ -157,6 +164,7 @@ class Recommend(Section):
     )
     policy: Policy = Policy()
     backfill: bool = Field(True, description="Fill short lists with popular items.")
+    similar_items: SimilarItems = SimilarItems()
 
     @model_validator(mode="after")
     def _seen(self) -> "Recommend":

@@ -9,9 +9,12 @@ from recsys_spark.evaluation import measure_agreement, summarise
 from recsys_spark.pipeline.policy import effect, read_policy, seen_rows
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.runtime.source import read_user_subset
-from recsys_spark.schema import recommendations
+from recsys_spark.schema import recommendations, similar_items
+from recsys_spark.stages.recommend import read_catalogue, with_factors
 from recsys_spark.stages.recommend import recommend as top_lists
-from recsys_spark.wals.topn import FOLD_IN, MODEL, Tally
+from recsys_spark.stages.similar import similar_items as find_similar
+from recsys_spark.wals.policy import Policy, without
+from recsys_spark.wals.topn import FOLD_IN, MODEL, Catalogue, Tally
 
 _SAMPLE = 5
 _FIRST = 10  # items of a list that are compared with the published ones
@@ -25,11 +28,11 @@ def recommend(run: Run) -> Summary:
     item_type = history.schema["item_id"].dataType
     policy, tally = read_policy(run), Tally.of(run.spark)
     run.log.progress("ranking the catalogue")
+    catalogue = read_catalogue(history, run.read("item_ids"))
     lists = top_lists(
         _users(run, history),
-        history,
         seen_rows(history, config.seen_days) if config.exclude_seen else None,
-        run.read("item_ids"),
+        catalogue,
         (_user_factors(run), run.read("item_factors")),
         config.n,
         config.backfill,
@@ -37,7 +40,25 @@ def recommend(run: Run) -> Summary:
         tally=tally,
     ).withColumn("model_version", F.lit(run.lineage["train"]))
     run.write(lists, "recommendations", recommendations(user_type, item_type))
-    return _report(run) | {"policy": effect(run, policy, tally)}
+    summary = _report(run) | {"policy": effect(run, policy, tally)}
+    if config.similar_items.n:
+        _write_similar(run, history, catalogue, policy)
+    return summary
+
+
+def _write_similar(run: Run, history: DataFrame, catalogue: Catalogue, policy: Policy) -> None:
+    """Write the items that are liked alike, of those that lists may have and enough users know."""
+    config = run.config.recommend.similar_items
+    run.log.progress("comparing the items")
+    catalogue = with_factors(catalogue, run.read("item_factors"))
+    counts = history.groupBy("item").agg(F.count("*").alias("users"))
+    catalogue = without(catalogue, counts.where(F.col("users") < config.min_users))
+    if policy.removed is not None:
+        catalogue = without(catalogue, policy.removed)
+    ids = run.read("item_ids")
+    found = find_similar(run.read("item_factors"), ids, catalogue, config.n)
+    manifest = run.write(found, "similar_items", similar_items(ids.schema["id"].dataType))
+    run.log.info(f"{manifest.rows:,} items with up to {config.n} that are liked alike")
 
 
 def _user_factors(run: Run) -> DataFrame:

@@ -13,29 +13,25 @@ from recsys_spark.wals.topn import Catalogue, Tally, recommend_top_n
 
 def recommend(
     users: DataFrame,
-    history: DataFrame,
     seen: DataFrame | None,
-    item_ids: DataFrame,
+    catalogue: Catalogue,
     model: tuple[DataFrame, DataFrame] | None,
     n: int,
     fill: bool,
-    label: str = "id",
     policy: Policy | None = None,
     tally: Tally | None = None,
 ) -> DataFrame:
     """Columns user_id, recommendations, source; one row for each row of `users`, by user_id.
 
-    users: columns user_id and user (index; null where unknown). history: distinct pairs, columns
-    user, item; its items are the catalogue and their numbers of users the popularity. seen:
-    columns user, item, left out exactly. model: user factors, perhaps with a column source, what
-    lists of theirs are called, and item factors; None recommends what is popular. label: what
-    lists name items by, their external `id` or their `index`. Ties: by item id. policy: what lists
-    keep beside that. tally: added to when the lists are computed.
+    users: columns user_id and user (index; null where unknown). seen: columns user, item, left out
+    exactly. catalogue: what may be listed, from `read_catalogue`. model: user factors, perhaps with
+    a column source, what lists of theirs are called, and item factors; None recommends what is
+    popular. Ties: by item id. policy: what lists keep beside that. tally: added to when the lists
+    are computed.
 
     Users are put in the order of their ids, in spark.sql.shuffle.partitions ranges of them, before
     they are ranked: lists are much larger than what they are made of.
     """
-    catalogue = read_catalogue(history, item_ids, label)
     parts = int(str(users.sparkSession.conf.get("spark.sql.shuffle.partitions")))
     rows, catalogue = _with_factors(with_seen(_ranged(users, parts), seen), catalogue, model)
     kept = policy or Policy()
@@ -86,7 +82,11 @@ def with_seen(users: DataFrame, seen: DataFrame | None) -> DataFrame:
 
 
 def read_catalogue(history: DataFrame, item_ids: DataFrame, label: str = "id") -> Catalogue:
-    """The items of history on the driver, without factors. Arguments as of `recommend`."""
+    """The items of history on the driver, without factors; their users are the popularity.
+
+    history: distinct pairs, columns user, item. item_ids: columns id, index. label: what lists
+    name items by, their external `id` or their `index`.
+    """
     counts = history.groupBy("item").agg(F.count("*").alias("users"))
     named = counts.join(item_ids.withColumnRenamed("index", "item"), "item")
     table = named.toArrow().sort_by("id").combine_chunks()

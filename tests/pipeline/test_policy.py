@@ -100,6 +100,34 @@ def test_what_was_seen_long_ago_may_come_again(shop):
         assert set(items) == set(ITEMS) - seen, user
 
 
+def test_items_that_are_liked_alike_keep_the_policy(shop):
+    """In a table of their own: twenty users have seen each film, so that all are known enough."""
+    recommend(
+        shop,
+        "recommend.similar_items.n=4",
+        "recommend.similar_items.min_users=20",
+        f"recommend.policy.deny.path={shop / 'deny.csv'}",
+        run_id="alike",
+    )
+    rows = pq.read_table(shop / "root/tables/similar_items/versions/alike").to_pylist()
+    assert len(rows) == 25
+    for row in rows:
+        listed = [int(entry["item_id"]) for entry in row["similar"]]
+        assert len(set(listed)) == 4
+        assert int(row["item_id"]) not in listed
+        assert not set(listed) & DENIED
+        scores = [entry["score"] for entry in row["similar"]]
+        assert scores == sorted(scores, reverse=True)
+        assert -1 <= scores[-1] <= scores[0] <= 1.000001
+
+
+def test_few_users_are_too_few_to_be_like_anything(shop):
+    settings = ["recommend.similar_items.n=4", "recommend.similar_items.min_users=21"]
+    recommend(shop, *settings, run_id="unknown")
+    rows = pq.read_table(shop / "root/tables/similar_items/versions/unknown").to_pylist()
+    assert [row["similar"] for row in rows] == [[]] * 25
+
+
 def test_a_changed_file_is_another_input(shop):
     setting = f"recommend.policy.deny.path={shop / 'today.csv'}"
     (shop / "today.csv").write_text("item_id\n8\n")

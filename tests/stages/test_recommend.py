@@ -9,7 +9,7 @@ from chispa import assert_df_equality
 from pyspark.sql import DataFrame, SparkSession
 from reference.topn import top_n
 
-from recsys_spark.stages.recommend import recommend
+from recsys_spark.stages.recommend import read_catalogue, recommend
 
 USERS, ITEMS, RANK = 16, 12, 3
 UNKNOWN = ("newcomer", None)
@@ -33,7 +33,7 @@ class World:
         counts = [sum(i == item for _, i in self.pairs) for item in range(ITEMS)]
         self.popularity = [count / USERS for count in counts]
 
-    def frames(self, spark: SparkSession, partitions: int = 2) -> dict[str, Any]:
+    def frames(self, spark: SparkSession, partitions: int = 2, label: str = "id") -> dict[str, Any]:
         def factors(rows: list[list[int]], left_out: set[int]) -> DataFrame:
             table = [
                 (at, [float(x) for x in row]) for at, row in enumerate(rows) if at not in left_out
@@ -42,15 +42,15 @@ class World:
 
         known = [(f"user{u}", u) for u in range(USERS)]
         history = spark.createDataFrame(sorted(self.pairs), "user int, item int")
+        ids = spark.createDataFrame(
+            list(zip(self.ids, range(ITEMS), strict=True)), f"id {self.item_type}, index int"
+        )
         return {
             "users": spark.createDataFrame(
                 [*known, UNKNOWN], "user_id string, user int"
             ).repartition(partitions),
-            "history": history.repartition(partitions),
             "seen": history,
-            "item_ids": spark.createDataFrame(
-                list(zip(self.ids, range(ITEMS), strict=True)), f"id {self.item_type}, index int"
-            ),
+            "catalogue": read_catalogue(history.repartition(partitions), ids, label),
             "model": (factors(self.users, {0}), factors(self.items, COLD_ITEMS)),
         }
 
@@ -144,11 +144,11 @@ def test_string_ids_break_ties_as_strings(spark: SparkSession) -> None:
     table = [(at, [1.0]) for at in range(len(ids))]
     factors = spark.createDataFrame(table, "id int, factors array<float>")
     pairs = [(0, at) for at in range(len(ids))]
+    named = spark.createDataFrame([(x, at) for at, x in enumerate(ids)], "id string, index int")
     actual = recommend(
         spark.createDataFrame([("u", 0)], "user_id string, user int"),
-        spark.createDataFrame(pairs, "user int, item int"),
         None,
-        spark.createDataFrame([(one, at) for at, one in enumerate(ids)], "id string, index int"),
+        read_catalogue(spark.createDataFrame(pairs, "user int, item int"), named),
         (factors, factors),
         n=10,
         fill=True,
@@ -160,9 +160,8 @@ def test_string_ids_break_ties_as_strings(spark: SparkSession) -> None:
 
 def test_lists_can_name_items_by_index(spark: SparkSession) -> None:
     world = World("string")
-    frames = world.frames(spark)
-    by_id = recommend(**frames, n=5, fill=True).collect()
-    by_index = recommend(**frames, n=5, fill=True, label="index").collect()
+    by_id = recommend(**world.frames(spark), n=5, fill=True).collect()
+    by_index = recommend(**world.frames(spark, label="index"), n=5, fill=True).collect()
     named = {
         row["user_id"]: [world.ids[entry["item_id"]] for entry in row["recommendations"]]
         for row in by_index
