@@ -44,6 +44,14 @@ class ShowFormat(StrEnum):
     csv = "csv"
 
 
+class ExportForm(StrEnum):
+    """What lists are written as."""
+
+    jsonl = "jsonl"
+    csv = "csv"
+    parquet = "parquet"
+
+
 ConfigFiles = Annotated[
     list[Path] | None,
     typer.Option("--config", "-c", help="Configuration file; later files override earlier ones."),
@@ -252,6 +260,27 @@ def path(
     from recsys_spark.cli.show import table_path
 
     print(table_path(call.config, call.log, table, run_id))
+
+
+@app.command()
+def export(
+    form: Annotated[ExportForm, typer.Argument(help="Form of the files.")],
+    target: Annotated[str, typer.Argument(help="Folder or URI below which they are written.")],
+    table: Annotated[str, typer.Option(help="recommendations or similar_items.")] = (
+        "recommendations"
+    ),
+    run_id: Annotated[str | None, typer.Option(help="This version, not the current one.")] = None,
+    config: ConfigFiles = None,
+    set_: Overrides = None,
+) -> None:
+    """Write a table of lists as files for other systems; a repeated command does nothing."""
+    call = _prepare(config, set_)
+    from recsys_spark.pipeline.export import export_lists
+
+    made = export_lists(call.config, call.log, table, form.value, target, run_id)
+    _stop_status(call.log)
+    state = "were there already" if made.unchanged else "written"
+    print(f"{made.lists:,} lists of {table}, run {made.run_id}, {state}: {made.folder}")
 
 
 @app.command()

@@ -47,10 +47,10 @@ def table_path(config: Config, log: Log, table: str, run_id: str | None) -> str:
     """The folder of the version that readers see."""
     if is_local(config.paths.root):
         tables = _local_tables(config)
-        return tables.store.uri(tables.path(table, _version(tables, table, run_id).run_id))
+        return tables.store.uri(tables.path(table, tables.version(table, run_id).run_id))
     with session(config, log) as spark:
         tables = Tables(open_store(config.paths.root, lambda: spark), spark)
-        return tables.store.uri(tables.path(table, _version(tables, table, run_id).run_id))
+        return tables.store.uri(tables.path(table, tables.version(table, run_id).run_id))
 
 
 def _local_tables(config: Config) -> Tables:
@@ -58,28 +58,6 @@ def _local_tables(config: Config) -> Tables:
         raise AssertionError("a local root needs no session")
 
     return Tables(open_store(config.paths.root, no_session))
-
-
-def _version(tables: Tables, table: str, run_id: str | None) -> Manifest:
-    chosen = run_id or tables.current(table)
-    manifest = tables.manifest(table, chosen) if chosen else None
-    if manifest is not None:
-        return manifest
-    if chosen:
-        raise ConfigError(f"Table {table} has no complete version {chosen}.")
-    known = tables.names()
-    if table not in known:
-        root = tables.store.uri("")
-        raise ConfigError(
-            f"There is no table {table} under {root}; there is {', '.join(known)}."
-            if known
-            else f"There are no tables under {root}: check paths.root, or start with "
-            "`recsys-spark run`."
-        )
-    raise ConfigError(
-        f"Table {table} is not published yet: run `recsys-spark publish`, or name a version "
-        "with --run-id (`recsys-spark status` lists them)."
-    )
 
 
 def _render(
@@ -90,7 +68,7 @@ def _render(
     limit: int,
     form: str,
 ) -> str:
-    manifest = _version(tables, table, run_id)
+    manifest = tables.version(table, run_id)
     rows = _rows(tables, manifest, users, limit)
     if form == "json":
         return json.dumps(rows.to_pylist(), default=str, indent=2, ensure_ascii=False)

@@ -143,6 +143,32 @@ class Tables:
         text = self.store.read(f"tables/{check_name('table', table)}/CURRENT.json")
         return str(json.loads(text)["run_id"]) if text else None
 
+    def version(self, table: str, run_id: str | None) -> Manifest:
+        """The manifest of a version; None: of the one that readers see.
+
+        Raises ConfigError, with what there is, if it does not exist.
+        """
+        chosen = run_id or self.current(table)
+        manifest = self.manifest(table, chosen) if chosen else None
+        if manifest is not None:
+            return manifest
+        if chosen:
+            raise ConfigError(f"Table {table} has no complete version {chosen}.")
+        known, root = self.names(), self.store.uri("")
+        if not known:
+            raise ConfigError(
+                f"There are no tables under {root}: check paths.root, or start with "
+                "`recsys-spark run`."
+            )
+        if table not in known:
+            raise ConfigError(
+                f"There is no table {table} under {root}; there is {', '.join(known)}."
+            )
+        raise ConfigError(
+            f"Table {table} is not published yet: run `recsys-spark publish`, or name a version "
+            "with --run-id (`recsys-spark status` lists them)."
+        )
+
     def point(self, table: str, run_id: str) -> None:
         """Let readers see this version from now on: one small object is swapped."""
         self.path(table, run_id)  # refuses unsafe names

@@ -1,0 +1,130 @@
+"""Lists as files for others: every form has every entry, and a folder is whole or replaced."""
+
+import csv
+import json
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+from nights import run_in, write_source
+
+from recsys_spark.errors import ConfigError
+from recsys_spark.pipeline.export import export_lists
+from recsys_spark.pipeline.run import STAGES
+from recsys_spark.runtime.log import Log
+from recsys_spark.settings import load_config
+
+MADE = [stage for stage in STAGES if stage != "evaluate"]
+
+
+@pytest.fixture(scope="module")
+def root(spark, tmp_path_factory):
+    """The root of a run that has published lists of users and of items."""
+    folder = tmp_path_factory.mktemp("export")
+    write_source(folder)
+    settings = ["recommend.n=3", "recommend.similar_items.n=2"]
+    run_in(folder, *settings, stages=MADE, run_id="night")
+    return folder / "root"
+
+
+def export(root, form, target, **options):
+    config = load_config(overrides=[f"paths.root={root}", "tracking.backend=none"])
+    table = options.pop("table", "recommendations")
+    return export_lists(config, Log([]), table, form, str(target), **options)
+
+
+def published(root, table="recommendations"):
+    return pq.read_table(root / "tables" / table / "versions" / "night").to_pylist()
+
+
+def lines(folder, ending):
+    return [line for part in sorted(folder.glob(f"part-*.{ending}")) for line in part.open()]
+
+
+def entries(root):
+    return [
+        (row["user_id"], entry["rank"], entry["item_id"], entry["score"], row["source"])
+        for row in published(root)
+        for entry in row["recommendations"]
+    ]
+
+
+def test_json_has_a_line_a_list(root, tmp_path):
+    made = export(root, "jsonl", tmp_path)
+    found = [json.loads(line) for line in lines(tmp_path / "recommendations.jsonl/night", "json")]
+    expected = [{name: row[name] for name in found[0]} for row in published(root)]
+    assert sorted(found[0]) == ["recommendations", "source", "user_id"]
+    for row in (row for lists in (found, expected) for row in lists):
+        for entry in row["recommendations"]:
+            entry["score"] = pytest.approx(entry["score"])
+    assert found == expected
+    assert (made.lists, made.run_id, made.unchanged) == (30, "night", False)
+
+
+def test_csv_has_a_row_an_entry_with_a_header_in_every_file(root, tmp_path):
+    export(root, "csv", tmp_path)
+    found = []
+    for part in sorted((tmp_path / "recommendations.csv/night").glob("part-*.csv")):
+        with part.open(newline="") as file:
+            found += [tuple(row.values()) for row in csv.DictReader(file)]
+    assert [(int(u), int(r), i, float(s), source) for u, r, i, s, source in found] == [
+        (*row[:3], pytest.approx(row[3]), row[4]) for row in entries(root)
+    ]
+
+
+def test_parquet_has_a_typed_row_an_entry(root, tmp_path):
+    export(root, "parquet", tmp_path)
+    table = pq.read_table(tmp_path / "recommendations.parquet/night")
+    assert table.column_names == ["user_id", "rank", "item_id", "score", "source"]
+    assert [tuple(row.values()) for row in table.to_pylist()] == entries(root)
+
+
+def test_similar_items_are_exported_too(root, tmp_path):
+    export(root, "parquet", tmp_path, table="similar_items")
+    table = pq.read_table(tmp_path / "similar_items.parquet/night")
+    assert table.column_names == ["like_item_id", "rank", "item_id", "score"]
+    assert table.num_rows == sum(len(row["similar"]) for row in published(root, "similar_items"))
+
+
+def test_a_whole_folder_is_left_alone_and_a_broken_one_is_replaced(root, tmp_path):
+    folder = tmp_path / "recommendations.csv/night"
+    export(root, "csv", tmp_path)
+    before = {part.name: part.stat().st_mtime_ns for part in folder.iterdir()}
+    pointer = folder.parent / "CURRENT.json"
+    pointer.unlink()
+    assert export(root, "csv", tmp_path).unchanged
+    assert {part.name: part.stat().st_mtime_ns for part in folder.iterdir()} == before
+    assert json.loads(pointer.read_text())["path"] == "night", "what a killed command left undone"
+    (folder / "_SUCCESS").unlink()
+    next(folder.glob("part-*.csv")).write_text("half a")
+    assert not export(root, "csv", tmp_path).unchanged
+    assert len([line for line in lines(folder, "csv") if line[0] != "u"]) == len(entries(root))
+
+
+def test_the_pointer_moves_only_after_the_files(root, tmp_path, monkeypatch):
+    """A command that fails while it writes leaves readers with what they had."""
+    export(root, "jsonl", tmp_path)
+    base = tmp_path / "recommendations.jsonl"
+    before = (base / "CURRENT.json").read_text()
+    shutil.copytree(root / "tables", tmp_path / "other/tables")
+    versions = tmp_path / "other/tables/recommendations/versions"
+    shutil.copytree(versions / "night", versions / "broken")
+    next((versions / "broken").glob("part-*.parquet")).write_bytes(b"not parquet")
+    manifest = versions / "broken/_manifest.json"
+    manifest.write_text(manifest.read_text().replace('"night"', '"broken"'))
+    with pytest.raises(Exception, match=r"(?i)parquet"):
+        export(tmp_path / "other", "jsonl", tmp_path, run_id="broken")
+    assert (base / "CURRENT.json").read_text() == before
+    assert not (base / "broken/_SUCCESS").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "cure"),
+    [
+        ({"table": "metrics"}, "recommendations or similar_items, not metrics"),
+        ({"run_id": "nothing"}, "no complete version nothing"),
+    ],
+)
+def test_what_cannot_be_exported_is_named(root, tmp_path, options, cure):
+    with pytest.raises(ConfigError, match=cure):
+        export(root, "csv", tmp_path, **options)
