@@ -75,6 +75,6 @@ def _shaped(frame: DataFrame, table: str, form: Form) -> DataFrame:
     whose, lists = _TABLES[table]
     if form == "jsonl":
         return frame.selectExpr(*whose, lists)
-    entries = frame.selectExpr(*whose[:1], *whose[1:], f"inline({lists})")
+    entries = frame.selectExpr(*whose, f"inline({lists})")
     names = [name.split(" as ")[-1] for name in whose]
     return entries.select(names[0], "rank", "item_id", "score", *map(F.col, names[1:]))

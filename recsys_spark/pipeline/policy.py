@@ -20,7 +20,8 @@ _DAY = 86_400  # seconds
 def read_policy(run: Run) -> Policy:
     """The policy of recommend.policy, ids in the type of the source.
 
-    Raises ConfigError for a file that does not exist, ContractError for one without its columns.
+    Raises ConfigError for a file that does not exist or genres that are not there, ContractError
+    for a file without its columns.
     """
     config, ids = run.config.recommend.policy, run.read("item_ids")
     allow, deny = (_item_list(run, ids, name) for name in ("allow", "deny"))
@@ -29,7 +30,9 @@ def read_policy(run: Run) -> Policy:
         windows = _typed(read_windows(run.spark, f"{_KEY}.available", config.available), ids)
     at = (config.available.at or datetime.now(UTC)).replace(tzinfo=UTC)
     genres = None
-    if config.max_per_genre is not None and run.has("items"):
+    if config.max_per_genre is not None:
+        if not run.has("items"):
+            raise ConfigError(f"{_KEY}.max_per_genre needs the items' genres: set items.path.")
         genres = run.read("items").join(ids.toDF("item_id", "item"), "item_id")
     return Policy(
         removed_items(ids, allow, deny, windows, at),

@@ -5,7 +5,7 @@ import pytest
 from nights import run_in, write_source
 
 from recsys_spark.errors import ConfigError, ContractError
-from recsys_spark.pipeline.run import STAGES
+from recsys_spark.pipeline.run import STAGES, Run
 
 UPSTREAM = STAGES[:3]
 ITEMS = range(1, 26)
@@ -153,3 +153,10 @@ def test_files_that_cannot_be_read_say_what_to_mend(shop, setting, text, error, 
         path.write_text(text)
     with pytest.raises(error, match=cure):
         recommend(shop, f"recommend.policy.{setting}.path={path}", run_id="bad")
+
+
+def test_a_rule_on_genres_without_genres_is_refused(shop, monkeypatch):
+    has = Run.has
+    monkeypatch.setattr(Run, "has", lambda run, table: table != "items" and has(run, table))
+    with pytest.raises(ConfigError, match=r"max_per_genre needs the items' genres"):
+        recommend(shop, "recommend.policy.max_per_genre=2", run_id="nameless")
