@@ -39,6 +39,10 @@ class TransientError(RecsysError):
     exit_code = ExitCode.TRANSIENT
 
 
+class AuditError(RecsysError):
+    """A table on disk is not what it has to be. It was not sealed: no reader sees it."""
+
+
 class SolveError(RecsysError):
     """Training cannot go on: a singular row, or a loss that is no longer finite."""
 

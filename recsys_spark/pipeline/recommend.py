@@ -10,11 +10,12 @@ from recsys_spark.pipeline.policy import effect, read_policy, seen_rows
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.runtime.source import read_user_subset
 from recsys_spark.schema import recommendations, similar_items
+from recsys_spark.stages.audit import audit
 from recsys_spark.stages.recommend import read_catalogue, with_factors
 from recsys_spark.stages.recommend import recommend as top_lists
 from recsys_spark.stages.similar import similar_items as find_similar
 from recsys_spark.wals.policy import Policy, without
-from recsys_spark.wals.topn import FOLD_IN, MODEL, Catalogue, Tally
+from recsys_spark.wals.topn import FOLD_IN, MODEL, POPULAR, Catalogue, Tally
 
 _SAMPLE = 5
 _FIRST = 10  # items of a list that are compared with the published ones
@@ -39,11 +40,15 @@ def recommend(run: Run) -> Summary:
         policy=policy,
         tally=tally,
     ).withColumn("model_version", F.lit(run.lineage["train"]))
-    run.write(lists, "recommendations", recommendations(user_type, item_type))
-    summary = _report(run) | {"policy": effect(run, policy, tally)}
+    written = run.write(
+        lists,
+        "recommendations",
+        recommendations(user_type, item_type),
+        lambda table: _found(table, config.n) | {"policy": effect(run, policy, tally)},
+    )
     if config.similar_items.n:
         _write_similar(run, history, catalogue, policy)
-    return summary
+    return _report(run, written.findings)
 
 
 def _write_similar(run: Run, history: DataFrame, catalogue: Catalogue, policy: Policy) -> None:
@@ -57,7 +62,12 @@ def _write_similar(run: Run, history: DataFrame, catalogue: Catalogue, policy: P
         catalogue = without(catalogue, policy.removed)
     ids = run.read("item_ids")
     found = find_similar(run.read("item_factors"), ids, catalogue, config.n)
-    manifest = run.write(found, "similar_items", similar_items(ids.schema["id"].dataType))
+    manifest = run.write(
+        found,
+        "similar_items",
+        similar_items(ids.schema["id"].dataType),
+        lambda table: audit(table, "item_id", "similar", config.n, F.lit(True)),
+    )
     run.log.info(f"{manifest.rows:,} items with up to {config.n} that are liked alike")
 
 
@@ -84,22 +94,26 @@ def _users(run: Run, history: DataFrame) -> DataFrame:
     return wanted.where("user_id is not null").join(known, "user_id", "left")
 
 
-def _report(run: Run) -> Summary:
-    table = run.read("recommendations")
-    counts = table.groupBy("source").count().collect()
-    sources = {row["source"]: row["count"] for row in counts}
-    short = table.where(F.size("recommendations") < run.config.recommend.n).count()
-    total = sum(sources.values())
-    text = ", ".join(f"{users:,} from {source}" for source, users in sorted(sources.items()))
-    run.log.info(f"{total:,} users with up to {run.config.recommend.n} items: {text}")
+def _found(table: DataFrame, n: int) -> Summary:
+    """What is found in the files: scores descend within a source, and rise where another begins."""
+    alone = F.col("source").isin(MODEL, FOLD_IN, POPULAR)
+    return audit(table, "user_id", "recommendations", n, ordered=alone)
+
+
+def _report(run: Run, found: Summary) -> Summary:
+    table, n = run.read("recommendations"), run.config.recommend.n
+    users, short, empty, sources = (found[key] for key in ("lists", "short", "empty", "sources"))
+    text = ", ".join(f"{lists:,} from {source}" for source, lists in sorted(sources.items()))
+    run.log.info(f"{users:,} users with up to {n} items: {text}")
     if short:
-        run.log.warning(f"{short:,} users have fewer than {run.config.recommend.n} items")
-    run.tracker.metrics({"recommend.users": total, "recommend.short_lists": short})
+        run.log.warning(f"{short:,} users have fewer than {n} items, {empty:,} of them none")
+    run.tracker.metrics({"recommend.users": users, "recommend.short_lists": short})
     return {
-        "n": run.config.recommend.n,
-        "users": total,
+        "n": n,
+        "users": users,
         "sources": sources,
         "short_lists": short,
+        "policy": found["policy"],
         "published": _beside_published(run, table),
         "sample": _sample(run, table),
     }

@@ -19,7 +19,7 @@ from recsys_spark.config import Config
 from recsys_spark.errors import ConfigError
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs, StageRecord, now
-from recsys_spark.runtime.tables import Manifest, Tables
+from recsys_spark.runtime.tables import Check, Manifest, Tables
 from recsys_spark.runtime.tracking import Tracker
 
 # What `run` does in order. A stage that is not among them, fold_in, is asked for by name.
@@ -86,10 +86,12 @@ class Run:
         made = self.lineage.get(_STAGE_OF[table])
         return made is not None and self.tables.manifest(table, made) is not None
 
-    def write(self, frame: DataFrame, table: str, schema: StructType) -> Manifest:
-        """Write this run's version of a table."""
-        digest = self.config.digest()
-        return self.tables.write(frame, table, self.run_id, schema, dict(self.lineage), digest)
+    def write(
+        self, frame: DataFrame, table: str, schema: StructType, check: Check | None = None
+    ) -> Manifest:
+        """Write this run's version of a table. check: of what is on disk, before it is sealed."""
+        inputs, digest = dict(self.lineage), self.config.digest()
+        return self.tables.write(frame, table, self.run_id, schema, inputs, digest, check)
 
     def keep(self, frame: DataFrame, name: str) -> DataFrame:
         """Write an intermediate frame to the run's scratch folder and read it back.

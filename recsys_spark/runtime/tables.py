@@ -10,9 +10,10 @@ begins with an underscore so that Spark, pandas and other readers of the folder 
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
@@ -22,12 +23,16 @@ import recsys_spark
 from recsys_spark.errors import ConfigError
 from recsys_spark.runtime.store import Store, is_local
 
+Check = Callable[[DataFrame], dict[str, Any]]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a version holds and what it was made from. bytes: of the Parquet files."""
+    """What a version holds and what it was made from. bytes: of the Parquet files.
+
+    findings: what its check found.
+    """
 
     table: str
     run_id: str
@@ -39,6 +44,7 @@ class Manifest:
     inputs: Mapping[str, str]
     code_version: str
     created_at: str
+    findings: dict[str, Any] = field(default_factory=dict)
 
 
 def is_safe(name: str) -> bool:
@@ -83,16 +89,19 @@ class Tables:
         schema: StructType,
         inputs: Mapping[str, str],
         config_hash: str,
+        check: Check | None = None,
     ) -> Manifest:
         """Write a version with exactly the schema's columns, and seal it.
 
-        A folder without manifest is what a killed attempt left, and is replaced.
+        A folder without manifest is what a killed attempt left, and is replaced. check: reads what
+        is on disk before it is sealed, raises if that must not be seen, and returns its findings.
         """
         path = self.path(table, run_id)
         self.store.delete(path)
         typed = frame.select(*(frame[field.name].cast(field.dataType) for field in schema))
         typed.write.mode("errorifexists").parquet(self.store.uri(path))
-        return self._seal(table, run_id, schema, inputs, config_hash)
+        findings = check(self._load(path, schema)) if check else {}
+        return self._seal(table, run_id, schema, inputs, config_hash, findings)
 
     def _seal(
         self,
@@ -101,6 +110,7 @@ class Tables:
         schema: StructType,
         inputs: Mapping[str, str],
         config_hash: str,
+        findings: dict[str, Any],
     ) -> Manifest:
         path = self.path(table, run_id)
         parts = {k: v for k, v in self.store.list(path).items() if k.endswith(".parquet")}
@@ -115,6 +125,7 @@ class Tables:
             inputs=dict(inputs),
             code_version=recsys_spark.__version__,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            findings=findings,
         )
         self.store.replace(f"{path}/_manifest.json", json.dumps(asdict(manifest), indent=2))
         return manifest

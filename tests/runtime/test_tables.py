@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from chispa import assert_df_equality
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import LongType
 
-from recsys_spark.errors import ConfigError
+from recsys_spark.errors import AuditError, ConfigError
 from recsys_spark.runtime.store import LocalStore
 from recsys_spark.runtime.tables import Manifest, Tables, check_name
 from recsys_spark.schema import RATINGS, ids
@@ -59,6 +59,21 @@ def test_what_is_written_is_read_and_described(
     assert manifest.bytes == sum(file.stat().st_size for file in files)
     assert (manifest.inputs, manifest.config_hash) == ({"ingest": "night-0"}, "abcd1234")
     assert tables.names() == ["train"]
+
+
+def test_what_a_check_refuses_is_not_sealed(spark: SparkSession, tables: Tables) -> None:
+    def refuse(_: DataFrame) -> dict[str, object]:
+        raise AuditError("no good")
+
+    frame = spark.createDataFrame(ROWS, RATINGS)
+    with pytest.raises(AuditError, match="no good"):
+        tables.write(frame, "train", "night-1", RATINGS, {}, "abcd1234", refuse)
+    assert tables.manifest("train", "night-1") is None
+    manifest = tables.write(
+        frame, "train", "night-1", RATINGS, {}, "abcd1234", lambda table: {"rows": table.count()}
+    )
+    assert manifest.findings == {"rows": 2}
+    assert tables.manifest("train", "night-1") == manifest
 
 
 def test_other_readers_pass_over_the_manifest(
