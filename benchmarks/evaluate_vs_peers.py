@@ -25,7 +25,8 @@ from systems import session
 from recsys_spark.evaluation import measure_ranking, summarise
 from recsys_spark.evaluation.ranking import ranked_lists
 from recsys_spark.kernels.ranking import METRICS
-from recsys_spark.wals.topn import Catalogue, recommend_top_n
+from recsys_spark.wals.catalogue import Catalogue, Listing
+from recsys_spark.wals.topn import recommend_top_n
 
 Result = dict[str, Any]
 
@@ -148,7 +149,7 @@ def _make(options: argparse.Namespace) -> Result:
     users.count()
 
     def make() -> None:
-        lists = recommend_top_n(users, "user_id", catalogue, n, fill=False)
+        lists = recommend_top_n(users, "user_id", Listing(catalogue, n))
         lists.write.format("noop").mode("overwrite").save()
 
     return {"seconds": _seconds(make)[0]}

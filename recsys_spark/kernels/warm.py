@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from recsys_spark.kernels.agreement import list_agreement
 from recsys_spark.kernels.csr import Csr
-from recsys_spark.kernels.listing import fill_popular, no_rules, rank
+from recsys_spark.kernels.listing import Popular, fill_popular, no_rules, rank, reserve
 from recsys_spark.kernels.lists import Traits, list_metrics
 from recsys_spark.kernels.negatives import draw_positions
 from recsys_spark.kernels.places import pad_items, place_metrics
@@ -27,7 +27,12 @@ def warm() -> None:
     _warm_solvers(factors, cols)
     indptr, none = np.zeros(3, dtype=np.int64), np.zeros(0, dtype=np.int32)
     seen, items = Ragged(indptr, none), arrange(factors, np.ones(2, dtype=bool))
-    fill_popular(rank(factors, items, seen, 2, no_rules(2)).positions, cols, seen, no_rules(2))
+    found = rank(factors, items, seen, 2, no_rules(2))
+    rank(factors, items, seen, 2, no_rules(2)._replace(variety=0.5))
+    shares = np.zeros(2, dtype=np.float32)
+    fill_popular(found.positions, found.scores, Popular(cols, shares), seen, no_rules(2))
+    kept = np.zeros((2, 2), dtype=bool)
+    reserve(found.positions, found.scores, kept, found, 1, no_rules(2))
     listed = np.zeros(1, dtype=np.int64)
     ranking_metrics(rows, listed, rows, listed, np.array([1]))
     _warm_measures(factors)

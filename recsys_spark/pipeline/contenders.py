@@ -14,7 +14,7 @@ from recsys_spark.stages.neighbours import multiplications, recommend_by_neighbo
 from recsys_spark.stages.recommend import recommend_from
 from recsys_spark.stages.segments import count_rows
 from recsys_spark.stages.simple_scores import popularity_scores, random_scores, recent
-from recsys_spark.wals.topn import Catalogue
+from recsys_spark.wals.catalogue import Catalogue
 
 MODEL = "model"
 Scores = tuple[DataFrame, DataFrame]

@@ -10,8 +10,8 @@ from recsys_spark.config import ItemList
 from recsys_spark.errors import ConfigError
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.runtime.source import read_blocked, read_item_list, read_windows
+from recsys_spark.wals.catalogue import Tally
 from recsys_spark.wals.policy import Policy, removed_items
-from recsys_spark.wals.topn import Tally
 
 _KEY = "recommend.policy"
 _DAY = 86_400  # seconds

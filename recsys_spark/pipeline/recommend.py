@@ -14,8 +14,8 @@ from recsys_spark.stages.audit import audit
 from recsys_spark.stages.recommend import read_catalogue, with_factors
 from recsys_spark.stages.recommend import recommend as top_lists
 from recsys_spark.stages.similar import similar_items as find_similar
+from recsys_spark.wals.catalogue import FOLD_IN, MODEL, POPULAR, Catalogue, Tally
 from recsys_spark.wals.policy import Policy, without
-from recsys_spark.wals.topn import FOLD_IN, MODEL, POPULAR, Catalogue, Tally
 
 _SAMPLE = 5
 _FIRST = 10  # items of a list that are compared with the published ones

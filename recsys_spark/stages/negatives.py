@@ -10,8 +10,8 @@ from pyspark.sql import DataFrame
 from recsys_spark.arrow import arrow_schema, make_batch
 from recsys_spark.kernels.negatives import draw_positions
 from recsys_spark.schema import PAIRS
+from recsys_spark.wals.catalogue import Catalogue
 from recsys_spark.wals.packed import Batches
-from recsys_spark.wals.topn import Catalogue
 
 
 def draw_negatives(users: DataFrame, catalogue: Catalogue, n: int, seed: int) -> DataFrame:

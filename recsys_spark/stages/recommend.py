@@ -7,8 +7,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.arrow import list_matrix
-from recsys_spark.wals.policy import Policy, list_rules, with_blocked, without
-from recsys_spark.wals.topn import Catalogue, Tally, recommend_top_n
+from recsys_spark.wals.catalogue import Catalogue, Listing, Tally
+from recsys_spark.wals.policy import Policy, make_listing, with_blocked
+from recsys_spark.wals.topn import recommend_top_n
 
 
 def recommend(
@@ -35,13 +36,12 @@ def recommend(
     parts = int(str(users.sparkSession.conf.get("spark.sql.shuffle.partitions")))
     rows, catalogue = _with_factors(with_seen(_ranged(users, parts), seen), catalogue, model)
     kept = policy or Policy()
-    rules = list_rules(catalogue, kept)
-    if kept.removed is not None:
-        catalogue = without(catalogue, kept.removed)
     if kept.blocked is not None:
         rows = with_blocked(rows, kept.blocked)
+    if kept.segments is not None:
+        rows = rows.join(kept.segments, "user_id", "left")
     ordered = rows.repartitionById(parts, F.col("part")).sortWithinPartitions("user_id")
-    return recommend_top_n(ordered, "user_id", catalogue, n, fill, rules, tally)
+    return recommend_top_n(ordered, "user_id", make_listing(catalogue, kept, n, fill), tally)
 
 
 def _ranged(users: DataFrame, parts: int) -> DataFrame:
@@ -61,7 +61,7 @@ def recommend_from(
 ) -> DataFrame:
     """The same with what is left out in users' column seen, and a catalogue from elsewhere."""
     rows, catalogue = _with_factors(users, catalogue, model)
-    return recommend_top_n(rows, "user_id", catalogue, n, fill)
+    return recommend_top_n(rows, "user_id", Listing(catalogue, n, fill))
 
 
 def _with_factors(

@@ -10,8 +10,9 @@ from pyspark.sql import functions as F
 
 from recsys_spark.arrow import arrow_schema, list_array, list_matrix, make_batch
 from recsys_spark.schema import FACTORS
+from recsys_spark.wals.catalogue import Catalogue, Listing
 from recsys_spark.wals.packed import Batches
-from recsys_spark.wals.topn import Catalogue, recommend_top_n
+from recsys_spark.wals.topn import recommend_top_n
 
 
 def similar_items(
@@ -32,7 +33,7 @@ def similar_items(
     )
     parts = int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions")))
     ordered = rows.repartitionByRange(parts, "item_id").sortWithinPartitions("item_id")
-    lists = recommend_top_n(ordered, "item_id", unit, n, fill=False)
+    lists = recommend_top_n(ordered, "item_id", Listing(unit, n))
     return lists.select("item_id", F.col("recommendations").alias("similar"))
 
 

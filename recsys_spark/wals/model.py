@@ -21,11 +21,12 @@ from pyspark.sql.types import DataType
 from recsys_spark.arrow import list_matrix
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.spec import WalsSpec, other_side, restored_spec
+from recsys_spark.wals.catalogue import Catalogue, Listing
 from recsys_spark.wals.factors import FactorFrame, factors_frame, read_factors
 from recsys_spark.wals.fit import Factorization, solve_side
 from recsys_spark.wals.params import ModelParams
 from recsys_spark.wals.plan import Plan
-from recsys_spark.wals.topn import Catalogue, recommend_top_n
+from recsys_spark.wals.topn import recommend_top_n
 
 
 class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
@@ -152,7 +153,7 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
             seen = exclude.groupBy(key).agg(F.collect_set(F.col(other).cast("long")).alias("seen"))
             users = users.drop("seen").join(seen, key, "left")
         columns = self.itemFactors if row == "userCol" else self.userFactors
-        lists = recommend_top_n(users, key, _catalogue(columns), n, fill=False)
+        lists = recommend_top_n(users, key, Listing(_catalogue(columns), n))
         return lists.select(key, _as_mllib(other).alias("recommendations"))
 
     def foldInUsers(self, dataset: DataFrame, training: DataFrame | None = None) -> DataFrame:

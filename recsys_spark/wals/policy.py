@@ -3,16 +3,18 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import reduce
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pyspark.sql import DataFrame
+import pyarrow as pa
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from recsys_spark.arrow import list_bounds
-from recsys_spark.kernels.listing import Rules
+from recsys_spark.kernels.listing import Popular, Rules
 from recsys_spark.kernels.ragged import Ragged
-from recsys_spark.wals.topn import Catalogue
+from recsys_spark.wals.catalogue import Catalogue, Listing, Mask, Reserved, Segment
 
 DENIED, NOT_ALLOWED, UNAVAILABLE = "denied", "not_allowed", "unavailable"
 
@@ -22,7 +24,15 @@ class Policy:
     """removed: items that no list may have, from `removed_items`. blocked: columns user_id, item.
 
     genres: columns item and genres (array<string>), of each of which a list has at most
-    max_per_genre items. min_score: the lowest score of the model that is listed.
+    max_per_genre items. min_score: the lowest score of the model that is listed. variety: as of
+    `Rules`. popularity_discount: scores are divided by an item's popularity, that of the most
+    popular being 1, to this power.
+
+    segments: columns user_id, segment, once a user. popular_in: from `popular_in_segments`.
+    allowed_in: columns segment, item; a segment with rows is listed these alone.
+
+    new_items: column item; new_places: of each list. tail_places: the same for the least popular
+    items that together have tail_share of all interactions.
     """
 
     removed: DataFrame | None = None
@@ -30,6 +40,20 @@ class Policy:
     genres: DataFrame | None = None
     max_per_genre: int = 1
     min_score: float = -np.inf
+    variety: float = 0.0
+    popularity_discount: float = 0.0
+    segments: DataFrame | None = None
+    popular_in: DataFrame | None = None
+    allowed_in: DataFrame | None = None
+    new_items: DataFrame | None = None
+    new_places: int = 0
+    tail_share: float = 0.0
+    tail_places: int = 0
+
+    @property
+    def reorders(self) -> bool:
+        """Whether the model's part of a list may be in another order than that of its scores."""
+        return self.variety > 0 or self.new_places > 0 or self.tail_places > 0
 
 
 def removed_items(
@@ -61,12 +85,100 @@ def removed_items(
     return reduce(DataFrame.unionByName, named) if named else None
 
 
+def popular_in_segments(history: DataFrame, segments: DataFrame, most: int) -> DataFrame:
+    """Columns segment, item, share: what most users of a segment have, up to `most` and equals.
+
+    history: distinct pairs, columns user_id, item. segments: columns user_id, segment, once a user.
+    """
+    rows = history.join(segments, "user_id")
+    users = rows.groupBy("segment").agg(F.count_distinct("user_id").alias("users"))
+    counts = rows.groupBy("segment", "item").agg(F.count("*").alias("count"))
+    place = F.rank().over(Window.partitionBy("segment").orderBy(F.desc("count")))
+    best = counts.withColumn("place", place).where(F.col("place") <= most)
+    share = (F.col("count") / F.col("users")).alias("share")
+    return best.join(users, "segment").select("segment", "item", share)
+
+
+def make_listing(catalogue: Catalogue, policy: Policy, n: int, fill: bool) -> Listing:
+    """How lists of n are made of the catalogue, the policy kept.
+
+    What is known of items and of segments comes to the driver; users do not.
+    """
+    catalogue = _discounted(catalogue, policy.popularity_discount)
+    rules, tail = list_rules(catalogue, policy), _tail(catalogue, policy.tail_share)
+    if policy.removed is not None:
+        catalogue = without(catalogue, policy.removed)
+    reserved = []
+    if policy.tail_places:
+        reserved.append(Reserved("tail", tail, policy.tail_places))
+    if policy.new_places and policy.new_items is not None:
+        new = catalogue.mask(_ids(policy.new_items))
+        reserved.append(Reserved("new", new, policy.new_places))
+    return Listing(catalogue, n, fill, rules, _segments(catalogue, policy), tuple(reserved))
+
+
+def _discounted(catalogue: Catalogue, exponent: float) -> Catalogue:
+    if not exponent:
+        return catalogue
+    most = catalogue.popularity.max(initial=0.0)
+    relative = np.where(catalogue.popularity > 0, catalogue.popularity, most) / (most or 1.0)
+    factors = catalogue.factors / relative[:, None] ** exponent
+    return replace(catalogue, factors=factors.astype(np.float32))
+
+
+def _tail(catalogue: Catalogue, share: float) -> Mask:
+    order = np.argsort(catalogue.popularity, kind="stable")
+    so_far = np.cumsum(catalogue.popularity[order])
+    tail = np.zeros(len(order), dtype=bool)
+    tail[order[so_far <= share * so_far[-1:]]] = True
+    return tail
+
+
+def _segments(catalogue: Catalogue, policy: Policy) -> dict[str, Segment]:
+    """What segments have of their own, by name."""
+    segments: dict[str, Segment] = {}
+    if policy.popular_in is not None:
+        table = policy.popular_in.toArrow()
+        for name, (ids, shares) in _by_segment(table, "item", "share").items():
+            segments[name] = Segment(_popular(catalogue, ids.astype(np.int64), shares))
+    if policy.allowed_in is not None:
+        for name, (ids,) in _by_segment(policy.allowed_in.toArrow(), "item").items():
+            own = segments.get(name, Segment())
+            segments[name] = replace(own, allowed=catalogue.mask(ids.astype(np.int64)))
+    return segments
+
+
+def _popular(
+    catalogue: Catalogue, ids: npt.NDArray[np.int64], shares: npt.NDArray[np.float64]
+) -> Popular:
+    """By descending share, then position; without what is removed, which is popular nowhere."""
+    at = catalogue.lookup.positions(ids)
+    listed = at >= 0
+    listed[listed] = catalogue.popularity[at[listed]] > 0
+    at, shares = at[listed], shares[listed]
+    order = np.lexsort((at, -shares))
+    return Popular(at[order], shares[order].astype(np.float32))
+
+
+def _by_segment(table: pa.Table, *columns: str) -> dict[str, tuple[npt.NDArray[Any], ...]]:
+    """The columns of each segment's rows."""
+    encoded = table["segment"].combine_chunks().dictionary_encode()
+    codes = encoded.indices.to_numpy()
+    values = [table[name].to_numpy() for name in columns]
+    return {
+        name: tuple(value[codes == code] for value in values)
+        for code, name in enumerate(encoded.dictionary.to_pylist())
+    }
+
+
+def _ids(items: DataFrame) -> npt.NDArray[np.int64]:
+    ids: npt.NDArray[np.int64] = items.select("item").toArrow()["item"].to_numpy().astype(np.int64)
+    return ids
+
+
 def without(catalogue: Catalogue, removed: DataFrame) -> Catalogue:
     """The catalogue without the items of `removed`, whose ids come to the driver."""
-    ids = removed.select("item").distinct().toArrow()["item"].to_numpy().astype(np.int64)
-    at = catalogue.lookup.positions(ids)
-    kept = np.ones(len(catalogue.index), dtype=bool)
-    kept[at[at >= 0]] = False
+    kept = ~catalogue.mask(_ids(removed.select("item").distinct()))
     popularity = np.where(kept, catalogue.popularity, 0.0)
     return replace(catalogue, scored=catalogue.scored & kept, popularity=popularity)
 
@@ -84,7 +196,7 @@ def with_blocked(users: DataFrame, blocked: DataFrame) -> DataFrame:
 def list_rules(catalogue: Catalogue, policy: Policy) -> Rules:
     """The policy's rules on single lists, in the catalogue's positions."""
     groups = _groups(catalogue, policy.genres)
-    return Rules(groups, policy.max_per_genre, float(policy.min_score))
+    return Rules(groups, policy.max_per_genre, float(policy.min_score), policy.variety)
 
 
 def _groups(catalogue: Catalogue, genres: DataFrame | None) -> Ragged:

@@ -1,11 +1,21 @@
 """Lists that keep rules, and their completion, against plain Python."""
 
+from collections import Counter
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ragged import ragged as offsets
 
-from recsys_spark.kernels.listing import Rules, fill_popular, no_rules, rank
+from recsys_spark.kernels.listing import (
+    Popular,
+    Ranked,
+    Rules,
+    fill_popular,
+    no_rules,
+    rank,
+    reserve,
+)
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.topn import arrange
 
@@ -79,16 +89,23 @@ def test_a_group_that_fills_the_first_pools_does_not_shorten_a_list():
 def test_filling_keeps_the_rules_too():
     positions = np.array([[0, -1, -1, -1]], dtype=np.int32)
     rules = Rules(Ragged(*ragged([[0], [0], [0], [1], []])), 2, -np.inf)
-    popular = np.array([0, 1, 2, 3, 4], dtype=np.int32)
-    fill_popular(positions, popular, Ragged(*ragged([[]])), rules)
+    scores = np.array([[7, 0, 0, 0]], dtype=np.float32)
+    popular = popularity([0, 1, 2, 3, 4])
+    fill_popular(positions, scores, popular, Ragged(*ragged([[]])), rules)
     assert positions.tolist() == [[0, 1, 3, 4]]
+    assert scores.tolist() == [[7, *popular.shares[[1, 3, 4]].tolist()]]
+
+
+def popularity(positions):
+    shares = np.linspace(1, 0.1, len(positions))
+    return Popular(np.array(positions, dtype=np.int32), shares.astype(np.float32))
 
 
 def filled(positions, by_popularity, seen, items):
     positions = np.array(positions, dtype=np.int32)
     indptr, flat = ragged(seen)
-    popular = np.array(by_popularity, dtype=np.int32)
-    fill_popular(positions, popular, Ragged(indptr, flat), no_rules(items))
+    popular, scores = popularity(by_popularity), np.zeros(positions.shape, np.float32)
+    fill_popular(positions, scores, popular, Ragged(indptr, flat), no_rules(items))
     return positions.tolist()
 
 
@@ -119,3 +136,123 @@ def test_fill_equals_plain_lists(data):
     ]
     found = filled([row + [-1] * (n - len(row)) for row in listed], popular, seen, items)
     assert found == [row + [-1] * (n - len(row)) for row in expected]
+
+
+def worth(items, scores, pool, listed, item, variety):
+    """The formula, for an item that could follow those that are listed."""
+    norms = np.linalg.norm(items, axis=1)
+    span = scores[pool[0]] - scores[pool[-1]]
+    relevance = 1 - (scores[pool[0]] - scores[item]) / span if span else 1.0
+    likeness = [items[item] @ items[other] / (norms[item] * norms[other]) for other in listed]
+    return (1 - variety) * relevance - variety * max(likeness, default=0)
+
+
+def is_greedy(items, scores, pool, listed, n, variety, groups, most):
+    """Whether every item was worth most when it was listed, and the list ends when it must."""
+    held = Counter()
+    for at in range(n):
+        room = [
+            item
+            for item in pool
+            if item not in listed[:at] and all(held[group] < most for group in groups[item])
+        ]
+        if not room or at == len(listed):
+            return not room and at == len(listed)
+        values = [worth(items, scores, pool, listed[:at], item, variety) for item in room]
+        if listed[at] not in room or values[room.index(listed[at])] < max(values) - 1e-5:
+            return False
+        held.update(groups[listed[at]])
+    return True
+
+
+@settings(deadline=None, max_examples=100)
+@given(shops(), st.sampled_from([0.2, 0.5, 0.9]))
+def test_variety_takes_what_is_worth_most_at_every_step(shop, variety):
+    """Of the 4 n best that keep the least score; of four times as many where those are too few."""
+    users, items, seen, groups, most, least, n = shop
+    items = items + np.random.default_rng(len(items)).random(items.shape).astype(np.float32)
+    rules = Rules(Ragged(*ragged(groups)), most, least, variety)
+    arranged = arrange(items, np.ones(len(items), dtype=bool))
+    found = rank(users, arranged, Ragged(*ragged(seen)), n, rules)
+    exact = items.astype(np.float64)
+    for user, positions in enumerate(found.positions.tolist()):
+        scores = exact @ users[user]
+        order = sorted(range(len(items)), key=lambda at: (-np.float32(scores[at]), at))
+        order = [item for item in order if item not in seen[user]]
+        listed = [item for item in positions if item >= 0]
+        pools = [
+            [item for item in order[:size] if np.float32(scores[item]) >= least]
+            for size in (4 * n, 16 * n, 64 * n)
+        ]
+        follows = [
+            is_greedy(exact, scores, pool, listed, n, variety, groups, most) for pool in pools
+        ]
+        assert any(follows)
+        if not any(groups):
+            assert follows[0]
+
+
+def test_without_variety_the_best_come_first_and_with_it_the_alike_wait():
+    items = np.array([[1.0, 0.0], [0.99, 0.01], [0.2, 0.7]], dtype=np.float32)
+    arranged, users = arrange(items, np.ones(3, dtype=bool)), np.array([[1, 0.3]], np.float32)
+    nothing = Ragged(*ragged([[]]))
+    plain_list, varied_list = (
+        rank(users, arranged, nothing, 3, no_rules(3)._replace(variety=variety)).positions.tolist()
+        for variety in (0.0, 0.6)
+    )
+    assert plain_list == [[0, 1, 2]]
+    assert varied_list == [[0, 2, 1]]
+
+
+def reserved(listed, candidates, places, n, groups=None, most=1, kept=()):
+    """The list and its scores; a candidate's score is its number, another item's 100 + it."""
+    items = 20
+    positions = np.array([listed + [-1] * (n - len(listed))], dtype=np.int32)
+    scores = (positions + 100).astype(np.float32)
+    best = np.array([candidates], dtype=np.int32)
+    ranked = Ranked(best, best.astype(np.float32), 0, 0, 0)
+    rules = Rules(Ragged(*ragged(groups or [[]] * items)), most, -np.inf)
+    marks = np.isin(positions, kept)
+    gained = reserve(positions, scores, marks, ranked, places, rules)
+    own = positions[0][positions[0] >= 0].tolist()
+    assert len(set(own)) == len(own)
+    fresh = {item for item in candidates if item not in listed}
+    assert scores[0, : len(own)].tolist() == [x if x in fresh else x + 100 for x in own]
+    assert gained == len(fresh & set(own))
+    return own
+
+
+def test_the_last_items_give_way_to_reserved_places():
+    assert reserved([0, 1, 2, 3], [7, 8], 2, n=4) == [0, 1, 7, 8]
+
+
+def test_who_is_listed_already_has_a_place_and_keeps_it():
+    assert reserved([0, 1, 2, 7], [7, 8], 2, n=4) == [0, 1, 7, 8]
+    assert reserved([7, 8, 2, 3], [7, 8], 2, n=4) == [7, 8, 2, 3]
+
+
+def test_a_list_that_is_not_full_gains_without_a_loss():
+    assert reserved([0, 1], [7, 8], 2, n=4) == [0, 1, 7, 8]
+    assert reserved([], [7, -1], 2, n=4) == [7]
+
+
+def test_places_kept_for_others_stay():
+    assert reserved([0, 1, 2, 3], [7], 1, n=4, kept=[3]) == [0, 1, 3, 7]
+    assert reserved([0, 1], [7], 1, n=2, kept=[0, 1]) == [0, 1]
+
+
+def test_reserved_places_keep_the_rules():
+    groups = [[item % 2] for item in range(20)]
+    assert reserved([0, 1], [2, 3], 1, n=3, groups=groups, most=1) == [0, 1]
+    assert reserved([0, 1], [2, 3], 1, n=2, groups=groups, most=1) == [0, 3]
+    assert reserved([0, 1], [2, 4], 1, n=2, groups=groups, most=1) == [0, 1]
+
+
+def test_one_users_reserved_places_do_not_affect_the_next():
+    positions = np.array([[0, 1], [1, 2]], dtype=np.int32)
+    scores, kept = np.ones((2, 2), np.float32), np.zeros((2, 2), dtype=bool)
+    best = np.array([[5], [6]], dtype=np.int32)
+    rules = Rules(Ragged(*ragged([[0]] * 7)), 2, -np.inf)
+    ranked = Ranked(best, np.zeros((2, 1), np.float32), 0, 0, 0)
+    assert reserve(positions, scores, kept, ranked, 1, rules) == 2
+    assert positions.tolist() == [[0, 5], [1, 6]]

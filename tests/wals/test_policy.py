@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql.types import StringType
 
+from recsys_spark.wals.catalogue import Catalogue
 from recsys_spark.wals.policy import (
     Policy,
     list_rules,
@@ -14,7 +15,6 @@ from recsys_spark.wals.policy import (
     with_blocked,
     without,
 )
-from recsys_spark.wals.topn import Catalogue
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NAMES = ["a", "b", "c", "d"]  # index 0 to 3

@@ -1,0 +1,130 @@
+"""What lists are made of: the catalogue, what segments have of their own, and the rules."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyspark import Accumulator
+from pyspark.sql import SparkSession
+from pyspark.sql.types import DataType
+
+from recsys_spark.arrow import list_parts
+from recsys_spark.kernels.listing import Popular, Rules, no_rules
+from recsys_spark.kernels.ragged import Ragged
+from recsys_spark.lookup import Lookup
+
+MODEL, FOLD_IN, POPULAR, POPULAR_IN_SEGMENT = "model", "fold_in", "popular", "popular_in_segment"
+NOTHING = Popular(np.zeros(0, np.int32), np.zeros(0, np.float32))
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What may be recommended, in the order that breaks ties.
+
+    index: (items,) internal ids. labels: (items,) ids as written to lists, of item_type.
+    factors: (items, rank), zero rows for items without. scored: (items,) items with factors.
+    popularity: (items,) share of the users who have the item; only used to fill lists.
+    """
+
+    index: npt.NDArray[np.int64]
+    labels: pa.Array
+    item_type: DataType
+    factors: npt.NDArray[np.float32]
+    scored: Mask
+    popularity: npt.NDArray[np.float64]
+
+    @cached_property
+    def lookup(self) -> Lookup:
+        """Where internal ids stand."""
+        return Lookup(self.index)
+
+    @cached_property
+    def popular(self) -> Popular:
+        """The items that users have."""
+        order = np.argsort(-self.popularity, kind="stable")
+        order = order[self.popularity[order] > 0]
+        return Popular(order.astype(np.int32), self.popularity[order].astype(np.float32))
+
+    def inside(self, lists: pa.ListArray) -> Ragged:
+        """Lists of internal ids as positions, without those outside the catalogue."""
+        indptr, ids = list_parts(lists, np.int64)
+        return Ragged(indptr, self.lookup.positions(ids)).without(-1)
+
+    def mask(self, ids: npt.NDArray[np.int64]) -> Mask:
+        """Which items have these internal ids, (items,)."""
+        at = self.lookup.positions(ids)
+        mask = np.zeros(len(self.index), dtype=bool)
+        mask[at[at >= 0]] = True
+        return mask
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What lists of a segment's users have of their own.
+
+    popular: what its users have; None: nothing. allowed: (items,) the only items that may be
+    listed; None: all.
+    """
+
+    popular: Popular | None = None
+    allowed: Mask | None = None
+
+
+@dataclass(frozen=True)
+class Reserved:
+    """Places of every list that some items have, such as new ones. items: (items,) which."""
+
+    name: str
+    items: Mask
+    places: int
+
+
+@dataclass(frozen=True)
+class Listing:
+    """How lists are made.
+
+    n: their length. fill: complete short ones by what is popular, in the user's segment first.
+    rules: what each keeps. segments: by name. reserved: those that come later are kept first.
+    """
+
+    catalogue: Catalogue
+    n: int
+    fill: bool = False
+    rules: Rules | None = None
+    segments: Mapping[str, Segment] = field(default_factory=dict)
+    reserved: tuple[Reserved, ...] = ()
+
+    @property
+    def kept_rules(self) -> Rules:
+        """The rules, or some that leave everything as it is."""
+        return self.rules or no_rules(len(self.catalogue.index))
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What the search added up over all tasks, once its lists have been written.
+
+    users: with factors. computed: scores. below: places that the model left free for a low score.
+    passed: items passed over for a rule on groups. reserved: items that were listed for a place
+    of theirs alone.
+    """
+
+    users: "Accumulator[int]"
+    computed: "Accumulator[int]"
+    below: "Accumulator[int]"
+    passed: "Accumulator[int]"
+    reserved: "Accumulator[int]"
+
+    @classmethod
+    def of(cls, spark: SparkSession) -> "Tally":
+        """All of them 0."""
+        return cls(*(spark.sparkContext.accumulator(0) for _ in range(5)))
+
+    def add(self, *counts: int) -> None:
+        """Add those of a batch, in the order of the fields."""
+        for field_, count in zip(fields(self), counts, strict=True):
+            getattr(self, field_.name).add(count)

@@ -1,0 +1,156 @@
+"""The lists of a batch of users, by one task."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys_spark.arrow import list_array, list_matrix
+from recsys_spark.kernels.listing import Popular, fill_popular, rank, reserve
+from recsys_spark.kernels.ragged import Ragged
+from recsys_spark.kernels.topn import Items, arrange
+from recsys_spark.wals.catalogue import (
+    NOTHING,
+    POPULAR,
+    POPULAR_IN_SEGMENT,
+    Listing,
+    Mask,
+    Segment,
+    Tally,
+)
+
+_TIERS = POPULAR_IN_SEGMENT, POPULAR
+
+
+class _Arranged(NamedTuple):
+    """Items in the kernel's order: all that may be listed, and those of each reserved set."""
+
+    items: Items
+    reserved: list[Items]
+
+
+class _Shelf(NamedTuple):
+    """What some users may be listed. tiers: what fills lists, in the order of `_TIERS`."""
+
+    arranged: _Arranged
+    tiers: tuple[Popular, ...]
+
+
+class _Lists(NamedTuple):
+    """positions, scores: (users, n); -1 behind the end. ends: (1 + tiers, users) entries so far."""
+
+    positions: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
+    ends: npt.NDArray[np.int64]
+
+
+class Lister:
+    """A listing prepared once a task: padded factors, lookups, items by popularity."""
+
+    def __init__(self, listing: Listing, tally: Tally | None) -> None:
+        self.listing, self.tally = listing, tally
+        self.catalogue, self.rules = listing.catalogue, listing.kept_rules
+        self.arranged = self._arranged(self.catalogue.scored)
+
+    def lists(self, batch: pa.RecordBatch) -> tuple[pa.Array, pa.Array]:
+        """Recommendation lists and sources of a batch of users."""
+        seen = self.catalogue.inside(batch.column("seen"))
+        made = _empty(batch.num_rows, self.listing.n)
+        for segment, rows in self._by_segment(batch.column("segment")):
+            factors = batch.column("factors").filter(pa.array(rows))
+            part = self._part(factors, seen.where(rows), self._shelf(segment))
+            made.positions[rows], made.scores[rows] = part.positions, part.scores
+            made.ends[:, rows] = part.ends
+        return self._as_lists(made), _sources(batch.column("source"), made.ends)
+
+    def _by_segment(self, names: pa.StringArray) -> Iterator[tuple[Segment, Mask]]:
+        """The segments of the users, and which users are in each."""
+        encoded = names.dictionary_encode()
+        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        others = np.ones(len(codes), dtype=bool)
+        for code, name in enumerate(encoded.dictionary.to_pylist()):
+            if name in self.listing.segments:
+                others &= codes != code
+                yield self.listing.segments[name], codes == code
+        if others.any():
+            yield Segment(), others
+
+    def _arranged(self, scored: Mask) -> _Arranged:
+        factors = self.catalogue.factors
+        reserved = [arrange(factors, scored & own.items) for own in self.listing.reserved]
+        return _Arranged(arrange(factors, scored), reserved)
+
+    def _shelf(self, segment: Segment) -> _Shelf:
+        tiers: tuple[Popular, ...] = (segment.popular or NOTHING, self.catalogue.popular)
+        if segment.allowed is None:
+            return _Shelf(self.arranged, tiers)
+        arranged = self._arranged(self.catalogue.scored & segment.allowed)
+        return _Shelf(arranged, tuple(_only(tier, segment.allowed) for tier in tiers))
+
+    def _part(self, factors: pa.ListArray, seen: Ragged, shelf: _Shelf) -> _Lists:
+        """The lists of users with one shelf."""
+        made = _empty(len(factors), self.listing.n)
+        known = factors.is_valid().to_numpy(zero_copy_only=False)
+        vectors = list_matrix(factors, self.catalogue.factors.shape[1])[known]
+        best = self._ranked(vectors, seen.where(known), shelf.arranged)
+        made.positions[known], made.scores[known] = best
+        made.ends[:] = (made.positions >= 0).sum(axis=1)
+        for at, popular in enumerate(shelf.tiers if self.listing.fill else (), start=1):
+            fill_popular(made.positions, made.scores, popular, seen, self.rules)
+            made.ends[at:] = (made.positions >= 0).sum(axis=1)
+        return made
+
+    def _ranked(
+        self, vectors: npt.NDArray[np.float32], seen: Ragged, arranged: _Arranged
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Positions and scores by the model, reserved places included."""
+        found = rank(vectors, arranged.items, seen, self.listing.n, self.rules)
+        kept, gained, computed = np.zeros(found.positions.shape, dtype=bool), 0, found.computed
+        plain = self.rules._replace(variety=0.0)
+        for reserved, items in zip(self.listing.reserved, arranged.reserved, strict=True):
+            best = rank(vectors, items, seen, reserved.places, plain)
+            computed += best.computed
+            gained += reserve(
+                found.positions, found.scores, kept, best, reserved.places, self.rules
+            )
+        if self.tally:
+            self.tally.add(len(vectors), computed, found.below, found.passed, gained)
+        return found.positions, found.scores
+
+    def _as_lists(self, made: _Lists) -> pa.Array:
+        mask = made.positions >= 0
+        ranks = np.broadcast_to(np.arange(1, self.listing.n + 1, dtype=np.int32), mask.shape)
+        entries = pa.StructArray.from_arrays(
+            [
+                self.catalogue.labels.take(pa.array(made.positions[mask])),
+                pa.array(made.scores[mask]),
+                pa.array(ranks[mask]),
+            ],
+            names=["item_id", "score", "rank"],
+        )
+        return list_array(np.concatenate([[0], np.cumsum(made.ends[-1])]), entries)
+
+
+def _empty(users: int, n: int) -> _Lists:
+    return _Lists(
+        np.full((users, n), -1, dtype=np.int32),
+        np.zeros((users, n), dtype=np.float32),
+        np.zeros((1 + len(_TIERS), users), dtype=np.int64),
+    )
+
+
+def _only(popular: Popular, allowed: Mask) -> Popular:
+    inside = allowed[popular.positions]
+    return Popular(popular.positions[inside], popular.shares[inside])
+
+
+def _sources(names: pa.Array, ends: npt.NDArray[np.int64]) -> pa.Array:
+    """By whom each list is, in order and joined by +; popular where nobody listed anything."""
+    by_model, in_segment, overall = np.diff(ends, axis=0, prepend=0) > 0
+    tiers = pa.array([POPULAR, POPULAR_IN_SEGMENT, POPULAR, "+".join(_TIERS)])
+    filled = tiers.take(pa.array(in_segment + 2 * overall))
+    both = pc.binary_join_element_wise(names, filled, "+")
+    return pc.if_else(by_model, pc.if_else(in_segment | overall, both, names), filled)
