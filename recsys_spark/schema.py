@@ -105,16 +105,34 @@ def metric_names(frame: DataFrame) -> list[str]:
     return [name for name in frame.columns if name not in PER_USER_KEY]
 
 
-def recommendation_list(item_id: DataType) -> ArrayType:
-    """A ranked list; scores compare within one source only."""
-    return ArrayType(_table(("item_id", item_id), ("score", FloatType()), ("rank", IntegerType())))
+def recommendation_list(
+    item_id: DataType, marked: bool = False, explained: bool = False
+) -> ArrayType:
+    """A ranked list; scores compare within one source only.
+
+    marked: with when the user had the item last. explained: with the items of the user that add
+    most to the score, and how much.
+    """
+    columns: list[tuple[str, DataType]] = [
+        ("item_id", item_id),
+        ("score", FloatType()),
+        ("rank", IntegerType()),
+    ]
+    if marked:
+        columns.append(("last_seen", TimestampType()))
+    if explained:
+        because = _table(("item_id", item_id), ("score", FloatType()))
+        columns.append(("because", ArrayType(because)))
+    return ArrayType(_table(*columns))
 
 
-def recommendations(user_id: DataType, item_id: DataType) -> StructType:
+def recommendations(
+    user_id: DataType, item_id: DataType, marked: bool = False, explained: bool = False
+) -> StructType:
     """One list a user; `source` says which recommender made it."""
     return _table(
         ("user_id", user_id),
-        ("recommendations", recommendation_list(item_id)),
+        ("recommendations", recommendation_list(item_id, marked, explained)),
         ("source", StringType()),
         ("model_version", StringType()),
     )

@@ -132,8 +132,47 @@ class Blocked(Section):
     item: str = Field("item_id", description="Column of the item id.")
 
 
+class Segments(Section):
+    path: str | None = Field(
+        None, description="Table of the segment of each user, such as a country; null: none."
+    )
+    format: FileFormat = Field("csv", description="csv (with a header), jsonl or parquet.")
+    user: str = Field("user_id", description="Column of the user id.")
+    segment: str = Field("segment", description="Column of the segment's name.")
+
+
+class SegmentItems(Section):
+    path: str | None = Field(
+        None,
+        description="Table of the only items that users of a segment are listed; a segment without "
+        "rows has all. null: all have.",
+    )
+    format: FileFormat = Field("csv", description="csv (with a header), jsonl or parquet.")
+    segment: str = Field("segment", description="Column of the segment's name.")
+    item: str = Field("item_id", description="Column of the item id.")
+
+
+class NewItems(Section):
+    places: int = Field(0, ge=0, description="Places of each list that new items have, at least.")
+    days: float = Field(
+        30.0, gt=0, description="An item is new so many days from its first event on."
+    )
+
+
+class TailItems(Section):
+    places: int = Field(0, ge=0, description="Places of each list that the tail has, at least.")
+    share: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="The tail: the least popular items that together have this share of all "
+        "interactions.",
+    )
+
+
 class Policy(Section):
     allow: ItemList = ItemList()
+    allow_in_segment: SegmentItems = SegmentItems()
     deny: ItemList = ItemList()
     available: Windows = Windows()
     blocked: Blocked = Blocked()
@@ -143,6 +182,17 @@ class Policy(Section):
     max_per_genre: int | None = Field(
         None, ge=1, description="Items of one genre in a list, at most; null: any number."
     )
+    variety: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="How much being unlike what is listed above counts beside the score (MMR).",
+    )
+    popularity_discount: float = Field(
+        0.0, ge=0, le=1, description="Scores are divided by popularity to this power."
+    )
+    new_items: NewItems = NewItems()
+    tail_items: TailItems = TailItems()
 
 
 class SimilarItems(Section):
@@ -162,12 +212,36 @@ class Recommend(Section):
         description="Only what the user had in so many days before the newest event counts as "
         "seen; null: ever.",
     )
+    mark_seen: bool = Field(
+        False, description="Say of each listed item when the user had it last (last_seen)."
+    )
+    explain: int = Field(
+        0, ge=0, description="Items of the user named as reasons of each listed one (because)."
+    )
+    segments: Segments = Segments()
     policy: Policy = Policy()
-    backfill: bool = Field(True, description="Fill short lists with popular items.")
+    backfill: bool = Field(
+        True,
+        description="Fill short lists with popular items: of the user's segment first, if there "
+        "are segments.",
+    )
     similar_items: SimilarItems = SimilarItems()
 
     @model_validator(mode="after")
     def _seen(self) -> "Recommend":
         if self.seen_days is not None and not self.exclude_seen:
             raise ValueError("seen_days has no effect with exclude_seen: false; remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _effects(self) -> "Recommend":
+        if self.mark_seen and self.exclude_seen and self.seen_days is None:
+            raise ValueError(
+                "mark_seen has no effect where what was seen is left out; set exclude_seen: false "
+                "or seen_days, or remove it"
+            )
+        if self.policy.allow_in_segment.path is not None and self.segments.path is None:
+            raise ValueError("policy.allow_in_segment needs the users' segments: set segments.path")
+        if self.policy.new_items.places + self.policy.tail_items.places > self.n:
+            raise ValueError("policy.new_items and policy.tail_items have more places than n")
         return self

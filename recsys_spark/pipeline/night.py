@@ -55,11 +55,15 @@ _FUNCTIONS: dict[str, StageFunction] = {
 
 
 # Settings that name tables, beside the events, by the stage that reads them.
-_POLICY = (f"recommend.policy.{name}" for name in ("allow", "deny", "available", "blocked"))
+_POLICY = ("allow", "allow_in_segment", "deny", "available", "blocked")
 _FILES = {
     "ingest": ("items",),
     "evaluate": ("evaluate.users",),
-    "recommend": ("recommend.users", *_POLICY),
+    "recommend": (
+        "recommend.users",
+        "recommend.segments",
+        *(f"recommend.policy.{name}" for name in _POLICY),
+    ),
 }
 
 

@@ -9,38 +9,96 @@ from pyspark.sql import functions as F
 from recsys_spark.config import ItemList
 from recsys_spark.errors import ConfigError
 from recsys_spark.pipeline.run import Run, Summary
-from recsys_spark.runtime.source import read_blocked, read_item_list, read_windows
+from recsys_spark.runtime.source import (
+    read_blocked,
+    read_item_list,
+    read_segment_items,
+    read_segments,
+    read_windows,
+)
 from recsys_spark.wals.catalogue import Tally
-from recsys_spark.wals.policy import Policy, removed_items
+from recsys_spark.wals.policy import Policy, popular_in_segments, removed_items
 
 _KEY = "recommend.policy"
 _DAY = 86_400  # seconds
+_POPULAR = 1000  # items of a segment, at least, that its users' lists are filled with
 
 
-def read_policy(run: Run) -> Policy:
-    """The policy of recommend.policy, ids in the type of the source.
+def read_policy(run: Run, history: DataFrame) -> Policy:
+    """The policy of recommend.policy and recommend.segments, ids in the type of the source.
 
-    Raises ConfigError for a file that does not exist or genres that are not there, ContractError
-    for a file without its columns.
+    history: the interactions. Raises ConfigError for a file that does not exist, and for genres or
+    times that are not there, ContractError for a file without its columns.
     """
     config, ids = run.config.recommend.policy, run.read("item_ids")
+    segments = _segments(run)
+    return Policy(
+        removed=_removed(run, ids),
+        blocked=_blocked(run, ids),
+        genres=_genres(run, ids),
+        max_per_genre=config.max_per_genre or 1,
+        min_score=-np.inf if config.min_score is None else config.min_score,
+        variety=config.variety,
+        popularity_discount=config.popularity_discount,
+        segments=segments,
+        popular_in=_popular_in(run, history, segments),
+        allowed_in=_allowed_in(run, ids),
+        new_items=_new_items(history, config.new_items.days) if config.new_items.places else None,
+        new_places=config.new_items.places,
+        tail_share=config.tail_items.share,
+        tail_places=config.tail_items.places,
+    )
+
+
+def _removed(run: Run, ids: DataFrame) -> DataFrame | None:
+    section = run.config.recommend.policy.available
     allow, deny = (_item_list(run, ids, name) for name in ("allow", "deny"))
     windows = None
-    if config.available.path is not None:
-        windows = _typed(read_windows(run.spark, f"{_KEY}.available", config.available), ids)
-    at = (config.available.at or datetime.now(UTC)).replace(tzinfo=UTC)
-    genres = None
-    if config.max_per_genre is not None:
-        if not run.has("items"):
-            raise ConfigError(f"{_KEY}.max_per_genre needs the items' genres: set items.path.")
-        genres = run.read("items").join(ids.toDF("item_id", "item"), "item_id")
-    return Policy(
-        removed_items(ids, allow, deny, windows, at),
-        _blocked(run, ids),
-        None if genres is None else genres.select("item", "genres"),
-        config.max_per_genre or 1,
-        -np.inf if config.min_score is None else config.min_score,
-    )
+    if section.path is not None:
+        windows = _typed(read_windows(run.spark, f"{_KEY}.available", section), ids)
+    at = (section.at or datetime.now(UTC)).replace(tzinfo=UTC)
+    return removed_items(ids, allow, deny, windows, at)
+
+
+def _genres(run: Run, ids: DataFrame) -> DataFrame | None:
+    if run.config.recommend.policy.max_per_genre is None:
+        return None
+    if not run.has("items"):
+        raise ConfigError(f"{_KEY}.max_per_genre needs the items' genres: set items.path.")
+    named = run.read("items").join(ids.toDF("item_id", "item"), "item_id")
+    return named.select("item", "genres")
+
+
+def _segments(run: Run) -> DataFrame | None:
+    section = run.config.recommend.segments
+    if section.path is None:
+        return None
+    kind = run.read("user_ids").schema["id"].dataType
+    found = read_segments(run.spark, "recommend.segments", section)
+    user = F.col("user_id").try_cast(kind).alias("user_id")
+    return found.select(user, "segment").dropna()
+
+
+def _popular_in(run: Run, history: DataFrame, segments: DataFrame | None) -> DataFrame | None:
+    """What fills lists in a segment; what is popular everywhere follows it."""
+    config = run.config.recommend
+    if segments is None or not config.backfill:
+        return None
+    return popular_in_segments(history, segments, max(_POPULAR, 2 * config.n))
+
+
+def _allowed_in(run: Run, ids: DataFrame) -> DataFrame | None:
+    section = run.config.recommend.policy.allow_in_segment
+    if section.path is None:
+        return None
+    listed = _typed(read_segment_items(run.spark, f"{_KEY}.allow_in_segment", section), ids)
+    named = listed.join(ids.toDF("item_id", "item"), "item_id", "left")
+    return named.select("segment", F.coalesce("item", F.lit(-1)).alias("item")).dropna()
+
+
+def _new_items(history: DataFrame, days: float) -> DataFrame:
+    first = history.groupBy("item").agg(F.min("timestamp").alias("timestamp"))
+    return since(history, first, days, f"{_KEY}.new_items").select("item")
 
 
 def _item_list(run: Run, ids: DataFrame, name: str) -> DataFrame | None:
@@ -78,12 +136,20 @@ def seen_rows(history: DataFrame, days: float | None) -> DataFrame:
     """
     if days is None:
         return history
+    recent = since(history, history, days, "recommend.seen_days")
+    return recent.unionByName(history.where("timestamp is null"))
+
+
+def since(history: DataFrame, rows: DataFrame, days: float, key: str) -> DataFrame:
+    """The rows whose timestamp is in the last days before the newest event of history.
+
+    key: the setting that asks. Raises ConfigError where no event has a time.
+    """
     row = history.agg(F.max("timestamp").alias("newest")).first()
     if row is None or row["newest"] is None:
-        raise ConfigError("recommend.seen_days needs events with a time; remove it.")
+        raise ConfigError(f"{key} needs events with a time; remove it.")
     span = F.make_dt_interval(secs=F.lit(days * _DAY))
-    recent = F.col("timestamp") >= F.lit(row["newest"]) - span
-    return history.where(recent | F.col("timestamp").isNull())
+    return rows.where(F.col("timestamp") >= F.lit(row["newest"]) - span)
 
 
 def effect(run: Run, policy: Policy, tally: Tally) -> Summary:
@@ -98,6 +164,7 @@ def effect(run: Run, policy: Policy, tally: Tally) -> Summary:
         "blocked_pairs": blocked,
         "places_below_min_score": tally.below.value,
         "passed_over_for_genre": tally.passed.value,
+        "reserved_places_filled": tally.reserved.value,
         "scores_computed": tally.computed.value,
         "scores_ruled_out": _ruled_out(run, tally),
     }
@@ -106,6 +173,7 @@ def effect(run: Run, policy: Policy, tally: Tally) -> Summary:
         (blocked, "pairs blocked"),
         (tally.below.value, "places below min_score"),
         (tally.passed.value, "items passed over for their genre"),
+        (tally.reserved.value, "places given to new items or the tail"),
     ]
     if any(count for count, _ in lines):
         told = (f"{count:,} {what}" for count, what in lines if count)

@@ -1,5 +1,6 @@
 """Wiring of recommend: the model and all interactions to the table of lists."""
 
+from functools import partial
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -8,13 +9,15 @@ from pyspark.sql import functions as F
 from recsys_spark.evaluation import measure_agreement, summarise
 from recsys_spark.pipeline.policy import effect, read_policy, seen_rows
 from recsys_spark.pipeline.run import Run, Summary
+from recsys_spark.pipeline.train import trained_spec
 from recsys_spark.runtime.source import read_user_subset
-from recsys_spark.schema import recommendations, similar_items
+from recsys_spark.schema import RATINGS, recommendations, similar_items
 from recsys_spark.stages.audit import audit
-from recsys_spark.stages.recommend import read_catalogue, with_factors
+from recsys_spark.stages.recommend import Notes, read_catalogue, with_factors
 from recsys_spark.stages.recommend import recommend as top_lists
 from recsys_spark.stages.similar import similar_items as find_similar
 from recsys_spark.wals.catalogue import FOLD_IN, MODEL, POPULAR, Catalogue, Tally
+from recsys_spark.wals.explain import make_explainer, weighted_history
 from recsys_spark.wals.policy import Policy, without
 
 _SAMPLE = 5
@@ -27,7 +30,7 @@ def recommend(run: Run) -> Summary:
     history = run.read("interactions")
     user_type = history.schema["user_id"].dataType
     item_type = history.schema["item_id"].dataType
-    policy, tally = read_policy(run), Tally.of(run.spark)
+    policy, tally = read_policy(run, history), Tally.of(run.spark)
     run.log.progress("ranking the catalogue")
     catalogue = read_catalogue(history, run.read("item_ids"))
     lists = top_lists(
@@ -39,12 +42,13 @@ def recommend(run: Run) -> Summary:
         config.backfill,
         policy=policy,
         tally=tally,
+        notes=_notes(run, history),
     ).withColumn("model_version", F.lit(run.lineage["train"]))
     written = run.write(
         lists,
         "recommendations",
-        recommendations(user_type, item_type),
-        lambda table: _found(table, config.n) | {"policy": effect(run, policy, tally)},
+        recommendations(user_type, item_type, config.mark_seen, config.explain > 0),
+        lambda table: _found(table, config.n, policy) | {"policy": effect(run, policy, tally)},
     )
     if config.similar_items.n:
         _write_similar(run, history, catalogue, policy)
@@ -79,6 +83,30 @@ def _user_factors(run: Run) -> DataFrame:
     return trained.unionByName(run.read("folded_users").withColumn("source", F.lit(FOLD_IN)))
 
 
+def _notes(run: Run, history: DataFrame) -> Notes:
+    """When users had what is listed, and why it is; as far as the configuration asks."""
+    config = run.config.recommend
+    had = history.select("user", "item", "timestamp") if config.mark_seen else None
+    if not config.explain:
+        return Notes(had)
+    spec, training = trained_spec(run), run.read("train")
+    known = weighted_history(training, spec)
+    if run.has("folded_users"):
+        folded = run.read("folded_users").select(F.col("id").alias("user"))
+        rows = history.select(*RATINGS.names).join(folded, "user", "left_semi")
+        items = run.read("item_factors").select(F.col("id").alias("item"))
+        rows = rows.join(items, "item", "left_semi")
+        known = known.unionByName(weighted_history(rows, spec, training))
+    explain = partial(
+        make_explainer,
+        item_factors=run.read("item_factors"),
+        training=training,
+        spec=spec,
+        most=config.explain,
+    )
+    return Notes(had, known, explain)
+
+
 def _users(run: Run, history: DataFrame) -> DataFrame:
     """Columns user_id and user; the index is null for ids never seen."""
     subset = run.config.recommend.users
@@ -94,9 +122,10 @@ def _users(run: Run, history: DataFrame) -> DataFrame:
     return wanted.where("user_id is not null").join(known, "user_id", "left")
 
 
-def _found(table: DataFrame, n: int) -> Summary:
+def _found(table: DataFrame, n: int, policy: Policy) -> Summary:
     """What is found in the files: scores descend within a source, and rise where another begins."""
-    alone = F.col("source").isin(MODEL, FOLD_IN, POPULAR)
+    by_score = (POPULAR,) if policy.reorders else (MODEL, FOLD_IN, POPULAR)
+    alone = F.col("source").isin(*by_score)
     return audit(table, "user_id", "recommendations", n, ordered=alone)
 
 

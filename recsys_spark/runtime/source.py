@@ -16,6 +16,8 @@ from recsys_spark.config import (
     Blocked,
     ItemList,
     Items,
+    SegmentItems,
+    Segments,
     Source,
     UserAttributes,
     UserSubset,
@@ -128,7 +130,28 @@ def read_blocked(spark: SparkSession, key: str, section: Blocked) -> DataFrame:
     )
 
 
-Table = UserSubset | UserAttributes | ItemList | Windows | Blocked
+def read_segments(spark: SparkSession, key: str, section: Segments) -> DataFrame:
+    """Columns user_id and segment, as text; of several segments of a user, the first by name."""
+    columns = {"user": section.user, "segment": section.segment}
+    frame = _read_table(spark, key, section, columns)
+    named = frame.select(*(F.col(f"`{name}`").cast("string") for name in columns.values()))
+    return (
+        named.toDF("user_id", "segment")
+        .dropna()
+        .groupBy("user_id")
+        .agg(F.min("segment").alias("segment"))
+    )
+
+
+def read_segment_items(spark: SparkSession, key: str, section: SegmentItems) -> DataFrame:
+    """Columns segment and item_id, as text, of what alone users of a segment are listed."""
+    columns = {"segment": section.segment, "item": section.item}
+    frame = _read_table(spark, key, section, columns)
+    named = frame.select(*(F.col(f"`{name}`").cast("string") for name in columns.values()))
+    return named.toDF("segment", "item_id")
+
+
+Table = UserSubset | UserAttributes | ItemList | Windows | Blocked | Segments | SegmentItems
 
 
 def _read_table(

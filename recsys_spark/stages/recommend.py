@@ -1,6 +1,7 @@
 """Top-N lists of users: the model's best unseen items, completed by popular ones."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pyspark.sql import DataFrame
@@ -8,8 +9,22 @@ from pyspark.sql import functions as F
 
 from recsys_spark.arrow import list_matrix
 from recsys_spark.wals.catalogue import Catalogue, Listing, Tally
+from recsys_spark.wals.explainer import Explainer
 from recsys_spark.wals.policy import Policy, make_listing, with_blocked
 from recsys_spark.wals.topn import recommend_top_n
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What entries of lists say beside the item.
+
+    had: columns user, item, timestamp; each entry has when the user had it last. known: from
+    `weighted_history`. explain: what explains lists of a catalogue with its factors.
+    """
+
+    had: DataFrame | None = None
+    known: DataFrame | None = None
+    explain: Callable[[Catalogue], Explainer] | None = None
 
 
 def recommend(
@@ -21,6 +36,7 @@ def recommend(
     fill: bool,
     policy: Policy | None = None,
     tally: Tally | None = None,
+    notes: Notes | None = None,
 ) -> DataFrame:
     """Columns user_id, recommendations, source; one row for each row of `users`, by user_id.
 
@@ -28,7 +44,7 @@ def recommend(
     exactly. catalogue: what may be listed, from `read_catalogue`. model: user factors, perhaps with
     a column source, what lists of theirs are called, and item factors; None recommends what is
     popular. Ties: by item id. policy: what lists keep beside that. tally: added to when the lists
-    are computed.
+    are computed. notes: what entries have beside item_id, score and rank.
 
     Users are put in the order of their ids, in spark.sql.shuffle.partitions ranges of them, before
     they are ranked: lists are much larger than what they are made of.
@@ -40,8 +56,24 @@ def recommend(
         rows = with_blocked(rows, kept.blocked)
     if kept.segments is not None:
         rows = rows.join(kept.segments, "user_id", "left")
+    rows = _with_notes(rows, notes)
+    listing = make_listing(catalogue, kept, n, fill)
+    if notes and notes.explain:
+        listing = replace(listing, explainer=notes.explain(catalogue))
     ordered = rows.repartitionById(parts, F.col("part")).sortWithinPartitions("user_id")
-    return recommend_top_n(ordered, "user_id", make_listing(catalogue, kept, n, fill), tally)
+    return recommend_top_n(ordered, "user_id", listing, tally)
+
+
+def _with_notes(users: DataFrame, notes: Notes | None) -> DataFrame:
+    """users with columns had and had_at, and those of `known`, as far as there are such notes."""
+    if notes and notes.had is not None:
+        pairs = F.collect_list(F.struct(F.col("item").cast("bigint").alias("item"), "timestamp"))
+        lists = notes.had.groupBy("user").agg(pairs.alias("pairs"))
+        columns = F.col("pairs.item").alias("had"), F.col("pairs.timestamp").alias("had_at")
+        users = users.join(lists.select("user", *columns), "user", "left")
+    if notes and notes.known is not None:
+        users = users.join(notes.known, "user", "left")
+    return users
 
 
 def _ranged(users: DataFrame, parts: int) -> DataFrame:

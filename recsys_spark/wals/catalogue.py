@@ -15,6 +15,7 @@ from recsys_spark.arrow import list_parts
 from recsys_spark.kernels.listing import Popular, Rules, no_rules
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.lookup import Lookup
+from recsys_spark.wals.explainer import Explainer
 
 MODEL, FOLD_IN, POPULAR, POPULAR_IN_SEGMENT = "model", "fold_in", "popular", "popular_in_segment"
 NOTHING = Popular(np.zeros(0, np.int32), np.zeros(0, np.float32))
@@ -89,6 +90,7 @@ class Listing:
 
     n: their length. fill: complete short ones by what is popular, in the user's segment first.
     rules: what each keeps. segments: by name. reserved: those that come later are kept first.
+    explainer: names the items of the user because of which an item is listed.
     """
 
     catalogue: Catalogue
@@ -97,6 +99,7 @@ class Listing:
     rules: Rules | None = None
     segments: Mapping[str, Segment] = field(default_factory=dict)
     reserved: tuple[Reserved, ...] = ()
+    explainer: Explainer | None = None
 
     @property
     def kept_rules(self) -> Rules:

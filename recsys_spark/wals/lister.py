@@ -8,10 +8,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_spark.arrow import list_array, list_matrix
+from recsys_spark.arrow import list_array, list_matrix, list_parts
 from recsys_spark.kernels.listing import Popular, fill_popular, rank, reserve
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.topn import Items, arrange
+from recsys_spark.lookup import Lookup
 from recsys_spark.wals.catalogue import (
     NOTHING,
     POPULAR,
@@ -21,7 +22,9 @@ from recsys_spark.wals.catalogue import (
     Segment,
     Tally,
 )
+from recsys_spark.wals.explainer import Explainer, Weighted
 
+EXTRAS = "had", "had_at", "known", "a", "b"
 _TIERS = POPULAR_IN_SEGMENT, POPULAR
 
 
@@ -64,7 +67,7 @@ class Lister:
             part = self._part(factors, seen.where(rows), self._shelf(segment))
             made.positions[rows], made.scores[rows] = part.positions, part.scores
             made.ends[:, rows] = part.ends
-        return self._as_lists(made), _sources(batch.column("source"), made.ends)
+        return self._as_lists(made, batch), _sources(batch.column("source"), made.ends)
 
     def _by_segment(self, names: pa.StringArray) -> Iterator[tuple[Segment, Mask]]:
         """The segments of the users, and which users are in each."""
@@ -120,18 +123,58 @@ class Lister:
             self.tally.add(len(vectors), computed, found.below, found.passed, gained)
         return found.positions, found.scores
 
-    def _as_lists(self, made: _Lists) -> pa.Array:
+    def _as_lists(self, made: _Lists, batch: pa.RecordBatch) -> pa.Array:
         mask = made.positions >= 0
         ranks = np.broadcast_to(np.arange(1, self.listing.n + 1, dtype=np.int32), mask.shape)
-        entries = pa.StructArray.from_arrays(
-            [
-                self.catalogue.labels.take(pa.array(made.positions[mask])),
-                pa.array(made.scores[mask]),
-                pa.array(ranks[mask]),
-            ],
-            names=["item_id", "score", "rank"],
-        )
-        return list_array(np.concatenate([[0], np.cumsum(made.ends[-1])]), entries)
+        lists = Ragged(np.concatenate([[0], np.cumsum(made.ends[-1])]), made.positions[mask])
+        columns = {
+            "item_id": self.catalogue.labels.take(pa.array(lists.positions)),
+            "score": pa.array(made.scores[mask]),
+            "rank": pa.array(ranks[mask]),
+        }
+        if "had" in batch.schema.names:
+            columns["last_seen"] = self._last_seen(lists, batch)
+        if self.listing.explainer:
+            columns["because"] = self._because(self.listing.explainer, made, lists, batch)
+        entries = pa.StructArray.from_arrays(list(columns.values()), names=list(columns))
+        return list_array(lists.indptr, entries)
+
+    def _last_seen(self, lists: Ragged, batch: pa.RecordBatch) -> pa.Array:
+        """When the users had the entries last; null: never."""
+        had, width = self._ragged(batch.column("had")), len(self.catalogue.index) + 1
+        at = Lookup(_pairs(had, width)).positions(_pairs(lists, width))
+        times = batch.column("had_at").flatten()
+        return times.take(pa.array(at, mask=at < 0))
+
+    def _because(
+        self, explainer: Explainer, made: _Lists, lists: Ragged, batch: pa.RecordBatch
+    ) -> pa.Array:
+        """The reasons of the model's entries; null where it has none."""
+        by_model = np.arange(self.listing.n) < made.ends[0][:, None]
+        own = Ragged(np.concatenate([[0], np.cumsum(made.ends[0])]), made.positions[by_model])
+        reasons = explainer.reasons(self._weighted(batch), own)
+        items = self.catalogue.labels.take(pa.array(reasons.items))
+        named = pa.StructArray.from_arrays([items, pa.array(reasons.parts)], ["item_id", "score"])
+        among = by_model[made.positions >= 0]  # of the entries of all lists
+        at = np.where(among, np.cumsum(among) - 1, 0)
+        return list_array(reasons.indptr, named).take(pa.array(at, mask=~among))
+
+    def _weighted(self, batch: pa.RecordBatch) -> Weighted:
+        known = self._ragged(batch.column("known"))
+        inside = known.positions >= 0
+        a, b = (list_parts(batch.column(name), np.float32)[1][inside] for name in ("a", "b"))
+        return Weighted(known.without(-1), a, b)
+
+    def _ragged(self, lists: pa.ListArray) -> Ragged:
+        """Lists of internal ids as positions, -1 for those outside the catalogue."""
+        indptr, ids = list_parts(lists, np.int64)
+        return Ragged(indptr, self.catalogue.lookup.positions(ids))
+
+
+def _pairs(rows: Ragged, width: int) -> npt.NDArray[np.int64]:
+    """A number for each row and position of it, which is below `width` and may be -1."""
+    row = np.repeat(np.arange(len(rows.indptr) - 1), np.diff(rows.indptr))
+    return row * width + rows.positions + 1
 
 
 def _empty(users: int, n: int) -> _Lists:

@@ -11,7 +11,7 @@ from recsys_spark.arrow import arrow_schema, make_batch
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.schema import recommendation_list
 from recsys_spark.wals.catalogue import MODEL, Listing, Tally
-from recsys_spark.wals.lister import Lister
+from recsys_spark.wals.lister import EXTRAS, Lister
 from recsys_spark.wals.packed import Batches
 
 
@@ -24,18 +24,25 @@ def recommend_top_n(
     (internal ids left out; null: none), and perhaps source, what the list of these factors is
     called (by default, model), and segment (null: none). Scores of filled items are shares of
     users; the model's are its predictions. Rows keep their order and partitions.
+
+    had array<long> and had_at array<timestamp>, if there: when users had items last, which entries
+    are marked with. known array<long>, a and b array<float>, if the listing has an explainer: what
+    users have, and its weights.
     """
+    marked, explained = "had" in users.columns, listing.explainer is not None
+    lists = recommendation_list(listing.catalogue.item_type, marked, explained)
     schema = StructType(
         [
             StructField(key, users.schema[key].dataType),
-            StructField("recommendations", recommendation_list(listing.catalogue.item_type)),
+            StructField("recommendations", lists),
             StructField("source", StringType()),
         ]
     )
     broadcast = users.sparkSession.sparkContext.broadcast(listing)
     optional = {"source": F.lit(MODEL), "segment": F.lit(None).cast("string")}
     missing = {name: value for name, value in optional.items() if name not in users.columns}
-    rows = users.withColumns(missing).select(key, "factors", "seen", *optional)
+    extras = [name for name in EXTRAS if name in users.columns]
+    rows = users.withColumns(missing).select(key, "factors", "seen", *optional, *extras)
     return rows.mapInArrow(_recommend(key, broadcast, tally, schema), schema)
 
 

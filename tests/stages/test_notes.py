@@ -1,0 +1,165 @@
+"""What entries of lists say beside the item: when it was had, and why it is listed."""
+
+from datetime import datetime
+from functools import partial
+
+import numpy as np
+import pytest
+
+from recsys_spark.errors import ConfigError
+from recsys_spark.kernels.spec import resolve_spec
+from recsys_spark.stages.recommend import Notes, read_catalogue, recommend
+from recsys_spark.wals.explain import make_explainer, refuse_unexplained, weighted_history
+from recsys_spark.wals.fit import fit_factors
+from recsys_spark.wals.plan import Plan
+from recsys_spark.wals.policy import Policy
+
+ROWS = [
+    (user, item, float((user + item) % 5 + 1))
+    for user in range(12)
+    for item in range(15)
+    if (user * 7 + item * item) % 4 == 0
+]
+NEWCOMER = 99  # without factors
+
+
+@pytest.fixture(scope="module")
+def world(spark):
+    """A model of the rows, and what lists of it are made of."""
+    return {name: make_world(spark, preset) for name, preset in PRESETS.items()}
+
+
+PRESETS = {
+    "ials": {"preset": "ials", "rank": 4, "iterations": 3},
+    "by_popularity": {
+        "preset": "ials",
+        "rank": 4,
+        "iterations": 3,
+        "item_unobserved_exponent": 0.5,
+    },
+    "mllib": {"preset": "mllib", "rank": 4, "iterations": 3},
+    "ratings": {"preset": "mllib_explicit", "rank": 4, "iterations": 3},
+}
+
+
+def make_world(spark, settings):
+    spec = resolve_spec(**settings, rank=4, iterations=3)
+    history = spark.createDataFrame(ROWS, "user int, item int, value double").repartition(3)
+    trained = fit_factors(history, spec, Plan())
+    model = [
+        getattr(trained, side).frame(spark).toDF("id", "factors").repartition(2)
+        for side in ("user", "item")
+    ]
+    ids = spark.createDataFrame([(f"item{at}", at) for at in range(15)], "id string, index int")
+    named = [(f"user{at}", at) for at in range(12)] + [("newcomer", NEWCOMER)]
+    users = spark.createDataFrame(named, "user_id string, user int")
+    return spec, history, model, read_catalogue(history, ids), users
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_reasons_are_parts_of_the_score(world, name):
+    spec, history, model, catalogue, users = world[name]
+    explain = partial(make_explainer, item_factors=model[1], training=history, spec=spec, most=15)
+    notes = Notes(known=weighted_history(history, spec), explain=explain)
+    rows = recommend(users, history, catalogue, tuple(model), 4, True, notes=notes).collect()
+    had = {f"user{u}": {f"item{i}" for user, i, _ in ROWS if user == u} for u in range(12)}
+    explained = 0
+    for row in rows:
+        for entry in row["recommendations"]:
+            if row["user_id"] == "newcomer" or "popular" in row["source"]:
+                continue
+            because = entry["because"]
+            assert {reason["item_id"] for reason in because} <= had[row["user_id"]]
+            parts = [reason["score"] for reason in because]
+            assert parts == sorted(parts, reverse=True)
+            assert all(part > 0 for part in parts)
+            if len(because) == len(had[row["user_id"]]):  # no part was below 0
+                np.testing.assert_allclose(sum(parts), entry["score"], rtol=2e-4, atol=1e-5)
+                explained += 1
+    assert explained > 10
+    (newcomer,) = (row for row in rows if row["user_id"] == "newcomer")
+    assert [entry["because"] for entry in newcomer["recommendations"]] == [None] * 4
+
+
+def test_only_as_many_reasons_as_asked_for_and_the_same_on_any_partitions(world):
+    spec, history, model, catalogue, users = world["ials"]
+    texts = []
+    for parts in (1, 5):
+        rows = history.repartition(parts)
+        explain = partial(make_explainer, item_factors=model[1], training=rows, spec=spec, most=2)
+        notes = Notes(known=weighted_history(rows, spec), explain=explain)
+        lists = recommend(users, rows, catalogue, tuple(model), 3, True, notes=notes).collect()
+        texts.append(sorted(map(str, lists)))
+        counts = {
+            len(entry["because"])
+            for row in lists
+            for entry in row["recommendations"]
+            if entry["because"] is not None
+        }
+        assert counts == {2}
+    assert texts[0] == texts[1]
+
+
+def test_entries_say_when_they_were_had_last(spark, world):
+    _, _, model, catalogue, users = world["ials"]
+    when = datetime(2026, 3, 1)
+    had = spark.createDataFrame(
+        [(0, 3, when), (0, 14, None), (5, 1, when)], "user int, item int, timestamp timestamp"
+    )
+    notes = Notes(had=had)
+    rows = recommend(users, None, catalogue, tuple(model), 15, True, notes=notes).collect()
+    marked = {
+        (row["user_id"], entry["item_id"])
+        for row in rows
+        for entry in row["recommendations"]
+        if entry["last_seen"] is not None
+    }
+    assert marked == {("user0", "item3"), ("user5", "item1")}
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"preset": "mllib_explicit", "biases": "learned"}, "biases"),
+        ({"preset": "ials", "nonnegative": True}, "nonnegative"),
+        ({"preset": "ials", "user_unobserved_exponent": 0.5}, "user_unobserved_exponent"),
+    ],
+)
+def test_objectives_without_such_parts_are_refused(settings, key):
+    with pytest.raises(ConfigError, match=rf"does not know objective\.{key}"):
+        refuse_unexplained(resolve_spec(**settings))
+
+
+def test_segments_reserved_places_and_discounts_reach_the_lists(spark, world):
+    """Through the stage, on the model: each rule by what it must change."""
+    _, _, model, catalogue, users = world["ials"]
+    segments = spark.createDataFrame(
+        [(f"user{at}", "even" if at % 2 == 0 else "odd") for at in range(12)]
+        + [("newcomer", "even")],
+        "user_id string, segment string",
+    )
+    allowed = spark.createDataFrame([("odd", 2), ("odd", 9)], "segment string, item int")
+    new = spark.createDataFrame([(13,), (14,)], "item int")
+    popular = spark.createDataFrame(
+        [("even", 7, 0.5), ("even", 4, 0.75)], "segment string, item int, share double"
+    )
+    policy = Policy(
+        segments=segments,
+        allowed_in=allowed,
+        popular_in=popular,
+        new_items=new,
+        new_places=1,
+        popularity_discount=0.5,
+    )
+    rows = recommend(users, None, catalogue, tuple(model), 5, True, policy=policy).collect()
+    lists = {row["user_id"]: [e["item_id"] for e in row["recommendations"]] for row in rows}
+    sources = {row["user_id"]: row["source"] for row in rows}
+    assert lists["newcomer"][:2] == ["item4", "item7"]
+    assert sources["newcomer"] == "popular_in_segment+popular"
+    for user in range(12):
+        own = lists[f"user{user}"]
+        if user % 2:
+            assert set(own) == {"item2", "item9"}, "no more than the segment is allowed"
+        else:
+            assert len(own) == 5
+            assert {"item13", "item14"} & set(own)
