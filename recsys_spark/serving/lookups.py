@@ -122,60 +122,65 @@ class Lookups:
 
     def user(self, text: str) -> User | None:
         """The user whose id is written so; None if neither the lists nor the source have one."""
-        lists = self._rows("recommendations", "user_id", text)
+        made = self._row("recommendations", "user_id", text)
         seen = self._interactions("user", text).to_table().sort_by(_NEWEST)
-        if not lists and not seen.num_rows:
+        if made is None and not seen.num_rows:
             return None
         newest = seen.slice(0, HISTORY).to_pylist()
-        entries = lists[0]["recommendations"] if lists else []
-        items = self._items([*_listed(entries), *(row["item_id"] for row in newest)])
+        listed = made["recommendations"] if made else []
+        items = self._items([*_ids(listed), *(row["item_id"] for row in newest)])
         history = (Interaction(items[r["item_id"]], r["value"], r["timestamp"]) for r in newest)
-        recommended = [
-            Recommended(_ranked(entries, items), row["source"], row["model_version"])
-            for row in lists
-        ]
-        return User(text, tuple(history), seen.num_rows, next(iter(recommended), None))
+        recommended = (
+            Recommended(_ranked(listed, items), made["source"], made["model_version"])
+            if made
+            else None
+        )
+        return User(text, tuple(history), seen.num_rows, recommended)
 
     def item(self, text: str) -> ItemDetails | None:
         """The item whose id is written so; None if neither the source nor the names have one."""
-        known = [row["id"] for row in self._rows("item_ids", "id", text)]
-        known += [row["item_id"] for row in self._rows("items", "item_id", text)]
-        if not known:
+        if named := self._row("items", "item_id", text):
+            item = _named(named)
+        elif known := self._row("item_ids", "id", text):
+            item = Item(known["id"])
+        else:
             return None
-        alike = [e for row in self._rows("similar_items", "item_id", text) for e in row["similar"]]
-        items = self._items([known[0], *_listed(alike)])
+        alike = self._row("similar_items", "item_id", text)
+        listed = alike["similar"] if alike else []
         users = self._interactions("item", text).count_rows()
-        return ItemDetails(items[known[0]], users, _ranked(alike, items))
+        return ItemDetails(item, users, _ranked(listed, self._items(_ids(listed))))
 
-    def _rows(self, table: str, column: str, text: str) -> list[dict[str, Any]]:
-        """The rows with this id; none where the run has no such table."""
+    def _row(self, table: str, column: str, text: str) -> dict[str, Any] | None:
+        """The row with this id, if the run has such a table and the table such a row."""
         if table not in self._data:
-            return []
+            return None
         data = self._data[table]
-        rows: list[dict[str, Any]] = data.to_table(filter=one_of(data, column, [text])).to_pylist()
-        return rows
+        rows = data.to_table(filter=one_of(data, column, [text])).to_pylist()
+        return rows[0] if rows else None
 
     def _interactions(self, side: str, text: str) -> ds.Scanner:
         """Those of a user or an item, by the dense index: files are in the order of the users'."""
-        indices = [row["index"] for row in self._rows(f"{side}_ids", "id", text)]
-        wanted = ds.field(side).isin(pa.array(indices, pa.int32()))
+        known = self._row(f"{side}_ids", "id", text)
+        wanted = ds.field(side) == known["index"] if known else ds.scalar(False)
         columns = ["item_id", "value", "timestamp"]
         return self._data["interactions"].scanner(columns=columns, filter=wanted)
 
     def _items(self, ids: Iterable[Any]) -> dict[Any, Item]:
         """The items by id, named where names are known."""
         items = {id_: Item(id_) for id_ in ids}
-        if "items" in self._data and items:
+        if "items" in self._data:
             data = self._data["items"]
             wanted = pa.array(list(items), data.schema.field("item_id").type)
             for row in data.to_table(filter=ds.field("item_id").isin(wanted)).to_pylist():
-                items[row["item_id"]] = Item(
-                    row["item_id"], row["title"], tuple(row["genres"] or ())
-                )
+                items[row["item_id"]] = _named(row)
         return items
 
 
-def _listed(entries: Iterable[Mapping[str, Any]]) -> list[Any]:
+def _named(row: Mapping[str, Any]) -> Item:
+    return Item(row["item_id"], row["title"], tuple(row["genres"] or ()))
+
+
+def _ids(entries: Iterable[Mapping[str, Any]]) -> list[Any]:
     """Ids of the items of a list and of those that explain them."""
     return [e["item_id"] for entry in entries for e in (entry, *(entry.get("because") or ()))]
 

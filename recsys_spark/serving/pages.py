@@ -35,7 +35,9 @@ def asset(name: str) -> str:
 
 
 def number(value: float) -> str:
-    """As short as it can be: 4, 4.5, 12,000."""
+    """As short as it can be: 4, 4.5, 12,000, 0.0025."""
+    if 0 < abs(value) < 1:
+        return f"{value:.2g}"
     return f"{value:,.2f}".rstrip("0").rstrip(".")
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import sys
 import traceback
 from http import HTTPMethod, HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -42,7 +43,8 @@ class Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that leave before they are answered are nothing to report."""
-        self.log.debug(traceback.format_exc())
+        gone = isinstance(sys.exception(), ConnectionError)
+        (self.log.debug if gone else self.log.warning)(traceback.format_exc())
 
 
 def open_server(site: Site, host: str, port: int, log: Log) -> Server:

@@ -1,6 +1,8 @@
 """Pages over HTTP: what is shown, what is refused, and nothing that a reader could inject."""
 
 import re
+import socket
+import struct
 from http.client import HTTPConnection, HTTPResponse
 from urllib.parse import quote
 
@@ -42,8 +44,8 @@ def test_a_user_is_shown_by_title_with_reasons(server):
         "gone 1 2026-01-03",
         "Tea hot leaves 4.5 2026-01-01",
         "Recommended model ranked by the model score",
-        "1 Jam because of Tea , Cup &amp; &lt;b&gt;saucer&lt;/b&gt; last seen 2026-01-20 1.000",
-        "2 pot/1 hot 0.500",
+        "1 Jam because of Tea , Cup &amp; &lt;b&gt;saucer&lt;/b&gt; last seen 2026-01-20 1.0000",
+        "2 pot/1 hot 0.5000",
         "Model of run night-0",
     ):
         assert expected in text
@@ -157,6 +159,36 @@ def test_a_broken_file_ends_with_500_and_a_line_in_the_terminal(tmp_path):
     assert "Traceback" not in page
     (warning,) = [event["msg"] for event in events if event["level"] == "warning"]
     assert warning.startswith("/item?id=tea failed")
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        (b"nonsense\r\n\r\n", b"400"),
+        (b"GET /" + b"x" * 65_532, b"414"),
+        (b"BREW / HTTP/1.0\r\n\r\n", b"501"),
+    ],
+)
+def test_what_is_no_request_is_refused_with_the_same_headers(server, request_line, status):
+    with socket.create_connection(server.server_address[:2], timeout=20) as client:
+        client.sendall(request_line)
+        answer = client.makefile("rb").read()
+    assert status in answer
+    assert b"default-src 'none'" in answer or answer.startswith(b"<!DOCTYPE")
+
+
+def test_clients_that_leave_are_nothing_to_report(tmp_path):
+    publish(write_shop(tmp_path))
+    events = []
+    with serving(tmp_path, sinks=[events.append]) as server:
+        for _ in range(5):
+            client = socket.create_connection(server.server_address[:2], timeout=20)
+            at_once = struct.pack("ii", 1, 0)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+            client.sendall(b"GET /user?id=ann HTTP/1.0\r\n\r\n")
+            client.close()
+        assert asked(server, "/")[0].status == 200
+    assert {event["level"] for event in events} == {"debug"}
 
 
 def test_the_smallest_tables_are_enough(tmp_path):
