@@ -284,6 +284,22 @@ def export(
 
 
 @app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one.")] = 8080,
+    run_id: Annotated[str | None, typer.Option(help="This version, not the current one.")] = None,
+    config: ConfigFiles = None,
+    set_: Overrides = None,
+    debug: Debug = False,
+) -> None:
+    """Show users' history and lists on a local web page, until Ctrl-C."""
+    call = _prepare(config, set_, debug=debug)
+    from recsys_spark.cli.serve import serve_tables
+
+    serve_tables(call.config, call.log, host, port, run_id)
+
+
+@app.command()
 def compare(
     one: Annotated[str, typer.Argument(help="A run id, as `recsys-spark status` lists them.")],
     other: Annotated[

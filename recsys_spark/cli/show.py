@@ -16,6 +16,7 @@ from rich.table import Table
 from recsys_spark.config import Config
 from recsys_spark.errors import ConfigError
 from recsys_spark.pipeline.night import session
+from recsys_spark.runtime.local import local_tables, one_of, open_version
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs
 from recsys_spark.runtime.store import is_local, open_store
@@ -37,7 +38,7 @@ def show_table(
 ) -> str:
     """The first rows of a table, or those of some users, as text in the wanted form."""
     if is_local(config.paths.root):
-        return _render(_local_tables(config), table, run_id, users, limit, form)
+        return _render(local_tables(config.paths.root), table, run_id, users, limit, form)
     with session(config, log) as spark:
         store = open_store(config.paths.root, lambda: spark)
         return _render(Tables(store, spark), table, run_id, users, limit, form)
@@ -46,18 +47,11 @@ def show_table(
 def table_path(config: Config, log: Log, table: str, run_id: str | None) -> str:
     """The folder of the version that readers see."""
     if is_local(config.paths.root):
-        tables = _local_tables(config)
+        tables = local_tables(config.paths.root)
         return tables.store.uri(tables.path(table, tables.version(table, run_id).run_id))
     with session(config, log) as spark:
         tables = Tables(open_store(config.paths.root, lambda: spark), spark)
         return tables.store.uri(tables.path(table, tables.version(table, run_id).run_id))
-
-
-def _local_tables(config: Config) -> Tables:
-    def no_session() -> Any:
-        raise AssertionError("a local root needs no session")
-
-    return Tables(open_store(config.paths.root, no_session))
 
 
 def _render(
@@ -81,14 +75,12 @@ def _rows(tables: Tables, manifest: Manifest, users: list[str], limit: int) -> p
     schema = StructType.fromJson(json.loads(manifest.schema))
     if users and "user_id" not in schema.names:
         raise ConfigError(f"Table {manifest.table} has no users to choose; leave out --user.")
-    path = tables.store.uri(tables.path(manifest.table, manifest.run_id))
-    if not is_local(path):
+    if not is_local(tables.store.uri("")):
         frame = tables.read(manifest.table, manifest.run_id)
         chosen = frame.where(frame["user_id"].cast("string").isin(users)) if users else frame
         return chosen.limit(limit).toArrow()
-    data = ds.dataset(path, format="parquet", exclude_invalid_files=True)
-    wanted = ds.field("user_id").cast(pa.string()).isin(users) if users else None
-    return data.head(limit, filter=wanted)
+    data = open_version(tables, manifest.table, manifest.run_id)
+    return data.head(limit, filter=one_of(data, "user_id", users) if users else None)
 
 
 def _titles(tables: Tables, manifest: Manifest, rows: pa.Table) -> dict[Any, str]:
@@ -97,16 +89,15 @@ def _titles(tables: Tables, manifest: Manifest, rows: pa.Table) -> dict[Any, str
     items = tables.manifest("items", made) if made else None
     if items is None:
         return {}
-    path = tables.store.uri(tables.path("items", made))
     lists = pa.chunked_array(rows[_LISTS[manifest.table]]).combine_chunks()
     listed = lists.flatten().field("item_id")
     if "item_id" in rows.column_names:
         listed = pa.concat_arrays([listed, pa.chunked_array(rows["item_id"]).combine_chunks()])
-    if not is_local(path):
+    if not is_local(tables.store.uri("")):
         frame = tables.read("items", made)
         found = frame.where(frame["item_id"].isin(listed.to_pylist())).toArrow()
     else:
-        data = ds.dataset(path, format="parquet", exclude_invalid_files=True)
+        data = open_version(tables, "items", made)
         found = data.to_table(filter=ds.field("item_id").isin(listed.unique()))
     return dict(zip(found["item_id"].to_pylist(), found["title"].to_pylist(), strict=True))
 
@@ -181,7 +172,7 @@ def _readable(value: Any) -> str:
 def runs_text(config: Config, log: Log) -> str:
     """What is published, and how the latest runs ended."""
     if is_local(config.paths.root):
-        return _status(_local_tables(config))
+        return _status(local_tables(config.paths.root))
     with session(config, log) as spark:
         return _status(Tables(open_store(config.paths.root, lambda: spark), spark))
 

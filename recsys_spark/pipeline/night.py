@@ -1,6 +1,5 @@
 """One command: open the session, choose the run, do the stages, leave the record."""
 
-import signal
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,7 +8,6 @@ from datetime import UTC, date, datetime
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from pyspark import SparkContext
@@ -39,6 +37,7 @@ from recsys_spark.runtime.given import open_given, together
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs, StageRecord
 from recsys_spark.runtime.session import open_session
+from recsys_spark.runtime.signals import terminable
 from recsys_spark.runtime.source import RawSource, fingerprint, open_source
 from recsys_spark.runtime.store import is_local, open_store
 from recsys_spark.runtime.tables import Tables
@@ -184,7 +183,7 @@ def _recorded(run: Run, last: str) -> Iterator[None]:
     run.log.context["run_id"] = run.run_id
     state, code, reason = "failed", ExitCode.FAILED, ""
     try:
-        with _terminable():
+        with terminable():
             run.tracker = open_tracker(
                 run.config.tracking, run.config.paths.root, run.run_id, run.log
             )
@@ -205,24 +204,6 @@ def _recorded(run: Run, last: str) -> Iterator[None]:
         run.runs.append_events(run.run_id, events)
         run.runs.set_status(run.run_id, state, last, code, reason)
         run.tracker.finish("FINISHED" if state == "done" else "FAILED")
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM, which schedulers send, ends a run as Ctrl-C does: its state is written."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread: whoever started it handles signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _write_report(run: Run) -> None:

@@ -47,6 +47,15 @@ class Manifest:
     findings: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Pointer:
+    """Which version readers see. path: of its folder, relative to the table's."""
+
+    run_id: str
+    path: str
+    published_at: str
+
+
 def is_safe(name: str) -> bool:
     """Whether a name can be a folder's name anywhere."""
     return bool(_NAME.fullmatch(name)) and ".." not in name
@@ -149,10 +158,15 @@ class Tables:
         assert self._spark is not None
         return self._spark.read.schema(schema).parquet(self.store.uri(path))
 
+    def pointer(self, table: str) -> Pointer | None:
+        """What the last publish has left, or None before the first one."""
+        text = self.store.read(f"tables/{check_name('table', table)}/CURRENT.json")
+        return Pointer(**json.loads(text)) if text else None
+
     def current(self, table: str) -> str | None:
         """The run id that the pointer names, or None before the first publish."""
-        text = self.store.read(f"tables/{check_name('table', table)}/CURRENT.json")
-        return str(json.loads(text)["run_id"]) if text else None
+        found = self.pointer(table)
+        return found.run_id if found else None
 
     def version(self, table: str, run_id: str | None) -> Manifest:
         """The manifest of a version; None: of the one that readers see.
@@ -183,9 +197,6 @@ class Tables:
     def point(self, table: str, run_id: str) -> None:
         """Let readers see this version from now on: one small object is swapped."""
         self.path(table, run_id)  # refuses unsafe names
-        content = {
-            "run_id": run_id,
-            "path": f"versions/{run_id}",
-            "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        content = asdict(Pointer(run_id, f"versions/{run_id}", published_at=now))
         self.store.replace(f"tables/{table}/CURRENT.json", json.dumps(content, indent=2))

@@ -1,37 +1,13 @@
 """The report in a real browser: nothing hangs over on a phone, all is drawn, dark is dark."""
 
-import html
-import json
-import re
-import shutil
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
+from browser import brightness, measured
 from nights import run_in, write_source
 from pyspark.sql import SparkSession
 
 from recsys_spark.pipeline.run import STAGES
-
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-_MEASURE = """
-<iframe id="page" style="width: {width}px; height: 900px; border: 0" srcdoc="{page}"></iframe>
-<script>
-  addEventListener("load", () => {{
-    const page = document.getElementById("page").contentDocument;
-    const drawn = [...page.querySelectorAll("svg")].map((svg) => svg.getBoundingClientRect());
-    const style = getComputedStyle(page.body);
-    const found = {{
-      overhang: page.documentElement.scrollWidth - {width},
-      figures: drawn.filter((box) => box.width > 100 && box.height > 50).length,
-      paper: style.backgroundColor, ink: style.color,
-      links: [...page.querySelectorAll("nav a")].map((a) => !!page.querySelector(a.hash)),
-    }};
-    document.title = JSON.stringify(found);
-  }});
-</script>
-"""
 
 
 @pytest.fixture(scope="module")
@@ -53,29 +29,6 @@ def page(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> str:
         run_id="shown",
     )
     return (folder / "root/runs/shown/report.html").read_text()
-
-
-def measured(page: str, folder: Path, width: int, dark: bool) -> dict[str, Any]:
-    found = [path for name in _BROWSERS if (path := shutil.which(name))]
-    if not found:
-        pytest.skip(f"no browser: none of {', '.join(_BROWSERS)} is installed")
-    frame = folder / "frame.html"
-    frame.write_text(_MEASURE.format(width=width, page=html.escape(page)))
-    command = [
-        found[0], "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-        f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=5000",
-        f"--blink-settings=preferredColorScheme={0 if dark else 1}",
-        f"--window-size={width + 200},1000", "--dump-dom", frame.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    title = re.search(r"<title>(.*?)</title>", done.stdout)
-    assert title, done.stderr[-2000:]
-    content: dict[str, Any] = json.loads(html.unescape(title[1]))
-    return content
-
-
-def brightness(colour: str) -> int:
-    return sum(map(int, re.findall(r"\d+", colour)[:3]))
 
 
 @pytest.mark.process

@@ -1,0 +1,114 @@
+"""HTTP: read-only, one thread a request, nothing loaded from elsewhere."""
+
+import errno
+import socket
+import sys
+import traceback
+from http import HTTPMethod, HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from recsys_spark.errors import ConfigError
+from recsys_spark.runtime.log import Log
+from recsys_spark.serving.pages import render
+from recsys_spark.serving.site import Answer, Site
+
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",  # a publish may change every page
+}
+_SILENCE = 30  # seconds after which a client that says nothing is left
+
+
+class Server(ThreadingHTTPServer):
+    """Answers requests for a site's pages; `serve_forever` blocks, `shutdown` ends it."""
+
+    def __init__(self, site: Site, host: str, port: int, log: Log) -> None:
+        self.site, self.log = site, log
+        self.address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        super().__init__((host, port), _Handler)
+
+    @property
+    def address(self) -> str:
+        """Where a browser finds it."""
+        host, port = self.server_address[:2]
+        name = f"[{host!s}]" if self.address_family == socket.AF_INET6 else str(host)
+        return f"http://{name}:{port}/"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that leave before they are answered are nothing to report."""
+        gone = isinstance(sys.exception(), ConnectionError)
+        (self.log.debug if gone else self.log.warning)(traceback.format_exc())
+
+
+def open_server(site: Site, host: str, port: int, log: Log) -> Server:
+    """A server that listens; port 0 is any free one.
+
+    Raises ConfigError, with the cure, if it cannot listen there.
+    """
+    try:
+        return Server(site, host, port, log)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(
+                f"Port {port} of {host} is in use: end what listens there, or give another --port "
+                "(0 takes a free one)."
+            ) from None
+        raise ConfigError(
+            f"Cannot listen on port {port} of {host} ({error.strerror}): give another --host or "
+            "--port."
+        ) from None
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+    timeout = _SILENCE
+
+    def do_GET(self) -> None:
+        self._send(self._answer())
+
+    do_HEAD = do_GET
+
+    def _refuse(self) -> None:
+        status = HTTPStatus.METHOD_NOT_ALLOWED
+        self._send(Answer("Pages are read with GET or HEAD.\n", status, "text/plain"))
+
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_CONNECT = _refuse
+
+    def _answer(self) -> Answer:
+        try:
+            return self.server.site.answer(self.path)
+        except Exception:
+            self.server.log.warning(f"{self.path} failed\n{traceback.format_exc()}")
+            reason = "The page could not be made; the terminal of `recsys-spark serve` says why."
+            return Answer(render("failure", reason=reason), HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    def _send(self, answer: Answer) -> None:
+        body = answer.text.encode("utf-8")
+        self.send_response(answer.status)
+        self.send_header("Content-Type", f"{answer.media}; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        if answer.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.send_header("Allow", "GET, HEAD")
+        self.end_headers()
+        if self.command != HTTPMethod.HEAD:
+            self.wfile.write(body)
+
+    def end_headers(self) -> None:
+        """On every answer, also on those to what is not HTTP."""
+        for name, value in _HEADERS.items():
+            self.send_header(name, value)
+        super().end_headers()
+
+    def version_string(self) -> str:
+        """Without Python's version, which is nobody's business."""
+        return "recsys-spark"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        self.server.log.debug(format % args)
