@@ -106,15 +106,15 @@ def metric_names(frame: DataFrame) -> list[str]:
 
 
 def recommendation_list(
-    item_id: DataType, marked: bool = False, explained: bool = False
+    item_id: DataType, marked: bool = False, explained: bool = False, entry: str = "item_id"
 ) -> ArrayType:
-    """A ranked list; scores compare within one source only.
+    """A ranked list; scores compare within one source only. entry: what is listed.
 
     marked: with when the user had the item last. explained: with the items of the user that add
     most to the score, and how much.
     """
     columns: list[tuple[str, DataType]] = [
-        ("item_id", item_id),
+        (entry, item_id),
         ("score", FloatType()),
         ("rank", IntegerType()),
     ]
@@ -138,9 +138,19 @@ def recommendations(
     )
 
 
-def similar_items(item_id: DataType) -> StructType:
-    """The items most like each; scores are cosines."""
-    return _table(("item_id", item_id), ("similar", recommendation_list(item_id)))
+def similar(key: str, id_type: DataType) -> StructType:
+    """The items (or users) most like each, by its column `key`; scores are cosines."""
+    return _table((key, id_type), ("similar", recommendation_list(id_type, entry=key)))
+
+
+def group_recommendations(item_id: DataType) -> StructType:
+    """One list a group of users."""
+    return _table(
+        ("group_id", StringType()),
+        ("recommendations", recommendation_list(item_id)),
+        ("source", StringType()),
+        ("model_version", StringType()),
+    )
 
 
 def require(frame: DataFrame, columns: list[str], name: str) -> None:

@@ -19,6 +19,7 @@ from recsys_spark.config.section import Scalar, Section
 from recsys_spark.config.serving import (
     Blocked,
     Evaluate,
+    Groups,
     ItemList,
     MllibAls,
     Neighbours,
@@ -42,6 +43,7 @@ __all__ = [
     "Config",
     "Filter",
     "Generate",
+    "Groups",
     "Ingest",
     "ItemList",
     "Items",

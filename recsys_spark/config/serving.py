@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from recsys_spark.config.section import Section
 from recsys_spark.config.sources import FileFormat
+from recsys_spark.kernels.grouping import Opinion
 
 
 class UserAttributes(Section):
@@ -202,9 +203,30 @@ class SimilarItems(Section):
     )
 
 
+class SimilarUsers(Section):
+    n: int = Field(0, ge=0, description="Users like each user, in a table of their own; 0: none.")
+
+
+class Groups(Section):
+    path: str | None = Field(
+        None, description="Table of group and user; their lists are in a table of their own."
+    )
+    format: FileFormat = Field("csv", description="csv (with a header), jsonl or parquet.")
+    group: str = Field("group_id", description="Column of the group id.")
+    user: str = Field("user_id", description="Column of the user id.")
+    opinion: Opinion = Field(
+        "average", description="A group's score: its members' mean, the least or the largest."
+    )
+
+
 class Recommend(Section):
     n: int = Field(10, ge=1, description="Recommendations a user.")
     users: UserSubset = UserSubset()
+    changed_since: str | None = Field(
+        None,
+        description="Make lists anew only for users with other interactions than in the lists of "
+        "this run (published: those that readers have), and keep the others' lists; null: all.",
+    )
     exclude_seen: bool = Field(True, description="Leave out what the user has interacted with.")
     seen_days: float | None = Field(
         None,
@@ -226,6 +248,8 @@ class Recommend(Section):
         "are segments.",
     )
     similar_items: SimilarItems = SimilarItems()
+    similar_users: SimilarUsers = SimilarUsers()
+    groups: Groups = Groups()
 
     @model_validator(mode="after")
     def _seen(self) -> "Recommend":

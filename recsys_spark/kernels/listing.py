@@ -81,6 +81,16 @@ def rank(users: Single, items: Items, seen: Ragged, n: int, rules: Rules) -> Ran
     return Ranked(positions, scores, computed, int(counts[0]), int(counts[1]))
 
 
+def rank_scores(scores: Single, candidates: npt.NDArray[np.bool_], n: int, rules: Rules) -> Ranked:
+    """The same of one list, by the scores of all items, (items,)."""
+    pool = np.argsort(-scores, kind="stable").astype(np.int32)
+    pool = pool[candidates[pool]][None, :]
+    positions, found = np.full((1, n), -1, dtype=np.int32), np.zeros((1, n), dtype=np.float32)
+    counts = np.zeros(2, dtype=np.int64)
+    _take(pool, scores[pool], rules, n, True, positions, found, counts)
+    return Ranked(positions, found, len(scores), int(counts[0]), int(counts[1]))
+
+
 def fill_popular(
     positions: Positions, scores: Single, popular: Popular, seen: Ragged, rules: Rules
 ) -> None:

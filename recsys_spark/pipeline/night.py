@@ -61,6 +61,7 @@ _FILES = {
     "recommend": (
         "recommend.users",
         "recommend.segments",
+        "recommend.groups",
         *(f"recommend.policy.{name}" for name in _POLICY),
     ),
 }

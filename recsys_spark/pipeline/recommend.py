@@ -7,18 +7,19 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.evaluation import measure_agreement, summarise
+from recsys_spark.pipeline.beside import write_beside
+from recsys_spark.pipeline.carry import carry_over
 from recsys_spark.pipeline.policy import effect, read_policy, seen_rows
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.pipeline.train import trained_spec
 from recsys_spark.runtime.source import read_user_subset
-from recsys_spark.schema import RATINGS, recommendations, similar_items
+from recsys_spark.schema import RATINGS, recommendations
 from recsys_spark.stages.audit import audit
-from recsys_spark.stages.recommend import Notes, read_catalogue, with_factors
+from recsys_spark.stages.recommend import Notes, read_catalogue
 from recsys_spark.stages.recommend import recommend as top_lists
-from recsys_spark.stages.similar import similar_items as find_similar
-from recsys_spark.wals.catalogue import FOLD_IN, MODEL, POPULAR, Catalogue, Tally
+from recsys_spark.wals.catalogue import FOLD_IN, MODEL, POPULAR, Tally
 from recsys_spark.wals.explain import make_explainer, weighted_history
-from recsys_spark.wals.policy import Policy, without
+from recsys_spark.wals.policy import Policy
 
 _SAMPLE = 5
 _FIRST = 10  # items of a list that are compared with the published ones
@@ -33,8 +34,10 @@ def recommend(run: Run) -> Summary:
     policy, tally = read_policy(run, history), Tally.of(run.spark)
     run.log.progress("ranking the catalogue")
     catalogue = read_catalogue(history, run.read("item_ids"))
+    schema = recommendations(user_type, item_type, config.mark_seen, config.explain > 0)
+    users, carried = carry_over(run, _users(run, history), history, policy, schema)
     lists = top_lists(
-        _users(run, history),
+        users,
         seen_rows(history, config.seen_days) if config.exclude_seen else None,
         catalogue,
         (_user_factors(run), run.read("item_factors")),
@@ -45,34 +48,13 @@ def recommend(run: Run) -> Summary:
         notes=_notes(run, history),
     ).withColumn("model_version", F.lit(run.lineage["train"]))
     written = run.write(
-        lists,
+        lists if carried is None else lists.unionByName(carried),
         "recommendations",
-        recommendations(user_type, item_type, config.mark_seen, config.explain > 0),
+        schema,
         lambda table: _found(table, config.n, policy) | {"policy": effect(run, policy, tally)},
     )
-    if config.similar_items.n:
-        _write_similar(run, history, catalogue, policy)
+    write_beside(run, history, catalogue, policy, _user_factors(run))
     return _report(run, written.findings)
-
-
-def _write_similar(run: Run, history: DataFrame, catalogue: Catalogue, policy: Policy) -> None:
-    """Write the items that are liked alike, of those that lists may have and enough users know."""
-    config = run.config.recommend.similar_items
-    run.log.progress("comparing the items")
-    catalogue = with_factors(catalogue, run.read("item_factors"))
-    counts = history.groupBy("item").agg(F.count("*").alias("users"))
-    catalogue = without(catalogue, counts.where(F.col("users") < config.min_users))
-    if policy.removed is not None:
-        catalogue = without(catalogue, policy.removed)
-    ids = run.read("item_ids")
-    found = find_similar(run.read("item_factors"), ids, catalogue, config.n)
-    manifest = run.write(
-        found,
-        "similar_items",
-        similar_items(ids.schema["id"].dataType),
-        lambda table: audit(table, "item_id", "similar", config.n, F.lit(True)),
-    )
-    run.log.info(f"{manifest.rows:,} items with up to {config.n} that are liked alike")
 
 
 def _user_factors(run: Run) -> DataFrame:

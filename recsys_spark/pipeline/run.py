@@ -30,7 +30,12 @@ TABLES = {
     "train": ("user_factors", "item_factors"),
     "evaluate": ("metrics", "metrics_per_user", "lists_per_user", "places_per_user"),
     "fold_in": ("folded_users",),
-    "recommend": ("recommendations", "similar_items"),
+    "recommend": (
+        "recommendations",
+        "similar_items",
+        "similar_users",
+        "group_recommendations",
+    ),
 }
 # What each stage builds on; of several, on the first that the run has, or the newest of all.
 _UPSTREAM = {

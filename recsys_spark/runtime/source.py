@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from recsys_spark.config import (
     Blocked,
+    Groups,
     ItemList,
     Items,
     SegmentItems,
@@ -151,7 +152,17 @@ def read_segment_items(spark: SparkSession, key: str, section: SegmentItems) -> 
     return named.toDF("segment", "item_id")
 
 
-Table = UserSubset | UserAttributes | ItemList | Windows | Blocked | Segments | SegmentItems
+def read_members(spark: SparkSession, section: Groups) -> DataFrame:
+    """Columns group_id and user_id, as text, of the groups' members."""
+    columns = {"group": section.group, "user": section.user}
+    frame = _read_table(spark, "recommend.groups", section, columns)
+    named = frame.select(*(F.col(f"`{name}`").cast("string") for name in columns.values()))
+    return named.toDF("group_id", "user_id")
+
+
+Table = (
+    UserSubset | UserAttributes | ItemList | Windows | Blocked | Segments | SegmentItems | Groups
+)
 
 
 def _read_table(

@@ -8,17 +8,19 @@ from pyspark.sql import functions as F
 from recsys_spark.errors import AuditError
 
 
-def audit(table: DataFrame, key: str, lists: str, n: int, ordered: Column) -> dict[str, Any]:
+def audit(
+    table: DataFrame, key: str, lists: str, n: int, ordered: Column, entry: str = "item_id"
+) -> dict[str, Any]:
     """Numbers of lists, of those shorter than n, and of empty ones; by source, if there is one.
 
     key: column of whose lists they are. lists: column of the lists. ordered: which rows' scores
-    have to descend.
+    have to descend. entry: what stands on the lists.
 
     Raises AuditError, with how many are at fault, unless every key stands once, ranks are 1, 2, 3
     and so on up to n at most, no list has an item twice or none, scores are finite, and those of
     `ordered` descend.
     """
-    size, items, scores = F.size(lists), F.col(f"{lists}.item_id"), F.col(f"{lists}.score")
+    size, items, scores = F.size(lists), F.col(f"{lists}.{entry}"), F.col(f"{lists}.score")
     ranks = F.sequence(F.lit(1), size)
     faults = {
         "are missing": F.isnull(lists),

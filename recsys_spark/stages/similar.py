@@ -1,4 +1,4 @@
-"""Items that are liked alike: the nearest by the cosine of their factors."""
+"""Items that are liked alike, or users who like alike: the nearest by the cosine of factors."""
 
 from dataclasses import replace
 
@@ -15,26 +15,27 @@ from recsys_spark.wals.packed import Batches
 from recsys_spark.wals.topn import recommend_top_n
 
 
-def similar_items(
-    item_factors: DataFrame, item_ids: DataFrame, catalogue: Catalogue, n: int
+def similar(
+    factors: DataFrame, ids: DataFrame, catalogue: Catalogue, n: int, key: str
 ) -> DataFrame:
-    """Columns item_id and similar, up to n others by descending cosine; a row an item of factors.
+    """Columns `key` and similar, up to n others by descending cosine; a row a row of factors.
 
-    item_factors: columns id, factors. item_ids: columns id, index. catalogue: with those factors;
-    what it does not score is not listed. Items whose factors are all 0 are like none.
+    factors: columns id, factors, of items or of users. ids: columns id, index. catalogue: of that
+    side, with those factors; what it does not score is not listed. Rows whose factors are all 0
+    are like none.
     """
     known = catalogue.scored & catalogue.factors.any(axis=1)
     unit = replace(catalogue, factors=_unit(catalogue.factors), scored=known)
-    own = item_factors.mapInArrow(_normalise, FACTORS)
-    rows = own.join(item_ids.toDF("item_id", "id"), "id").select(
-        "item_id",
+    own = factors.mapInArrow(_normalise, FACTORS)
+    rows = own.join(ids.toDF(key, "id"), "id").select(
+        key,
         F.when(F.exists("factors", lambda x: x != 0), F.col("factors")).alias("factors"),
         F.array(F.col("id").cast("bigint")).alias("seen"),
     )
     parts = int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions")))
-    ordered = rows.repartitionByRange(parts, "item_id").sortWithinPartitions("item_id")
-    lists = recommend_top_n(ordered, "item_id", Listing(unit, n))
-    return lists.select("item_id", F.col("recommendations").alias("similar"))
+    ordered = rows.repartitionByRange(parts, key).sortWithinPartitions(key)
+    lists = recommend_top_n(ordered, key, Listing(unit, n))
+    return lists.select(key, F.col("recommendations").alias("similar"))
 
 
 def _normalise(batches: Batches) -> Batches:

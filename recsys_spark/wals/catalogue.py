@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.types import DataType
 
 from recsys_spark.arrow import list_parts
+from recsys_spark.kernels.grouping import Opinion
 from recsys_spark.kernels.listing import Popular, Rules, no_rules
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.lookup import Lookup
@@ -90,7 +91,8 @@ class Listing:
 
     n: their length. fill: complete short ones by what is popular, in the user's segment first.
     rules: what each keeps. segments: by name. reserved: those that come later are kept first.
-    explainer: names the items of the user because of which an item is listed.
+    explainer: names the items of the user because of which an item is listed. opinion: lists are
+    of groups, whose factors are those of their members, one behind the other.
     """
 
     catalogue: Catalogue
@@ -100,6 +102,7 @@ class Listing:
     segments: Mapping[str, Segment] = field(default_factory=dict)
     reserved: tuple[Reserved, ...] = ()
     explainer: Explainer | None = None
+    opinion: Opinion | None = None
 
     @property
     def kept_rules(self) -> Rules:

@@ -62,13 +62,19 @@ class Explainer:
         self, users: Weighted, own: slice, listed: npt.NDArray[np.int32]
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
         """The items that add most to each of the listed, and how much, (listed, most or fewer)."""
-        had, a, b = users.items.positions[own], users.a[own], users.b[own]
+        had = users.items.positions[own]
         if not len(had) or not len(listed):
             return np.zeros((len(listed), 0), np.int32), np.zeros((len(listed), 0))
+        added = self.parts(had, users.a[own], users.b[own], listed)
+        best = largest(added, self.most)
+        return had[best.T], np.take_along_axis(added, best, axis=0).T
+
+    def parts(
+        self, had: npt.NDArray[np.int32], a: Single, b: Single, listed: npt.NDArray[np.int32]
+    ) -> npt.NDArray[np.float64]:
+        """What each item that a user has adds to each of the listed, (had, listed)."""
         count = counted_pairs(a, b, self.spec).sum(dtype=np.float64, keepdims=True)
         penalty = float(row_regularization(count, self.items, self.spec, "user")[0])
         history, wanted = (self.factors[at].astype(np.float64) for at in (had, listed))
         weights = a.astype(np.float64), b.astype(np.float64)
-        added = contributions(history, *weights, wanted, self.gram, penalty)
-        best = largest(added, self.most)
-        return had[best.T], np.take_along_axis(added, best, axis=0).T
+        return contributions(history, *weights, wanted, self.gram, penalty)

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_spark.arrow import list_array, list_matrix, list_parts
-from recsys_spark.kernels.listing import Popular, fill_popular, rank, reserve
+from recsys_spark.kernels.grouping import group_scores
+from recsys_spark.kernels.listing import Popular, fill_popular, rank, rank_scores, reserve
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.topn import Items, arrange
 from recsys_spark.lookup import Lookup
@@ -97,8 +98,8 @@ class Lister:
         """The lists of users with one shelf."""
         made = _empty(len(factors), self.listing.n)
         known = factors.is_valid().to_numpy(zero_copy_only=False)
-        vectors = list_matrix(factors, self.catalogue.factors.shape[1])[known]
-        best = self._ranked(vectors, seen.where(known), shelf.arranged)
+        ranked = self._agreed if self.listing.opinion else self._ranked
+        best = ranked(factors.filter(pa.array(known)), seen.where(known), shelf.arranged)
         made.positions[known], made.scores[known] = best
         made.ends[:] = (made.positions >= 0).sum(axis=1)
         for at, popular in enumerate(shelf.tiers if self.listing.fill else (), start=1):
@@ -107,9 +108,10 @@ class Lister:
         return made
 
     def _ranked(
-        self, vectors: npt.NDArray[np.float32], seen: Ragged, arranged: _Arranged
+        self, factors: pa.ListArray, seen: Ragged, arranged: _Arranged
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
         """Positions and scores by the model, reserved places included."""
+        vectors = list_matrix(factors, self.catalogue.factors.shape[1])
         found = rank(vectors, arranged.items, seen, self.listing.n, self.rules)
         kept, gained, computed = np.zeros(found.positions.shape, dtype=bool), 0, found.computed
         plain = self.rules._replace(variety=0.0)
@@ -122,6 +124,23 @@ class Lister:
         if self.tally:
             self.tally.add(len(vectors), computed, found.below, found.passed, gained)
         return found.positions, found.scores
+
+    def _agreed(
+        self, factors: pa.ListArray, seen: Ragged, arranged: _Arranged
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Positions and scores for groups, by the opinions of their members."""
+        assert self.listing.opinion is not None
+        made = _empty(len(factors), self.listing.n)
+        bounds, values = list_parts(factors, np.float32)
+        for group in range(len(factors)):
+            members = values[bounds[group] : bounds[group + 1]]
+            members = members.reshape(-1, self.catalogue.factors.shape[1])
+            scores = group_scores(members, self.catalogue.factors, self.listing.opinion)
+            candidates = arranged.items.place >= 0
+            candidates[seen.positions[seen.indptr[group] : seen.indptr[group + 1]]] = False
+            found = rank_scores(scores, candidates, self.listing.n, self.rules)
+            made.positions[group], made.scores[group] = found.positions[0], found.scores[0]
+        return made.positions, made.scores
 
     def _as_lists(self, made: _Lists, batch: pa.RecordBatch) -> pa.Array:
         mask = made.positions >= 0

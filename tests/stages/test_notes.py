@@ -8,7 +8,7 @@ import pytest
 
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.spec import resolve_spec
-from recsys_spark.stages.recommend import Notes, read_catalogue, recommend
+from recsys_spark.stages.recommend import Notes, read_catalogue, recommend, with_factors
 from recsys_spark.wals.explain import make_explainer, refuse_unexplained, weighted_history
 from recsys_spark.wals.fit import fit_factors
 from recsys_spark.wals.plan import Plan
@@ -30,15 +30,10 @@ def world(spark):
 
 
 PRESETS = {
-    "ials": {"preset": "ials", "rank": 4, "iterations": 3},
-    "by_popularity": {
-        "preset": "ials",
-        "rank": 4,
-        "iterations": 3,
-        "item_unobserved_exponent": 0.5,
-    },
-    "mllib": {"preset": "mllib", "rank": 4, "iterations": 3},
-    "ratings": {"preset": "mllib_explicit", "rank": 4, "iterations": 3},
+    "ials": {"preset": "ials"},
+    "by_popularity": {"preset": "ials", "item_unobserved_exponent": 0.5},
+    "mllib": {"preset": "mllib"},
+    "ratings": {"preset": "mllib_explicit"},
 }
 
 
@@ -57,28 +52,37 @@ def make_world(spark, settings):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_reasons_are_parts_of_the_score(world, name):
-    spec, history, model, catalogue, users = world[name]
+def test_what_a_users_items_add_sums_to_the_models_scores(world, name):
+    spec, history, model, catalogue, _ = world[name]
+    known = with_factors(catalogue, model[1])
+    explainer = make_explainer(known, model[1], history, spec, 3)
+    vectors = {row["id"]: row["factors"] for row in model[0].collect()}
+    everything = np.arange(15, dtype=np.int32)
+    for row in weighted_history(history, spec).collect():
+        had = known.lookup.positions(np.array(row["known"]))
+        a, b = (np.array(row[column], np.float32) for column in ("a", "b"))
+        parts = explainer.parts(had, a, b, everything)
+        scores = known.factors @ np.array(vectors[row["user"]])
+        np.testing.assert_allclose(parts.sum(axis=0), scores, rtol=1e-4, atol=1e-5)
+
+
+def test_reasons_are_items_that_the_user_has(world):
+    spec, history, model, catalogue, users = world["ials"]
     explain = partial(make_explainer, item_factors=model[1], training=history, spec=spec, most=15)
     notes = Notes(known=weighted_history(history, spec), explain=explain)
     rows = recommend(users, history, catalogue, tuple(model), 4, True, notes=notes).collect()
     had = {f"user{u}": {f"item{i}" for user, i, _ in ROWS if user == u} for u in range(12)}
-    explained = 0
     for row in rows:
         for entry in row["recommendations"]:
-            if row["user_id"] == "newcomer" or "popular" in row["source"]:
-                continue
-            because = entry["because"]
-            assert {reason["item_id"] for reason in because} <= had[row["user_id"]]
-            parts = [reason["score"] for reason in because]
-            assert parts == sorted(parts, reverse=True)
-            assert all(part > 0 for part in parts)
-            if len(because) == len(had[row["user_id"]]):  # no part was below 0
-                np.testing.assert_allclose(sum(parts), entry["score"], rtol=2e-4, atol=1e-5)
-                explained += 1
-    assert explained > 10
-    (newcomer,) = (row for row in rows if row["user_id"] == "newcomer")
-    assert [entry["because"] for entry in newcomer["recommendations"]] == [None] * 4
+            if row["source"] == "popular":
+                assert entry["because"] is None
+            elif row["source"] == "model":
+                because = entry["because"]
+                assert {reason["item_id"] for reason in because} <= had[row["user_id"]]
+                parts = [reason["score"] for reason in because]
+                assert parts == sorted(parts, reverse=True)
+                assert all(part > 0 for part in parts)
+    assert {row["source"] for row in rows} >= {"model", "popular"}
 
 
 def test_only_as_many_reasons_as_asked_for_and_the_same_on_any_partitions(world):

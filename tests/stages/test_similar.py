@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recsys_spark.stages.recommend import read_catalogue, with_factors
-from recsys_spark.stages.similar import similar_items
+from recsys_spark.stages.similar import similar
 from recsys_spark.wals.policy import without
 
 DRAW = np.random.default_rng(4)
@@ -47,7 +47,7 @@ def lists(frame):
 @pytest.mark.parametrize("n", [4, 50])
 def test_the_nearest_by_the_cosine(shop, n):
     factors, ids, catalogue = shop
-    found = lists(similar_items(factors, ids, catalogue, n))
+    found = lists(similar(factors, ids, catalogue, n, "item_id"))
     assert found == {NAMES[at]: expected(at, n) for at in range(30) if at != COLD}
     assert found[NAMES[8]][0] == (NAMES[9], pytest.approx(1.0))
 
@@ -55,5 +55,5 @@ def test_the_nearest_by_the_cosine(shop, n):
 def test_removed_items_are_not_listed_and_have_a_list(spark, shop):
     factors, ids, catalogue = shop
     removed = without(catalogue, spark.createDataFrame([(9,), (12,)], "item int"))
-    found = lists(similar_items(factors, ids, removed, 4))
+    found = lists(similar(factors, ids, removed, 4, "item_id"))
     assert found == {NAMES[at]: expected(at, 4, {9, 12}) for at in range(30) if at != COLD}

@@ -1,5 +1,6 @@
 """The rules of a policy, each by hand."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -11,6 +12,8 @@ from recsys_spark.wals.catalogue import Catalogue
 from recsys_spark.wals.policy import (
     Policy,
     list_rules,
+    make_listing,
+    popular_in_segments,
     removed_items,
     with_blocked,
     without,
@@ -124,3 +127,40 @@ def test_without_genres_no_item_is_in_a_group():
     rules = list_rules(CATALOGUE, Policy())
     assert rules.groups.indptr.tolist() == [0, 0, 0, 0]
     assert rules.least == -np.inf
+
+
+def test_popular_items_lose_score_and_the_most_popular_none():
+    catalogue = replace(CATALOGUE, popularity=np.array([0.5, 0.125, 0.0]))
+    found = make_listing(catalogue, Policy(popularity_discount=0.5), 3, fill=False)
+    assert found.catalogue.factors.tolist() == [[1, 1], [2, 2], [1, 1]]
+    assert make_listing(catalogue, Policy(), 3, fill=False).catalogue is catalogue
+
+
+def test_reserved_places_are_the_new_ones_and_the_tails(spark):
+    new = spark.createDataFrame([(3,), (1,)], "item int")
+    policy = Policy(new_items=new, new_places=2, tail_places=1, tail_share=0.45)
+    tail, fresh = make_listing(CATALOGUE, policy, 3, fill=False).reserved
+    assert (tail.name, tail.items.tolist(), tail.places) == ("tail", [False, True, True], 1)
+    assert (fresh.name, fresh.items.tolist(), fresh.places) == ("new", [False, False, True], 2)
+
+
+def test_what_is_popular_in_a_segment_is_counted_among_its_users(spark):
+    rows = [("u", 0), ("u", 2), ("v", 2), ("w", 3), ("x", 3)]
+    history = spark.createDataFrame(rows, "user_id string, item int")
+    segments = spark.createDataFrame(
+        [("u", "s"), ("v", "s"), ("w", "t"), ("nobody", "t")], "user_id string, segment string"
+    )
+    frame = popular_in_segments(history, segments, 1)
+    assert sorted(map(tuple, frame.collect())) == [("s", 2, 1.0), ("t", 3, 1.0)]
+    every = popular_in_segments(history, segments, 9)
+    assert ("s", 0, 0.5) in set(map(tuple, every.collect()))
+    policy = Policy(
+        popular_in=every,
+        removed=spark.createDataFrame([(2, "denied")], "item int, rule string"),
+        allowed_in=spark.createDataFrame([("t", 0), ("t", -1)], "segment string, item int"),
+    )
+    found = make_listing(CATALOGUE, policy, 3, fill=True).segments
+    assert found["s"].popular.positions.tolist() == [1], "without what is removed"
+    assert found["s"].popular.shares.tolist() == [0.5]
+    assert found["s"].allowed is None
+    assert found["t"].allowed.tolist() == [False, True, False]

@@ -1,0 +1,113 @@
+"""Wiring of the tables beside the users' lists: items and users that are alike, and groups."""
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recsys_spark.errors import ConfigError
+from recsys_spark.pipeline.policy import seen_rows
+from recsys_spark.pipeline.run import Run
+from recsys_spark.runtime.source import read_members
+from recsys_spark.schema import group_recommendations, similar
+from recsys_spark.stages.audit import audit
+from recsys_spark.stages.groups import group_lists
+from recsys_spark.stages.recommend import read_catalogue, with_factors
+from recsys_spark.stages.similar import similar as find_similar
+from recsys_spark.wals.catalogue import Catalogue
+from recsys_spark.wals.policy import Policy, without
+
+_MB = 2**20
+
+
+def write_beside(
+    run: Run, history: DataFrame, catalogue: Catalogue, policy: Policy, user_factors: DataFrame
+) -> None:
+    """Write those that the configuration asks for. user_factors: columns id, factors, ..."""
+    config = run.config.recommend
+    if config.similar_items.n:
+        _similar_items(run, history, catalogue, policy)
+    if config.similar_users.n:
+        _similar_users(run, history, user_factors.select("id", "factors"))
+    if config.groups.path is not None:
+        _groups(run, history, catalogue, policy, user_factors)
+
+
+def _similar_items(run: Run, history: DataFrame, catalogue: Catalogue, policy: Policy) -> None:
+    """Of those that lists may have and that enough users know."""
+    config = run.config.recommend.similar_items
+    run.log.progress("comparing the items")
+    catalogue = with_factors(catalogue, run.read("item_factors"))
+    counts = history.groupBy("item").agg(F.count("*").alias("users"))
+    catalogue = without(catalogue, counts.where(F.col("users") < config.min_users))
+    if policy.removed is not None:
+        catalogue = without(catalogue, policy.removed)
+    ids = run.read("item_ids")
+    found = find_similar(run.read("item_factors"), ids, catalogue, config.n, "item_id")
+    _write_similar(run, found, "similar_items", config.n)
+
+
+def _similar_users(run: Run, history: DataFrame, factors: DataFrame) -> None:
+    """Of those with factors, which have to go to every worker."""
+    n, ids = run.config.recommend.similar_users.n, run.read("user_ids")
+    run.log.progress("comparing the users")
+    _refuse_many(run, factors)
+    mirrored = history.select(F.col("item").alias("user"), F.col("user").alias("item"))
+    catalogue = with_factors(read_catalogue(mirrored, ids), factors)
+    _write_similar(run, find_similar(factors, ids, catalogue, n, "user_id"), "similar_users", n)
+
+
+def _refuse_many(run: Run, factors: DataFrame) -> None:
+    row = factors.agg(F.sum(F.size("factors")).alias("numbers")).first()
+    size = 4 * (row["numbers"] or 0) if row else 0
+    budget = run.config.solver.broadcast_budget_mb * _MB
+    if size > budget:
+        raise ConfigError(
+            f"recommend.similar_users sends the factors of all users to every worker, "
+            f"{size / _MB:,.0f} MB here: raise solver.broadcast_budget_mb, or set "
+            "recommend.similar_users.n: 0."
+        )
+
+
+def _write_similar(run: Run, found: DataFrame, table: str, n: int) -> None:
+    key = found.columns[0]
+    manifest = run.write(
+        found,
+        table,
+        similar(key, found.schema[key].dataType),
+        lambda written: audit(written, key, "similar", n, F.lit(True), entry=key),
+    )
+    alike = "items with up to {} that are liked alike"
+    if key == "user_id":
+        alike = "users with up to {} who like alike"
+    run.log.info(f"{manifest.rows:,} {alike.format(n)}")
+
+
+def _groups(
+    run: Run, history: DataFrame, catalogue: Catalogue, policy: Policy, user_factors: DataFrame
+) -> None:
+    config = run.config.recommend
+    run.log.progress("ranking for groups")
+    ids = run.read("user_ids").toDF("user_id", "user")
+    named = read_members(run.spark, config.groups)
+    typed = named.withColumn("user_id", F.col("user_id").try_cast(ids.schema["user_id"].dataType))
+    members = typed.dropna().distinct().join(ids, "user_id", "left")
+    lists = group_lists(
+        members,
+        seen_rows(history, config.seen_days).select("user", "item")
+        if config.exclude_seen
+        else None,
+        catalogue,
+        (user_factors, run.read("item_factors")),
+        config.n,
+        config.backfill,
+        config.groups.opinion,
+        policy,
+    ).withColumn("model_version", F.lit(run.lineage["train"]))
+    manifest = run.write(
+        lists,
+        "group_recommendations",
+        group_recommendations(catalogue.item_type),
+        lambda table: audit(
+            table, "group_id", "recommendations", config.n, F.col("source") == "model"
+        ),
+    )
+    run.log.info(f"{manifest.rows:,} groups with up to {config.n} items")

@@ -1,0 +1,48 @@
+"""Wiring of what stays: lists of an earlier table, for users of whom nothing new is known."""
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from recsys_spark.pipeline.run import Run
+from recsys_spark.stages.carry import changed_users, kept_lists
+from recsys_spark.wals.policy import Policy
+
+PUBLISHED = "published"
+
+
+def carry_over(
+    run: Run, users: DataFrame, history: DataFrame, policy: Policy, schema: StructType
+) -> tuple[DataFrame, DataFrame | None]:
+    """The users who need new lists, and the lists of the others; None: there are none.
+
+    users: column user_id and others. history: the interactions. schema: of the table that is
+    written. Raises ConfigError if recommend.changed_since names a run without such a table.
+    """
+    since = run.config.recommend.changed_since
+    earlier = run.tables.current("recommendations") if since == PUBLISHED else since
+    if earlier is None or earlier == run.run_id:
+        if since == PUBLISHED:
+            run.log.info("nothing else is published: all lists are made")
+        return users, None
+    manifest = run.tables.version("recommendations", earlier)
+    lists = run.tables.read("recommendations", earlier)
+    if lists.schema != schema:
+        run.log.warning(f"lists of run {earlier} have other columns: all lists are made")
+        return users, None
+    changed = changed_users(history, run.tables.read("interactions", manifest.inputs["ingest"]))
+    removed, blocked = _by_id(run, policy.removed), _by_id(run, policy.blocked)
+    kept = kept_lists(lists, changed, removed, blocked, run.config.recommend.n)
+    wanted = users.select("user_id")
+    ids = run.keep(kept.select("user_id").join(wanted, "user_id", "left_semi"), "kept_users")
+    run.log.info(f"{ids.count():,} lists of run {earlier} stay, of users of whom nothing is new")
+    stay = lists.join(ids, "user_id", "left_semi")
+    return users.join(ids, "user_id", "left_anti"), stay
+
+
+def _by_id(run: Run, rule: DataFrame | None) -> DataFrame | None:
+    """The rows with item_id in place of the index."""
+    if rule is None:
+        return None
+    ids = run.read("item_ids").select(F.col("index").alias("item"), F.col("id").alias("item_id"))
+    return rule.join(ids, "item").drop("item")

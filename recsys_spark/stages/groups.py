@@ -1,0 +1,70 @@
+"""Lists for groups of users together, such as households."""
+
+from dataclasses import replace
+from functools import reduce
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recsys_spark.kernels.grouping import Opinion
+from recsys_spark.stages.recommend import with_factors
+from recsys_spark.wals.catalogue import Catalogue
+from recsys_spark.wals.policy import Policy, make_listing
+from recsys_spark.wals.topn import recommend_top_n
+
+
+def group_lists(
+    members: DataFrame,
+    seen: DataFrame | None,
+    catalogue: Catalogue,
+    model: tuple[DataFrame, DataFrame],
+    n: int,
+    fill: bool,
+    opinion: Opinion,
+    policy: Policy,
+) -> DataFrame:
+    """Columns group_id, recommendations, source; a row a group, by group_id.
+
+    members: columns group_id, user_id and user (index; null where unknown), each once. seen:
+    columns user, item; what one member has, the group is not listed. model: factors of users and
+    items; members without are of no opinion, and a group of such members gets what is popular.
+    Segments, variety and reserved places are single users'; of the policy the other rules hold.
+    """
+    rows = _opinions(members, model[0]).join(_left_out(members, seen, policy), "group_id", "left")
+    listing = make_listing(with_factors(catalogue, model[1]), _of_groups(policy), n, fill)
+    parts = int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions")))
+    ordered = rows.repartitionByRange(parts, "group_id").sortWithinPartitions("group_id")
+    return recommend_top_n(ordered, "group_id", replace(listing, opinion=opinion))
+
+
+def _opinions(members: DataFrame, user_factors: DataFrame) -> DataFrame:
+    """Columns group_id and factors, those of the members one behind the other, by user id."""
+    known = user_factors.select(F.col("id").alias("user"), "factors")
+    pairs = F.collect_list(F.when(F.isnotnull("factors"), F.struct("user_id", "factors")))
+    groups = (
+        members.join(known, "user", "left")
+        .groupBy("group_id")
+        .agg(F.flatten(F.sort_array(pairs).factors).alias("factors"))
+    )
+    return groups.withColumn("factors", F.when(F.size("factors") > 0, F.col("factors")))
+
+
+def _left_out(members: DataFrame, seen: DataFrame | None, policy: Policy) -> DataFrame:
+    """Columns group_id and seen: the items that some member has, or has blocked."""
+    parts = []
+    if seen is not None:
+        parts.append(members.join(seen, "user").select("group_id", "item"))
+    if policy.blocked is not None:
+        parts.append(members.join(policy.blocked, "user_id").select("group_id", "item"))
+    if not parts:
+        nothing = F.lit(None).cast("array<bigint>").alias("seen")
+        return members.select("group_id", nothing).distinct()
+    items = F.collect_set(F.col("item").cast("bigint"))
+    return reduce(DataFrame.unionByName, parts).groupBy("group_id").agg(items.alias("seen"))
+
+
+def _of_groups(policy: Policy) -> Policy:
+    """The rules that hold for groups."""
+    return Policy(
+        policy.removed, policy.blocked, policy.genres, policy.max_per_genre, policy.min_score
+    )

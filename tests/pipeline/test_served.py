@@ -1,0 +1,183 @@
+"""Through the whole stage: segments, reserved places, notes, groups, and lists that are kept."""
+
+import pyarrow.parquet as pq
+import pytest
+from nights import ROWS, run_in, write_source
+
+from recsys_spark.errors import AuditError, ConfigError
+from recsys_spark.pipeline import beside
+from recsys_spark.pipeline import recommend as wiring
+from recsys_spark.pipeline.run import STAGES
+
+UPSTREAM = STAGES[:3]
+
+
+@pytest.fixture(scope="module")
+def shop(spark, tmp_path_factory):
+    """A trained run with published lists; the folder."""
+    folder = tmp_path_factory.mktemp("shop")
+    write_source(folder)
+    run_in(folder, stages=UPSTREAM, run_id="trained")
+    run_in(folder, stages=("recommend", "publish"), run_id="trained")
+    return folder
+
+
+def table(folder, run_id, name="recommendations"):
+    return pq.read_table(folder / f"root/tables/{name}/versions" / run_id).to_pylist()
+
+
+def recommend(folder, *settings, run_id):
+    outcome = run_in(folder, *settings, stages=("recommend",), run_id=run_id)
+    return table(folder, run_id), outcome.records["recommend"].summary
+
+
+def items(row):
+    return [int(entry["item_id"]) for entry in row["recommendations"]]
+
+
+def test_segments_have_allow_lists_and_fill_with_what_is_popular_among_them(shop):
+    people = "".join(f"{user},{'even' if user % 2 == 0 else 'odd'}\n" for user in range(1, 30))
+    (shop / "people.csv").write_text(f"user_id,segment\n{people}30,even\n30,odd\nnobody,odd\n")
+    (shop / "odd.csv").write_text("segment,item_id\nodd,3\nodd,8\nodd,unheard of\n")
+    rows, summary = recommend(
+        shop,
+        f"recommend.segments.path={shop / 'people.csv'}",
+        f"recommend.policy.allow_in_segment.path={shop / 'odd.csv'}",
+        "recommend.exclude_seen=false",
+        "recommend.policy.min_score=99",
+        "recommend.n=6",
+        run_id="segments",
+    )
+    lists = {row["user_id"]: items(row) for row in rows}
+    assert len(lists) == 30, "who is in two segments has one list"
+    among = [row.split(",") for row in ROWS if int(row.split(",")[0]) % 2 == 0]
+    counts = {item: sum(int(row[1]) == item for row in among) for item in range(1, 26)}
+    best = sorted(counts, key=lambda item: (-counts[item], str(item)))[:6]
+    for user, listed in lists.items():
+        if user % 2:
+            assert set(listed) == {3, 8}, user
+        elif user != 30:
+            assert listed == best, user
+    assert set(summary["sources"]) == {"popular_in_segment"}
+
+
+def test_new_items_and_the_tail_have_their_places(shop):
+    """Times are 1000 s an item: within 8640 s of the newest event, items from 17 on are new."""
+    rows, summary = recommend(
+        shop,
+        "recommend.exclude_seen=false",
+        "recommend.n=5",
+        "recommend.policy.new_items.places=2",
+        "recommend.policy.new_items.days=0.1",
+        "recommend.policy.tail_items.places=1",
+        "recommend.policy.tail_items.share=0.3",
+        run_id="reserved",
+    )
+    counts = {item: sum(int(row.split(",")[1]) == item for row in ROWS) for item in range(1, 26)}
+    order, so_far, tail = sorted(counts, key=lambda item: (counts[item], str(item))), 0, set()
+    for item in order:
+        so_far += counts[item]
+        if so_far <= 0.3 * sum(counts.values()):
+            tail.add(item)
+    for row in rows:
+        assert len(set(items(row))) == 5
+        assert len({item for item in items(row) if item >= 17}) >= 2
+        assert set(items(row)) & tail
+    assert summary["policy"]["reserved_places_filled"] > 0
+
+
+def test_variety_changes_lists_and_keeps_them_whole(shop):
+    settings = ["recommend.n=5", "recommend.exclude_seen=false"]
+    plain, _ = recommend(shop, *settings, run_id="plain")
+    varied, _ = recommend(shop, *settings, "recommend.policy.variety=0.7", run_id="varied")
+    assert all(len(set(items(row))) == 5 for row in varied)
+    assert [items(row) for row in varied] != [items(row) for row in plain]
+
+
+def test_entries_say_when_they_were_had_and_why_they_are_listed(shop):
+    rows, _ = recommend(
+        shop,
+        "recommend.exclude_seen=false",
+        "recommend.mark_seen=true",
+        "recommend.explain=2",
+        "recommend.n=25",
+        run_id="notes",
+    )
+    had = {(int(user), int(item)) for user, item, *_ in (row.split(",") for row in ROWS)}
+    for row in rows:
+        for entry in row["recommendations"]:
+            pair = row["user_id"], int(entry["item_id"])
+            assert (entry["last_seen"] is not None) == (pair in had)
+            assert len(entry["because"]) <= 2
+            assert {(row["user_id"], int(why["item_id"])) for why in entry["because"]} <= had
+
+
+def test_groups_and_like_minded_users_have_tables_of_their_own(shop):
+    (shop / "groups.csv").write_text("group_id,user_id\nhome,1\nhome,2\nhome,nobody\nempty,x\n")
+    recommend(
+        shop,
+        f"recommend.groups.path={shop / 'groups.csv'}",
+        "recommend.groups.opinion=least_misery",
+        "recommend.similar_users.n=3",
+        "recommend.n=4",
+        run_id="together",
+    )
+    groups = {row["group_id"]: row for row in table(shop, "together", "group_recommendations")}
+    assert set(groups) == {"home"}, "ids that are no users' are left out, as their type is"
+    seen = {int(item) for user, item, *_ in (row.split(",") for row in ROWS) if user in "12"}
+    assert not set(items(groups["home"])) & seen
+    alike = table(shop, "together", "similar_users")
+    assert len(alike) == 30
+    for row in alike:
+        others = [entry["user_id"] for entry in row["similar"]]
+        assert len(set(others)) == 3
+        assert row["user_id"] not in others
+
+
+def test_too_many_users_to_compare_are_refused(shop, monkeypatch):
+    monkeypatch.setattr(beside, "_MB", 1)  # thirty users of rank 4 are more than a byte
+    settings = ["recommend.similar_users.n=3", "solver.broadcast_budget_mb=1"]
+    with pytest.raises(ConfigError, match=r"raise solver\.broadcast_budget_mb"):
+        recommend(shop, *settings, run_id="too-many")
+
+
+def test_only_who_has_changed_gets_another_list(shop):
+    """User 1 has what was listed first; and user 7's list holds what is denied now."""
+    yesterday = {row["user_id"]: row for row in table(shop, "trained")}
+    denied = items(yesterday[7])[0]
+    first = next(item for item in items(yesterday[1]) if item != denied)
+    (shop / "deny.csv").write_text(f"item_id\n{denied}\n")
+    (shop / "ratings.csv").write_text(
+        "user_id,item_id,rating,timestamp\n" + "".join(ROWS) + f"1,{first},5,1600009999\n"
+    )
+    settings = [
+        "recommend.changed_since=published",
+        f"recommend.policy.deny.path={shop / 'deny.csv'}",
+    ]
+    run_in(shop, *settings, stages=("ingest",), run_id="tomorrow")
+    run_in(shop, *settings, stages=("fold_in", "recommend"), run_id="tomorrow")
+    rows = {row["user_id"]: row for row in table(shop, "tomorrow")}
+    assert set(rows) == set(yesterday)
+    kept = {user for user, row in rows.items() if row == yesterday[user]}
+    assert kept == {user for user, row in yesterday.items() if denied not in items(row)} - {1}
+    assert not any(denied in items(row) for row in rows.values())
+    assert 7 not in kept
+    assert first not in items(rows[1])
+
+
+def test_a_run_without_lists_cannot_be_built_on(shop):
+    with pytest.raises(ConfigError, match="no complete version nowhere"):
+        recommend(shop, "recommend.changed_since=nowhere", run_id="broken")
+
+
+def test_a_table_with_a_fault_is_not_kept(shop, monkeypatch):
+    made = wiring.top_lists
+
+    def twice(*args, **options):
+        lists = made(*args, **options)
+        return lists.unionByName(lists)
+
+    monkeypatch.setattr(wiring, "top_lists", twice)
+    with pytest.raises(AuditError, match="are for somebody who has another"):
+        recommend(shop, "recommend.n=7", run_id="fault")
+    assert not (shop / "root/tables/recommendations/versions/fault/_manifest.json").exists()

@@ -1,0 +1,93 @@
+"""Lists of groups, against the scores of their members."""
+
+import numpy as np
+import pytest
+
+from recsys_spark.stages.groups import group_lists
+from recsys_spark.stages.recommend import read_catalogue
+from recsys_spark.wals.policy import Policy
+
+DRAW = np.random.default_rng(8)
+USERS = DRAW.integers(-3, 4, size=(6, 3)).astype(np.float32)
+ITEMS = DRAW.integers(-3, 4, size=(10, 3)).astype(np.float32)
+SEEN = [(0, 1), (0, 2), (1, 3), (4, 1), *((5, at) for at in range(10))]
+GROUPS = {"home": [0, 1, 2], "alone": [4], "strangers": [None], "mixed": [3, None]}
+JOINED = {"average": np.mean, "least_misery": np.min, "most_pleasure": np.max}
+
+
+@pytest.fixture(scope="module")
+def shop(spark):
+    """Members, history, catalogue and model."""
+    rows = [(group, f"user{user}", user) for group, users in GROUPS.items() for user in users]
+    members = spark.createDataFrame(rows, "group_id string, user_id string, user int")
+    history = spark.createDataFrame(SEEN, "user int, item int").repartition(3)
+    ids = spark.createDataFrame([(f"i{at}", at) for at in range(10)], "id string, index int")
+    model = tuple(
+        spark.createDataFrame(list(enumerate(rows.tolist())), "id int, factors array<float>")
+        for rows in (USERS, ITEMS)
+    )
+    return members, history, read_catalogue(history, ids), model
+
+
+def expected(group, n, opinion, seen, left_out=()):
+    known = [user for user in GROUPS[group] if user is not None]
+    if not known:
+        return None
+    scores = JOINED[opinion](USERS[known].astype(float) @ ITEMS.T.astype(float), axis=0)
+    scores = scores.astype(np.float32)
+    out = {item for user, item in SEEN if user in known} if seen else set()
+    order = sorted(set(range(10)) - out - set(left_out), key=lambda at: (-scores[at], at))
+    return [(f"i{at}", pytest.approx(float(scores[at]), rel=1e-5)) for at in order[:n]]
+
+
+def lists(frame):
+    return {
+        row["group_id"]: [(entry["item_id"], entry["score"]) for entry in row["recommendations"]]
+        for row in frame.collect()
+    }
+
+
+@pytest.mark.parametrize("opinion", JOINED)
+def test_groups_get_what_their_members_think_together(shop, opinion):
+    members, history, catalogue, model = shop
+    made = group_lists(members, history, catalogue, model, 4, False, opinion, Policy())
+    found = lists(made)
+    assert found.pop("strangers") == []
+    assert found == {name: expected(name, 4, opinion, True) for name in found}
+
+
+def test_who_is_not_known_gets_what_is_popular(shop):
+    members, _, catalogue, model = shop
+    made = group_lists(members, None, catalogue, model, 3, True, "average", Policy())
+    sources = {row["group_id"]: row["source"] for row in made.collect()}
+    assert sources == {"home": "model", "alone": "model", "mixed": "model", "strangers": "popular"}
+    assert [item for item, _ in lists(made)["strangers"]] == ["i1", "i2", "i3"]
+
+
+def test_what_one_member_blocked_or_a_rule_removed_is_not_listed(spark, shop):
+    members, history, catalogue, model = shop
+    policy = Policy(
+        removed=spark.createDataFrame([(7, "denied")], "item int, rule string"),
+        blocked=spark.createDataFrame([("user2", 8)], "user_id string, item int"),
+        variety=0.5,
+    )
+    found = lists(group_lists(members, history, catalogue, model, 9, False, "average", policy))
+    assert found["home"] == expected("home", 9, "average", True, {7, 8})
+    assert found["alone"] == expected("alone", 9, "average", True, {7})
+
+
+def test_any_partitions_give_the_same(shop):
+    members, history, catalogue, model = shop
+    texts = [
+        sorted(
+            map(
+                str,
+                group_lists(
+                    members.repartition(parts), history, catalogue, model, 4, True, "average",
+                    Policy(),
+                ).collect(),
+            )
+        )
+        for parts in (1, 4)
+    ]  # fmt: skip
+    assert texts[0] == texts[1]
