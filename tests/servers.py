@@ -45,6 +45,8 @@ def running(command, answers, **options):
                     break
                 assert server.poll() is None, f"{command[0]} ended with {server.returncode}"
                 time.sleep(0.1)
+            else:
+                pytest.fail(f"{command[0]} does not answer")
             yield
         finally:
             server.terminate()

@@ -128,7 +128,7 @@ for name in {[name for name in MODULES if not name.endswith("__main__")]!r}:
 from pyspark import SparkContext
 assert SparkContext._gateway is None and SparkContext._active_spark_context is None
 assert threading.active_count() == 1, threading.enumerate()
-assert not {"mlflow", "psycopg", "redis"} & set(sys.modules)
+assert not {{"mlflow", "psycopg", "redis"}}.intersection(sys.modules)
 """
     assert run_fresh(code, tmp_path) == ""
     assert list(tmp_path.iterdir()) == []

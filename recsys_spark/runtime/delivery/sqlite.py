@@ -10,6 +10,7 @@ import sqlite3
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ class Sqlite:
             raise TransientError(
                 f"{self.path} was written by another export meanwhile: repeat the command."
             ) from None
-        for leftover in self.path.parent.glob(f".{self.path.name}.*.tmp"):
+        for leftover in self.path.parent.glob(f".{escape(self.path.name)}.*.tmp"):
             leftover.unlink(missing_ok=True)
 
     def place(self, lists: Lists) -> str:
