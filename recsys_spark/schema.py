@@ -5,6 +5,7 @@ those types; indices are dense integers that stay inside the project.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
 from pyspark.sql.types import (
@@ -151,6 +152,26 @@ def group_recommendations(item_id: DataType) -> StructType:
         ("source", StringType()),
         ("model_version", StringType()),
     )
+
+
+@dataclass(frozen=True)
+class ListColumns:
+    """The columns of a table of lists.
+
+    lists: the list itself. owner: the id that a list belongs to, which is called `named` where it
+    stands beside the item ids of the list's entries. others: what else the list says of itself.
+    """
+
+    lists: str
+    owner: str
+    named: str
+    others: tuple[str, ...] = ()
+
+
+LISTS = {
+    "recommendations": ListColumns("recommendations", "user_id", "user_id", ("source",)),
+    "similar_items": ListColumns("similar", "item_id", "like_item_id"),
+}
 
 
 def require(frame: DataFrame, columns: list[str], name: str) -> None:

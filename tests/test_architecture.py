@@ -91,9 +91,10 @@ def test_stages_never_import_one_another() -> None:
     assert offenders(rooms("stages"), rooms("stages")) == {}
 
 
-def test_mlflow_is_imported_in_runtime_alone() -> None:
+@pytest.mark.parametrize("package", ["mlflow", "psycopg", "redis", "sqlite3"])
+def test_services_are_reached_from_runtime_alone(package: str) -> None:
     importers = {
-        module for module, names in IMPORTS.items() if any(is_in(n, "mlflow") for n in names)
+        module for module, names in IMPORTS.items() if any(is_in(n, package) for n in names)
     }
     assert importers
     assert all(is_in(module, *rooms("runtime")) for module in importers)
@@ -128,7 +129,7 @@ for name in {[name for name in MODULES if not name.endswith("__main__")]!r}:
 from pyspark import SparkContext
 assert SparkContext._gateway is None and SparkContext._active_spark_context is None
 assert threading.active_count() == 1, threading.enumerate()
-assert "mlflow" not in sys.modules
+assert not {{"mlflow", "psycopg", "redis"}}.intersection(sys.modules)
 """
     assert run_fresh(code, tmp_path) == ""
     assert list(tmp_path.iterdir()) == []

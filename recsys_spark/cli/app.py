@@ -14,7 +14,7 @@ import yaml
 from rich.console import Console
 
 import recsys_spark
-from recsys_spark.config import Config
+from recsys_spark.config import Config, mask
 from recsys_spark.errors import ConfigError, ExitCode, RecsysError
 from recsys_spark.runtime.log import JsonSink, Log, TextSink
 from recsys_spark.settings import documented_defaults, load_config
@@ -50,6 +50,9 @@ class ExportForm(StrEnum):
     jsonl = "jsonl"
     csv = "csv"
     parquet = "parquet"
+    sqlite = "sqlite"
+    postgres = "postgres"
+    redis = "redis"
 
 
 ConfigFiles = Annotated[
@@ -264,23 +267,36 @@ def path(
 
 @app.command()
 def export(
-    form: Annotated[ExportForm, typer.Argument(help="Form of the files.")],
-    target: Annotated[str, typer.Argument(help="Folder or URI below which they are written.")],
+    form: Annotated[ExportForm, typer.Argument(help="Form of the files, or kind of the store.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="Folder or URI (files), file (sqlite), URL (postgres, redis), or env:NAME of a "
+            "variable that holds it."
+        ),
+    ],
     table: Annotated[str, typer.Option(help="recommendations or similar_items.")] = (
         "recommendations"
     ),
     run_id: Annotated[str | None, typer.Option(help="This version, not the current one.")] = None,
+    connections: Annotated[
+        int, typer.Option(min=1, help="Connections of executors at once (postgres, redis).")
+    ] = 8,
+    prefix: Annotated[str, typer.Option(help="What keys begin with (redis).")] = "recsys",
+    ttl_days: Annotated[int, typer.Option(min=1, help="Days until keys end (redis).")] = 7,
     config: ConfigFiles = None,
     set_: Overrides = None,
 ) -> None:
-    """Write a table of lists as files for other systems; a repeated command does nothing."""
+    """Deliver a table of lists to other systems; a repeated command does nothing."""
     call = _prepare(config, set_)
     from recsys_spark.pipeline.export import export_lists
+    from recsys_spark.runtime.delivery import Options
 
-    made = export_lists(call.config, call.log, table, form.value, target, run_id)
+    options = Options(connections, prefix, ttl_days)
+    made = export_lists(call.config, call.log, table, form.value, target, run_id, options)
     _stop_status(call.log)
-    state = "were there already" if made.unchanged else "written"
-    print(f"{made.lists:,} lists of {table}, run {made.run_id}, {state}: {made.folder}")
+    state = "were there already" if made.unchanged else f"written in {made.seconds:.1f} s"
+    print(f"{made.lists:,} lists of {table}, run {made.run_id}, {state}: {made.place}")
 
 
 @app.command()
@@ -407,7 +423,8 @@ def _guarded(call: Callable[[], object]) -> int:
         return _unexpected(error)
 
 
-def _fail(message: str, code: int) -> int:
+def _fail(text: str, code: int) -> int:
+    message = str(mask(text))
     _stop_status(_State.log)
     if any(isinstance(sink, JsonSink) for sink in _State.log.sinks):
         _State.log._emit("error", message, {"exit_code": int(code)})

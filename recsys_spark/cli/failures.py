@@ -3,6 +3,7 @@
 import traceback
 from pathlib import Path
 
+from recsys_spark.config import mask
 from recsys_spark.errors import ExitCode
 from recsys_spark.runtime.store import is_local
 
@@ -35,5 +36,5 @@ def keep_trace(root: str) -> Path | None:
     log = Path(root.removeprefix("file://")) / "logs" / "errors.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as file:
-        file.write(traceback.format_exc())
+        file.write(mask(traceback.format_exc()))
     return log

@@ -21,8 +21,8 @@ from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs
 from recsys_spark.runtime.store import is_local, open_store
 from recsys_spark.runtime.tables import Manifest, Tables
+from recsys_spark.schema import LISTS
 
-_LISTS = {"recommendations": "recommendations", "similar_items": "similar"}  # their columns
 _TEXT_ROWS = 1000
 _WIDTH = 120  # characters of a line where there is no terminal
 
@@ -66,7 +66,7 @@ def _render(
     rows = _rows(tables, manifest, users, limit)
     if form == "json":
         return json.dumps(rows.to_pylist(), default=str, indent=2, ensure_ascii=False)
-    if table in _LISTS:
+    if table in LISTS:
         rows = _explode(rows, table, _titles(tables, manifest, rows))
     return as_csv(rows) if form == "csv" else _as_text(rows, manifest)
 
@@ -89,7 +89,7 @@ def _titles(tables: Tables, manifest: Manifest, rows: pa.Table) -> dict[Any, str
     items = tables.manifest("items", made) if made else None
     if items is None:
         return {}
-    lists = pa.chunked_array(rows[_LISTS[manifest.table]]).combine_chunks()
+    lists = pa.chunked_array(rows[LISTS[manifest.table].lists]).combine_chunks()
     listed = lists.flatten().field("item_id")
     if "item_id" in rows.column_names:
         listed = pa.concat_arrays([listed, pa.chunked_array(rows["item_id"]).combine_chunks()])
@@ -114,7 +114,7 @@ def _explode(rows: pa.Table, table: str, titles: dict[Any, str]) -> pa.Table:
         }
         | ({"source": row["source"]} if "source" in row else {})
         for row in rows.to_pylist()
-        for entry in sorted(row[_LISTS[table]], key=lambda entry: entry["rank"])
+        for entry in sorted(row[LISTS[table].lists], key=lambda entry: entry["rank"])
     ]
     return pa.Table.from_pylist(flat) if flat else rows.select(rows.column_names[:1])
 

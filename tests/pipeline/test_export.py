@@ -1,13 +1,23 @@
-"""Lists as files for others: every form has every entry, and a folder is whole or replaced."""
+"""Lists for others: every form has every entry, and readers see whole versions only."""
 
 import csv
 import json
+import os
+import re
 import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
 
+import psycopg
 import pyarrow.parquet as pq
 import pytest
 from nights import run_in, write_source
+from servers import PASSWORD, QUOTED, postgres_server, redis_server
 
+from recsys_spark.cli import main
 from recsys_spark.errors import ConfigError
 from recsys_spark.pipeline.export import export_lists
 from recsys_spark.pipeline.run import STAGES
@@ -35,6 +45,15 @@ def export(root, form, target, **options):
 
 def published(root, table="recommendations"):
     return pq.read_table(root / "tables" / table / "versions" / "night").to_pylist()
+
+
+def copy_version(root, run_id):
+    """The folder of a second version with the lists of the first."""
+    versions = root / "tables/recommendations/versions"
+    shutil.copytree(versions / "night", versions / run_id)
+    manifest = versions / run_id / "_manifest.json"
+    manifest.write_text(manifest.read_text().replace('"night"', f'"{run_id}"'))
+    return versions / run_id
 
 
 def lines(folder, ending):
@@ -107,11 +126,8 @@ def test_the_pointer_moves_only_after_the_files(root, tmp_path, monkeypatch):
     base = tmp_path / "recommendations.jsonl"
     before = (base / "CURRENT.json").read_text()
     shutil.copytree(root / "tables", tmp_path / "other/tables")
-    versions = tmp_path / "other/tables/recommendations/versions"
-    shutil.copytree(versions / "night", versions / "broken")
-    next((versions / "broken").glob("part-*.parquet")).write_bytes(b"not parquet")
-    manifest = versions / "broken/_manifest.json"
-    manifest.write_text(manifest.read_text().replace('"night"', '"broken"'))
+    folder = copy_version(tmp_path / "other", "broken")
+    next(folder.glob("part-*.parquet")).write_bytes(b"not parquet")
     with pytest.raises(Exception, match=r"(?i)parquet"):
         export(tmp_path / "other", "jsonl", tmp_path, run_id="broken")
     assert (base / "CURRENT.json").read_text() == before
@@ -128,3 +144,100 @@ def test_the_pointer_moves_only_after_the_files(root, tmp_path, monkeypatch):
 def test_what_cannot_be_exported_is_named(root, tmp_path, options, cure):
     with pytest.raises(ConfigError, match=cure):
         export(root, "csv", tmp_path, **options)
+
+
+@pytest.fixture(scope="module")
+def postgres_url():
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def redis_url():
+    with redis_server() as url:
+        yield url
+
+
+def test_a_file_of_sqlite_holds_both_tables(root, tmp_path):
+    path = tmp_path / "lists.db"
+    for table in ("recommendations", "similar_items"):
+        assert not export(root, "sqlite", path, table=table).unchanged
+    assert export(root, "sqlite", path).unchanged
+    file = sqlite3.connect(path)
+    assert file.execute("SELECT * FROM recommendations").fetchall() == sorted(entries(root))
+    (count,) = file.execute("SELECT count(*) FROM similar_items").fetchone()
+    assert count == sum(len(row["similar"]) for row in published(root, "similar_items"))
+    file.close()
+
+
+@pytest.mark.parametrize("store", ["postgres", "redis"])
+def test_the_command_tells_what_it_did_without_the_password(
+    root, store, request, monkeypatch, capsys
+):
+    url = request.getfixturevalue(f"{store}_url")
+    monkeypatch.setenv("STORE", url)
+    host = url.rpartition("@")[2]
+    for target, state in [(url, r"written in [\d.]+ s"), ("env:STORE", "were there already")]:
+        assert main(["export", store, target, "--set", f"paths.root={root}"]) == 0
+        captured = capsys.readouterr()
+        told = rf"30 lists of recommendations, run night, {state}: \w+://{host}, "
+        assert re.match(told, captured.out)
+        for secret in (PASSWORD, QUOTED):
+            assert secret not in captured.out + captured.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["postgresql://shop:geheim@host/db", "x"],
+        ["postgres", "postgresql://shop:ge/heim@host/db"],
+        ["sqlite", "redis://:geheim@host"],
+        ["redis", "redis://host", "redis://:geheim@host"],
+    ],
+)
+def test_wrong_words_end_with_code_2_and_are_not_repeated(words, capsys):
+    assert main(["export", *words]) == 2
+    captured = capsys.readouterr()
+    assert "heim" not in captured.out + captured.err
+
+
+BLOCK = """
+CREATE FUNCTION block() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM pg_sleep(600); RETURN NEW; END $$;
+CREATE TRIGGER block BEFORE INSERT ON recsys_export_parts
+FOR EACH ROW WHEN (NEW.part = 1) EXECUTE FUNCTION block()"""
+LISTS = "SELECT * FROM recommendations ORDER BY user_id, rank"
+SLEEPING = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+PARTS = "SELECT part, xmin::text FROM recsys_export_parts WHERE run_id = 'second' ORDER BY 1"
+
+
+@pytest.mark.process
+def test_a_killed_export_is_finished_by_the_same_command(root, postgres_url, tmp_path):
+    """The machine is lost while the executors copy, with one part there and one on its way."""
+    shutil.copytree(root / "tables", tmp_path / "root/tables")
+    copy_version(tmp_path / "root", "second")
+    export(tmp_path / "root", "postgres", postgres_url)
+    words = ["export", "postgres", "env:STORE", "--run-id", "second", "--connections", "1"]
+    words += ["--set", f"paths.root={tmp_path / 'root'}"]
+    with psycopg.connect(postgres_url, autocommit=True) as db:
+        before = db.execute(LISTS).fetchall()
+        db.execute(BLOCK)
+        with subprocess.Popen(
+            [sys.executable, "-m", "recsys_spark", *words],
+            env=os.environ | {"STORE": postgres_url},
+            start_new_session=True,
+        ) as process:
+            while not (asleep := db.execute(SLEEPING).fetchone()):
+                assert process.poll() is None
+                time.sleep(0.1)
+            os.killpg(process.pid, signal.SIGKILL)
+        db.execute("SELECT pg_terminate_backend(%s)", asleep)
+        db.execute("DROP FUNCTION block CASCADE")
+        done = db.execute(PARTS).fetchall()
+        assert [part for part, _ in done] == [0]
+        assert db.execute(LISTS).fetchall() == before
+        assert not export(tmp_path / "root", "postgres", postgres_url, run_id="second").unchanged
+        assert db.execute(PARTS).fetchall()[0] == done[0], "the part is not copied again"
+        assert db.execute(LISTS).fetchall() == before
+        live = "SELECT run_id FROM recsys_exports WHERE live_since IS NOT NULL"
+        assert db.execute(live).fetchall() == [("second",)]

@@ -1,0 +1,57 @@
+"""What is delivered, and what every place can do that takes it."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from pyspark.sql import DataFrame
+
+from recsys_spark.schema import LISTS, ListColumns
+
+
+@dataclass(frozen=True)
+class Lists:
+    """A version of a table of lists. count: of its lists; files: of its Parquet files."""
+
+    table: str
+    run_id: str
+    count: int
+    files: int
+    frame: DataFrame
+
+    @property
+    def columns(self) -> ListColumns:
+        """What the table calls its columns."""
+        return LISTS[self.table]
+
+    def whole(self) -> DataFrame:
+        """A row a list: its owner, what it says of itself, the list."""
+        names = self.columns
+        return self.frame.selectExpr(f"{names.owner} as {names.named}", *names.others, names.lists)
+
+    def entries(self) -> DataFrame:
+        """A row an entry: the list's owner, rank, item_id, score, what the list says of itself.
+
+        Best first. Empty lists have no rows.
+        """
+        names = self.columns
+        rows = self.whole().selectExpr(names.named, *names.others, f"inline({names.lists})")
+        return rows.select(names.named, "rank", "item_id", "score", *names.others)
+
+
+class Target(Protocol):
+    """A place that lists are delivered to. Readers of it see whole versions only.
+
+    Every call may be repeated, also by another process after the first one was killed.
+    """
+
+    def holds(self, lists: Lists) -> bool:
+        """Whether the version is there whole."""
+
+    def write(self, lists: Lists) -> None:
+        """Bring the version there, unseen by readers, from where an earlier call stopped."""
+
+    def show(self, lists: Lists) -> None:
+        """Let readers see the version from now on, in one step."""
+
+    def place(self, lists: Lists) -> str:
+        """Where the version is, for people: without users and passwords."""
