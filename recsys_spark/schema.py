@@ -170,6 +170,7 @@ class ListColumns:
 
 LISTS = {
     "recommendations": ListColumns("recommendations", "user_id", "user_id", ("source",)),
+    "group_recommendations": ListColumns("recommendations", "group_id", "group_id", ("source",)),
     "similar_items": ListColumns("similar", "item_id", "like_item_id"),
 }
 

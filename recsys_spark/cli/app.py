@@ -275,9 +275,9 @@ def export(
             "variable that holds it."
         ),
     ],
-    table: Annotated[str, typer.Option(help="recommendations or similar_items.")] = (
-        "recommendations"
-    ),
+    table: Annotated[
+        str, typer.Option(help="recommendations, group_recommendations or similar_items.")
+    ] = ("recommendations"),
     run_id: Annotated[str | None, typer.Option(help="This version, not the current one.")] = None,
     connections: Annotated[
         int, typer.Option(min=1, help="Connections of executors at once (postgres, redis).")

@@ -21,7 +21,7 @@ from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs
 from recsys_spark.runtime.store import is_local, open_store
 from recsys_spark.runtime.tables import Manifest, Tables
-from recsys_spark.schema import LISTS
+from recsys_spark.schema import LISTS, ListColumns
 
 _TEXT_ROWS = 1000
 _WIDTH = 120  # characters of a line where there is no terminal
@@ -89,10 +89,13 @@ def _titles(tables: Tables, manifest: Manifest, rows: pa.Table) -> dict[Any, str
     items = tables.manifest("items", made) if made else None
     if items is None:
         return {}
-    lists = pa.chunked_array(rows[LISTS[manifest.table].lists]).combine_chunks()
-    listed = lists.flatten().field("item_id")
+    entries = pa.chunked_array(rows[LISTS[manifest.table].lists]).combine_chunks().flatten()
+    named = [entries.field("item_id")]
+    if entries.type.get_field_index("because") >= 0:
+        named.append(entries.field("because").flatten().field("item_id"))
     if "item_id" in rows.column_names:
-        listed = pa.concat_arrays([listed, pa.chunked_array(rows["item_id"]).combine_chunks()])
+        named.append(pa.chunked_array(rows["item_id"]).combine_chunks())
+    listed = pa.concat_arrays(named)
     if not is_local(tables.store.uri("")):
         frame = tables.read("items", made)
         found = frame.where(frame["item_id"].isin(listed.to_pylist())).toArrow()
@@ -105,13 +108,8 @@ def _titles(tables: Tables, manifest: Manifest, rows: pa.Table) -> dict[Any, str
 def _explode(rows: pa.Table, table: str, titles: dict[Any, str]) -> pa.Table:
     """A row an entry of a list, best first."""
     flat = [
-        _whose(row, titles)
-        | {
-            "rank": entry["rank"],
-            "item_id": entry["item_id"],
-            "title": titles.get(entry["item_id"]),
-            "score": entry["score"],
-        }
+        _whose(row, LISTS[table], titles)
+        | _entry(entry, titles)
         | ({"source": row["source"]} if "source" in row else {})
         for row in rows.to_pylist()
         for entry in sorted(row[LISTS[table].lists], key=lambda entry: entry["rank"])
@@ -119,11 +117,26 @@ def _explode(rows: pa.Table, table: str, titles: dict[Any, str]) -> pa.Table:
     return pa.Table.from_pylist(flat) if flat else rows.select(rows.column_names[:1])
 
 
-def _whose(row: dict[str, Any], titles: dict[Any, str]) -> dict[str, Any]:
-    """The user of a list, or the item that those of the list are like."""
-    if "user_id" in row:
-        return {"user_id": row["user_id"]}
-    return {"like_item_id": row["item_id"], "like": titles.get(row["item_id"])}
+def _whose(row: dict[str, Any], columns: ListColumns, titles: dict[Any, str]) -> dict[str, Any]:
+    """The user or group of a list, or the item that those of the list are like."""
+    owner = row[columns.owner]
+    return {columns.named: owner} | ({"like": titles.get(owner)} if "item_id" in row else {})
+
+
+def _entry(entry: dict[str, Any], titles: dict[Any, str]) -> dict[str, Any]:
+    """What an entry says, items by their titles where these are known."""
+    shown = {
+        "rank": entry["rank"],
+        "item_id": entry["item_id"],
+        "title": titles.get(entry["item_id"]),
+        "score": entry["score"],
+    }
+    if "last_seen" in entry:
+        shown["last_seen"] = entry["last_seen"]
+    if "because" in entry:
+        reasons = [reason["item_id"] for reason in entry["because"] or []]
+        shown["because"] = ", ".join(str(titles.get(item) or item) for item in reasons)
+    return shown
 
 
 def as_csv(rows: pa.Table) -> str:

@@ -40,7 +40,7 @@ def export_lists(
     run_id: str | None = None,
     options: Options = _DEFAULTS,
 ) -> Export:
-    """Deliver a version of recommendations or similar_items, and let readers see it last.
+    """Deliver a version of a table of `LISTS`, and let readers see it last.
 
     target: a folder or URI (jsonl, csv, parquet), a file (sqlite), a URL (postgres, redis), or
     env:NAME of a variable that holds it. A version that is there whole is left as it is.
