@@ -85,10 +85,16 @@ def rank_scores(scores: Single, candidates: npt.NDArray[np.bool_], n: int, rules
     """The same of one list, by the scores of all items, (items,)."""
     pool = np.argsort(-scores, kind="stable").astype(np.int32)
     pool = pool[candidates[pool]][None, :]
-    positions, found = np.full((1, n), -1, dtype=np.int32), np.zeros((1, n), dtype=np.float32)
+    return rank_pools(pool, scores[pool], n, rules)._replace(computed=len(scores))
+
+
+def rank_pools(pool: Positions, scores: Single, n: int, rules: Rules) -> Ranked:
+    """The same of candidates that are ranked already, (users, size); -1 behind the last."""
+    positions = np.full((len(pool), n), -1, dtype=np.int32)
+    found = np.zeros((len(pool), n), dtype=np.float32)
     counts = np.zeros(2, dtype=np.int64)
-    _take(pool, scores[pool], rules, n, True, positions, found, counts)
-    return Ranked(positions, found, len(scores), int(counts[0]), int(counts[1]))
+    _take(pool, scores, rules, n, True, positions, found, counts)
+    return Ranked(positions, found, 0, int(counts[0]), int(counts[1]))
 
 
 def fill_popular(

@@ -10,12 +10,12 @@ from recsys_spark.runtime.source import read_members
 from recsys_spark.schema import group_recommendations, similar
 from recsys_spark.stages.audit import audit
 from recsys_spark.stages.groups import group_lists
-from recsys_spark.stages.recommend import read_catalogue, with_factors
+from recsys_spark.stages.recommend import read_catalogue
 from recsys_spark.stages.similar import similar as find_similar
-from recsys_spark.wals.catalogue import Catalogue
+from recsys_spark.wals.catalogue import Catalogue, with_factors
 from recsys_spark.wals.policy import Policy, without
 
-_MB = 2**20
+MB = 2**20
 
 
 def write_beside(
@@ -35,6 +35,7 @@ def _similar_items(run: Run, history: DataFrame, catalogue: Catalogue, policy: P
     """Of those that lists may have and that enough users know."""
     config = run.config.recommend.similar_items
     run.log.progress("comparing the items")
+    _refuse_many(run, "item", run.read("item_factors"))
     catalogue = with_factors(catalogue, run.read("item_factors"))
     counts = history.groupBy("item").agg(F.count("*").alias("users"))
     catalogue = without(catalogue, counts.where(F.col("users") < config.min_users))
@@ -49,21 +50,25 @@ def _similar_users(run: Run, history: DataFrame, factors: DataFrame) -> None:
     """Of those with factors, which have to go to every worker."""
     n, ids = run.config.recommend.similar_users.n, run.read("user_ids")
     run.log.progress("comparing the users")
-    _refuse_many(run, factors)
+    _refuse_many(run, "user", factors)
     mirrored = history.select(F.col("item").alias("user"), F.col("user").alias("item"))
     catalogue = with_factors(read_catalogue(mirrored, ids), factors)
     _write_similar(run, find_similar(factors, ids, catalogue, n, "user_id"), "similar_users", n)
 
 
-def _refuse_many(run: Run, factors: DataFrame) -> None:
-    row = factors.agg(F.sum(F.size("factors")).alias("numbers")).first()
-    size = 4 * (row["numbers"] or 0) if row else 0
-    budget = run.config.solver.broadcast_budget_mb * _MB
-    if size > budget:
+def factor_bytes(factors: DataFrame) -> int:
+    """The size of factors, columns id, factors, as one matrix."""
+    first = factors.select(F.size("factors")).first()
+    return 4 * factors.count() * first[0] if first else 0
+
+
+def _refuse_many(run: Run, side: str, factors: DataFrame) -> None:
+    size = factor_bytes(factors)
+    if size > run.config.solver.broadcast_budget_mb * MB:
         raise ConfigError(
-            f"recommend.similar_users sends the factors of all users to every worker, "
-            f"{size / _MB:,.0f} MB here: raise solver.broadcast_budget_mb, or set "
-            "recommend.similar_users.n: 0."
+            f"recommend.similar_{side}s sends the factors of all {side}s to every worker, "
+            f"{size / MB:,.0f} MB here: raise solver.broadcast_budget_mb, or set "
+            f"recommend.similar_{side}s.n: 0."
         )
 
 

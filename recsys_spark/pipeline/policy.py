@@ -166,7 +166,7 @@ def effect(run: Run, policy: Policy, tally: Tally) -> Summary:
         "passed_over_for_genre": tally.passed.value,
         "reserved_places_filled": tally.reserved.value,
         "scores_computed": tally.computed.value,
-        "scores_ruled_out": _ruled_out(run, tally),
+        "scores_ruled_out": _ruled_out(tally),
     }
     lines = [(count, f"items {rule.replace('_', ' ')}") for rule, count in removed.items()]
     lines += [
@@ -181,8 +181,7 @@ def effect(run: Run, policy: Policy, tally: Tally) -> Summary:
     return found
 
 
-def _ruled_out(run: Run, tally: Tally) -> float | None:
+def _ruled_out(tally: Tally) -> float | None:
     """The share of all scores that bounds made unnecessary."""
-    items = run.read("item_factors").count()
-    every = tally.users.value * items
+    every = tally.possible.value
     return max(0.0, round(1 - tally.computed.value / every, 4)) if every else None

@@ -6,8 +6,9 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.errors import ConfigError
 from recsys_spark.evaluation import measure_agreement, summarise
-from recsys_spark.pipeline.beside import write_beside
+from recsys_spark.pipeline.beside import MB, factor_bytes, write_beside
 from recsys_spark.pipeline.carry import carry_over
 from recsys_spark.pipeline.policy import effect, read_policy, seen_rows
 from recsys_spark.pipeline.run import Run, Summary
@@ -46,6 +47,7 @@ def recommend(run: Run) -> Summary:
         policy=policy,
         tally=tally,
         notes=_notes(run, history),
+        tiles=_tiles(run, policy),
     ).withColumn("model_version", F.lit(run.lineage["train"]))
     written = run.write(
         lists if carried is None else lists.unionByName(carried),
@@ -55,6 +57,20 @@ def recommend(run: Run) -> Summary:
     )
     write_beside(run, history, catalogue, policy, _user_factors(run))
     return _report(run, written.findings)
+
+
+def _tiles(run: Run, policy: Policy) -> int:
+    """Into how many parts the items go, so that the factors of each can be sent to workers."""
+    size, budget = factor_bytes(run.read("item_factors")), run.config.solver.broadcast_budget_mb
+    tiles = -(-size // (budget * MB))
+    if tiles > 1 and (policy.needs_all_factors or run.config.recommend.explain):
+        raise ConfigError(
+            f"The items' factors have {size / MB:,.0f} MB and are ranked in {tiles} tiles: raise "
+            "solver.broadcast_budget_mb above that, or remove recommend.explain and, of "
+            "recommend.policy, max_per_genre, variety, popularity_discount, new_items and "
+            "tail_items."
+        )
+    return max(1, tiles)
 
 
 def _user_factors(run: Run) -> DataFrame:

@@ -7,8 +7,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.kernels.grouping import Opinion
-from recsys_spark.stages.recommend import with_factors
-from recsys_spark.wals.catalogue import Catalogue
+from recsys_spark.wals.catalogue import Catalogue, with_factors
 from recsys_spark.wals.policy import Policy, make_listing
 from recsys_spark.wals.topn import recommend_top_n
 

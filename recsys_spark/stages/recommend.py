@@ -7,10 +7,10 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.arrow import list_matrix
-from recsys_spark.wals.catalogue import Catalogue, Listing, Tally
+from recsys_spark.wals.catalogue import Catalogue, Listing, Tally, with_factors
 from recsys_spark.wals.explainer import Explainer
 from recsys_spark.wals.policy import Policy, make_listing, with_blocked
+from recsys_spark.wals.tiles import recommend_in_tiles
 from recsys_spark.wals.topn import recommend_top_n
 
 
@@ -37,6 +37,7 @@ def recommend(
     policy: Policy | None = None,
     tally: Tally | None = None,
     notes: Notes | None = None,
+    tiles: int = 1,
 ) -> DataFrame:
     """Columns user_id, recommendations, source; one row for each row of `users`, by user_id.
 
@@ -44,13 +45,16 @@ def recommend(
     exactly. catalogue: what may be listed, from `read_catalogue`. model: user factors, perhaps with
     a column source, what lists of theirs are called, and item factors; None recommends what is
     popular. Ties: by item id. policy: what lists keep beside that. tally: added to when the lists
-    are computed. notes: what entries have beside item_id, score and rank.
+    are computed. notes: what entries have beside item_id, score and rank. tiles: into
+    how many parts the items are divided where their factors do not fit; more than 1 needs a model,
+    and a policy for which `needs_all_factors` is false.
 
     Users are put in the order of their ids, in spark.sql.shuffle.partitions ranges of them, before
     they are ranked: lists are much larger than what they are made of.
     """
     parts = int(str(users.sparkSession.conf.get("spark.sql.shuffle.partitions")))
-    rows, catalogue = _with_factors(with_seen(_ranged(users, parts), seen), catalogue, model)
+    rows = with_seen(_ranged(users, parts), seen)
+    rows, catalogue = _with_factors(rows, catalogue, model, scored=tiles == 1)
     kept = policy or Policy()
     if kept.blocked is not None:
         rows = with_blocked(rows, kept.blocked)
@@ -60,8 +64,13 @@ def recommend(
     listing = make_listing(catalogue, kept, n, fill)
     if notes and notes.explain:
         listing = replace(listing, explainer=notes.explain(catalogue))
-    ordered = rows.repartitionById(parts, F.col("part")).sortWithinPartitions("user_id")
-    return recommend_top_n(ordered, "user_id", listing, tally)
+
+    def order(frame: DataFrame) -> DataFrame:
+        return frame.repartitionById(parts, F.col("part")).sortWithinPartitions("user_id")
+
+    if tiles > 1 and model is not None:
+        return recommend_in_tiles(rows, "user_id", listing, model[1], tiles, order, tally)
+    return recommend_top_n(order(rows), "user_id", listing, tally)
 
 
 def _with_notes(users: DataFrame, notes: Notes | None) -> DataFrame:
@@ -97,12 +106,17 @@ def recommend_from(
 
 
 def _with_factors(
-    users: DataFrame, catalogue: Catalogue, model: tuple[DataFrame, DataFrame] | None
+    users: DataFrame,
+    catalogue: Catalogue,
+    model: tuple[DataFrame, DataFrame] | None,
+    scored: bool = True,
 ) -> tuple[DataFrame, Catalogue]:
+    """users with their factors, and the catalogue, if it is to be scored, with those of items."""
     if model is None:
         return users.withColumn("factors", F.lit(None).cast("array<float>")), catalogue
     factors = model[0].toDF("user", "factors", *model[0].columns[2:])
-    return users.join(factors, "user", "left"), with_factors(catalogue, model[1])
+    known = with_factors(catalogue, model[1]) if scored else catalogue
+    return users.join(factors, "user", "left"), known
 
 
 def with_seen(users: DataFrame, seen: DataFrame | None) -> DataFrame:
@@ -131,18 +145,3 @@ def read_catalogue(history: DataFrame, item_ids: DataFrame, label: str = "id") -
         scored=np.zeros(len(table), dtype=bool),
         popularity=table["users"].to_numpy() / max(users, 1),
     )
-
-
-def with_factors(catalogue: Catalogue, item_factors: DataFrame) -> Catalogue:
-    """The catalogue scored by these factors, columns id and factors; what it lacks is left out.
-
-    They come to the driver, to be broadcast: bounded by what training could broadcast.
-    """
-    table = item_factors.toDF("id", "factors").toArrow().combine_chunks()
-    vectors = table["factors"].combine_chunks()
-    at = catalogue.lookup.positions(table["id"].to_numpy().astype(np.int64))
-    own = list_matrix(vectors, len(vectors[0]) if len(vectors) else 1)
-    factors = np.zeros((len(catalogue.index), own.shape[1]), dtype=np.float32)
-    scored = np.zeros(len(catalogue.index), dtype=bool)
-    factors[at[at >= 0]], scored[at[at >= 0]] = own[at >= 0], True
-    return replace(catalogue, factors=factors, scored=scored)

@@ -1,17 +1,17 @@
 """What lists are made of: the catalogue, what segments have of their own, and the rules."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pyspark import Accumulator
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import DataType
 
-from recsys_spark.arrow import list_parts
+from recsys_spark.arrow import list_matrix, list_parts
 from recsys_spark.kernels.grouping import Opinion
 from recsys_spark.kernels.listing import Popular, Rules, no_rules
 from recsys_spark.kernels.ragged import Ragged
@@ -64,6 +64,21 @@ class Catalogue:
         return mask
 
 
+def with_factors(catalogue: Catalogue, item_factors: DataFrame) -> Catalogue:
+    """The catalogue scored by these factors, columns id and factors; what it lacks is left out.
+
+    They come to the driver, to be broadcast: bounded by what training could broadcast.
+    """
+    table = item_factors.toDF("id", "factors").toArrow().combine_chunks()
+    vectors = table["factors"].combine_chunks()
+    at = catalogue.lookup.positions(table["id"].to_numpy().astype(np.int64))
+    own = list_matrix(vectors, len(vectors[0]) if len(vectors) else 1)
+    factors = np.zeros((len(catalogue.index), own.shape[1]), dtype=np.float32)
+    scored = np.zeros(len(catalogue.index), dtype=bool)
+    factors[at[at >= 0]], scored[at[at >= 0]] = own[at >= 0], True
+    return replace(catalogue, factors=factors, scored=scored)
+
+
 @dataclass(frozen=True)
 class Segment:
     """What lists of a segment's users have of their own.
@@ -114,12 +129,12 @@ class Listing:
 class Tally:
     """What the search added up over all tasks, once its lists have been written.
 
-    users: with factors. computed: scores. below: places that the model left free for a low score.
-    passed: items passed over for a rule on groups. reserved: items that were listed for a place
-    of theirs alone.
+    possible: scores of users with factors. computed: of these. below: places that the model left
+    free for a low score. passed: items passed over for a rule on groups. reserved: items that were
+    listed for a place of theirs alone.
     """
 
-    users: "Accumulator[int]"
+    possible: "Accumulator[int]"
     computed: "Accumulator[int]"
     below: "Accumulator[int]"
     passed: "Accumulator[int]"

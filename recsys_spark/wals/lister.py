@@ -1,6 +1,6 @@
 """The lists of a batch of users, by one task."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,9 +8,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_spark.arrow import list_array, list_matrix, list_parts
-from recsys_spark.kernels.grouping import group_scores
-from recsys_spark.kernels.listing import Popular, fill_popular, rank, rank_scores, reserve
+from recsys_spark.arrow import list_array, list_bounds, list_matrix, list_parts
+from recsys_spark.kernels.grouping import Opinion, group_scores
+from recsys_spark.kernels.listing import (
+    Popular,
+    fill_popular,
+    rank,
+    rank_pools,
+    rank_scores,
+    reserve,
+)
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.topn import Items, arrange
 from recsys_spark.lookup import Lookup
@@ -63,9 +70,10 @@ class Lister:
         """Recommendation lists and sources of a batch of users."""
         seen = self.catalogue.inside(batch.column("seen"))
         made = _empty(batch.num_rows, self.listing.n)
+        basis = batch.column(basis_of(batch.schema.names))
         for segment, rows in self._by_segment(batch.column("segment")):
-            factors = batch.column("factors").filter(pa.array(rows))
-            part = self._part(factors, seen.where(rows), self._shelf(segment))
+            own = basis.filter(pa.array(rows))
+            part = self._part(own, seen.where(rows), self._shelf(segment))
             made.positions[rows], made.scores[rows] = part.positions, part.scores
             made.ends[:, rows] = part.ends
         return self._as_lists(made, batch), _sources(batch.column("source"), made.ends)
@@ -94,12 +102,11 @@ class Lister:
         arranged = self._arranged(self.catalogue.scored & segment.allowed)
         return _Shelf(arranged, tuple(_only(tier, segment.allowed) for tier in tiers))
 
-    def _part(self, factors: pa.ListArray, seen: Ragged, shelf: _Shelf) -> _Lists:
-        """The lists of users with one shelf."""
-        made = _empty(len(factors), self.listing.n)
-        known = factors.is_valid().to_numpy(zero_copy_only=False)
-        ranked = self._agreed if self.listing.opinion else self._ranked
-        best = ranked(factors.filter(pa.array(known)), seen.where(known), shelf.arranged)
+    def _part(self, basis: pa.ListArray, seen: Ragged, shelf: _Shelf) -> _Lists:
+        """The lists of users with one shelf. basis: factors, or items ranked already."""
+        made = _empty(len(basis), self.listing.n)
+        known = basis.is_valid().to_numpy(zero_copy_only=False)
+        best = self._best(basis.filter(pa.array(known)), seen.where(known), shelf.arranged)
         made.positions[known], made.scores[known] = best
         made.ends[:] = (made.positions >= 0).sum(axis=1)
         for at, popular in enumerate(shelf.tiers if self.listing.fill else (), start=1):
@@ -107,10 +114,20 @@ class Lister:
             made.ends[at:] = (made.positions >= 0).sum(axis=1)
         return made
 
+    def _best(
+        self, basis: pa.ListArray, seen: Ragged, arranged: _Arranged
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Positions and scores by the model, of those who have factors or ranked items."""
+        if pa.types.is_struct(basis.type.value_type):
+            return self._merged(basis)
+        if self.listing.opinion:
+            return self._agreed(basis, seen, arranged, self.listing.opinion)
+        return self._ranked(basis, seen, arranged)
+
     def _ranked(
         self, factors: pa.ListArray, seen: Ragged, arranged: _Arranged
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-        """Positions and scores by the model, reserved places included."""
+        """Those of single users, reserved places included."""
         vectors = list_matrix(factors, self.catalogue.factors.shape[1])
         found = rank(vectors, arranged.items, seen, self.listing.n, self.rules)
         kept, gained, computed = np.zeros(found.positions.shape, dtype=bool), 0, found.computed
@@ -122,25 +139,43 @@ class Lister:
                 found.positions, found.scores, kept, best, reserved.places, self.rules
             )
         if self.tally:
-            self.tally.add(len(vectors), computed, found.below, found.passed, gained)
+            possible = len(vectors) * len(arranged.items.position)
+            self.tally.add(possible, computed, found.below, found.passed, gained)
         return found.positions, found.scores
 
     def _agreed(
-        self, factors: pa.ListArray, seen: Ragged, arranged: _Arranged
+        self, factors: pa.ListArray, seen: Ragged, arranged: _Arranged, opinion: Opinion
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-        """Positions and scores for groups, by the opinions of their members."""
-        assert self.listing.opinion is not None
+        """Those of groups, by the opinions of their members."""
         made = _empty(len(factors), self.listing.n)
         bounds, values = list_parts(factors, np.float32)
         for group in range(len(factors)):
             members = values[bounds[group] : bounds[group + 1]]
             members = members.reshape(-1, self.catalogue.factors.shape[1])
-            scores = group_scores(members, self.catalogue.factors, self.listing.opinion)
+            scores = group_scores(members, self.catalogue.factors, opinion)
             candidates = arranged.items.place >= 0
             candidates[seen.positions[seen.indptr[group] : seen.indptr[group + 1]]] = False
             found = rank_scores(scores, candidates, self.listing.n, self.rules)
             made.positions[group], made.scores[group] = found.positions[0], found.scores[0]
         return made.positions, made.scores
+
+    def _merged(
+        self, ranked: pa.ListArray
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """The best of what tiles have ranked, by their places in the catalogue."""
+        bounds, entries = list_bounds(ranked), ranked.flatten()
+        positions, scores = entries.field("item_id").to_numpy(), entries.field("score").to_numpy()
+        lengths = np.diff(bounds)
+        rows = np.repeat(np.arange(len(ranked)), lengths)
+        order = np.lexsort((positions, -scores, rows))
+        inside = np.arange(lengths.max(initial=0)) < lengths[:, None]
+        pool = np.full(inside.shape, -1, dtype=np.int32)
+        pool_scores = np.zeros(inside.shape, dtype=np.float32)
+        pool[inside], pool_scores[inside] = positions[order], scores[order]
+        found = rank_pools(pool, pool_scores, self.listing.n, self.rules)
+        if self.tally:
+            self.tally.below.add(found.below)
+        return found.positions, found.scores
 
     def _as_lists(self, made: _Lists, batch: pa.RecordBatch) -> pa.Array:
         mask = made.positions >= 0
@@ -188,6 +223,11 @@ class Lister:
         """Lists of internal ids as positions, -1 for those outside the catalogue."""
         indptr, ids = list_parts(lists, np.int64)
         return Ragged(indptr, self.catalogue.lookup.positions(ids))
+
+
+def basis_of(columns: Sequence[str]) -> str:
+    """By what rows with these columns are ranked."""
+    return "ranked" if "ranked" in columns else "factors"
 
 
 def _pairs(rows: Ragged, width: int) -> npt.NDArray[np.int64]:

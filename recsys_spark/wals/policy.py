@@ -51,6 +51,11 @@ class Policy:
     tail_places: int = 0
 
     @property
+    def needs_all_factors(self) -> bool:
+        """Whether its rules compare items, so that these cannot be ranked in tiles."""
+        return self.reorders or self.genres is not None or self.popularity_discount > 0
+
+    @property
     def reorders(self) -> bool:
         """Whether the model's part of a list may be in another order than that of its scores."""
         return self.variety > 0 or self.new_places > 0 or self.tail_places > 0

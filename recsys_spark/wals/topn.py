@@ -11,7 +11,7 @@ from recsys_spark.arrow import arrow_schema, make_batch
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.schema import recommendation_list
 from recsys_spark.wals.catalogue import MODEL, Listing, Tally
-from recsys_spark.wals.lister import EXTRAS, Lister
+from recsys_spark.wals.lister import EXTRAS, Lister, basis_of
 from recsys_spark.wals.packed import Batches
 
 
@@ -23,7 +23,8 @@ def recommend_top_n(
     users: column `key`, factors array<float> (null: not known to the model), seen array<long>
     (internal ids left out; null: none), and perhaps source, what the list of these factors is
     called (by default, model), and segment (null: none). Scores of filled items are shares of
-    users; the model's are its predictions. Rows keep their order and partitions.
+    users; the model's are its predictions. Rows keep their order and partitions. A column ranked,
+    in place of factors, has entries of lists that are in it with places in the catalogue.
 
     had array<long> and had_at array<timestamp>, if there: when users had items last, which entries
     are marked with. known array<long>, a and b array<float>, if the listing has an explainer: what
@@ -42,7 +43,8 @@ def recommend_top_n(
     optional = {"source": F.lit(MODEL), "segment": F.lit(None).cast("string")}
     missing = {name: value for name, value in optional.items() if name not in users.columns}
     extras = [name for name in EXTRAS if name in users.columns]
-    rows = users.withColumns(missing).select(key, "factors", "seen", *optional, *extras)
+    basis = basis_of(users.columns)
+    rows = users.withColumns(missing).select(key, basis, "seen", *optional, *extras)
     return rows.mapInArrow(_recommend(key, broadcast, tally, schema), schema)
 
 

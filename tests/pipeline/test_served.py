@@ -135,7 +135,7 @@ def test_groups_and_like_minded_users_have_tables_of_their_own(shop):
 
 
 def test_too_many_users_to_compare_are_refused(shop, monkeypatch):
-    monkeypatch.setattr(beside, "_MB", 1)  # thirty users of rank 4 are more than a byte
+    monkeypatch.setattr(beside, "MB", 1)  # thirty users of rank 4 are more than a byte
     settings = ["recommend.similar_users.n=3", "solver.broadcast_budget_mb=1"]
     with pytest.raises(ConfigError, match=r"raise solver\.broadcast_budget_mb"):
         recommend(shop, *settings, run_id="too-many")
@@ -181,3 +181,13 @@ def test_a_table_with_a_fault_is_not_kept(shop, monkeypatch):
     with pytest.raises(AuditError, match="are for somebody who has another"):
         recommend(shop, "recommend.n=7", run_id="fault")
     assert not (shop / "root/tables/recommendations/versions/fault/_manifest.json").exists()
+
+
+def test_items_whose_factors_do_not_fit_are_ranked_in_tiles(shop, monkeypatch):
+    settings = ["recommend.n=6", "solver.broadcast_budget_mb=150"]
+    whole, _ = recommend(shop, *settings, run_id="whole")
+    monkeypatch.setattr(wiring, "MB", 1)  # 25 items of rank 4: 400 bytes, three tiles
+    tiled, _ = recommend(shop, *settings, run_id="tiled")
+    assert tiled == whole
+    with pytest.raises(ConfigError, match="are ranked in 3 tiles: raise solver"):
+        recommend(shop, *settings, "recommend.explain=1", run_id="refused")

@@ -8,7 +8,8 @@ import pytest
 
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.spec import resolve_spec
-from recsys_spark.stages.recommend import Notes, read_catalogue, recommend, with_factors
+from recsys_spark.stages.recommend import Notes, read_catalogue, recommend
+from recsys_spark.wals.catalogue import with_factors
 from recsys_spark.wals.explain import make_explainer, refuse_unexplained, weighted_history
 from recsys_spark.wals.fit import fit_factors
 from recsys_spark.wals.plan import Plan

@@ -10,6 +10,8 @@ from pyspark.sql import DataFrame, SparkSession
 from reference.topn import top_n
 
 from recsys_spark.stages.recommend import read_catalogue, recommend
+from recsys_spark.wals.catalogue import Tally
+from recsys_spark.wals.policy import Policy
 
 USERS, ITEMS, RANK = 16, 12, 3
 UNKNOWN = ("newcomer", None)
@@ -178,3 +180,34 @@ def test_partitions_do_not_change_a_bit(spark: SparkSession) -> None:
         for partitions in (1, 7)
     )
     assert one == seven
+
+
+@pytest.mark.parametrize("tiles", [2, 5, ITEMS + 3])
+def test_tiles_do_not_change_a_bit(spark: SparkSession, tiles: int) -> None:
+    world = World("string")
+    policy = Policy(
+        removed=spark.createDataFrame([(1, "denied"), (5, "denied")], "item int, rule string"),
+        blocked=spark.createDataFrame([("user3", 2), ("user4", 7)], "user_id string, item int"),
+        min_score=-1.0,
+        segments=spark.createDataFrame(
+            [("user5", "s"), ("user6", "s"), ("newcomer", "s")], "user_id string, segment string"
+        ),
+        allowed_in=spark.createDataFrame(
+            [("s", item) for item in (0, 2, 4, 9)], "segment string, item int"
+        ),
+    )
+    whole, tiled = Tally.of(spark), Tally.of(spark)
+    one, several = (
+        sorted(
+            map(
+                str,
+                recommend(
+                    **world.frames(spark), n=5, fill=True, policy=policy, tally=tally, tiles=number
+                ).collect(),
+            )
+        )
+        for tally, number in ((whole, 1), (tiled, tiles))
+    )
+    assert one == several
+    assert tiled.below.value == whole.below.value > 0
+    assert tiled.possible.value == whole.possible.value

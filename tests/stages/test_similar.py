@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from recsys_spark.stages.recommend import read_catalogue, with_factors
+from recsys_spark.stages.recommend import read_catalogue
 from recsys_spark.stages.similar import similar
+from recsys_spark.wals.catalogue import with_factors
 from recsys_spark.wals.policy import without
 
 DRAW = np.random.default_rng(4)

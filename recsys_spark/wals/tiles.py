@@ -1,0 +1,74 @@
+"""Top-N over a catalogue that is too large for one worker: in tiles, whose lists are merged."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import reduce
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import IntegerType
+
+from recsys_spark.wals.catalogue import Catalogue, Listing, Mask, Segment, Tally, with_factors
+from recsys_spark.wals.topn import recommend_top_n
+
+
+def recommend_in_tiles(
+    users: DataFrame,
+    key: str,
+    listing: Listing,
+    item_factors: DataFrame,
+    tiles: int,
+    order: Callable[[DataFrame], DataFrame],
+    tally: Tally | None = None,
+) -> DataFrame:
+    """As `recommend_top_n`, with the factors of one tile at a time on the driver and on a worker.
+
+    listing: its rules are on single items, and its catalogue needs no factors. item_factors:
+    columns id, factors. order: puts rows where their lists are to be. Every tile ranks all users
+    and leaves each the best n of its items; the lists are the best n of those.
+    """
+    parts = [
+        recommend_top_n(users, key, tile, tally) for tile in _tiles(listing, item_factors, tiles)
+    ]
+    if not parts:
+        return recommend_top_n(order(users), key, listing, tally)
+    both = reduce(DataFrame.unionByName, parts)
+    best = both.groupBy(key).agg(F.flatten(F.collect_list("recommendations")).alias("ranked"))
+    rows = users.drop("factors").join(best, key, "left")
+    return recommend_top_n(order(rows), key, listing, tally)
+
+
+def _tiles(listing: Listing, item_factors: DataFrame, tiles: int) -> Iterator[Listing]:
+    """Listings of about equally many items, which call them by their places in the catalogue.
+
+    A tile without any factors is left out.
+    """
+    index = listing.catalogue.index
+    for ids in np.array_split(np.sort(index), tiles):
+        if not len(ids):
+            continue
+        inside = (index >= ids[0]) & (index <= ids[-1])
+        own = item_factors.where(F.col("id").between(int(ids[0]), int(ids[-1])))
+        segments = {
+            name: Segment(allowed=None if segment.allowed is None else segment.allowed[inside])
+            for name, segment in listing.segments.items()
+        }
+        tile = with_factors(_part(listing.catalogue, inside), own)
+        if tile.scored.any():
+            # What the policy removed is popular nowhere.
+            listed = replace(tile, scored=tile.scored & (tile.popularity > 0))
+            yield Listing(listed, listing.n, segments=segments)
+
+
+def _part(catalogue: Catalogue, inside: Mask) -> Catalogue:
+    size = int(inside.sum())
+    return Catalogue(
+        index=catalogue.index[inside],
+        labels=pa.array(np.flatnonzero(inside).astype(np.int32)),
+        item_type=IntegerType(),
+        factors=np.zeros((size, 1), dtype=np.float32),
+        scored=np.zeros(size, dtype=bool),
+        popularity=catalogue.popularity[inside],
+    )
