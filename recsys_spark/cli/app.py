@@ -86,6 +86,11 @@ _STAGE_HELP = {
     "publish": "Let readers see the run's tables.",
     "run": "All stages in order, in one session.",
 }
+_REPEATED_HELP = {
+    "tune": "Search the objective's settings (keys under tune); trials made before are not made "
+    "again.",
+    "backtest": "Train and evaluate on several splits, by time or in folds (keys under backtest).",
+}
 
 
 @dataclass(frozen=True)
@@ -165,50 +170,30 @@ for _name in _STAGE_HELP:
     _add_stage_command(_name)
 
 
-@app.command()
-def tune(
-    config: ConfigFiles = None,
-    set_: Overrides = None,
-    run_id: RunId = None,
-    logical_date: LogicalDate = None,
-    log_format: LogFormatOption = LogFormat.text,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> None:
-    """Search the objective's settings (keys under tune); trials made before are not made again."""
-    call = _prepare(config, set_, log_format, quiet, debug)
-    day = _parse_date(logical_date)
-    from recsys_spark.cli.repeated import print_trials
-    from recsys_spark.pipeline.night import Options
-    from recsys_spark.pipeline.tune import tune as search
+def _add_repeated_command(name: str) -> None:
+    @app.command(name, help=_REPEATED_HELP[name])
+    def command(
+        config: ConfigFiles = None,
+        set_: Overrides = None,
+        run_id: RunId = None,
+        logical_date: LogicalDate = None,
+        log_format: LogFormatOption = LogFormat.text,
+        quiet: Quiet = False,
+        debug: Debug = False,
+    ) -> None:
+        call = _prepare(config, set_, log_format, quiet, debug)
+        day = _parse_date(logical_date)
+        from recsys_spark.cli.repeated import repeat
+        from recsys_spark.pipeline.night import Options
 
-    tuned = search(call.config, Options(run_id, day, debug=debug), call.log)
-    _stop_status(call.log)
-    if not quiet:
-        print_trials(tuned, call.config)
+        tell = repeat(name, call.config, Options(run_id, day, debug=debug), call.log)
+        _stop_status(call.log)
+        if not quiet:
+            tell()
 
 
-@app.command()
-def backtest(
-    config: ConfigFiles = None,
-    set_: Overrides = None,
-    run_id: RunId = None,
-    logical_date: LogicalDate = None,
-    log_format: LogFormatOption = LogFormat.text,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> None:
-    """Train and evaluate on several splits, by time or in folds (keys under backtest)."""
-    call = _prepare(config, set_, log_format, quiet, debug)
-    day = _parse_date(logical_date)
-    from recsys_spark.cli.repeated import print_backtest
-    from recsys_spark.pipeline.backtest import backtest as repeat
-    from recsys_spark.pipeline.night import Options
-
-    repeated = repeat(call.config, Options(run_id, day, debug=debug), call.log)
-    _stop_status(call.log)
-    if not quiet:
-        print_backtest(repeated, call.config)
+for _name in _REPEATED_HELP:
+    _add_repeated_command(_name)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """What a person sees of many runs: the trials of a search, the splits of a backtest."""
 
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -7,9 +8,20 @@ from rich.table import Table
 
 from recsys_spark.config import Config
 from recsys_spark.evaluation.ranking import shown_cutoff
-from recsys_spark.pipeline.backtest import Backtested
-from recsys_spark.pipeline.tune import Tuned
+from recsys_spark.pipeline.backtest import Backtested, backtest
+from recsys_spark.pipeline.night import Options
+from recsys_spark.pipeline.tune import Tuned, tune
 from recsys_spark.report.page import model_names
+from recsys_spark.runtime.log import Log
+
+
+def repeat(name: str, config: Config, options: Options, log: Log) -> Callable[[], None]:
+    """Do a command of many runs; what it returns prints the outcome."""
+    if name == "tune":
+        tuned = tune(config, options, log)
+        return lambda: print_trials(tuned, config)
+    repeated = backtest(config, options, log)
+    return lambda: print_backtest(repeated, config)
 
 
 def print_trials(tuned: Tuned, config: Config) -> None:

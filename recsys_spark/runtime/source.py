@@ -3,7 +3,7 @@
 Text is read line by line (one record a line), so that a rejected record keeps its own text.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -81,9 +81,7 @@ def read_items(spark: SparkSession, items: Items) -> DataFrame:
 
 def read_user_subset(spark: SparkSession, subset: UserSubset) -> DataFrame:
     """The ids of a file of users, column user_id as text."""
-    columns = {"column": subset.column}
-    frame = _read_table(spark, "recommend.users", subset, columns)
-    return frame.select(F.col(f"`{subset.column}`").cast("string").alias("user_id"))
+    return _read_texts(spark, "recommend.users", subset, {"column": "user_id"})
 
 
 def read_user_attributes(spark: SparkSession, users: UserAttributes) -> DataFrame:
@@ -97,8 +95,7 @@ def read_user_attributes(spark: SparkSession, users: UserAttributes) -> DataFram
 
 def read_item_list(spark: SparkSession, key: str, section: ItemList) -> DataFrame:
     """The ids of a file of items, column item_id as text. key: the setting that names it."""
-    frame = _read_table(spark, key, section, {"column": section.column})
-    return frame.select(F.col(f"`{section.column}`").cast("string").alias("item_id"))
+    return _read_texts(spark, key, section, {"column": "item_id"})
 
 
 def read_windows(spark: SparkSession, key: str, section: Windows) -> DataFrame:
@@ -123,46 +120,39 @@ def read_windows(spark: SparkSession, key: str, section: Windows) -> DataFrame:
 
 def read_blocked(spark: SparkSession, key: str, section: Blocked) -> DataFrame:
     """Columns user_id and item_id, as text, of pairs that are never listed."""
-    columns = {"user": section.user, "item": section.item}
-    frame = _read_table(spark, key, section, columns)
-    return frame.select(
-        F.col(f"`{section.user}`").cast("string").alias("user_id"),
-        F.col(f"`{section.item}`").cast("string").alias("item_id"),
-    )
+    return _read_texts(spark, key, section, {"user": "user_id", "item": "item_id"})
 
 
 def read_segments(spark: SparkSession, key: str, section: Segments) -> DataFrame:
     """Columns user_id and segment, as text; of several segments of a user, the first by name."""
-    columns = {"user": section.user, "segment": section.segment}
-    frame = _read_table(spark, key, section, columns)
-    named = frame.select(*(F.col(f"`{name}`").cast("string") for name in columns.values()))
-    return (
-        named.toDF("user_id", "segment")
-        .dropna()
-        .groupBy("user_id")
-        .agg(F.min("segment").alias("segment"))
-    )
+    named = _read_texts(spark, key, section, {"user": "user_id", "segment": "segment"})
+    return named.dropna().groupBy("user_id").agg(F.min("segment").alias("segment"))
 
 
 def read_segment_items(spark: SparkSession, key: str, section: SegmentItems) -> DataFrame:
     """Columns segment and item_id, as text, of what alone users of a segment are listed."""
-    columns = {"segment": section.segment, "item": section.item}
-    frame = _read_table(spark, key, section, columns)
-    named = frame.select(*(F.col(f"`{name}`").cast("string") for name in columns.values()))
-    return named.toDF("segment", "item_id")
+    return _read_texts(spark, key, section, {"segment": "segment", "item": "item_id"})
 
 
 def read_members(spark: SparkSession, section: Groups) -> DataFrame:
     """Columns group_id and user_id, as text, of the groups' members."""
-    columns = {"group": section.group, "user": section.user}
-    frame = _read_table(spark, "recommend.groups", section, columns)
-    named = frame.select(*(F.col(f"`{name}`").cast("string") for name in columns.values()))
-    return named.toDF("group_id", "user_id")
+    return _read_texts(spark, "recommend.groups", section, {"group": "group_id", "user": "user_id"})
 
 
 Table = (
     UserSubset | UserAttributes | ItemList | Windows | Blocked | Segments | SegmentItems | Groups
 )
+
+
+def _read_texts(
+    spark: SparkSession, key: str, section: Table, names: Mapping[str, str]
+) -> DataFrame:
+    """Columns of a table as text. names: what they are called here, by their keys."""
+    columns = {at: str(getattr(section, at)) for at in names}
+    frame = _read_table(spark, key, section, columns)
+    return frame.select(
+        *(F.col(f"`{columns[at]}`").cast("string").alias(name) for at, name in names.items())
+    )
 
 
 def _read_table(
