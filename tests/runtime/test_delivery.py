@@ -56,7 +56,7 @@ def make_lists(spark, table="recommendations", run_id="first", kind="string"):
             [(*row, "model", "v1") for row in rows], schema.recommendations(own, other)
         )
     else:
-        frame = spark.createDataFrame(rows, schema.similar_items(own))
+        frame = spark.createDataFrame(rows, schema.similar("item_id", own))
     return Lists(table, run_id, len(rows), FILES, frame.repartition(3))
 
 

@@ -6,7 +6,7 @@ from chispa import assert_df_equality
 from pyspark.sql.types import IntegerType
 
 from recsys_spark.stages.negatives import draw_negatives
-from recsys_spark.wals.topn import Catalogue
+from recsys_spark.wals.catalogue import Catalogue
 
 INDEX = [90, 10, 30, 70, 50, 20]  # in the order of the items' own ids
 CATALOGUE = Catalogue(

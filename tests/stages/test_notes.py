@@ -19,7 +19,7 @@ ROWS = [
     (user, item, float((user + item) % 5 + 1))
     for user in range(12)
     for item in range(15)
-    if (user * 7 + item * item) % 4 == 0
+    if (user * 13 + item * 7 + (user ^ item) * 5) % 11 < 5
 ]
 NEWCOMER = 99  # without factors
 
