@@ -31,8 +31,11 @@ def carry_over(
         run.log.warning(f"lists of run {earlier} have other columns: all lists are made")
         return users, None
     changed = changed_users(history, run.tables.read("interactions", manifest.inputs["ingest"]))
-    removed, blocked = _by_id(run, policy.removed), _by_id(run, policy.blocked)
-    kept = kept_lists(lists, changed, removed, blocked, run.config.recommend.n)
+    removed, blocked, allowed_in = (
+        _by_id(run, rule) for rule in (policy.removed, policy.blocked, policy.allowed_in)
+    )
+    n, segments = run.config.recommend.n, policy.segments
+    kept = kept_lists(lists, changed, removed, blocked, n, segments, allowed_in)
     wanted = users.select("user_id")
     ids = run.keep(kept.select("user_id").join(wanted, "user_id", "left_semi"), "kept_users")
     run.log.info(f"{ids.count():,} lists of run {earlier} stay, of users of whom nothing is new")
@@ -41,8 +44,8 @@ def carry_over(
 
 
 def _by_id(run: Run, rule: DataFrame | None) -> DataFrame | None:
-    """The rows with item_id in place of the index."""
+    """The rows with item_id in place of the index; null where that is no item's."""
     if rule is None:
         return None
     ids = run.read("item_ids").select(F.col("index").alias("item"), F.col("id").alias("item_id"))
-    return rule.join(ids, "item").drop("item")
+    return rule.join(ids, "item", "left").drop("item")

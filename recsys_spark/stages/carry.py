@@ -25,12 +25,16 @@ def kept_lists(
     removed: DataFrame | None,
     blocked: DataFrame | None,
     n: int,
+    segments: DataFrame | None = None,
+    allowed_in: DataFrame | None = None,
 ) -> DataFrame:
     """The lists that may stay as they are.
 
     lists: columns user_id, recommendations. changed: column user_id. removed: column item_id, what
-    no list may have. blocked: columns user_id, item_id. Lists of users who changed, lists of
-    another length than n, and lists with something removed or blocked do not stay.
+    no list may have. blocked: columns user_id, item_id. segments: columns user_id, segment.
+    allowed_in: columns segment, item_id (null: nothing), what alone a segment with rows is listed.
+    Lists of users who changed, lists of another length than n, and lists with something that they
+    may not have do not stay.
     """
     kept = lists.where(F.size("recommendations") == n).join(changed, "user_id", "left_anti")
     entries = kept.select("user_id", F.explode("recommendations.item_id").alias("item_id"))
@@ -39,4 +43,9 @@ def kept_lists(
             keys = [name for name in entries.columns if name in rule.columns]
             against = entries.join(rule.select(*keys), keys, "left_semi").select("user_id")
             kept = kept.join(against.distinct(), "user_id", "left_anti")
+    if segments is not None and allowed_in is not None:
+        limited = segments.join(allowed_in.select("segment").distinct(), "segment")
+        own = entries.join(limited, "user_id")
+        against = own.join(allowed_in, ["segment", "item_id"], "left_anti").select("user_id")
+        kept = kept.join(against.distinct(), "user_id", "left_anti")
     return kept

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from recsys_spark.arrow import list_bounds
-from recsys_spark.kernels.listing import Popular, Rules
+from recsys_spark.kernels.listing import Popular, Rules, no_rules
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.wals.catalogue import Catalogue, Listing, Mask, Reserved, Segment
 
@@ -208,7 +208,7 @@ def _groups(catalogue: Catalogue, genres: DataFrame | None) -> Ragged:
     """The genres of each item as numbers; they come to the driver, as the catalogue does."""
     size = len(catalogue.index)
     if genres is None:
-        return Ragged(np.zeros(size + 1, np.int64), np.zeros(0, np.int32))
+        return no_rules(size).groups
     table = genres.select("item", F.array_distinct("genres").alias("genres")).toArrow()
     table = table.combine_chunks()
     at = catalogue.lookup.positions(table["item"].to_numpy().astype(np.int64))

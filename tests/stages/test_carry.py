@@ -73,3 +73,19 @@ def test_what_may_no_longer_be_listed_is_not_carried_on(lists):
     assert kept(lists, removed=[("b", "denied"), ("b", "unavailable"), ("x", "denied")]) == {"cyd"}
     assert kept(lists, blocked=[("ann", "c"), ("bob", "c")]) == {"ann", "cyd"}
     assert kept(lists, removed=[("a", "denied")], blocked=[("cyd", "d")]) == {"bob"}
+
+
+def test_lists_keep_what_their_segment_is_allowed(spark, lists):
+    segments = spark.createDataFrame(
+        [("ann", "s"), ("bob", "s"), ("cyd", "free")], "user_id string, segment string"
+    )
+    kinds = "segment string, item_id string"
+    nobody = spark.createDataFrame([], "user_id string")
+    for rows, expected in (
+        ([("s", "a"), ("s", "b")], {"ann", "cyd"}),
+        ([("s", None)], {"cyd"}),
+        ([("other", "x")], {"ann", "bob", "cyd"}),
+    ):
+        allowed = spark.createDataFrame(rows, kinds)
+        kept_now = kept_lists(lists, nobody, None, None, 2, segments, allowed)
+        assert {row["user_id"] for row in kept_now.collect()} == expected
