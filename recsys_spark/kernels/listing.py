@@ -82,10 +82,10 @@ def rank(users: Single, items: Items, seen: Ragged, n: int, rules: Rules) -> Ran
 
 
 def rank_scores(scores: Single, candidates: npt.NDArray[np.bool_], n: int, rules: Rules) -> Ranked:
-    """The same of one list, by the scores of all items, (items,)."""
+    """The same of one list, by the scores of all items, (items,), which are not counted."""
     pool = np.argsort(-scores, kind="stable").astype(np.int32)
     pool = pool[candidates[pool]][None, :]
-    return rank_pools(pool, scores[pool], n, rules)._replace(computed=len(scores))
+    return rank_pools(pool, scores[pool], n, rules)
 
 
 def rank_pools(pool: Positions, scores: Single, n: int, rules: Rules) -> Ranked:

@@ -95,7 +95,6 @@ class Segment:
 class Reserved:
     """Places of every list that some items have, such as new ones. items: (items,) which."""
 
-    name: str
     items: Mask
     places: int
 

@@ -115,10 +115,10 @@ def make_listing(catalogue: Catalogue, policy: Policy, n: int, fill: bool) -> Li
         catalogue = without(catalogue, policy.removed)
     reserved = []
     if policy.tail_places:
-        reserved.append(Reserved("tail", tail, policy.tail_places))
+        reserved.append(Reserved(tail, policy.tail_places))
     if policy.new_places and policy.new_items is not None:
         new = catalogue.mask(_ids(policy.new_items))
-        reserved.append(Reserved("new", new, policy.new_places))
+        reserved.append(Reserved(new, policy.new_places))
     return Listing(catalogue, n, fill, rules, _segments(catalogue, policy), tuple(reserved))
 
 
