@@ -134,21 +134,57 @@ def _add_stage_command(name: str) -> None:
         quiet: Quiet = False,
         debug: Debug = False,
     ) -> None:
-        # Heavy imports wait until the configuration is known to be right.
         call = _prepare(config, set_, log_format, quiet, debug)
-        day = _parse_date(logical_date)
-        from recsys_spark.cli.summary import print_summary
-        from recsys_spark.pipeline.night import Options, run_stages
-        from recsys_spark.pipeline.run import STAGES
+        _do_stages(name, call, run_id, logical_date, resume, quiet, debug)
 
-        stages = STAGES if name == "run" else (name.replace("-", "_"),)
-        options = Options(run_id, day, resume, debug)
-        outcome = run_stages(call.config, stages, options, call.log)
-        _stop_status(call.log)
-        if outcome.unchanged:
-            call.log.info(f"run {outcome.run_id} was finished before; nothing was changed")
-        if not quiet:
-            print_summary(outcome, call.config)
+
+def _do_stages(
+    name: str,
+    call: _Invocation,
+    run_id: str | None,
+    logical_date: str | None,
+    resume: bool,
+    quiet: bool,
+    debug: bool,
+) -> None:
+    day = _parse_date(logical_date)
+    # Heavy imports wait until the configuration is known to be right.
+    from recsys_spark.cli.summary import print_summary
+    from recsys_spark.pipeline.night import Options, run_stages
+    from recsys_spark.pipeline.run import STAGES
+
+    stages = STAGES if name == "run" else (name.replace("-", "_"),)
+    options = Options(run_id, day, resume, debug)
+    outcome = run_stages(call.config, stages, options, call.log)
+    _stop_status(call.log)
+    if outcome.unchanged:
+        call.log.info(f"run {outcome.run_id} was finished before; nothing was changed")
+    if not quiet:
+        print_summary(outcome, call.config)
+
+
+def _add_recommend_command(name: str) -> None:
+    @app.command(name, help=_STAGE_HELP[name])
+    def command(
+        changed_since: Annotated[
+            str | None,
+            typer.Option(
+                help="Make new lists only for users with other interactions than in the lists of "
+                "this run, or `published`; others keep theirs (recommend.changed_since)."
+            ),
+        ] = None,
+        config: ConfigFiles = None,
+        set_: Overrides = None,
+        run_id: RunId = None,
+        logical_date: LogicalDate = None,
+        resume: Resume = False,
+        log_format: LogFormatOption = LogFormat.text,
+        quiet: Quiet = False,
+        debug: Debug = False,
+    ) -> None:
+        own = [] if changed_since is None else [f"recommend.changed_since={changed_since}"]
+        call = _prepare(config, [*(set_ or []), *own], log_format, quiet, debug)
+        _do_stages(name, call, run_id, logical_date, resume, quiet, debug)
 
 
 def _stop_status(log: Log) -> None:
@@ -167,7 +203,7 @@ def _parse_date(text: str | None) -> date | None:
 
 
 for _name in _STAGE_HELP:
-    _add_stage_command(_name)
+    (_add_recommend_command if _name == "recommend" else _add_stage_command)(_name)
 
 
 def _add_repeated_command(name: str) -> None:

@@ -95,8 +95,13 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _genres(self) -> "Config":
-        if self.recommend.policy.max_per_genre and not self.items.columns.genres:
-            raise ValueError("recommend.policy.max_per_genre needs items.columns.genres")
+        asked = {
+            "policy.max_per_genre": self.recommend.policy.max_per_genre,
+            "similar_items.genre_weight": self.recommend.similar_items.genre_weight,
+        }
+        for key, value in asked.items():
+            if value and not self.items.columns.genres:
+                raise ValueError(f"recommend.{key} needs items.columns.genres")
         return self
 
     @model_validator(mode="after")

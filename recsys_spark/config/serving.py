@@ -153,11 +153,25 @@ class SegmentItems(Section):
     item: str = Field("item_id", description="Column of the item id.")
 
 
-class NewItems(Section):
-    places: int = Field(0, ge=0, description="Places of each list that new items have, at least.")
-    days: float = Field(
-        30.0, gt=0, description="An item is new so many days from its first event on."
+class NewItems(ItemList):
+    path: str | None = Field(
+        None, description="File of further new items, which nobody need have had yet; null: none."
     )
+    places: int = Field(0, ge=0, description="Places of each list that new items have, at least.")
+    days: float | None = Field(
+        30.0,
+        gt=0,
+        description="An item is new so many days from its first event on; null: only those of "
+        "path are.",
+    )
+
+    @model_validator(mode="after")
+    def _placed(self) -> "NewItems":
+        if self.path is not None and not self.places:
+            raise ValueError("path has no effect without places; set places or remove it")
+        if self.path is None and self.days is None:
+            raise ValueError("days: null needs a path of new items; set one of them")
+        return self
 
 
 class TailItems(Section):
@@ -200,6 +214,12 @@ class SimilarItems(Section):
     n: int = Field(0, ge=0, description="Items like each item, in a table of their own; 0: none.")
     min_users: int = Field(
         5, ge=1, description="Items that fewer users have are not listed as similar."
+    )
+    genre_weight: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="How much common genres count beside the factors, 0 to 1; needs items.path.",
     )
 
 
@@ -246,6 +266,19 @@ class Recommend(Section):
         True,
         description="Fill short lists with popular items: of the user's segment first, if there "
         "are segments.",
+    )
+    slice_users: int = Field(
+        5_000_000,
+        ge=1,
+        description="Users whose lists are written together; a stage that was stopped goes on "
+        "behind the last of them.",
+    )
+    file_mb: int = Field(128, ge=1, description="Size of the lists' files, about; MiB.")
+    buckets: int = Field(
+        0,
+        ge=0,
+        description="Write a user's list to the file of this number: the CRC-32 of the id's text "
+        "modulo buckets; 0: files are ranges of user ids.",
     )
     similar_items: SimilarItems = SimilarItems()
     similar_users: SimilarUsers = SimilarUsers()

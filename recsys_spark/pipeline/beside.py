@@ -4,6 +4,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.errors import ConfigError
+from recsys_spark.pipeline.genres import required_genres
 from recsys_spark.pipeline.policy import seen_rows
 from recsys_spark.pipeline.run import Run
 from recsys_spark.runtime.source import read_members
@@ -16,12 +17,16 @@ from recsys_spark.wals.catalogue import Catalogue, with_factors
 from recsys_spark.wals.policy import Policy, without
 
 MB = 2**20
+_WEIGHT = "recommend.similar_items.genre_weight"
 
 
 def write_beside(
     run: Run, history: DataFrame, catalogue: Catalogue, policy: Policy, user_factors: DataFrame
 ) -> None:
-    """Write those that the configuration asks for. user_factors: columns id, factors, ..."""
+    """Write those that the configuration asks for. user_factors: columns id, factors, ...
+
+    catalogue: with its factors, for all but similar users.
+    """
     config = run.config.recommend
     if config.similar_items.n:
         _similar_items(run, history, catalogue, policy)
@@ -35,14 +40,16 @@ def _similar_items(run: Run, history: DataFrame, catalogue: Catalogue, policy: P
     """Of those that lists may have and that enough users know."""
     config = run.config.recommend.similar_items
     run.log.progress("comparing the items")
-    _refuse_many(run, "item", run.read("item_factors"))
-    catalogue = with_factors(catalogue, run.read("item_factors"))
     counts = history.groupBy("item").agg(F.count("*").alias("users"))
     catalogue = without(catalogue, counts.where(F.col("users") < config.min_users))
     if policy.removed is not None:
         catalogue = without(catalogue, policy.removed)
     ids = run.read("item_ids")
-    found = find_similar(run.read("item_factors"), ids, catalogue, config.n, "item_id")
+    genres = (
+        required_genres(run, ids, _WEIGHT).toDF("id", "genres") if config.genre_weight else None
+    )
+    factors = run.read("item_factors")
+    found = find_similar(factors, ids, catalogue, config.n, "item_id", genres, config.genre_weight)
     _write_similar(run, found, "similar_items", config.n)
 
 
@@ -50,7 +57,6 @@ def _similar_users(run: Run, history: DataFrame, factors: DataFrame) -> None:
     """Of those with factors, which have to go to every worker."""
     n, ids = run.config.recommend.similar_users.n, run.read("user_ids")
     run.log.progress("comparing the users")
-    _refuse_many(run, "user", factors)
     mirrored = history.select(F.col("item").alias("user"), F.col("user").alias("item"))
     catalogue = with_factors(read_catalogue(mirrored, ids), factors)
     _write_similar(run, find_similar(factors, ids, catalogue, n, "user_id"), "similar_users", n)
@@ -62,13 +68,16 @@ def factor_bytes(factors: DataFrame) -> int:
     return 4 * factors.count() * first[0] if first else 0
 
 
-def _refuse_many(run: Run, side: str, factors: DataFrame) -> None:
-    size = factor_bytes(factors)
-    if size > run.config.solver.broadcast_budget_mb * MB:
+def check_beside(run: Run, user_factors: DataFrame) -> None:
+    """Raise ConfigError for what cannot be made, before anything is."""
+    config, budget = run.config.recommend, run.config.solver.broadcast_budget_mb
+    if config.similar_items.n and config.similar_items.genre_weight:
+        required_genres(run, run.read("item_ids"), _WEIGHT)
+    if config.similar_users.n and (size := factor_bytes(user_factors)) > budget * MB:
         raise ConfigError(
-            f"recommend.similar_{side}s sends the factors of all {side}s to every worker, "
+            "recommend.similar_users sends the factors of all users to every worker, "
             f"{size / MB:,.0f} MB here: raise solver.broadcast_budget_mb, or set "
-            f"recommend.similar_{side}s.n: 0."
+            "recommend.similar_users.n: 0."
         )
 
 
@@ -101,7 +110,7 @@ def _groups(
         if config.exclude_seen
         else None,
         catalogue,
-        (user_factors, run.read("item_factors")),
+        user_factors,
         config.n,
         config.backfill,
         config.groups.opinion,

@@ -1,7 +1,6 @@
 """Wiring of what stays: lists of an earlier table, for users of whom nothing new is known."""
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from recsys_spark.pipeline.run import Run
@@ -12,12 +11,18 @@ PUBLISHED = "published"
 
 
 def carry_over(
-    run: Run, users: DataFrame, history: DataFrame, policy: Policy, schema: StructType
+    run: Run,
+    users: DataFrame,
+    history: DataFrame,
+    policy: Policy,
+    ids: DataFrame,
+    schema: StructType,
 ) -> tuple[DataFrame, DataFrame | None]:
     """The users who need new lists, and the lists of the others; None: there are none.
 
-    users: column user_id and others. history: the interactions. schema: of the table that is
-    written. Raises ConfigError if recommend.changed_since names a run without such a table.
+    users: column user_id and others. history: the interactions. ids: columns id, index, of the
+    policy's items. schema: of the table that is written. Raises ConfigError if
+    recommend.changed_since names a run without such a table.
     """
     since = run.config.recommend.changed_since
     earlier = run.tables.current("recommendations") if since == PUBLISHED else since
@@ -32,20 +37,19 @@ def carry_over(
         return users, None
     changed = changed_users(history, run.tables.read("interactions", manifest.inputs["ingest"]))
     removed, blocked, allowed_in = (
-        _by_id(run, rule) for rule in (policy.removed, policy.blocked, policy.allowed_in)
+        _by_id(rule, ids) for rule in (policy.removed, policy.blocked, policy.allowed_in)
     )
     n, segments = run.config.recommend.n, policy.segments
     kept = kept_lists(lists, changed, removed, blocked, n, segments, allowed_in)
     wanted = users.select("user_id")
-    ids = run.keep(kept.select("user_id").join(wanted, "user_id", "left_semi"), "kept_users")
-    run.log.info(f"{ids.count():,} lists of run {earlier} stay, of users of whom nothing is new")
-    stay = lists.join(ids, "user_id", "left_semi")
-    return users.join(ids, "user_id", "left_anti"), stay
+    stays = run.keep(kept.select("user_id").join(wanted, "user_id", "left_semi"), "kept_users")
+    run.log.info(f"{stays.count():,} lists of run {earlier} stay, of users of whom nothing is new")
+    stay = lists.join(stays, "user_id", "left_semi")
+    return users.join(stays, "user_id", "left_anti"), stay
 
 
-def _by_id(run: Run, rule: DataFrame | None) -> DataFrame | None:
+def _by_id(rule: DataFrame | None, ids: DataFrame) -> DataFrame | None:
     """The rows with item_id in place of the index; null where that is no item's."""
     if rule is None:
         return None
-    ids = run.read("item_ids").select(F.col("index").alias("item"), F.col("id").alias("item_id"))
-    return rule.join(ids, "item", "left").drop("item")
+    return rule.join(ids.toDF("item_id", "item"), "item", "left").drop("item")

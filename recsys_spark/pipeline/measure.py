@@ -21,6 +21,7 @@ from recsys_spark.evaluation import (
 )
 from recsys_spark.evaluation.ranking import ALL
 from recsys_spark.pipeline.contenders import MODEL, Contender, Contest
+from recsys_spark.pipeline.genres import item_genres
 from recsys_spark.pipeline.train import trained_spec
 from recsys_spark.runtime.source import read_user_attributes
 from recsys_spark.schema import metric_names, per_user
@@ -139,7 +140,7 @@ def _lists(contest: Contest, truth: DataFrame, ranked: Contenders) -> DataFrame:
     config = contest.run.config.evaluate
     relevant = truth.select("user_id", F.col("item").alias("item_id"))
     before = None
-    if _has_genres(contest):
+    if _genres(contest) is not None:
         known = contest.known.join(contest.users, "user")
         before = known.select("user_id", F.col("item").alias("item_id"))
     return measure_lists(
@@ -159,19 +160,14 @@ def _catalogue(contest: Contest, model: Contender) -> DataFrame:
     popularity = {"item_id": contest.catalogue.index, "users": contest.catalogue.popularity}
     items = contest.run.spark.createDataFrame(pa.table(popularity))
     items = items.join(model.scores[1].toDF("item_id", "factors"), "item_id", "left")
-    if not _has_genres(contest):
+    genres = _genres(contest)
+    if genres is None:
         return items
-    return items.join(_genres(contest).toDF("item_id", "attributes"), "item_id", "left")
+    return items.join(genres.toDF("item_id", "attributes"), "item_id", "left")
 
 
-def _has_genres(contest: Contest) -> bool:
-    return contest.run.config.items.columns.genres is not None and contest.run.has("items")
-
-
-def _genres(contest: Contest) -> DataFrame:
-    """Columns item (the index) and genres."""
-    ids = contest.run.read("item_ids").toDF("item_id", "item")
-    return contest.run.read("items").join(ids, "item_id").select("item", "genres")
+def _genres(contest: Contest) -> DataFrame | None:
+    return item_genres(contest.run, contest.run.read("item_ids"))
 
 
 def _places(contest: Contest, truth: DataFrame, ranked: Contenders) -> DataFrame:
@@ -194,9 +190,10 @@ def _segments(contest: Contest) -> DataFrame:
 def _groups(contest: Contest) -> DataFrame:
     """Columns item_id (the index), group: items by popularity and genre."""
     groups = contest.items.select(F.col("item").alias("item_id"), F.col("segment").alias("group"))
-    if not _has_genres(contest):
+    genres = _genres(contest)
+    if genres is None:
         return groups
-    genres = _genres(contest).select(
+    genres = genres.select(
         F.col("item").alias("item_id"), F.explode(F.array_distinct("genres")).alias("genre")
     )
     named = F.concat(F.lit("genre="), "genre").alias("group")

@@ -54,7 +54,7 @@ _FUNCTIONS: dict[str, StageFunction] = {
 
 
 # Settings that name tables, beside the events, by the stage that reads them.
-_POLICY = ("allow", "allow_in_segment", "deny", "available", "blocked")
+_POLICY = ("allow", "allow_in_segment", "deny", "available", "blocked", "new_items")
 _FILES = {
     "ingest": ("items",),
     "evaluate": ("evaluate.users",),

@@ -1,6 +1,7 @@
 """Wiring of the policy: the files of the configuration to what lists keep, and what it removed."""
 
 from datetime import UTC, datetime
+from functools import reduce
 
 import numpy as np
 from pyspark.sql import DataFrame
@@ -8,6 +9,7 @@ from pyspark.sql import functions as F
 
 from recsys_spark.config import ItemList
 from recsys_spark.errors import ConfigError
+from recsys_spark.pipeline.genres import required_genres
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.runtime.source import (
     read_blocked,
@@ -24,18 +26,31 @@ _DAY = 86_400  # seconds
 _POPULAR = 1000  # items of a segment, at least, that its users' lists are filled with
 
 
-def read_policy(run: Run, history: DataFrame) -> Policy:
+def listed_ids(run: Run) -> DataFrame:
+    """Columns id, index: the items of the interactions, and behind them new ones of a file."""
+    ids, section = run.read("item_ids"), run.config.recommend.policy.new_items
+    if section.path is None:
+        return ids
+    named = _typed(read_item_list(run.spark, f"{_KEY}.new_items", section), ids)
+    unknown = named.select(F.col("item_id").alias("id")).join(ids, "id", "left_anti").distinct()
+    last = ids.agg(F.max("index").alias("index")).collect()[0]["index"]
+    names = sorted(row["id"] for row in unknown.collect())
+    rows = [(name, last + 1 + at) for at, name in enumerate(names)]
+    return ids.unionByName(run.spark.createDataFrame(rows, ids.schema))
+
+
+def read_policy(run: Run, history: DataFrame, ids: DataFrame) -> Policy:
     """The policy of recommend.policy and recommend.segments, ids in the type of the source.
 
-    history: the interactions. Raises ConfigError for a file that does not exist, and for genres or
-    times that are not there, ContractError for a file without its columns.
+    history: the interactions. ids: from `listed_ids`. Raises ConfigError for a file that does not
+    exist, and for genres or times that are not there, ContractError for a file without its columns.
     """
-    config, ids = run.config.recommend.policy, run.read("item_ids")
-    segments = _segments(run)
+    config = run.config.recommend.policy
+    segments, capped = _segments(run), config.max_per_genre is not None
     return Policy(
         removed=_removed(run, ids),
         blocked=_blocked(run, ids),
-        genres=_genres(run, ids),
+        genres=required_genres(run, ids, f"{_KEY}.max_per_genre") if capped else None,
         max_per_genre=config.max_per_genre or 1,
         min_score=-np.inf if config.min_score is None else config.min_score,
         variety=config.variety,
@@ -43,7 +58,7 @@ def read_policy(run: Run, history: DataFrame) -> Policy:
         segments=segments,
         popular_in=_popular_in(run, history, segments),
         allowed_in=_allowed_in(run, ids),
-        new_items=_new_items(history, config.new_items.days) if config.new_items.places else None,
+        new_items=_new_items(run, history, ids) if config.new_items.places else None,
         new_places=config.new_items.places,
         tail_share=config.tail_items.share,
         tail_places=config.tail_items.places,
@@ -58,15 +73,6 @@ def _removed(run: Run, ids: DataFrame) -> DataFrame | None:
         windows = _typed(read_windows(run.spark, f"{_KEY}.available", section), ids)
     at = (section.at or datetime.now(UTC)).replace(tzinfo=UTC)
     return removed_items(ids, allow, deny, windows, at)
-
-
-def _genres(run: Run, ids: DataFrame) -> DataFrame | None:
-    if run.config.recommend.policy.max_per_genre is None:
-        return None
-    if not run.has("items"):
-        raise ConfigError(f"{_KEY}.max_per_genre needs the items' genres: set items.path.")
-    named = run.read("items").join(ids.toDF("item_id", "item"), "item_id")
-    return named.select("item", "genres")
 
 
 def _segments(run: Run) -> DataFrame | None:
@@ -96,9 +102,16 @@ def _allowed_in(run: Run, ids: DataFrame) -> DataFrame | None:
     return named.select("segment", F.coalesce("item", F.lit(-1)).alias("item")).dropna()
 
 
-def _new_items(history: DataFrame, days: float) -> DataFrame:
-    first = history.groupBy("item").agg(F.min("timestamp").alias("timestamp"))
-    return since(history, first, days, f"{_KEY}.new_items").select("item")
+def _new_items(run: Run, history: DataFrame, ids: DataFrame) -> DataFrame:
+    """Column item: what came of late, and what a file names."""
+    section, found = run.config.recommend.policy.new_items, []
+    if section.days is not None:
+        first = history.groupBy("item").agg(F.min("timestamp").alias("timestamp"))
+        found.append(since(history, first, section.days, f"{_KEY}.new_items.days"))
+    if section.path is not None:
+        named = _typed(read_item_list(run.spark, f"{_KEY}.new_items", section), ids)
+        found.append(named.join(ids.toDF("item_id", "item"), "item_id"))
+    return reduce(DataFrame.unionByName, (frame.select("item") for frame in found)).distinct()
 
 
 def _item_list(run: Run, ids: DataFrame, name: str) -> DataFrame | None:

@@ -19,6 +19,7 @@ from recsys_spark.config import Config
 from recsys_spark.errors import ConfigError
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs, StageRecord, now
+from recsys_spark.runtime.slices import Slices
 from recsys_spark.runtime.tables import Check, Manifest, Tables
 from recsys_spark.runtime.tracking import Tracker
 
@@ -95,8 +96,18 @@ class Run:
         self, frame: DataFrame, table: str, schema: StructType, check: Check | None = None
     ) -> Manifest:
         """Write this run's version of a table. check: of what is on disk, before it is sealed."""
-        inputs, digest = dict(self.lineage), self.config.digest()
-        return self.tables.write(frame, table, self.run_id, schema, inputs, digest, check)
+        return self.tables.write(frame, table, self.run_id, schema, *self._made_from(), check)
+
+    def slices(self, table: str) -> Slices:
+        """This run's version of a table, in slices; `seal` it when they are complete."""
+        return self.tables.slices(table, self.run_id, self.fingerprint)
+
+    def seal(self, table: str, schema: StructType, check: Check) -> Manifest:
+        """Declare what is on disk of this run's version complete, if `check` does not raise."""
+        return self.tables.seal(table, self.run_id, schema, *self._made_from(), check)
+
+    def _made_from(self) -> tuple[dict[str, str], str]:
+        return dict(self.lineage), self.config.digest()
 
     def keep(self, frame: DataFrame, name: str) -> DataFrame:
         """Write an intermediate frame to the run's scratch folder and read it back.

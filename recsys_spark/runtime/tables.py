@@ -21,6 +21,7 @@ from pyspark.sql.types import StructType
 
 import recsys_spark
 from recsys_spark.errors import ConfigError
+from recsys_spark.runtime.slices import Slices
 from recsys_spark.runtime.store import Store, is_local
 
 Check = Callable[[DataFrame], dict[str, Any]]
@@ -70,6 +71,11 @@ def check_name(kind: str, name: str) -> str:
     return name
 
 
+def conform(frame: DataFrame, schema: StructType) -> DataFrame:
+    """The frame with exactly the schema's columns and types."""
+    return frame.select(*(frame[field.name].cast(field.dataType) for field in schema))
+
+
 class Tables:
     """The tables under one root. Reading and writing need a session; resolving does not."""
 
@@ -107,20 +113,24 @@ class Tables:
         """
         path = self.path(table, run_id)
         self.store.delete(path)
-        typed = frame.select(*(frame[field.name].cast(field.dataType) for field in schema))
-        typed.write.mode("errorifexists").parquet(self.store.uri(path))
-        findings = check(self._load(path, schema)) if check else {}
-        return self._seal(table, run_id, schema, inputs, config_hash, findings)
+        conform(frame, schema).write.mode("errorifexists").parquet(self.store.uri(path))
+        return self.seal(table, run_id, schema, inputs, config_hash, check)
 
-    def _seal(
+    def slices(self, table: str, run_id: str, fingerprint: str) -> Slices:
+        """The slices of a version, to be added to and then sealed; those of an earlier attempt."""
+        return Slices(self.store, self.path(table, run_id), fingerprint)
+
+    def seal(
         self,
         table: str,
         run_id: str,
         schema: StructType,
         inputs: Mapping[str, str],
         config_hash: str,
-        findings: dict[str, Any],
+        check: Check | None = None,
     ) -> Manifest:
+        """Declare what is on disk complete, once `check` has found nothing against it."""
+        findings = check(self._load(self.path(table, run_id), schema)) if check else {}
         path = self.path(table, run_id)
         parts = {k: v for k, v in self.store.list(path).items() if k.endswith(".parquet")}
         manifest = Manifest(

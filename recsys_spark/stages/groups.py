@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.kernels.grouping import Opinion
-from recsys_spark.wals.catalogue import Catalogue, with_factors
+from recsys_spark.wals.catalogue import Catalogue
 from recsys_spark.wals.policy import Policy, make_listing
 from recsys_spark.wals.topn import recommend_top_n
 
@@ -16,7 +16,7 @@ def group_lists(
     members: DataFrame,
     seen: DataFrame | None,
     catalogue: Catalogue,
-    model: tuple[DataFrame, DataFrame],
+    user_factors: DataFrame,
     n: int,
     fill: bool,
     opinion: Opinion,
@@ -25,12 +25,14 @@ def group_lists(
     """Columns group_id, recommendations, source; a row a group, by group_id.
 
     members: columns group_id, user_id and user (index; null where unknown), each once. seen:
-    columns user, item; what one member has, the group is not listed. model: factors of users and
-    items; members without are of no opinion, and a group of such members gets what is popular.
+    columns user, item; what one member has, the group is not listed. catalogue: with its factors.
+    Members without factors are of no opinion, and a group of such members gets what is popular.
     Segments, variety and reserved places are single users'; of the policy the other rules hold.
     """
-    rows = _opinions(members, model[0]).join(_left_out(members, seen, policy), "group_id", "left")
-    listing = make_listing(with_factors(catalogue, model[1]), _of_groups(policy), n, fill)
+    rows = _opinions(members, user_factors).join(
+        _left_out(members, seen, policy), "group_id", "left"
+    )
+    listing = make_listing(catalogue, _of_groups(policy), n, fill)
     parts = int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions")))
     ordered = rows.repartitionByRange(parts, "group_id").sortWithinPartitions("group_id")
     return recommend_top_n(ordered, "group_id", replace(listing, opinion=opinion))

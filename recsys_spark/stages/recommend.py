@@ -27,6 +27,31 @@ class Notes:
     explain: Callable[[Catalogue], Explainer] | None = None
 
 
+@dataclass(frozen=True)
+class Layout:
+    """In what files lists are written.
+
+    parts: files of a slice, each with a range of user ids. slices: ranges of users whose lists are
+    made one after the other. buckets: in place of ranges, so many files a slice; a user's is in
+    the one whose number is the CRC-32 of the id's text, modulo buckets. 0: ranges.
+    """
+
+    parts: int
+    slices: int = 1
+    buckets: int = 0
+
+    def arrange(self, rows: DataFrame) -> DataFrame:
+        """Rows, columns user_id and part, where their lists are to be, in order of their ids."""
+        if self.buckets:
+            return self.into_buckets(rows).sortWithinPartitions("user_id")
+        return rows.repartitionById(self.parts, F.col("part")).sortWithinPartitions("user_id")
+
+    def into_buckets(self, rows: DataFrame) -> DataFrame:
+        """Rows, column user_id, in the partition of their bucket."""
+        bucket = F.pmod(F.crc32(F.col("user_id").cast("string")), F.lit(self.buckets))
+        return rows.repartitionById(self.buckets, bucket.cast("int"))
+
+
 def recommend(
     users: DataFrame,
     seen: DataFrame | None,
@@ -38,6 +63,7 @@ def recommend(
     tally: Tally | None = None,
     notes: Notes | None = None,
     tiles: int = 1,
+    layout: Layout | None = None,
 ) -> DataFrame:
     """Columns user_id, recommendations, source; one row for each row of `users`, by user_id.
 
@@ -47,30 +73,56 @@ def recommend(
     popular. Ties: by item id. policy: what lists keep beside that. tally: added to when the lists
     are computed. notes: what entries have beside item_id, score and rank. tiles: into
     how many parts the items are divided where their factors do not fit; more than 1 needs a model,
-    and a policy for which `needs_all_factors` is false.
-
-    Users are put in the order of their ids, in spark.sql.shuffle.partitions ranges of them, before
-    they are ranked: lists are much larger than what they are made of.
+    and a policy for which `needs_all_factors` is false. layout: by default one slice, of
+    spark.sql.shuffle.partitions files.
     """
     parts = int(str(users.sparkSession.conf.get("spark.sql.shuffle.partitions")))
-    rows = with_seen(_ranged(users, parts), seen)
-    rows, catalogue = _with_factors(rows, catalogue, model, scored=tiles == 1)
-    kept = policy or Policy()
-    if kept.blocked is not None:
-        rows = with_blocked(rows, kept.blocked)
-    if kept.segments is not None:
-        rows = rows.join(kept.segments, "user_id", "left")
-    rows = _with_notes(rows, notes)
+    layout, kept = layout or Layout(parts), policy or Policy()
+    rows = gather(users, seen, model[0] if model else None, layout, kept, notes)
+    if model and tiles == 1:
+        catalogue = with_factors(catalogue, model[1])
     listing = make_listing(catalogue, kept, n, fill)
     if notes and notes.explain:
         listing = replace(listing, explainer=notes.explain(catalogue))
+    return rank_rows(rows, listing, layout, (model[1], tiles) if model else None, tally)
 
-    def order(frame: DataFrame) -> DataFrame:
-        return frame.repartitionById(parts, F.col("part")).sortWithinPartitions("user_id")
 
-    if tiles > 1 and model is not None:
-        return recommend_in_tiles(rows, "user_id", listing, model[1], tiles, order, tally)
-    return recommend_top_n(order(rows), "user_id", listing, tally)
+def gather(
+    users: DataFrame,
+    seen: DataFrame | None,
+    user_factors: DataFrame | None,
+    layout: Layout,
+    policy: Policy,
+    notes: Notes | None = None,
+) -> DataFrame:
+    """users with all that their lists are made of, and with a column part, the range of their ids.
+
+    The ranges are found for the ids alone: to find them, Spark computes what it divides twice.
+    """
+    ranged = users.repartitionByRange(layout.parts * layout.slices, "user_id")
+    rows = with_seen(ranged.withColumn("part", F.spark_partition_id()), seen)
+    rows = _with_factors(rows, user_factors)
+    if policy.blocked is not None:
+        rows = with_blocked(rows, policy.blocked)
+    if policy.segments is not None:
+        rows = rows.join(policy.segments, "user_id", "left")
+    return _with_notes(rows, notes)
+
+
+def rank_rows(
+    rows: DataFrame,
+    listing: Listing,
+    layout: Layout,
+    tiled: tuple[DataFrame, int] | None = None,
+    tally: Tally | None = None,
+) -> DataFrame:
+    """The lists of rows from `gather`, in the layout: lists are much larger than these rows.
+
+    tiled: item factors, and into how many tiles they go.
+    """
+    if tiled and tiled[1] > 1:
+        return recommend_in_tiles(rows, "user_id", listing, *tiled, layout.arrange, tally)
+    return recommend_top_n(layout.arrange(rows), "user_id", listing, tally)
 
 
 def _with_notes(users: DataFrame, notes: Notes | None) -> DataFrame:
@@ -85,14 +137,6 @@ def _with_notes(users: DataFrame, notes: Notes | None) -> DataFrame:
     return users
 
 
-def _ranged(users: DataFrame, parts: int) -> DataFrame:
-    """users with a column part, the range of ids that they are written in.
-
-    The ranges are found for the ids alone: to find them, Spark computes what it divides twice.
-    """
-    return users.repartitionByRange(parts, "user_id").withColumn("part", F.spark_partition_id())
-
-
 def recommend_from(
     users: DataFrame,
     catalogue: Catalogue,
@@ -101,22 +145,16 @@ def recommend_from(
     fill: bool,
 ) -> DataFrame:
     """The same with what is left out in users' column seen, and a catalogue from elsewhere."""
-    rows, catalogue = _with_factors(users, catalogue, model)
+    rows = _with_factors(users, model[0] if model else None)
+    if model:
+        catalogue = with_factors(catalogue, model[1])
     return recommend_top_n(rows, "user_id", Listing(catalogue, n, fill))
 
 
-def _with_factors(
-    users: DataFrame,
-    catalogue: Catalogue,
-    model: tuple[DataFrame, DataFrame] | None,
-    scored: bool = True,
-) -> tuple[DataFrame, Catalogue]:
-    """users with their factors, and the catalogue, if it is to be scored, with those of items."""
-    if model is None:
-        return users.withColumn("factors", F.lit(None).cast("array<float>")), catalogue
-    factors = model[0].toDF("user", "factors", *model[0].columns[2:])
-    known = with_factors(catalogue, model[1]) if scored else catalogue
-    return users.join(factors, "user", "left"), known
+def _with_factors(users: DataFrame, factors: DataFrame | None) -> DataFrame:
+    if factors is None:
+        return users.withColumn("factors", F.lit(None).cast("array<float>"))
+    return users.join(factors.toDF("user", "factors", *factors.columns[2:]), "user", "left")
 
 
 def with_seen(users: DataFrame, seen: DataFrame | None) -> DataFrame:
@@ -127,13 +165,18 @@ def with_seen(users: DataFrame, seen: DataFrame | None) -> DataFrame:
     return users.join(lists, "user", "left")
 
 
-def read_catalogue(history: DataFrame, item_ids: DataFrame, label: str = "id") -> Catalogue:
+def read_catalogue(
+    history: DataFrame, item_ids: DataFrame, label: str = "id", new: DataFrame | None = None
+) -> Catalogue:
     """The items of history on the driver, without factors; their users are the popularity.
 
     history: distinct pairs, columns user, item. item_ids: columns id, index. label: what lists
-    name items by, their external `id` or their `index`.
+    name items by, their external `id` or their `index`. new: column item; further items, which
+    nobody need have.
     """
     counts = history.groupBy("item").agg(F.count("*").alias("users"))
+    if new is not None:
+        counts = counts.join(new.select("item").distinct(), "item", "full").fillna(0, ["users"])
     named = counts.join(item_ids.withColumnRenamed("index", "item"), "item")
     table = named.toArrow().sort_by("id").combine_chunks()
     users = history.select("user").distinct().count()

@@ -3,30 +3,41 @@
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.arrow import arrow_schema, list_array, list_matrix, make_batch
+from recsys_spark.errors import ConfigError
 from recsys_spark.schema import FACTORS
-from recsys_spark.wals.catalogue import Catalogue, Listing
+from recsys_spark.wals.catalogue import Catalogue, Listing, with_factors
 from recsys_spark.wals.packed import Batches
 from recsys_spark.wals.topn import recommend_top_n
 
+_MOST_GENRES = 1000
+
 
 def similar(
-    factors: DataFrame, ids: DataFrame, catalogue: Catalogue, n: int, key: str
+    factors: DataFrame,
+    ids: DataFrame,
+    catalogue: Catalogue,
+    n: int,
+    key: str,
+    genres: DataFrame | None = None,
+    weight: float = 0.0,
 ) -> DataFrame:
-    """Columns `key` and similar, up to n others by descending cosine; a row a row of factors.
+    """Columns `key` and similar, up to n others by descending score; a row a row of factors.
 
     factors: columns id, factors, of items or of users. ids: columns id, index. catalogue: of that
-    side, with those factors; what it does not score is not listed. Rows whose factors are all 0
-    are like none.
+    side; what it does not score is not listed. genres: columns id, genres (array<string>), once an
+    id. The score is (1 - weight) times the cosine of the factors and weight times that of the sets
+    of genres, |A and B| / sqrt(|A| |B|); what has neither is like none.
     """
-    known = catalogue.scored & catalogue.factors.any(axis=1)
-    unit = replace(catalogue, factors=_unit(catalogue.factors), scored=known)
     own = factors.mapInArrow(_normalise, FACTORS)
+    if genres is not None and weight:
+        own = _blended(own, genres, weight)
+    unit = with_factors(catalogue, own)
+    unit = replace(unit, scored=catalogue.scored & unit.factors.any(axis=1))
     rows = own.join(ids.toDF(key, "id"), "id").select(
         key,
         F.when(F.exists("factors", lambda x: x != 0), F.col("factors")).alias("factors"),
@@ -38,18 +49,37 @@ def similar(
     return lists.select(key, F.col("recommendations").alias("similar"))
 
 
+def _blended(unit: DataFrame, genres: DataFrame, weight: float) -> DataFrame:
+    """Vectors whose inner product is the score: each part times the root of its weight.
+
+    The names of all genres come to the driver. Raises ConfigError for more than a thousand.
+    """
+    sets = genres.select("id", F.array_compact(F.array_distinct("genres")).alias("genres"))
+    found = sets.select(F.explode("genres").alias("name")).distinct().orderBy("name")
+    known = [row["name"] for row in found.limit(_MOST_GENRES + 1).collect()]
+    if len(known) > _MOST_GENRES:
+        raise ConfigError(
+            f"The items have more than {_MOST_GENRES:,} genres, too many to be compared by: set "
+            "recommend.similar_items.genre_weight: 0."
+        )
+    names = F.array(*map(F.lit, known)).cast("array<string>")
+    share = F.sqrt(weight / F.size("genres"))
+    marks = F.transform(names, lambda name: F.when(F.array_contains("genres", name), share))
+    filled = F.transform(marks, lambda mark: F.coalesce(mark, F.lit(0.0)).cast("float"))
+    none = F.transform(names, lambda _: F.lit(0.0).cast("float"))
+    scaled = F.transform("factors", lambda x: (x * float(np.sqrt(1 - weight))).cast("float"))
+    both = F.concat(scaled, F.when(F.size("genres") > 0, filled).otherwise(none))
+    return unit.join(sets, "id", "left").select("id", both.alias("factors"))
+
+
 def _normalise(batches: Batches) -> Batches:
+    """Rows of length 1, or 0."""
     target = arrow_schema(FACTORS)
     for batch in batches:
         factors = batch.column("factors")
         if batch.num_rows:
-            matrix = _unit(list_matrix(factors, len(factors[0])))
-            bounds = np.arange(len(matrix) + 1) * matrix.shape[1]
-            lists = list_array(bounds, pa.array(matrix.ravel()))
+            matrix = list_matrix(factors, len(factors[0]))
+            lengths = np.linalg.norm(matrix.astype(np.float64), axis=1, keepdims=True)
+            unit = (matrix / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
+            lists = list_array(np.arange(len(unit) + 1) * unit.shape[1], pa.array(unit.ravel()))
             yield make_batch(target, {"id": batch.column("id"), "factors": lists})
-
-
-def _unit(factors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Rows of length 1, or 0."""
-    lengths = np.linalg.norm(factors.astype(np.float64), axis=1, keepdims=True)
-    return (factors / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)

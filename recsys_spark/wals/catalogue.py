@@ -93,7 +93,10 @@ class Segment:
 
 @dataclass(frozen=True)
 class Reserved:
-    """Places of every list that some items have, such as new ones. items: (items,) which."""
+    """Places of every list that some items have, such as new ones.
+
+    items: (items,) which; they have factors, but need not be scored.
+    """
 
     items: Mask
     places: int
@@ -148,3 +151,11 @@ class Tally:
         """Add those of a batch, in the order of the fields."""
         for field_, count in zip(fields(self), counts, strict=True):
             getattr(self, field_.name).add(count)
+
+    def counts(self) -> tuple[int, ...]:
+        """Those so far, in the order of the fields; on the driver."""
+        return tuple(getattr(self, field_.name).value for field_ in fields(self))
+
+    def since(self, before: tuple[int, ...]) -> tuple[int, ...]:
+        """What was added to earlier `counts`."""
+        return tuple(now - then for now, then in zip(self.counts(), before, strict=True))

@@ -64,7 +64,7 @@ class Lister:
     def __init__(self, listing: Listing, tally: Tally | None) -> None:
         self.listing, self.tally = listing, tally
         self.catalogue, self.rules = listing.catalogue, listing.kept_rules
-        self.arranged = self._arranged(self.catalogue.scored)
+        self.arranged = self._arranged(np.ones(len(self.catalogue.index), dtype=bool))
 
     def lists(self, batch: pa.RecordBatch) -> tuple[pa.Array, pa.Array]:
         """Recommendation lists and sources of a batch of users."""
@@ -90,16 +90,16 @@ class Lister:
         if others.any():
             yield Segment(), others
 
-    def _arranged(self, scored: Mask) -> _Arranged:
-        factors = self.catalogue.factors
-        reserved = [arrange(factors, scored & own.items) for own in self.listing.reserved]
-        return _Arranged(arrange(factors, scored), reserved)
+    def _arranged(self, allowed: Mask) -> _Arranged:
+        factors, scored = self.catalogue.factors, self.catalogue.scored
+        reserved = [arrange(factors, allowed & own.items) for own in self.listing.reserved]
+        return _Arranged(arrange(factors, allowed & scored), reserved)
 
     def _shelf(self, segment: Segment) -> _Shelf:
         tiers: tuple[Popular, ...] = (segment.popular or NOTHING, self.catalogue.popular)
         if segment.allowed is None:
             return _Shelf(self.arranged, tiers)
-        arranged = self._arranged(self.catalogue.scored & segment.allowed)
+        arranged = self._arranged(segment.allowed)
         return _Shelf(arranged, tuple(_only(tier, segment.allowed) for tier in tiers))
 
     def _part(self, basis: pa.ListArray, seen: Ragged, shelf: _Shelf) -> _Lists:

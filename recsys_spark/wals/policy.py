@@ -115,9 +115,11 @@ def make_listing(catalogue: Catalogue, policy: Policy, n: int, fill: bool) -> Li
         catalogue = without(catalogue, policy.removed)
     reserved = []
     if policy.tail_places:
-        reserved.append(Reserved(tail, policy.tail_places))
+        reserved.append(Reserved(tail & catalogue.scored, policy.tail_places))
     if policy.new_places and policy.new_items is not None:
-        new = catalogue.mask(_ids(policy.new_items))
+        new = catalogue.mask(item_indices(policy.new_items)) & catalogue.factors.any(axis=1)
+        if policy.removed is not None:
+            new &= ~catalogue.mask(item_indices(policy.removed))
         reserved.append(Reserved(new, policy.new_places))
     return Listing(catalogue, n, fill, rules, _segments(catalogue, policy), tuple(reserved))
 
@@ -136,7 +138,7 @@ def _tail(catalogue: Catalogue, share: float) -> Mask:
     so_far = np.cumsum(catalogue.popularity[order])
     tail = np.zeros(len(order), dtype=bool)
     tail[order[so_far <= share * so_far[-1:]]] = True
-    return tail
+    return tail & (catalogue.popularity > 0)
 
 
 def _segments(catalogue: Catalogue, policy: Policy) -> dict[str, Segment]:
@@ -176,14 +178,15 @@ def _by_segment(table: pa.Table, *columns: str) -> dict[str, tuple[npt.NDArray[A
     }
 
 
-def _ids(items: DataFrame) -> npt.NDArray[np.int64]:
+def item_indices(items: DataFrame) -> npt.NDArray[np.int64]:
+    """The column item, on the driver."""
     ids: npt.NDArray[np.int64] = items.select("item").toArrow()["item"].to_numpy().astype(np.int64)
     return ids
 
 
 def without(catalogue: Catalogue, removed: DataFrame) -> Catalogue:
     """The catalogue without the items of `removed`, whose ids come to the driver."""
-    kept = ~catalogue.mask(_ids(removed.select("item").distinct()))
+    kept = ~catalogue.mask(item_indices(removed.select("item").distinct()))
     popularity = np.where(kept, catalogue.popularity, 0.0)
     return replace(catalogue, scored=catalogue.scored & kept, popularity=popularity)
 
@@ -200,11 +203,11 @@ def with_blocked(users: DataFrame, blocked: DataFrame) -> DataFrame:
 
 def list_rules(catalogue: Catalogue, policy: Policy) -> Rules:
     """The policy's rules on single lists, in the catalogue's positions."""
-    groups = _groups(catalogue, policy.genres)
+    groups = genre_groups(catalogue, policy.genres)
     return Rules(groups, policy.max_per_genre, float(policy.min_score), policy.variety)
 
 
-def _groups(catalogue: Catalogue, genres: DataFrame | None) -> Ragged:
+def genre_groups(catalogue: Catalogue, genres: DataFrame | None) -> Ragged:
     """The genres of each item as numbers; they come to the driver, as the catalogue does."""
     size = len(catalogue.index)
     if genres is None:

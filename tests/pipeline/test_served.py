@@ -1,5 +1,6 @@
 """Through the whole stage: segments, reserved places, notes, groups, and lists that are kept."""
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from nights import ROWS, run_in, write_source
@@ -134,6 +135,16 @@ def test_groups_and_like_minded_users_have_tables_of_their_own(shop):
         assert row["user_id"] not in others
 
 
+def test_genres_that_are_not_there_cannot_count(shop):
+    settings = [
+        "items.columns.genres=genres",
+        "recommend.similar_items.n=3",
+        "recommend.similar_items.genre_weight=0.2",
+    ]
+    with pytest.raises(ConfigError, match=r"genre_weight needs the items' genres: set items\.path"):
+        recommend(shop, *settings, run_id="no-genres")
+
+
 def test_too_many_users_to_compare_are_refused(shop, monkeypatch):
     monkeypatch.setattr(beside, "MB", 1)  # thirty users of rank 4 are more than a byte
     settings = ["recommend.similar_users.n=3", "solver.broadcast_budget_mb=1"]
@@ -171,16 +182,19 @@ def test_a_run_without_lists_cannot_be_built_on(shop):
 
 
 def test_a_table_with_a_fault_is_not_kept(shop, monkeypatch):
-    made = wiring.top_lists
+    made = wiring.rank_rows
 
     def twice(*args, **options):
         lists = made(*args, **options)
         return lists.unionByName(lists)
 
-    monkeypatch.setattr(wiring, "top_lists", twice)
+    monkeypatch.setattr(wiring, "rank_rows", twice)
     with pytest.raises(AuditError, match="are for somebody who has another"):
         recommend(shop, "recommend.n=7", run_id="fault")
-    assert not (shop / "root/tables/recommendations/versions/fault/_manifest.json").exists()
+    assert not (shop / "root/tables/recommendations/versions/fault").exists()
+    monkeypatch.undo()
+    rows, _ = recommend(shop, "recommend.n=7", run_id="fault")
+    assert len(rows) == 30, "the same command makes them again"
 
 
 def test_items_whose_factors_do_not_fit_are_ranked_in_tiles(shop, monkeypatch):
@@ -189,5 +203,48 @@ def test_items_whose_factors_do_not_fit_are_ranked_in_tiles(shop, monkeypatch):
     monkeypatch.setattr(wiring, "MB", 1)  # 25 items of rank 4: 400 bytes, three tiles
     tiled, _ = recommend(shop, *settings, run_id="tiled")
     assert tiled == whole
-    with pytest.raises(ConfigError, match="are ranked in 3 tiles: raise solver"):
-        recommend(shop, *settings, "recommend.explain=1", run_id="refused")
+    (shop / "home.csv").write_text("group_id,user_id\nhome,1\n")
+    for needs in ("explain=1", "similar_items.n=3", f"groups.path={shop / 'home.csv'}"):
+        with pytest.raises(ConfigError, match="are ranked in 3 tiles: raise solver"):
+            recommend(shop, *settings, f"recommend.{needs}", run_id="refused")
+
+
+def test_items_that_nobody_has_are_shown_by_their_genres(spark, tmp_path):
+    """Two are new; who likes odd items better is shown the odd one. One that is denied is not."""
+    write_source(tmp_path)
+    kinds = "".join(
+        f"{item},film {item},{'odd' if item % 2 else 'even'}\n" for item in range(1, 26)
+    )
+    (tmp_path / "films.csv").write_text(
+        f"item_id,title,genres\n{kinds}901,odd one,odd\n902,even one,even\n903,denied,odd\n"
+    )
+    (tmp_path / "new.csv").write_text("item_id\n901\n902\n903\n901\n")
+    (tmp_path / "denied.csv").write_text("item_id\n903\n")
+    films = [f"items.path={tmp_path / 'films.csv'}", "items.columns.genres=genres"]
+    run_in(tmp_path, *films, stages=UPSTREAM, run_id="films")
+    rows, _ = recommend(
+        tmp_path,
+        *films,
+        f"recommend.policy.new_items.path={tmp_path / 'new.csv'}",
+        "recommend.policy.new_items.places=1",
+        "recommend.policy.new_items.days=null",
+        f"recommend.policy.deny.path={tmp_path / 'denied.csv'}",
+        "recommend.exclude_seen=false",
+        "recommend.n=6",
+        run_id="films",
+    )
+    users, factors = (
+        {row["id"]: np.array(row["factors"]) for row in table(tmp_path, "films", f"{side}_factors")}
+        for side in ("user", "item")
+    )
+    index = {row["id"]: row["index"] for row in table(tmp_path, "films", "user_ids")}
+    names = {row["index"]: int(row["id"]) for row in table(tmp_path, "films", "item_ids")}
+    means = {
+        new: np.mean([own for at, own in factors.items() if names[at] % 2 == odd], axis=0)
+        for new, odd in ((901, 1), (902, 0))
+    }
+    shown = {row["user_id"]: [item for item in items(row) if item > 900] for row in rows}
+    for user, own in shown.items():
+        scores = {new: float(users[index[user]] @ means[new]) for new in means}
+        assert own == [max(scores, key=scores.__getitem__)], user
+    assert {own[0] for own in shown.values()} == {901, 902}

@@ -5,6 +5,7 @@ import pytest
 
 from recsys_spark.stages.groups import group_lists
 from recsys_spark.stages.recommend import read_catalogue
+from recsys_spark.wals.catalogue import with_factors
 from recsys_spark.wals.policy import Policy
 
 DRAW = np.random.default_rng(8)
@@ -17,7 +18,7 @@ JOINED = {"average": np.mean, "least_misery": np.min, "most_pleasure": np.max}
 
 @pytest.fixture(scope="module")
 def shop(spark):
-    """Members, history, catalogue and model."""
+    """Members, history, catalogue and factors of users."""
     rows = [(group, f"user{user}", user) for group, users in GROUPS.items() for user in users]
     members = spark.createDataFrame(rows, "group_id string, user_id string, user int")
     history = spark.createDataFrame(SEEN, "user int, item int").repartition(3)
@@ -26,7 +27,7 @@ def shop(spark):
         spark.createDataFrame(list(enumerate(rows.tolist())), "id int, factors array<float>")
         for rows in (USERS, ITEMS)
     )
-    return members, history, read_catalogue(history, ids), model
+    return members, history, with_factors(read_catalogue(history, ids), model[1]), model[0]
 
 
 def expected(group, n, opinion, seen, left_out=()):
@@ -49,41 +50,41 @@ def lists(frame):
 
 @pytest.mark.parametrize("opinion", JOINED)
 def test_groups_get_what_their_members_think_together(shop, opinion):
-    members, history, catalogue, model = shop
-    made = group_lists(members, history, catalogue, model, 4, False, opinion, Policy())
+    members, history, catalogue, users = shop
+    made = group_lists(members, history, catalogue, users, 4, False, opinion, Policy())
     found = lists(made)
     assert found.pop("strangers") == []
     assert found == {name: expected(name, 4, opinion, True) for name in found}
 
 
 def test_who_is_not_known_gets_what_is_popular(shop):
-    members, _, catalogue, model = shop
-    made = group_lists(members, None, catalogue, model, 3, True, "average", Policy())
+    members, _, catalogue, users = shop
+    made = group_lists(members, None, catalogue, users, 3, True, "average", Policy())
     sources = {row["group_id"]: row["source"] for row in made.collect()}
     assert sources == {"home": "model", "alone": "model", "mixed": "model", "strangers": "popular"}
     assert [item for item, _ in lists(made)["strangers"]] == ["i1", "i2", "i3"]
 
 
 def test_what_one_member_blocked_or_a_rule_removed_is_not_listed(spark, shop):
-    members, history, catalogue, model = shop
+    members, history, catalogue, users = shop
     policy = Policy(
         removed=spark.createDataFrame([(7, "denied")], "item int, rule string"),
         blocked=spark.createDataFrame([("user2", 8)], "user_id string, item int"),
         variety=0.5,
     )
-    found = lists(group_lists(members, history, catalogue, model, 9, False, "average", policy))
+    found = lists(group_lists(members, history, catalogue, users, 9, False, "average", policy))
     assert found["home"] == expected("home", 9, "average", True, {7, 8})
     assert found["alone"] == expected("alone", 9, "average", True, {7})
 
 
 def test_any_partitions_give_the_same(shop):
-    members, history, catalogue, model = shop
+    members, history, catalogue, users = shop
     texts = [
         sorted(
             map(
                 str,
                 group_lists(
-                    members.repartition(parts), history, catalogue, model, 4, True, "average",
+                    members.repartition(parts), history, catalogue, users, 4, True, "average",
                     Policy(),
                 ).collect(),
             )

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from recsys_spark.errors import ConfigError
 from recsys_spark.stages.recommend import read_catalogue
 from recsys_spark.stages.similar import similar
 from recsys_spark.wals.catalogue import with_factors
@@ -58,3 +59,31 @@ def test_removed_items_are_not_listed_and_have_a_list(spark, shop):
     removed = without(catalogue, spark.createDataFrame([(9,), (12,)], "item int"))
     found = lists(similar(factors, ids, removed, 4, "item_id"))
     assert found == {NAMES[at]: expected(at, 4, {9, 12}) for at in range(30) if at != COLD}
+
+
+@pytest.mark.parametrize("weight", [0.3, 1.0])
+def test_common_genres_count_as_much_as_they_are_asked_to(spark, shop, weight):
+    factors, ids, catalogue = shop
+    sets = [set("abcdef"[: at % 4]) | {"abcdef"[at % 6]} if at % 5 else set() for at in range(30)]
+    rows = [(at, [*sorted(own), *sorted(own)]) for at, own in enumerate(sets) if at != 11]
+    rows += [(12345, ["of no item"])]
+    genres = spark.createDataFrame(rows, "id int, genres array<string>")
+    sets[11] = set()
+    found = lists(similar(factors, ids, catalogue, 29, "item_id", genres, weight))
+    unit = FACTORS.astype(float) / np.maximum(np.linalg.norm(FACTORS, axis=1), 1e-9)[:, None]
+    for at in set(range(30)) - {COLD}:
+        for name, score in found[NAMES[at]]:
+            other = NAMES.index(name)
+            common = len(sets[at] & sets[other])
+            likeness = common / np.sqrt(len(sets[at]) * len(sets[other])) if common else 0.0
+            blend = (1 - weight) * (unit[at] @ unit[other]) + weight * likeness
+            assert score == pytest.approx(blend, abs=1e-6), (at, other)
+    assert len(found[NAMES[1]]) == 28 if weight < 1 else len(found[NAMES[1]]) > 0
+
+
+def test_what_are_no_genres_but_tags_is_refused(spark, shop):
+    factors, ids, catalogue = shop
+    tags = [(at, [f"{at}-{tag}" for tag in range(100)]) for at in range(11)]
+    genres = spark.createDataFrame(tags, "id int, genres array<string>")
+    with pytest.raises(ConfigError, match="genre_weight: 0"):
+        similar(factors, ids, catalogue, 3, "item_id", genres, 0.5)

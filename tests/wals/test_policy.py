@@ -140,8 +140,11 @@ def test_reserved_places_are_the_new_ones_and_the_tails(spark):
     new = spark.createDataFrame([(3,), (1,)], "item int")
     policy = Policy(new_items=new, new_places=2, tail_places=1, tail_share=0.45)
     tail, fresh = make_listing(CATALOGUE, policy, 3, fill=False).reserved
-    assert (tail.items.tolist(), tail.places) == ([False, True, True], 1)
+    assert (tail.items.tolist(), tail.places) == ([False, True, False], 1), "d is not scored"
     assert (fresh.items.tolist(), fresh.places) == ([False, False, True], 2)
+    removed = spark.createDataFrame([(3, "denied")], "item int, rule string")
+    fresh = make_listing(CATALOGUE, replace(policy, removed=removed), 3, fill=False).reserved[1]
+    assert not fresh.items.any()
 
 
 def test_what_is_popular_in_a_segment_is_counted_among_its_users(spark):

@@ -1,0 +1,47 @@
+"""Factors of new items, against means by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyspark.sql.types import StringType
+
+from recsys_spark.wals.catalogue import Catalogue
+from recsys_spark.wals.newcomers import estimate
+
+FACTORS = np.array([[4, 0], [0, 2], [2, 6], [0, 0], [0, 0], [0, 0]], np.float32)
+CATALOGUE = Catalogue(
+    np.arange(6), pa.array(list("abcdef")), StringType(), FACTORS,
+    np.array([True, True, True, False, False, False]), np.zeros(6),
+)  # fmt: skip
+
+
+@pytest.fixture
+def new(spark):
+    return spark.createDataFrame([(3,), (4,), (0,)], "item int")
+
+
+def test_new_items_have_the_mean_of_their_genres(spark, new):
+    """Sea: a and c, mean (3, 3). War: b, (0, 2). Nobody else has what is in space."""
+    rows = [
+        (0, ["sea"]), (1, ["war"]), (2, ["sea", "sea", None]),
+        (3, ["war", "sea", "space"]), (4, ["space"]), (5, ["sea"]),
+    ]  # fmt: skip
+    genres = spark.createDataFrame(rows, "item int, genres array<string>").repartition(3)
+    found = estimate(CATALOGUE, new, genres)
+    expected = [[4, 0], [0, 2], [2, 6], [1.5, 2.5], [2, 8 / 3], [0, 0]]
+    assert found.factors == pytest.approx(np.array(expected))
+    assert found.scored.tolist() == CATALOGUE.scored.tolist()
+
+
+def test_without_genres_they_have_the_mean_of_all(new):
+    found = estimate(CATALOGUE, new, None)
+    assert found.factors[3:5] == pytest.approx(np.array([[2, 8 / 3]] * 2))
+
+
+def test_where_nothing_is_new_or_known_nothing_is_made_up(spark, new):
+    known = spark.createDataFrame([(0,)], "item int")
+    assert estimate(CATALOGUE, known, None) is CATALOGUE
+    cold = replace(CATALOGUE, scored=np.zeros(6, bool))
+    assert estimate(cold, new, None) is cold
