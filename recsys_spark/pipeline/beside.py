@@ -13,7 +13,7 @@ from recsys_spark.stages.audit import audit
 from recsys_spark.stages.groups import group_lists
 from recsys_spark.stages.recommend import read_catalogue
 from recsys_spark.stages.similar import similar as find_similar
-from recsys_spark.wals.catalogue import Catalogue, with_factors
+from recsys_spark.wals.catalogue import Catalogue
 from recsys_spark.wals.policy import Policy, without
 
 MB = 2**20
@@ -21,22 +21,29 @@ _WEIGHT = "recommend.similar_items.genre_weight"
 
 
 def write_beside(
-    run: Run, history: DataFrame, catalogue: Catalogue, policy: Policy, user_factors: DataFrame
+    run: Run,
+    history: DataFrame,
+    catalogue: Catalogue,
+    policy: Policy,
+    user_factors: DataFrame,
+    tiles: int,
 ) -> None:
     """Write those that the configuration asks for. user_factors: columns id, factors, ...
 
-    catalogue: with its factors, for all but similar users.
+    catalogue: with its factors, which groups need. tiles: into how many parts the items go.
     """
     config = run.config.recommend
     if config.similar_items.n:
-        _similar_items(run, history, catalogue, policy)
+        _similar_items(run, history, catalogue, policy, tiles)
     if config.similar_users.n:
         _similar_users(run, history, user_factors.select("id", "factors"))
     if config.groups.path is not None:
         _groups(run, history, catalogue, policy, user_factors)
 
 
-def _similar_items(run: Run, history: DataFrame, catalogue: Catalogue, policy: Policy) -> None:
+def _similar_items(
+    run: Run, history: DataFrame, catalogue: Catalogue, policy: Policy, tiles: int
+) -> None:
     """Of those that lists may have and that enough users know."""
     config = run.config.recommend.similar_items
     run.log.progress("comparing the items")
@@ -45,11 +52,9 @@ def _similar_items(run: Run, history: DataFrame, catalogue: Catalogue, policy: P
     if policy.removed is not None:
         catalogue = without(catalogue, policy.removed)
     ids = run.read("item_ids")
-    genres = (
-        required_genres(run, ids, _WEIGHT).toDF("id", "genres") if config.genre_weight else None
-    )
-    factors = run.read("item_factors")
-    found = find_similar(factors, ids, catalogue, config.n, "item_id", genres, config.genre_weight)
+    weight, factors = config.genre_weight, run.read("item_factors")
+    genres = required_genres(run, ids, _WEIGHT).toDF("id", "genres") if weight else None
+    found = find_similar(factors, ids, catalogue, config.n, "item_id", genres, weight, tiles)
     _write_similar(run, found, "similar_items", config.n)
 
 
@@ -58,8 +63,8 @@ def _similar_users(run: Run, history: DataFrame, factors: DataFrame) -> None:
     n, ids = run.config.recommend.similar_users.n, run.read("user_ids")
     run.log.progress("comparing the users")
     mirrored = history.select(F.col("item").alias("user"), F.col("user").alias("item"))
-    catalogue = with_factors(read_catalogue(mirrored, ids), factors)
-    _write_similar(run, find_similar(factors, ids, catalogue, n, "user_id"), "similar_users", n)
+    found = find_similar(factors, ids, read_catalogue(mirrored, ids), n, "user_id")
+    _write_similar(run, found, "similar_users", n)
 
 
 def factor_bytes(factors: DataFrame) -> int:

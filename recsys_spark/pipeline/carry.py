@@ -8,6 +8,25 @@ from recsys_spark.stages.carry import changed_users, kept_lists
 from recsys_spark.wals.policy import Policy
 
 PUBLISHED = "published"
+# What lists are made by, beside what `kept_lists` looks up in them.
+_RULES = (
+    "exclude_seen",
+    "seen_days",
+    "explain",
+    "backfill",
+    "policy.min_score",
+    "policy.max_per_genre",
+    "policy.variety",
+    "policy.popularity_discount",
+    "policy.new_items.places",
+    "policy.new_items.days",
+    "policy.tail_items",
+)
+
+
+def rules(run: Run) -> str:
+    """A hash of the settings that lists which stay were made by, too."""
+    return run.config.digest(*(f"recommend.{key}" for key in _RULES))
 
 
 def carry_over(
@@ -34,6 +53,9 @@ def carry_over(
     lists = run.tables.read("recommendations", earlier)
     if lists.schema != schema:
         run.log.warning(f"lists of run {earlier} have other columns: all lists are made")
+        return users, None
+    if manifest.findings.get("rules") != rules(run):
+        run.log.warning(f"lists of run {earlier} were made by other rules: all lists are made")
         return users, None
     changed = changed_users(history, run.tables.read("interactions", manifest.inputs["ingest"]))
     removed, blocked, allowed_in = (

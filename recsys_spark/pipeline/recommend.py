@@ -10,7 +10,7 @@ from pyspark.sql.types import StructType
 from recsys_spark.errors import AuditError, ConfigError
 from recsys_spark.kernels.spec import SIDES
 from recsys_spark.pipeline.beside import MB, check_beside, factor_bytes, write_beside
-from recsys_spark.pipeline.carry import carry_over
+from recsys_spark.pipeline.carry import carry_over, rules
 from recsys_spark.pipeline.genres import item_genres
 from recsys_spark.pipeline.listed import report_lists
 from recsys_spark.pipeline.policy import effect, listed_ids, read_policy, seen_rows
@@ -47,7 +47,7 @@ def recommend(run: Run) -> Summary:
     if not slices.progress.complete:
         _write(run, slices, history, catalogue, policy, ids, tiles, tally)
     written = _seal(run, slices, policy, tally)
-    write_beside(run, history, catalogue, policy, _user_factors(run))
+    write_beside(run, history, catalogue, policy, _user_factors(run), tiles)
     return report_lists(run, written.findings)
 
 
@@ -98,7 +98,8 @@ def _seal(run: Run, slices: Slices, policy: Policy, tally: Tally) -> Manifest:
     n = run.config.recommend.n
 
     def check(table: DataFrame) -> Summary:
-        return _found(table, n, policy) | {"policy": effect(run, policy, tally)}
+        found = _found(table, n, policy)
+        return found | {"policy": effect(run, policy, tally), "rules": rules(run)}
 
     try:
         return run.seal("recommendations", _schema(run), check)
@@ -112,13 +113,13 @@ def _tiles(run: Run, policy: Policy) -> int:
     config = run.config.recommend
     size, budget = factor_bytes(run.read("item_factors")), run.config.solver.broadcast_budget_mb
     tiles = -(-size // (budget * MB))
-    beside = config.explain or config.similar_items.n or config.groups.path is not None
-    if tiles > 1 and (policy.needs_all_factors or beside):
+    whole = policy.needs_all_factors or config.explain or config.groups.path is not None
+    if tiles > 1 and whole:
         raise ConfigError(
             f"The items' factors have {size / MB:,.0f} MB and are ranked in {tiles} tiles: raise "
-            "solver.broadcast_budget_mb above that, or remove recommend.explain, similar_items "
-            "and groups and, of recommend.policy, max_per_genre, variety, popularity_discount, "
-            "new_items and tail_items."
+            "solver.broadcast_budget_mb above that, or remove recommend.explain and groups and, "
+            "of recommend.policy, max_per_genre, variety, popularity_discount, new_items and "
+            "tail_items."
         )
     return max(1, tiles)
 

@@ -12,6 +12,7 @@ from recsys_spark.errors import ConfigError
 from recsys_spark.schema import FACTORS
 from recsys_spark.wals.catalogue import Catalogue, Listing, with_factors
 from recsys_spark.wals.packed import Batches
+from recsys_spark.wals.tiles import recommend_in_tiles
 from recsys_spark.wals.topn import recommend_top_n
 
 _MOST_GENRES = 1000
@@ -25,27 +26,36 @@ def similar(
     key: str,
     genres: DataFrame | None = None,
     weight: float = 0.0,
+    tiles: int = 1,
 ) -> DataFrame:
     """Columns `key` and similar, up to n others by descending score; a row a row of factors.
 
     factors: columns id, factors, of items or of users. ids: columns id, index. catalogue: of that
-    side; what it does not score is not listed. genres: columns id, genres (array<string>), once an
-    id. The score is (1 - weight) times the cosine of the factors and weight times that of the sets
-    of genres, |A and B| / sqrt(|A| |B|); what has neither is like none.
+    side, without factors; what is popular nowhere in it is not listed. genres: columns id, genres
+    (array<string>), once an id. The score is (1 - weight) times the cosine of the factors and
+    weight times that of the sets of genres, |A and B| / sqrt(|A| |B|); what has neither is like
+    none. tiles: into how many parts the factors are divided that are sent to workers.
     """
     own = factors.mapInArrow(_normalise, FACTORS)
     if genres is not None and weight:
         own = _blended(own, genres, weight)
-    unit = with_factors(catalogue, own)
-    unit = replace(unit, scored=catalogue.scored & unit.factors.any(axis=1))
     rows = own.join(ids.toDF(key, "id"), "id").select(
         key,
         F.when(F.exists("factors", lambda x: x != 0), F.col("factors")).alias("factors"),
         F.array(F.col("id").cast("bigint")).alias("seen"),
     )
     parts = int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions")))
-    ordered = rows.repartitionByRange(parts, key).sortWithinPartitions(key)
-    lists = recommend_top_n(ordered, key, Listing(unit, n))
+
+    def order(frame: DataFrame) -> DataFrame:
+        return frame.repartitionByRange(parts, key).sortWithinPartitions(key)
+
+    known = own.where(F.exists("factors", lambda x: x != 0))
+    if tiles > 1:
+        lists = recommend_in_tiles(rows, key, Listing(catalogue, n), known, tiles, order)
+    else:
+        unit = with_factors(catalogue, known)
+        listed = replace(unit, scored=unit.scored & (unit.popularity > 0))
+        lists = recommend_top_n(order(rows), key, Listing(listed, n))
     return lists.select(key, F.col("recommendations").alias("similar"))
 
 

@@ -176,6 +176,18 @@ def test_only_who_has_changed_gets_another_list(shop):
     assert first not in items(rows[1])
 
 
+def test_lists_by_other_rules_do_not_stay(shop):
+    settings = ["recommend.changed_since=trained", "recommend.n=10"]
+    kept, _ = recommend(shop, *settings, run_id="same-rules")
+    before = table(shop, "trained")
+    assert sum(row in before for row in kept) >= 29
+    rows, _ = recommend(
+        shop, *settings, "recommend.policy.popularity_discount=0.9", run_id="other-rules"
+    )
+    assert len(rows) == 30
+    assert sum(row in before for row in rows) < 15
+
+
 def test_a_run_without_lists_cannot_be_built_on(shop):
     with pytest.raises(ConfigError, match="no complete version nowhere"):
         recommend(shop, "recommend.changed_since=nowhere", run_id="broken")
@@ -198,13 +210,15 @@ def test_a_table_with_a_fault_is_not_kept(shop, monkeypatch):
 
 
 def test_items_whose_factors_do_not_fit_are_ranked_in_tiles(shop, monkeypatch):
-    settings = ["recommend.n=6", "solver.broadcast_budget_mb=150"]
+    settings = ["recommend.n=6", "recommend.similar_items.n=4", "solver.broadcast_budget_mb=150"]
     whole, _ = recommend(shop, *settings, run_id="whole")
     monkeypatch.setattr(wiring, "MB", 1)  # 25 items of rank 4: 400 bytes, three tiles
     tiled, _ = recommend(shop, *settings, run_id="tiled")
     assert tiled == whole
+    alike = [table(shop, run_id, "similar_items") for run_id in ("whole", "tiled")]
+    assert alike[0] == alike[1]
     (shop / "home.csv").write_text("group_id,user_id\nhome,1\n")
-    for needs in ("explain=1", "similar_items.n=3", f"groups.path={shop / 'home.csv'}"):
+    for needs in ("explain=1", f"groups.path={shop / 'home.csv'}"):
         with pytest.raises(ConfigError, match="are ranked in 3 tiles: raise solver"):
             recommend(shop, *settings, f"recommend.{needs}", run_id="refused")
 

@@ -6,7 +6,6 @@ import pytest
 from recsys_spark.errors import ConfigError
 from recsys_spark.stages.recommend import read_catalogue
 from recsys_spark.stages.similar import similar
-from recsys_spark.wals.catalogue import with_factors
 from recsys_spark.wals.policy import without
 
 DRAW = np.random.default_rng(4)
@@ -24,7 +23,7 @@ def shop(spark):
     history = spark.createDataFrame([(0, at) for at in range(30)], "user int, item int")
     rows = [(at, FACTORS[at].tolist()) for at in range(30) if at != COLD]
     factors = spark.createDataFrame(rows, "id int, factors array<float>").repartition(3)
-    return factors, ids, with_factors(read_catalogue(history, ids), factors)
+    return factors, ids, read_catalogue(history, ids)
 
 
 def expected(at, n, removed=()):
@@ -46,10 +45,10 @@ def lists(frame):
     }
 
 
-@pytest.mark.parametrize("n", [4, 50])
-def test_the_nearest_by_the_cosine(shop, n):
+@pytest.mark.parametrize(("n", "tiles"), [(4, 1), (50, 1), (4, 3), (50, 2)])
+def test_the_nearest_by_the_cosine(shop, n, tiles):
     factors, ids, catalogue = shop
-    found = lists(similar(factors, ids, catalogue, n, "item_id"))
+    found = lists(similar(factors, ids, catalogue, n, "item_id", tiles=tiles))
     assert found == {NAMES[at]: expected(at, n) for at in range(30) if at != COLD}
     assert found[NAMES[8]][0] == (NAMES[9], pytest.approx(1.0))
 
