@@ -131,6 +131,18 @@ def test_what_cannot_be_compared_ends_with_code_2(command, published, words, cur
     assert re.search(cure, " ".join(err.split()))
 
 
+def test_recommend_keeps_the_lists_of_users_without_anything_new(command, published):
+    root = published / "root"
+    code, _, errors = command(
+        "recommend", "--changed-since", "first", "--run-id", "third", root=root
+    )
+    assert (code, "40 lists of run first stay" in errors) == (0, True), errors
+    _, folder, _ = command("path", "recommendations", root=root)
+    assert stored_rows(folder.strip().replace("first", "third")) == stored_rows(folder.strip())
+    code, _, errors = command("recommend", "--changed-since", "nowhere", root=root)
+    assert (code, "no complete version nowhere" in errors) == (2, True)
+
+
 def test_a_second_run_changes_nothing_and_says_so(command, published):
     def state():
         files = (p for p in (published / "root").rglob("*") if p.is_file())
