@@ -44,6 +44,8 @@ def recommend(run: Run) -> Summary:
     slices, tally = run.slices("recommendations"), Tally.of(run.spark)
     for counts in slices.progress.notes:
         tally.add(*counts)
+    if done := len(slices.progress.notes):
+        run.log.info(f"{done} {'slice' if done == 1 else 'slices'} of lists were written before")
     if not slices.progress.complete:
         _write(run, slices, history, catalogue, policy, ids, tiles, tally)
     written = _seal(run, slices, policy, tally)

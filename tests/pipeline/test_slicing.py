@@ -161,8 +161,8 @@ def test_lists_that_stay_are_in_the_slices_and_buckets_too(shop):
     ("users", "layout"),
     [
         (100, Layout(4)),
-        (1_000_000, Layout(6)),  # 763 MiB in files of 128
-        (20_000_000, Layout(30, 4)),
+        (1_000_000, Layout(5)),  # 572 MiB in files of 128
+        (20_000_000, Layout(23, 4)),
     ],
 )
 def test_files_have_the_size_that_is_asked_for(users, layout):
