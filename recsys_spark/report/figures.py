@@ -170,8 +170,10 @@ def _finished(figure: "Figure", axes: "Axes", x: str, y: str, grid: bool = True)
     _style(axes, x, y)
     if grid:
         axes.grid(alpha=0.25, color=_GREY)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, labelcolor=_GREY, fontsize=8)
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        look = {"frameon": False, "labelcolor": _GREY, "fontsize": 8, "ncols": min(len(labels), 3)}
+        figure.legend(handles, labels, loc="outside upper center", **look)
     target = io.StringIO()
     figure.savefig(target, format="svg", transparent=True, metadata={"Date": None})
     text = target.getvalue()
