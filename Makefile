@@ -36,8 +36,9 @@ bundle: $(VENV)/.dev  ## Build the wheel, and the zip for spark-submit --py-file
 	@cp dist/recsys_spark-*.whl dist/recsys_spark.zip
 	@ls -1 dist
 
-clean:  ## Delete the demo's output and build products, keep the environment
+clean:  ## Delete the demo's output, build products and compiled kernels, keep the environment
 	rm -rf demo dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find recsys_spark -name "*.nbc" -delete
 
 java:
 	@if ! "$${JAVA_HOME:+$$JAVA_HOME/bin/}java" -version > /dev/null 2>&1; then \

@@ -1,7 +1,9 @@
-"""The two decorators for compiled code."""
+"""The two decorators for compiled code, and where its machine code is kept."""
 
 import hashlib
+import pickle
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -22,22 +24,55 @@ def jit(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile at the first call, and keep the machine code on disk for later processes.
-
-    Numba holds the machine code for stale only when the function's own file has changed; here it
-    is when any file of the kernels has, because a kernel calls functions of other files.
-    """
+    """Compile at the first call, and keep the machine code on disk for later processes."""
     compiled = _compiled(function, cache=True)
-    stored = compiled._cache._cache_file
-    stored._source_stamp = (stored._source_stamp, kernels_digest())
+    kept = compiled._cache
+    kept._cache_file = MachineCode(kept._cache_file, kept._impl.filename_base, _digest_at_import())
     return cast(Callable[P, R], compiled)
 
 
+@dataclass(frozen=True)
+class MachineCode:
+    """A file for each signature of a kernel and each state of the sources, in numba's folder.
+
+    Numba itself numbers the files and names them in an index by signature. Two processes that
+    compile at once may leave an index of the one beside machine code of the other: code of
+    other signatures, or of sources before an edit. Here no file is ever written with anything
+    else than what its name says. Sources of all kernels count, because a kernel calls functions
+    of other files.
+    """
+
+    files: Any
+    kernel: str
+    digest: str
+
+    def load(self, key: object) -> Any:
+        """What was compiled for this key, if any; a file that was cut short counts as none."""
+        try:
+            return self.files._load_data(self._name(key))
+        except (OSError, EOFError, pickle.UnpicklingError):
+            return None
+
+    def save(self, key: object, data: object) -> None:
+        """Keep it, unless sources have changed since this process read the first of them."""
+        if kernels_digest() == self.digest:
+            self.files._save_data(self._name(key), data)
+
+    def _name(self, key: object) -> str:
+        state = hashlib.sha256(repr((numba.__version__, self.digest, key)).encode())
+        return f"{self.kernel}.{state.hexdigest()[:24]}.nbc"
+
+
 def _compiled(function: Callable[P, R], **options: bool) -> Any:
+    _digest_at_import()
     return numba.njit(nogil=True, error_model="numpy", fastmath=_FASTMATH, **options)(function)
 
 
 @cache
+def _digest_at_import() -> str:
+    return kernels_digest()
+
+
 def kernels_digest() -> str:
     """Digest of the sources of all kernels, wherever they are installed, also in an archive."""
     digest = hashlib.sha256()

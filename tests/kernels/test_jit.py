@@ -7,40 +7,95 @@ from recsys_spark.kernels import jit
 
 
 @pytest.fixture
-def loaded(tmp_path, monkeypatch):
-    """A kernel in a file of its own, imported anew at every call."""
-    source = tmp_path / "one_kernel.py"
-    source.write_text(
+def source(tmp_path):
+    path = tmp_path / "one_kernel.py"
+    path.write_text(
         "from recsys_spark.kernels.jit import kernel\n"
         "@kernel\ndef doubled(value):\n    return 2 * value\n"
     )
+    return path
+
+
+@pytest.fixture
+def load(source, monkeypatch):
+    """A kernel in a file of its own, loaded as a new process would that found these sources."""
     monkeypatch.setitem(sys.modules, "one_kernel", None)
 
-    def load():
+    def load(digest="as it is"):
+        monkeypatch.setattr(jit, "kernels_digest", lambda: digest)
+        jit._digest_at_import.cache_clear()
         found = importlib.util.spec_from_file_location("one_kernel", source)
         module = sys.modules["one_kernel"] = importlib.util.module_from_spec(found)
         found.loader.exec_module(module)
-        assert module.doubled(3) == 6
-        return sum(module.doubled.stats.cache_hits.values())
+        return module.doubled
 
-    return load
+    yield load
+    jit._digest_at_import.cache_clear()
 
 
-def test_machine_code_is_kept_until_a_file_of_the_kernels_changes(loaded, monkeypatch):
-    assert [loaded(), loaded()] == [0, 1]
-    monkeypatch.setattr(jit, "kernels_digest", lambda: "of changed files")
-    assert [loaded(), loaded()] == [0, 1]
+@pytest.fixture
+def hits(load):
+    """How much of the machine code for one call was found on disk: 0 or 1."""
+
+    def hits(digest="as it is"):
+        doubled = load(digest)
+        assert doubled(3) == 6
+        return sum(doubled.stats.cache_hits.values())
+
+    return hits
+
+
+@pytest.fixture
+def kept(source):
+    """Name and content of every file of machine code."""
+    folder = source.parent / "__pycache__"
+    return lambda: {path.name: path.read_bytes() for path in folder.glob("one_kernel*.nb*")}
+
+
+def test_machine_code_is_kept_until_a_file_of_the_kernels_changes(hits):
+    assert [hits(), hits()] == [0, 1]
+    assert [hits("of changed files"), hits("of changed files")] == [0, 1]
+
+
+def test_a_process_of_the_sources_before_leaves_newer_machine_code_alone(hits, load, kept):
+    old = load("before")
+    assert hits("after") == 0
+    newer = kept()
+    assert old(3) == 6
+    assert newer.items() <= kept().items()
+    assert hits("after") == 1
+
+
+def test_a_process_that_may_have_read_both_sources_keeps_nothing(load, kept, monkeypatch):
+    mixed = load("before")
+    monkeypatch.setattr(jit, "kernels_digest", lambda: "after")
+    assert mixed(3) == 6
+    assert not kept()
+
+
+def test_a_further_signature_changes_no_file_that_is_there(load, kept):
+    load()(3)
+    first = kept()
+    assert load()(1.5) == 3.0
+    assert len(kept()) == len(first) + 1
+    assert first.items() <= kept().items()
+
+
+def test_machine_code_that_was_cut_short_is_compiled_anew(hits, source):
+    hits()
+    (file,) = (source.parent / "__pycache__").glob("one_kernel*.nbc")
+    for cut in (0, 100):
+        file.write_bytes(file.read_bytes()[:cut])
+        assert [hits(), hits()] == [0, 1]
 
 
 def test_the_digest_takes_in_every_kernel(tmp_path, monkeypatch):
     nested = tmp_path / "solve"
     nested.mkdir()
+    monkeypatch.setattr(jit, "files", lambda _: tmp_path)
     digests = []
     for path in (tmp_path / "topn.py", nested / "exact.py", nested / "note.txt"):
         path.write_text("1")
-        monkeypatch.setattr(jit, "files", lambda _: tmp_path)
-        jit.kernels_digest.cache_clear()
         digests.append(jit.kernels_digest())
-    jit.kernels_digest.cache_clear()
     assert len(set(digests)) == 2
     assert digests[1] == digests[2]
