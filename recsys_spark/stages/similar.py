@@ -73,12 +73,11 @@ def _blended(unit: DataFrame, genres: DataFrame, weight: float) -> DataFrame:
             "recommend.similar_items.genre_weight: 0."
         )
     names = F.array(*map(F.lit, known)).cast("array<string>")
-    share = F.sqrt(weight / F.size("genres"))
+    share = F.sqrt(weight / F.greatest(F.size("genres"), F.lit(1)))
     marks = F.transform(names, lambda name: F.when(F.array_contains("genres", name), share))
     filled = F.transform(marks, lambda mark: F.coalesce(mark, F.lit(0.0)).cast("float"))
-    none = F.transform(names, lambda _: F.lit(0.0).cast("float"))
     scaled = F.transform("factors", lambda x: (x * float(np.sqrt(1 - weight))).cast("float"))
-    both = F.concat(scaled, F.when(F.size("genres") > 0, filled).otherwise(none))
+    both = F.concat(scaled, filled)
     return unit.join(sets, "id", "left").select("id", both.alias("factors"))
 
 
