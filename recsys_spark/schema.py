@@ -159,19 +159,22 @@ class ListColumns:
     """The columns of a table of lists.
 
     lists: the list itself. owner: the id that a list belongs to, which is called `named` where it
-    stands beside the item ids of the list's entries. others: what else the list says of itself.
+    stands beside the ids of the list's entries. others: what else the list says of itself. entry:
+    the id of an entry.
     """
 
     lists: str
     owner: str
     named: str
     others: tuple[str, ...] = ()
+    entry: str = "item_id"
 
 
 LISTS = {
     "recommendations": ListColumns("recommendations", "user_id", "user_id", ("source",)),
     "group_recommendations": ListColumns("recommendations", "group_id", "group_id", ("source",)),
     "similar_items": ListColumns("similar", "item_id", "like_item_id"),
+    "similar_users": ListColumns("similar", "user_id", "like_user_id", entry="user_id"),
 }
 
 

@@ -86,10 +86,10 @@ def _rows(tables: Tables, manifest: Manifest, users: list[str], limit: int) -> p
 def _titles(tables: Tables, manifest: Manifest, rows: pa.Table) -> dict[Any, str]:
     """Names of the items on and of lists, from the version that the lists were made with."""
     made = manifest.inputs.get("ingest", "")
-    items = tables.manifest("items", made) if made else None
-    if items is None:
+    items, columns = tables.manifest("items", made) if made else None, LISTS[manifest.table]
+    if items is None or columns.entry != "item_id":
         return {}
-    entries = pa.chunked_array(rows[LISTS[manifest.table].lists]).combine_chunks().flatten()
+    entries = pa.chunked_array(rows[columns.lists]).combine_chunks().flatten()
     named = [entries.field("item_id")]
     if entries.type.get_field_index("because") >= 0:
         named.append(entries.field("because").flatten().field("item_id"))
@@ -109,7 +109,7 @@ def _explode(rows: pa.Table, table: str, titles: dict[Any, str]) -> pa.Table:
     """A row an entry of a list, best first."""
     flat = [
         _whose(row, LISTS[table], titles)
-        | _entry(entry, titles)
+        | _entry(entry, LISTS[table].entry, titles)
         | ({"source": row["source"]} if "source" in row else {})
         for row in rows.to_pylist()
         for entry in sorted(row[LISTS[table].lists], key=lambda entry: entry["rank"])
@@ -123,14 +123,12 @@ def _whose(row: dict[str, Any], columns: ListColumns, titles: dict[Any, str]) ->
     return {columns.named: owner} | ({"like": titles.get(owner)} if "item_id" in row else {})
 
 
-def _entry(entry: dict[str, Any], titles: dict[Any, str]) -> dict[str, Any]:
+def _entry(entry: dict[str, Any], name: str, titles: dict[Any, str]) -> dict[str, Any]:
     """What an entry says, items by their titles where these are known."""
-    shown = {
-        "rank": entry["rank"],
-        "item_id": entry["item_id"],
-        "title": titles.get(entry["item_id"]),
-        "score": entry["score"],
-    }
+    shown = {"rank": entry["rank"], name: entry[name]}
+    if name == "item_id":
+        shown["title"] = titles.get(entry[name])
+    shown["score"] = entry["score"]
     if "last_seen" in entry:
         shown["last_seen"] = entry["last_seen"]
     if "because" in entry:

@@ -49,7 +49,7 @@ def export_lists(
     be one; TransientError if a server does not answer, or not to the end.
     """
     if table not in LISTS:
-        raise ConfigError(f"Lists are exported: {' or '.join(LISTS)}, not {table}.")
+        raise ConfigError(f"Lists are exported: {', '.join(LISTS)}, not {table}.")
     place = open_target(form, target, options)
     with session(config, log) as spark:
         tables = Tables(open_store(config.paths.root, lambda: spark), spark)

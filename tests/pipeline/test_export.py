@@ -18,6 +18,7 @@ from nights import run_in, write_source
 from servers import PASSWORD, QUOTED, postgres_server, redis_server
 
 from recsys_spark.cli import main
+from recsys_spark.cli.show import show_table
 from recsys_spark.errors import ConfigError
 from recsys_spark.pipeline.export import export_lists
 from recsys_spark.pipeline.run import STAGES
@@ -32,7 +33,7 @@ def root(spark, tmp_path_factory):
     """The root of a run that has published lists of users and of items."""
     folder = tmp_path_factory.mktemp("export")
     write_source(folder)
-    settings = ["recommend.n=3", "recommend.similar_items.n=2"]
+    settings = [f"recommend.{key}" for key in ("n=3", "similar_items.n=2", "similar_users.n=2")]
     run_in(folder, *settings, stages=MADE, run_id="night")
     return folder / "root"
 
@@ -98,11 +99,22 @@ def test_parquet_has_a_typed_row_an_entry(root, tmp_path):
     assert [tuple(row.values()) for row in table.to_pylist()] == entries(root)
 
 
-def test_similar_items_are_exported_too(root, tmp_path):
-    export(root, "parquet", tmp_path, table="similar_items")
-    table = pq.read_table(tmp_path / "similar_items.parquet/night")
-    assert table.column_names == ["like_item_id", "rank", "item_id", "score"]
-    assert table.num_rows == sum(len(row["similar"]) for row in published(root, "similar_items"))
+@pytest.mark.parametrize("side", ["item", "user"])
+def test_who_and_what_is_alike_is_exported_and_shown_too(root, tmp_path, side):
+    name = f"similar_{side}s"
+    export(root, "parquet", tmp_path, table=name)
+    table = pq.read_table(tmp_path / f"{name}.parquet/night")
+    assert table.column_names == [f"like_{side}_id", "rank", f"{side}_id", "score"]
+    expected = [
+        (row[f"{side}_id"], entry["rank"], entry[f"{side}_id"])
+        for row in published(root, name)
+        for entry in row["similar"]
+    ]
+    assert sorted(tuple(row.values())[:3] for row in table.to_pylist()) == sorted(expected)
+    config = load_config(overrides=[f"paths.root={root}"])
+    shown = list(csv.DictReader(show_table(config, Log([]), name, None, [], 99, "csv").split("\n")))
+    assert len(shown) == len(expected)
+    assert all(row[f"like_{side}_id"] and row[f"{side}_id"] for row in shown)
 
 
 def test_a_whole_folder_is_left_alone_and_a_broken_one_is_replaced(root, tmp_path):
@@ -137,7 +149,7 @@ def test_the_pointer_moves_only_after_the_files(root, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "cure"),
     [
-        ({"table": "metrics"}, "recommendations or similar_items, not metrics"),
+        ({"table": "metrics"}, "similar_items, similar_users, not metrics"),
         ({"run_id": "nothing"}, "no complete version nothing"),
     ],
 )

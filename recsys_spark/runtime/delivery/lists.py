@@ -29,13 +29,13 @@ class Lists:
         return self.frame.selectExpr(f"{names.owner} as {names.named}", *names.others, names.lists)
 
     def entries(self) -> DataFrame:
-        """A row an entry: the list's owner, rank, item_id, score, what the list says of itself.
+        """A row an entry: the list's owner, rank, id, score, what the list says of itself.
 
         Best first. Empty lists have no rows.
         """
         names = self.columns
         rows = self.whole().selectExpr(names.named, *names.others, f"inline({names.lists})")
-        return rows.select(names.named, "rank", "item_id", "score", *names.others)
+        return rows.select(names.named, "rank", names.entry, "score", *names.others)
 
 
 class Target(Protocol):
