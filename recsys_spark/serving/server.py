@@ -1,12 +1,14 @@
 """HTTP: read-only, one thread a request, nothing loaded from elsewhere."""
 
 import errno
+import ipaddress
 import socket
 import sys
 import traceback
 from http import HTTPMethod, HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 from recsys_spark.errors import ConfigError
 from recsys_spark.runtime.log import Log
@@ -30,7 +32,7 @@ class Server(ThreadingHTTPServer):
     """Answers requests for a site's pages; `serve_forever` blocks, `shutdown` ends it."""
 
     def __init__(self, site: Site, host: str, port: int, log: Log) -> None:
-        self.site, self.log = site, log
+        self.site, self.log, self.name = site, log, host.lower()
         self.address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         super().__init__((host, port), _Handler)
 
@@ -40,6 +42,20 @@ class Server(ThreadingHTTPServer):
         host, port = self.server_address[:2]
         name = f"[{host!s}]" if self.address_family == socket.AF_INET6 else str(host)
         return f"http://{name}:{port}/"
+
+    def asked_for(self, host: str) -> bool:
+        """Whether a request's Host may mean this server.
+
+        What listens on this machine alone goes by its addresses and localhost: with another name a
+        page from elsewhere would read the lists through the browser (DNS rebinding).
+        """
+        if not ipaddress.ip_address(str(self.server_address[0])).is_loopback:
+            return True
+        try:
+            name = urlsplit(f"//{host}").hostname or "localhost"
+        except ValueError:
+            return False
+        return name in ("localhost", self.name) or _is_address(name)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that leave before they are answered are nothing to report."""
@@ -66,6 +82,14 @@ def open_server(site: Site, host: str, port: int, log: Log) -> Server:
         ) from None
 
 
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: Server
     timeout = _SILENCE
@@ -83,6 +107,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> Answer:
         try:
+            if not self.server.asked_for(self.headers.get("Host", "")):
+                reason = f"This server is {self.server.address} and answers to no other name."
+                return Answer(render("failure", reason=reason), HTTPStatus.MISDIRECTED_REQUEST)
             return self.server.site.answer(self.path)
         except Exception:
             self.server.log.warning(f"{self.path} failed\n{traceback.format_exc()}")

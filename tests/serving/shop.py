@@ -105,10 +105,12 @@ def publish(root: Path, run_id: str = "night-1") -> Path:
 
 
 @contextmanager
-def serving(root: Path, run_id: str | None = None, sinks: Sequence[Sink] = ()) -> Iterator[Server]:
+def serving(
+    root: Path, run_id: str | None = None, sinks: Sequence[Sink] = (), host: str = "127.0.0.1"
+) -> Iterator[Server]:
     """A server on a free port, which answers from a thread of its own."""
     site = Site(local_tables(str(root)), run_id)
-    with open_server(site, "127.0.0.1", 0, Log(list(sinks))) as server:
+    with open_server(site, host, 0, Log(list(sinks))) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

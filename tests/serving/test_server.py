@@ -10,9 +10,9 @@ import pytest
 from shop import LISTED, SCRIPT, publish, serving, write_shop
 
 
-def asked(server, path, method="GET") -> tuple[HTTPResponse, str]:
+def asked(server, path, method="GET", **headers) -> tuple[HTTPResponse, str]:
     connection = HTTPConnection(*server.server_address[:2], timeout=20)
-    connection.request(method, path)
+    connection.request(method, path, headers=headers)
     response = connection.getresponse()
     text = response.read().decode()
     connection.close()
@@ -101,6 +101,34 @@ def test_other_paths_end_with_404(server, path):
 def test_what_is_not_reading_is_refused(server, method):
     response, _ = asked(server, "/", method)
     assert (response.status, response.getheader("Allow")) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8080", 200),
+        ("localhost:8080", 200),
+        ("LOCALHOST", 200),
+        ("[::1]:8080", 200),
+        ("", 200),
+        ("elsewhere.example:8080", 421),
+        ("localhost.elsewhere.example", 421),
+        ("127.0.0.1.elsewhere.example", 421),
+        ("[::1", 421),
+    ],
+)
+@pytest.mark.parametrize("path", ["/user?id=ann", "/style.css"])
+def test_a_page_of_another_name_cannot_read_the_lists(server, path, host, status):
+    response, page = asked(server, path, Host=host)
+    assert response.status == status
+    if status != 200:
+        assert "Tea" not in page
+
+
+def test_who_serves_other_machines_is_called_as_they_like(tmp_path):
+    publish(write_shop(tmp_path))
+    with serving(tmp_path, host="0.0.0.0") as server:
+        assert asked(server, "/", Host="lists.example:8080")[0].status == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/user?id=ann", "/user?id=nobody", "/style.css"])
