@@ -297,7 +297,7 @@ def export(
         ),
     ],
     table: Annotated[
-        str, typer.Option(help="recommendations, group_recommendations or similar_items.")
+        str, typer.Option(help="recommendations or another table of lists, such as similar_items.")
     ] = ("recommendations"),
     run_id: Annotated[str | None, typer.Option(help="This version, not the current one.")] = None,
     connections: Annotated[
@@ -465,7 +465,7 @@ def _escaped(message: str) -> str:
 
 
 def _unexpected(error: Exception) -> int:
-    from recsys_spark.cli.failures import describe, keep_trace
+    from recsys_spark.runtime.failures import describe, keep_trace
 
     message, code = describe(error)
     where = keep_trace(_State.root)

@@ -13,8 +13,8 @@ from typing import Any
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
-from recsys_spark.config import Config
-from recsys_spark.errors import ConfigError, ExitCode, RecsysError
+from recsys_spark.config import Config, mask
+from recsys_spark.errors import ConfigError, ExitCode
 from recsys_spark.pipeline.evaluate import evaluate
 from recsys_spark.pipeline.fold_in import fold_in
 from recsys_spark.pipeline.ingest import ingest
@@ -33,6 +33,7 @@ from recsys_spark.pipeline.run import (
 from recsys_spark.pipeline.split import split
 from recsys_spark.pipeline.train import train
 from recsys_spark.report.page import draw_figures, render_report
+from recsys_spark.runtime.failures import describe
 from recsys_spark.runtime.given import open_given, together
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs, StageRecord
@@ -196,8 +197,8 @@ def _recorded(run: Run, last: str) -> Iterator[None]:
         state, reason = "killed", "interrupted"
         raise
     except Exception as error:
-        code = error.exit_code if isinstance(error, RecsysError) else ExitCode.FAILED
-        reason = str(error)
+        text, code = describe(error)
+        reason = str(mask(text))
         run.log.debug(traceback.format_exc())
         raise
     finally:

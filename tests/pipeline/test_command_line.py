@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys_spark.cli import main
+from recsys_spark.pipeline import night
 
 RATINGS = "user_id,item_id,rating,timestamp\n" + "".join(
     f"u{user},i{item},{(user * item) % 5 + 1},{1_500_000_000 + 60 * user + item}\n"
@@ -248,6 +249,13 @@ def test_a_missing_source_ends_with_code_2(command, tmp_path):
     assert "does not exist" in err
 
 
+@pytest.mark.parametrize("address", ["nowhere://shop/a.csv", "s3a://shop/a.csv"])
+def test_a_file_system_that_is_not_there_ends_with_code_2_and_the_cure(command, address):
+    code, _, err = command("ingest", source=address)
+    assert code == 2
+    assert "--packages" in err
+
+
 @pytest.mark.parametrize("words", [["nonsense"], ["run", "--nonsense"], ["show"]])
 def test_wrong_usage_ends_with_code_2(words):
     assert main(words) == 2
@@ -279,6 +287,23 @@ def test_failed_runs_leave_their_state(command, tmp_path):
     command("ingest", "--run-id", "night", source=path)
     status = json.loads((tmp_path / "root/runs/night/_STATUS.json").read_text())
     assert (status["state"], status["exit_code"]) == ("failed", 3)
+
+
+def test_a_cluster_that_is_away_is_told_to_schedulers_by_both_codes(
+    command, ratings, tmp_path, monkeypatch
+):
+    def lose(*_, **__):
+        raise RuntimeError(
+            "org.apache.spark.SparkException: ExecutorLostFailure of db://me:secret@host/x"
+        )
+
+    monkeypatch.setattr(night, "ingest", lose)
+    code, _, err = command("ingest", "--run-id", "night", source=ratings)
+    status = json.loads((tmp_path / "root/runs/night/_STATUS.json").read_text())
+    assert (code, status["exit_code"]) == (75, 75)
+    assert "try again" in err
+    assert "ExecutorLostFailure" in status["reason"]
+    assert "secret" not in err + status["reason"]
 
 
 def test_json_logs_are_json_lines(command, ratings):

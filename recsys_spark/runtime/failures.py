@@ -1,10 +1,11 @@
-"""Failures that nobody foresaw: one sentence for people, the trace for the log."""
+"""Failures, foreseen or not: a sentence for people, a code for schedulers, a trace for the log."""
 
+import re
 import traceback
 from pathlib import Path
 
 from recsys_spark.config import mask
-from recsys_spark.errors import ExitCode
+from recsys_spark.errors import ExitCode, RecsysError
 from recsys_spark.runtime.store import is_local
 
 _TRANSIENT = (
@@ -19,13 +20,27 @@ _TRANSIENT = (
 )
 
 
+_NO_FILE_SYSTEM = re.compile(r'No FileSystem for scheme "\w+"|Class \S*FileSystem\S* not found')
+_OF_PY4J = "An error occurred while calling"
+
+
 def describe(error: Exception) -> tuple[str, ExitCode]:
-    """What happened, in a sentence, and whether trying again may help."""
+    """What happened, in a sentence, and the code to end with, which says whether to try again."""
     text = str(error)
-    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    if isinstance(error, RecsysError):
+        return text, error.exit_code
+    lines = (line.strip(": ") for line in text.splitlines() if not line.startswith(_OF_PY4J))
+    first = next((line for line in lines if line), "")
     message = f"{type(error).__name__}: {first[:400]}".rstrip(".") + "."
     if isinstance(error, ConnectionError) or any(sign in text for sign in _TRANSIENT):
         return f"The cluster or a service was away; try again. {message}", ExitCode.TRANSIENT
+    if missing := _NO_FILE_SYSTEM.search(text):
+        return (
+            f"Spark cannot reach this file system ({missing[0]}): give it the classes, with "
+            "spark-submit's --packages or with spark.conf (spark.jars.packages), or correct the "
+            "address.",
+            ExitCode.CONFIGURATION,
+        )
     return message, ExitCode.FAILED
 
 
