@@ -1,15 +1,19 @@
 """The two decorators for compiled code, and where its machine code is kept."""
 
 import hashlib
+import os
 import pickle
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from itertools import count
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
+from numba.core.bytecode import FunctionIdentity
 
 # Sums may be vectorised; NaN and infinity keep their meaning, so bad input still shows.
 _FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
@@ -65,7 +69,25 @@ class MachineCode:
 
 def _compiled(function: Callable[P, R], **options: bool) -> Any:
     _digest_at_import()
+    _number_apart()
     return numba.njit(nogil=True, error_model="numpy", fastmath=_FASTMATH, **options)(function)
+
+
+@cache
+def _number_apart() -> None:
+    """Let functions that this process compiles have other numbers than those of any other process.
+
+    Numba tells compiled functions of one name and signature apart by a number in their symbols,
+    which every process counts from 1. Machine code of two processes, loaded from disk into a
+    third, then has one symbol for two functions, such as the partition of a sort and that of an
+    argsort, and the linker binds both to the one that came first (numba's issue 10486).
+    """
+    _count_from_anywhere()
+    os.register_at_fork(after_in_child=_count_from_anywhere)
+
+
+def _count_from_anywhere() -> None:
+    FunctionIdentity._unique_ids = count(secrets.randbits(60))
 
 
 @cache

@@ -1,5 +1,8 @@
 import importlib.util
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +90,65 @@ def test_machine_code_that_was_cut_short_is_compiled_anew(hits, source):
     for cut in (0, 100):
         file.write_bytes(file.read_bytes()[:cut])
         assert [hits(), hits()] == [0, 1]
+
+
+# Whose inner functions have the same names and arguments, and do other things.
+ORDERS = {"sorted": "values.sort()\n    return values", "order": "return np.argsort(values)"}
+
+
+@pytest.fixture
+def in_process(tmp_path):
+    """What a process prints that orders numbers by these kernels, one after the other."""
+    for name, body in ORDERS.items():
+        (tmp_path / f"{name}.py").write_text(
+            "import numpy as np\n"
+            "from recsys_spark.kernels.jit import kernel\n"
+            f"@kernel\ndef kernel(values):\n    {body}\n"
+        )
+
+    def run(*names):
+        code = "import numpy as np; values = 7 * np.arange(100)[::-1]; "
+        for name in names:
+            code += f"from {name} import kernel; found = kernel(values.copy()); "
+        code += "print(*found); print(*kernel.stats.cache_hits.values())"
+        path = os.pathsep.join([str(tmp_path), str(Path(jit.__file__).parents[2])])
+        words = [sys.executable, "-c", code]
+        told = subprocess.run(
+            words,
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return told.stdout.splitlines()
+
+    return run
+
+
+def test_machine_code_of_several_processes_does_not_mix(in_process):
+    expected = {"sorted": range(0, 700, 7), "order": range(99, -1, -1)}
+    for name in ORDERS:
+        in_process(name)
+    for one, other in (("sorted", "order"), ("order", "sorted")):
+        assert in_process(one, other) == [" ".join(map(str, expected[other])), "1"]
+
+
+FORK = """
+import os
+import recsys_spark.kernels.topn
+from numba.core.bytecode import FunctionIdentity
+child = os.fork()
+print(next(FunctionIdentity._unique_ids), flush=True)
+if child:
+    os.wait()
+"""
+
+
+def test_a_fork_numbers_its_functions_from_elsewhere():
+    words = [sys.executable, "-c", FORK]
+    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    one, other = map(int, told.split())
+    assert abs(one - other) > 1000
 
 
 def test_the_digest_takes_in_every_kernel(tmp_path, monkeypatch):
