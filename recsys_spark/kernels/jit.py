@@ -4,12 +4,15 @@ import hashlib
 import os
 import pickle
 import secrets
+import stat
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from itertools import count
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
@@ -28,8 +31,16 @@ def jit(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile at the first call, and keep the machine code on disk for later processes."""
-    compiled = _compiled(function, cache=True)
+    """Compile at the first call, and keep the machine code on disk for later processes.
+
+    It is kept beside the package, else in the user's cache, else in a temporary folder: executors
+    in containers often run as a user without a home, from an installation that is not theirs.
+    """
+    try:
+        compiled = _compiled(function, cache=True)
+    except RuntimeError:
+        numba.config.CACHE_DIR = _own_temporary_folder()
+        compiled = _compiled(function, cache=True)
     kept = compiled._cache
     kept._cache_file = MachineCode(kept._cache_file, kept._impl.filename_base, _digest_at_import())
     return cast(Callable[P, R], compiled)
@@ -71,6 +82,17 @@ def _compiled(function: Callable[P, R], **options: bool) -> Any:
     _digest_at_import()
     _number_apart()
     return numba.njit(nogil=True, error_model="numpy", fastmath=_FASTMATH, **options)(function)
+
+
+def _own_temporary_folder() -> str:
+    """Of this user alone, because what lies there is run; a new one if somebody else has that."""
+    folder = Path(tempfile.gettempdir()) / f"recsys_spark-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    private = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077
+    if private and found.st_uid == os.getuid():
+        return str(folder)
+    return tempfile.mkdtemp(prefix="recsys_spark-")
 
 
 @cache

@@ -1,10 +1,14 @@
 import importlib.util
 import os
+import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+import numba
 import pytest
+from numba.core import caching
 
 from recsys_spark.kernels import jit
 
@@ -92,6 +96,52 @@ def test_machine_code_that_was_cut_short_is_compiled_anew(hits, source):
         assert [hits(), hits()] == [0, 1]
 
 
+@pytest.fixture
+def nowhere_to_write(monkeypatch, tmp_path):
+    """As in a container: neither the package's folder nor a home can be written to."""
+    for locator in (caching.InTreeCacheLocator, caching.UserWideCacheLocator):
+        monkeypatch.setattr(locator, "ensure_cache_path", refuse)
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    return tmp_path / "temporary" / f"recsys_spark-{os.getuid()}"
+
+
+def refuse(_locator):
+    raise PermissionError
+
+
+def test_without_a_place_of_its_own_machine_code_is_kept_in_a_temporary_folder(
+    nowhere_to_write, hits, monkeypatch
+):
+    assert hits() == 0
+    assert stat.S_IMODE(nowhere_to_write.stat().st_mode) == 0o700
+    assert len(list(nowhere_to_write.glob("*/one_kernel*.nbc"))) == 1
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    assert hits() == 1
+
+
+@pytest.mark.parametrize("others", ["may write", "own it", "chose where it leads"])
+def test_a_temporary_folder_that_others_can_fill_is_not_used(
+    nowhere_to_write, hits, tmp_path, monkeypatch, others
+):
+    if others == "chose where it leads":
+        (tmp_path / "theirs").mkdir(mode=0o700)
+        nowhere_to_write.symlink_to(tmp_path / "theirs")
+    else:
+        nowhere_to_write.mkdir(mode=0o700)
+    if others == "may write":
+        nowhere_to_write.chmod(0o777)
+    if others == "own it":
+        other = os.getuid() + 1
+        monkeypatch.setattr(os, "getuid", lambda: other)
+        nowhere_to_write.rename(nowhere_to_write.with_name(f"recsys_spark-{os.getuid()}"))
+    assert hits() == 0
+    (kept,) = (tmp_path / "temporary").glob("*/*/one_kernel*.nbc")
+    assert kept.parents[1] != nowhere_to_write
+    assert stat.S_IMODE(kept.parents[1].stat().st_mode) == 0o700
+
+
 # Whose inner functions have the same names and arguments, and do other things.
 ORDERS = {"sorted": "values.sort()\n    return values", "order": "return np.argsort(values)"}
 
@@ -137,10 +187,9 @@ FORK = """
 import os
 import recsys_spark.kernels.topn
 from numba.core.bytecode import FunctionIdentity
-child = os.fork()
-print(next(FunctionIdentity._unique_ids), flush=True)
-if child:
+if os.fork():
     os.wait()
+print(next(FunctionIdentity._unique_ids), flush=True)
 """
 
 
