@@ -6,7 +6,8 @@ import pickle
 import secrets
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -38,9 +39,10 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """
     try:
         compiled = _compiled(function, cache=True)
-    except RuntimeError:
-        numba.config.CACHE_DIR = _own_temporary_folder()
-        compiled = _compiled(function, cache=True)
+        compiled._cache._impl.locator.ensure_cache_path()
+    except (RuntimeError, OSError):
+        with _cache_home(_own_temporary_folder()):
+            compiled = _compiled(function, cache=True)
     kept = compiled._cache
     kept._cache_file = MachineCode(kept._cache_file, kept._impl.filename_base, _digest_at_import())
     return cast(Callable[P, R], compiled)
@@ -82,6 +84,19 @@ def _compiled(function: Callable[P, R], **options: bool) -> Any:
     _digest_at_import()
     _number_apart()
     return numba.njit(nogil=True, error_model="numpy", fastmath=_FASTMATH, **options)(function)
+
+
+@contextmanager
+def _cache_home(folder: str) -> Iterator[None]:
+    """Where numba looks for the user's cache, of files as of archives."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = folder
+    try:
+        yield
+    finally:
+        del os.environ["XDG_CACHE_HOME"]
+        if before is not None:
+            os.environ["XDG_CACHE_HOME"] = before
 
 
 def _own_temporary_folder() -> str:

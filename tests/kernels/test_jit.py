@@ -4,9 +4,10 @@ import stat
 import subprocess
 import sys
 import tempfile
+import zipfile
+import zipimport
 from pathlib import Path
 
-import numba
 import pytest
 from numba.core import caching
 
@@ -99,26 +100,35 @@ def test_machine_code_that_was_cut_short_is_compiled_anew(hits, source):
 @pytest.fixture
 def nowhere_to_write(monkeypatch, tmp_path):
     """As in a container: neither the package's folder nor a home can be written to."""
-    for locator in (caching.InTreeCacheLocator, caching.UserWideCacheLocator):
-        monkeypatch.setattr(locator, "ensure_cache_path", refuse)
-    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+
+    def refuse(_):
+        raise PermissionError
+
+    monkeypatch.setattr(caching.InTreeCacheLocator, "ensure_cache_path", refuse)
+    monkeypatch.setenv("HOME", "/dev/null/nobody")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     return tmp_path / "temporary" / f"recsys_spark-{os.getuid()}"
 
 
-def refuse(_locator):
-    raise PermissionError
-
-
 def test_without_a_place_of_its_own_machine_code_is_kept_in_a_temporary_folder(
-    nowhere_to_write, hits, monkeypatch
+    nowhere_to_write, hits
 ):
-    assert hits() == 0
+    assert [hits(), hits()] == [0, 1]
     assert stat.S_IMODE(nowhere_to_write.stat().st_mode) == 0o700
-    assert len(list(nowhere_to_write.glob("*/one_kernel*.nbc"))) == 1
-    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
-    assert hits() == 1
+    assert len(list(nowhere_to_write.glob("**/one_kernel*.nbc"))) == 1
+    assert "XDG_CACHE_HOME" not in os.environ
+
+
+def test_an_archive_of_the_package_needs_no_home_either(nowhere_to_write, tmp_path, source):
+    with zipfile.ZipFile(tmp_path / "package.zip", "w") as archive:
+        archive.write(source, source.name)
+    loader = zipimport.zipimporter(str(tmp_path / "package.zip"))
+    module = importlib.util.module_from_spec(loader.find_spec("one_kernel"))
+    loader.exec_module(module)
+    assert module.doubled(3) == 6
+    assert len(list(nowhere_to_write.glob("**/one_kernel*.nbc"))) == 1
 
 
 @pytest.mark.parametrize("others", ["may write", "own it", "chose where it leads"])
@@ -135,11 +145,12 @@ def test_a_temporary_folder_that_others_can_fill_is_not_used(
     if others == "own it":
         other = os.getuid() + 1
         monkeypatch.setattr(os, "getuid", lambda: other)
-        nowhere_to_write.rename(nowhere_to_write.with_name(f"recsys_spark-{os.getuid()}"))
+        nowhere_to_write.rename(nowhere_to_write.with_name(f"recsys_spark-{other}"))
     assert hits() == 0
-    (kept,) = (tmp_path / "temporary").glob("*/*/one_kernel*.nbc")
-    assert kept.parents[1] != nowhere_to_write
-    assert stat.S_IMODE(kept.parents[1].stat().st_mode) == 0o700
+    (kept,) = (tmp_path / "temporary").glob("**/one_kernel*.nbc")
+    own = kept.relative_to(tmp_path / "temporary").parts[0]
+    assert own != f"recsys_spark-{os.getuid()}"
+    assert stat.S_IMODE((tmp_path / "temporary" / own).stat().st_mode) == 0o700
 
 
 # Whose inner functions have the same names and arguments, and do other things.
