@@ -7,7 +7,7 @@ import secrets
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -39,6 +39,7 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """
     try:
         compiled = _compiled(function, cache=True)
+        # Numba has tried this already, but for the place of an archive.
         compiled._cache._impl.locator.ensure_cache_path()
     except (RuntimeError, OSError):
         with _cache_home(_own_temporary_folder()):
@@ -99,10 +100,15 @@ def _cache_home(folder: str) -> Iterator[None]:
             os.environ["XDG_CACHE_HOME"] = before
 
 
+@cache
 def _own_temporary_folder() -> str:
-    """Of this user alone, because what lies there is run; a new one if somebody else has that."""
+    """Of this user alone, because what lies there is run; a new one if something else has its name.
+
+    A new one is the process's own: later ones do not find it.
+    """
     folder = Path(tempfile.gettempdir()) / f"recsys_spark-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
     found = folder.lstat()
     private = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077
     if private and found.st_uid == os.getuid():

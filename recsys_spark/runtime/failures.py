@@ -18,8 +18,6 @@ _TRANSIENT = (
     "SparkContext was shut down",
     "All masters are unresponsive",
 )
-
-
 _NO_FILE_SYSTEM = re.compile(r'No FileSystem for scheme "\w+"|Class \S*FileSystem\S* not found')
 _OF_PY4J = "An error occurred while calling"
 

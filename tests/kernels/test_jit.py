@@ -109,7 +109,9 @@ def nowhere_to_write(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
-    return tmp_path / "temporary" / f"recsys_spark-{os.getuid()}"
+    jit._own_temporary_folder.cache_clear()
+    yield tmp_path / "temporary" / f"recsys_spark-{os.getuid()}"
+    jit._own_temporary_folder.cache_clear()
 
 
 def test_without_a_place_of_its_own_machine_code_is_kept_in_a_temporary_folder(
@@ -131,13 +133,19 @@ def test_an_archive_of_the_package_needs_no_home_either(nowhere_to_write, tmp_pa
     assert len(list(nowhere_to_write.glob("**/one_kernel*.nbc"))) == 1
 
 
-@pytest.mark.parametrize("others", ["may write", "own it", "chose where it leads"])
+@pytest.mark.parametrize(
+    "others", ["may write", "own it", "chose where it leads", "let it lead nowhere", "put a file"]
+)
 def test_a_temporary_folder_that_others_can_fill_is_not_used(
     nowhere_to_write, hits, tmp_path, monkeypatch, others
 ):
     if others == "chose where it leads":
         (tmp_path / "theirs").mkdir(mode=0o700)
         nowhere_to_write.symlink_to(tmp_path / "theirs")
+    elif others == "let it lead nowhere":
+        nowhere_to_write.symlink_to(tmp_path / "nothing")
+    elif others == "put a file":
+        nowhere_to_write.touch(mode=0o600)
     else:
         nowhere_to_write.mkdir(mode=0o700)
     if others == "may write":
@@ -146,7 +154,7 @@ def test_a_temporary_folder_that_others_can_fill_is_not_used(
         other = os.getuid() + 1
         monkeypatch.setattr(os, "getuid", lambda: other)
         nowhere_to_write.rename(nowhere_to_write.with_name(f"recsys_spark-{other}"))
-    assert hits() == 0
+    assert [hits(), hits()] == [0, 1], "both in one folder"
     (kept,) = (tmp_path / "temporary").glob("**/one_kernel*.nbc")
     own = kept.relative_to(tmp_path / "temporary").parts[0]
     assert own != f"recsys_spark-{os.getuid()}"
