@@ -7,6 +7,7 @@ import pyarrow as pa
 from rich.table import Table
 
 from recsys_spark.cli.show import as_csv, text_console
+from recsys_spark.evaluation.directions import Direction, direction_of
 from recsys_spark.evaluation.ranking import shown_cutoff
 from recsys_spark.pipeline.compare import Side
 
@@ -32,13 +33,13 @@ def _as_text(rows: list[dict[str, Any]], one: Side, other: Side) -> str:
     for name in ("one", "other", "difference", "95 %", "p", "p (Holm)", "better", "worse"):
         table.add_column(name, justify="right")
     for row in shown:
-        table.add_row(row["metric"], *_cells(row))
+        table.add_row(_name(row["metric"]), *_cells(row))
     console.print(table)
     users = max(row["users"] for row in shown)
     console.print(
         f"\nFirst {k} of the lists of {users:,} users. p: that users would differ so much by "
         "chance, by exchanging the two at random; Holm: corrected for all metrics and cut-offs. "
-        "better, worse: shares of users for whom the other has the higher or the lower value.",
+        "better, worse: shares of users for whom the other is better or worse; ↓: lower is better.",
         style="dim",
     )
     return console.export_text().rstrip("\n")
@@ -53,6 +54,9 @@ def _cells(row: dict[str, Any]) -> list[str]:
         interval,
         f"{row['p_value']:.4f}",
         f"{row['p_holm']:.4f}",
-        f"{row['better']:.1%}",
-        f"{row['worse']:.1%}",
+        *("" if row[name] is None else f"{row[name]:.1%}" for name in ("better", "worse")),
     ]
+
+
+def _name(metric: str) -> str:
+    return f"{metric} ↓" if direction_of(metric) is Direction.LOWER else metric

@@ -2,6 +2,7 @@
 
 from recsys_spark.evaluation.agreement import measure_agreement
 from recsys_spark.evaluation.comparison import compare
+from recsys_spark.evaluation.directions import DESCRIBED
 from recsys_spark.evaluation.evaluator import TopNEvaluator
 from recsys_spark.evaluation.exposure import measure_exposure
 from recsys_spark.evaluation.lists import measure_lists
@@ -11,6 +12,7 @@ from recsys_spark.evaluation.ratings import predict_ratings, rating_error
 from recsys_spark.evaluation.summary import summarise
 
 __all__ = [
+    "DESCRIBED",
     "TopNEvaluator",
     "compare",
     "measure_agreement",

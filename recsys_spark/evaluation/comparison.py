@@ -18,6 +18,7 @@ from pyspark.sql.types import (
 )
 
 from recsys_spark.errors import ContractError
+from recsys_spark.evaluation.directions import direction_of
 from recsys_spark.evaluation.resamples import (
     EXACT,
     RESAMPLED,
@@ -38,8 +39,8 @@ _FIELDS = {
     "users": LongType(),
     "one": LongType(),
     "other": LongType(),
-    "better": LongType(),
-    "worse": LongType(),
+    "higher": LongType(),
+    "lower": LongType(),
     "squares": LongType(),
     "resampled": DoubleType(),
     "flipped": DoubleType(),
@@ -76,7 +77,8 @@ def compare(one: DataFrame, other: DataFrame, resamples: int = 10_000, seed: int
     two models of each user (Fisher's randomisation test; Smucker, Allan, Carterette 2007), at least
     1 / (resamples + 1). p_holm: the same, after Holm's correction for all rows of this table
     (1979). effect_size: mean of the differences over their standard deviation; null if all are the
-    same. better, worse: shares of users for whom `other` has the higher or the lower value.
+    same. better, worse: shares of users for whom `other` is the better or the worse one, by the
+    metric's direction; null where it has none (`evaluation.directions`).
 
     Raises ContractError if the two have no user in common, or one of them has several models.
     """
@@ -144,8 +146,8 @@ def _sums(resamples: int, seed: int) -> Callable[[Codes, Values], Mapping[str, n
             "users": known.sum(axis=0),
             "one": whole(np.where(known, one, 0.0)).sum(axis=0),
             "other": whole(np.where(known, other, 0.0)).sum(axis=0),
-            "better": (difference > 0).sum(axis=0),
-            "worse": (difference < 0).sum(axis=0),
+            "higher": (difference > 0).sum(axis=0),
+            "lower": (difference < 0).sum(axis=0),
             "squares": whole(difference**2).sum(axis=0),
             "resampled": resampled_sums(weights, difference),
             "flipped": np.tensordot(signs, np.nan_to_num(difference), (0, 0)),
@@ -165,6 +167,8 @@ def _as_rows(metrics: Sequence[str]) -> Callable[[dict[str, Any], Sums], Mapping
             sums[name][kept] / EXACT / users for name in ("one", "other", "squares")
         )
         flipped = np.abs(sums["flipped"].reshape(-1, len(metrics))[:, kept] / users)
+        higher, lower = (sums[name][kept] / users for name in ("higher", "lower"))
+        signs = np.array([direction_of(metrics[at]).sign for at in kept.tolist()])
         difference = other - one
         spread = np.sqrt(np.maximum(squares - difference**2, 0.0))
         size, varies = len(kept), spread > 1e-7
@@ -181,8 +185,13 @@ def _as_rows(metrics: Sequence[str]) -> Callable[[dict[str, Any], Sums], Mapping
             "p_value": (1 + as_far) / (1 + len(flipped)),
             "p_holm": pa.nulls(size, pa.float64()),
             "effect_size": pa.array(effect, from_pandas=True),
-            "better": sums["better"][kept] / users,
-            "worse": sums["worse"][kept] / users,
+            "better": _judged(np.where(signs > 0, higher, lower), signs),
+            "worse": _judged(np.where(signs > 0, lower, higher), signs),
         }
 
     return as_rows
+
+
+def _judged(shares: Values, signs: npt.NDArray[np.int64]) -> pa.Array:
+    """Shares of users; null for metrics in which neither model can be better."""
+    return pa.array(shares, mask=signs == 0)

@@ -10,6 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.errors import ConfigError, ContractError
+from recsys_spark.evaluation.directions import Direction, direction_of
 from recsys_spark.evaluation.ranking import measure_ranking
 from recsys_spark.evaluation.summary import summarise
 from recsys_spark.kernels.ranking import METRICS
@@ -66,8 +67,8 @@ class TopNEvaluator(Evaluator, DefaultParamsReadable["TopNEvaluator"], DefaultPa
         return self._set(**self._input_kwargs)
 
     def isLargerBetter(self) -> bool:
-        """All ranking metrics are better when larger."""
-        return True
+        """By the direction of the metric; all ranking metrics are better when larger."""
+        return direction_of(self.getOrDefault("metricName")) is not Direction.LOWER
 
     def _evaluate(self, dataset: DataFrame) -> float:
         names = ("metricName", "userCol", "itemCol", "valueCol", "recommendationsCol")
