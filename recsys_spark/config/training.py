@@ -60,8 +60,12 @@ class Objective(Section):
     decay_reference: datetime | None = Field(
         None, description="Time from which ages are counted; UTC; null: the newest training row."
     )
+    min_positive_value: float | None = Field(
+        None,
+        description="Values below are dislikes, with target 0; null: those of 0 or below are.",
+    )
     negative_alpha: float | None = Field(
-        None, description="Scale of c for values of 0 or below, the dislikes; null: as for likes."
+        None, description="Scale of c for dislikes, 0: as if unobserved; null: as for likes."
     )
     confidence: Confidence | None = Field(
         None,

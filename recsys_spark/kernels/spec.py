@@ -71,6 +71,7 @@ class WalsSpec:
     item_frequency_exponent: float = 0.0
     half_life_days: float | None = None
     decay_reference: str | None = None
+    min_positive_value: float | None = None
     negative_alpha: float | None = None
     confidence: Confidence = "extra"
     target: Target = "weight"
@@ -222,6 +223,7 @@ _MINIMUM = {
     "bm25_b": 0.0,
     "user_frequency_exponent": -inf,
     "item_frequency_exponent": -inf,
+    "min_positive_value": -inf,
     "negative_alpha": 0.0,
     "regularization": 0.0,
     "user_regularization": 0.0,
@@ -342,7 +344,7 @@ def _idle_keys(preset: str, spec: WalsSpec) -> dict[str, str]:
         (spec.weighting != "power", ("exponent",), weighting),
         (spec.weighting != "bm25", ("bm25_k1", "bm25_b"), weighting),
         (spec.half_life_days is None, ("decay_reference",), "without objective.half_life_days"),
-        (spec.explicit, ("negative_alpha",), "with objective.target: value"),
+        (spec.explicit, ("min_positive_value", "negative_alpha"), "with objective.target: value"),
         (
             spec.unobserved_weight == 0,
             ("user_unobserved_exponent", "item_unobserved_exponent", "confidence"),

@@ -4,15 +4,14 @@ import json
 from typing import Any
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
-from recsys_spark.errors import ContractError
 from recsys_spark.evaluation.ranking import ALL, shown_cutoff
 from recsys_spark.pipeline.contenders import Contest, Scores, contenders
 from recsys_spark.pipeline.measure import measure
 from recsys_spark.pipeline.pictures import pictures
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.pipeline.train import make_plan, trained_spec
+from recsys_spark.pipeline.validation import relevant_rows
 from recsys_spark.schema import METRICS
 from recsys_spark.stages.recommend import read_catalogue, with_seen
 from recsys_spark.stages.segments import by_popularity
@@ -55,15 +54,7 @@ def _contest(run: Run, truth: DataFrame) -> Contest:
 
 
 def _truth(run: Run) -> DataFrame:
-    config = run.config.evaluate
-    rows = run.read(config.split)
-    if config.min_relevant_value is not None:
-        rows = rows.where(F.col("value") >= config.min_relevant_value)
-    if rows.isEmpty():
-        raise ContractError(
-            f"There are no relevant {config.split} rows to evaluate; look at "
-            f"split.{config.split}_fraction and evaluate.min_relevant_value."
-        )
+    rows = relevant_rows(run, run.config.evaluate.split)
     return rows.join(run.read("user_ids").toDF("user_id", "user"), "user")
 
 

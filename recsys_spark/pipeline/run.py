@@ -53,6 +53,7 @@ _SECTIONS = {
     "train": (
         "objective",
         "train",
+        "evaluate.min_relevant_value",  # of the validation rows that early stopping looks at
         "solver.method",
         "solver.cg_steps",
         "solver.subspace_block",

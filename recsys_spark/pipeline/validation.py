@@ -3,6 +3,7 @@
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.errors import ContractError
 from recsys_spark.evaluation import measure_ranking, summarise
 from recsys_spark.pipeline.run import Run
 from recsys_spark.schema import FACTORS
@@ -14,6 +15,7 @@ from recsys_spark.wals.fit import Factorization
 class Validation:
     """The validation users and the catalogue, prepared once and ranked for again and again.
 
+    Raises ContractError if no validation row is relevant.
     most_users: of whom so many are chosen, by a hash of their index, always the same.
     """
 
@@ -39,8 +41,21 @@ class Validation:
         return float(row["value"]) if row else 0.0
 
 
+def relevant_rows(run: Run, split: str) -> DataFrame:
+    """The held-out rows that count as hits; raises ContractError if there are none."""
+    rows, least = run.read(split), run.config.evaluate.min_relevant_value
+    if least is not None:
+        rows = rows.where(F.col("value") >= least)
+    if rows.isEmpty():
+        raise ContractError(
+            f"There are no relevant {split} rows to evaluate; look at split.{split}_fraction and "
+            "evaluate.min_relevant_value."
+        )
+    return rows
+
+
 def _truth(run: Run, most_users: int | None) -> DataFrame:
-    rows = run.read("validation")
+    rows = relevant_rows(run, "validation")
     if most_users is not None:
         every = rows.select("user").distinct()
         chosen = every.orderBy(F.xxhash64("user"), "user").limit(most_users)

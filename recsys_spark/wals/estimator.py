@@ -50,6 +50,7 @@ class WALS(
         itemFrequencyExponent: float | None = None,
         halfLifeDays: float | None = None,
         decayReference: str | None = None,
+        minPositiveValue: float | None = None,
         negativeAlpha: float | None = None,
         confidence: str | None = None,
         target: str | None = None,

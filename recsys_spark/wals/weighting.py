@@ -41,9 +41,11 @@ def weigh(
     folded into a model whose training rows are the context: that side's own frequencies, of ids
     known and new, are those in `ratings`, and all the rest is as it was in training.
 
-    A value of 0 or below is an observed dislike where targets are not the values: its confidence
-    follows from |r| and its target is 0, as in MLlib and implicit. Raises ContractError for a
-    missing time, a negative or missing weight, and a missing or infinite target.
+    A value of 0 or below, or below min_positive_value, is an observed dislike where targets are not
+    the values: its confidence follows from |r| and its target is 0, as in MLlib and implicit.
+
+    Raises ContractError for a missing time, a negative or missing weight, and a missing or infinite
+    target.
     """
     ratings = ratings.withColumn("value", F.col("value").cast("double"))
     known = ratings if context is None else context
@@ -77,7 +79,12 @@ def _right_weight(a: Column, w0: Column, spec: WalsSpec, columns: list[str]) -> 
         target = F.col("target" if "target" in columns else "value")
         return (w0 + a) * (target - F.col("baseline") if "baseline" in columns else target)
     liked = w0 + a if spec.target == "unit" else a
-    return F.when(F.col("value") > 0, liked).otherwise(0.0)
+    return F.when(_liked(spec), liked).otherwise(0.0)
+
+
+def _liked(spec: WalsSpec) -> Column:
+    value = F.col("value")
+    return value > 0 if spec.min_positive_value is None else value >= spec.min_positive_value
 
 
 def _confidence(spec: WalsSpec) -> Column:
@@ -86,7 +93,7 @@ def _confidence(spec: WalsSpec) -> Column:
     if spec.weighting != "binary":
         form = form * spec.alpha
     if spec.negative_alpha is not None:
-        form = F.when(F.col("value") > 0, form).otherwise(_form(spec) * spec.negative_alpha)
+        form = F.when(_liked(spec), form).otherwise(_form(spec) * spec.negative_alpha)
     for side in SIDES:
         if spec.frequency_exponent(side):
             form = form * F.col(f"{side}_factor")

@@ -106,6 +106,7 @@ def test_epsilon_must_be_above_zero(epsilon):
         ("ials", {"weighting": "tfidf", "bm25_b": 0.1}, "bm25_b", "weighting: tfidf"),
         ("ials", {"decay_reference": "2024-01-01"}, "decay_reference", "without .*half_life_days"),
         ("tf_wals", {"negative_alpha": 2.0}, "negative_alpha", "target: value"),
+        ("explicit", {"min_positive_value": 4.0}, "min_positive_value", "target: value"),
         ("hu2008", {"unobserved_weight": 0.0, "confidence": "total"}, "confidence", "weight: 0"),
         (
             "explicit",

@@ -8,7 +8,7 @@ import yaml
 from nights import write_source
 
 from recsys_spark.config import Tune
-from recsys_spark.errors import ConfigError
+from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.pipeline import tune as tuning
 from recsys_spark.pipeline.night import Options
 from recsys_spark.pipeline.search import proposals
@@ -64,6 +64,11 @@ def test_a_trial_is_worth_what_training_by_itself_is(searched, tmp_path):
     )
     assert one[-1].settings == two[0].settings
     assert one[-1].value == two[0].value
+
+
+def test_tune_counts_only_the_rows_that_evaluate_finds_relevant(searched):
+    with pytest.raises(ContractError, match=r"no relevant validation rows.*min_relevant_value"):
+        searched("tune.space={rank: [4, 8]}", "evaluate.min_relevant_value=6")
 
 
 def test_trials_begin_with_the_one_before_where_that_is_wanted(searched, tmp_path):

@@ -27,7 +27,8 @@ def unobserved_weight(user, item, known, spec, own=None):
 def _pair(row, known, own, spec):
     n = {side: _count(row[side], side, own[side]) for side in own}
     w0 = unobserved_weight(row["user"], row["item"], known, spec, own)
-    liked = row["value"] > 0
+    least = spec.min_positive_value
+    liked = row["value"] > 0 if least is None else row["value"] >= least
     c = _form(row, n["user"], known, spec)
     if not liked and spec.negative_alpha is not None:
         c *= spec.negative_alpha

@@ -83,6 +83,8 @@ OBJECTIVES = {
     "item_frequency": ("hu2008", {"item_frequency_exponent": -1.0}),
     "negatives": ("mllib", {"alpha": 4.0, "negative_alpha": 0.5}),
     "binary_negatives": ("ials", {"negative_alpha": 7.0}),
+    "threshold": ("ials", {"min_positive_value": 3.0}),
+    "threshold_unobserved": ("hu2008", {"min_positive_value": 3.0, "negative_alpha": 0.0}),
     "unobserved_unit": ("hu2008", {"item_unobserved_exponent": 0.5}),
     "unobserved_value": ("tf_wals", {"user_unobserved_exponent": -0.3}),
     "total": ("implicit", {"alpha": 0.3}),
