@@ -3,10 +3,7 @@
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,26 +11,34 @@ import yaml
 from rich.console import Console
 
 import recsys_spark
-from recsys_spark.config import Config, mask
+from recsys_spark.cli.options import (
+    CONFIGURATION,
+    DEBUG,
+    LISTS,
+    NEW_RUN,
+    OUTPUT,
+    RESUMABLE,
+    Group,
+    Invocation,
+    State,
+    add_command,
+    stop_status,
+)
+from recsys_spark.config import mask
 from recsys_spark.errors import ConfigError, ExitCode, RecsysError
-from recsys_spark.runtime.log import JsonSink, Log, TextSink
-from recsys_spark.settings import documented_defaults, load_config
+from recsys_spark.runtime.log import JsonSink
+from recsys_spark.settings import documented_defaults
 
 app = typer.Typer(
     name="recsys-spark",
+    cls=Group,
     help="Raw user-item events in, a checked table of per-user top-N recommendations out.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class LogFormat(StrEnum):
-    """How progress is written to standard error."""
-
-    text = "text"
-    json = "json"
+# The groups of the help.
+_STAGES, _SEARCH, _RESULTS, _SETUP = "Stages", "Experiments", "Results", "Setup"
 
 
 class ShowFormat(StrEnum):
@@ -55,28 +60,14 @@ class ExportForm(StrEnum):
     redis = "redis"
 
 
-ConfigFiles = Annotated[
-    list[Path] | None,
-    typer.Option("--config", "-c", help="Configuration file; later files override earlier ones."),
+Version = Annotated[
+    str | None, typer.Option("--run-id", metavar="RUN", help="This version, not the current one.")
 ]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="Override one key: key.path=value.")
-]
-RunId = Annotated[str | None, typer.Option(help="Name of the run; default: date and settings.")]
-LogicalDate = Annotated[
-    str | None, typer.Option(help="Day that the run is for, YYYY-MM-DD; default: today (UTC).")
-]
-Resume = Annotated[
-    bool,
-    typer.Option(
-        "--resume", help="Go on with the latest unfinished run of these settings, whatever its day."
-    ),
-]
-LogFormatOption = Annotated[LogFormat, typer.Option(help="Lines for people, or JSON.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show stack traces and Spark's messages.")]
+TableName = Annotated[str, typer.Argument(help="Name of the table, such as recommendations.")]
+Form = Annotated[ShowFormat, typer.Option("--format", help="Form.")]
 
 _STAGE_HELP = {
+    "run": "All stages in order, in one session.",
     "ingest": "Check the source's rows, index the ids, write interactions and rejects.",
     "split": "Choose the rows to train on, to validate and to test.",
     "train": "Train the factors of users and items.",
@@ -84,7 +75,6 @@ _STAGE_HELP = {
     "fold-in": "Give users who came after training their factors, for recommend to use.",
     "recommend": "Write every user's top-N list.",
     "publish": "Let readers see the run's tables.",
-    "run": "All stages in order, in one session.",
 }
 _REPEATED_HELP = {
     "tune": "Search the objective's settings (keys under tune); trials made before are not made "
@@ -93,138 +83,44 @@ _REPEATED_HELP = {
 }
 
 
-@dataclass(frozen=True)
-class _Invocation:
-    config: Config
-    log: Log
-
-
-def _prepare(
-    files: list[Path] | None,
-    overrides: list[str] | None,
-    log_format: LogFormat = LogFormat.text,
-    quiet: bool = False,
-    debug: bool = False,
-) -> _Invocation:
-    sink = JsonSink() if log_format is LogFormat.json else TextSink(quiet, debug)
-    log = Log([sink])
-    _State.log, _State.debug = log, debug
-    config = load_config(files or [], overrides or [])
-    _State.root = config.paths.root
-    return _Invocation(config, log)
-
-
-class _State:
-    """What the error handler needs of the command that failed."""
-
-    log = Log([])
-    debug = False
-    root = ""
-
-
 def _add_stage_command(name: str) -> None:
-    @app.command(name, help=_STAGE_HELP[name])
-    def command(
-        config: ConfigFiles = None,
-        set_: Overrides = None,
-        run_id: RunId = None,
-        logical_date: LogicalDate = None,
-        resume: Resume = False,
-        log_format: LogFormatOption = LogFormat.text,
-        quiet: Quiet = False,
-        debug: Debug = False,
-    ) -> None:
-        call = _prepare(config, set_, log_format, quiet, debug)
-        _do_stages(name, call, run_id, logical_date, resume, quiet, debug)
+    own = LISTS if name == "recommend" else {}
+
+    @add_command(app, name, _STAGES, own, RESUMABLE, CONFIGURATION, OUTPUT, help=_STAGE_HELP[name])
+    def command(call: Invocation) -> None:
+        _do_stages(name, call)
 
 
-def _do_stages(
-    name: str,
-    call: _Invocation,
-    run_id: str | None,
-    logical_date: str | None,
-    resume: bool,
-    quiet: bool,
-    debug: bool,
-) -> None:
-    day = _parse_date(logical_date)
+def _do_stages(name: str, call: Invocation) -> None:
     # Heavy imports wait until the configuration is known to be right.
     from recsys_spark.cli.summary import print_summary
     from recsys_spark.pipeline.night import Options, run_stages
     from recsys_spark.pipeline.run import STAGES
 
     stages = STAGES if name == "run" else (name.replace("-", "_"),)
-    options = Options(run_id, day, resume, debug)
+    options = Options(call.run_id, call.day, call.resume, call.debug)
     outcome = run_stages(call.config, stages, options, call.log)
-    _stop_status(call.log)
+    stop_status(call.log)
     if outcome.unchanged:
         call.log.info(f"run {outcome.run_id} was finished before; nothing was changed")
-    if not quiet:
+    if not call.quiet:
         print_summary(outcome, call.config)
 
 
-def _add_recommend_command(name: str) -> None:
-    @app.command(name, help=_STAGE_HELP[name])
-    def command(
-        changed_since: Annotated[
-            str | None,
-            typer.Option(
-                help="Make new lists only for users with other interactions than in the lists of "
-                "this run, or `published`; others keep theirs (recommend.changed_since)."
-            ),
-        ] = None,
-        config: ConfigFiles = None,
-        set_: Overrides = None,
-        run_id: RunId = None,
-        logical_date: LogicalDate = None,
-        resume: Resume = False,
-        log_format: LogFormatOption = LogFormat.text,
-        quiet: Quiet = False,
-        debug: Debug = False,
-    ) -> None:
-        own = [] if changed_since is None else [f"recommend.changed_since={changed_since}"]
-        call = _prepare(config, [*(set_ or []), *own], log_format, quiet, debug)
-        _do_stages(name, call, run_id, logical_date, resume, quiet, debug)
-
-
-def _stop_status(log: Log) -> None:
-    for sink in log.sinks:
-        if isinstance(sink, TextSink):
-            sink.stop()
-
-
-def _parse_date(text: str | None) -> date | None:
-    if text is None:
-        return None
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").date()
-    except ValueError:
-        raise ConfigError(f"--logical-date is {text!r}; write it as 2026-01-31.") from None
-
-
 for _name in _STAGE_HELP:
-    (_add_recommend_command if _name == "recommend" else _add_stage_command)(_name)
+    _add_stage_command(_name)
 
 
 def _add_repeated_command(name: str) -> None:
-    @app.command(name, help=_REPEATED_HELP[name])
-    def command(
-        config: ConfigFiles = None,
-        set_: Overrides = None,
-        run_id: RunId = None,
-        logical_date: LogicalDate = None,
-        log_format: LogFormatOption = LogFormat.text,
-        quiet: Quiet = False,
-        debug: Debug = False,
-    ) -> None:
-        call = _prepare(config, set_, log_format, quiet, debug)
-        day = _parse_date(logical_date)
+    @add_command(app, name, _SEARCH, NEW_RUN, CONFIGURATION, OUTPUT, help=_REPEATED_HELP[name])
+    def command(call: Invocation) -> None:
         from recsys_spark.cli.repeated import repeat
         from recsys_spark.pipeline.night import Options
 
-        tell = repeat(name, call.config, Options(run_id, day, debug=debug), call.log)
-        _stop_status(call.log)
-        if not quiet:
+        options = Options(call.run_id, call.day, debug=call.debug)
+        tell = repeat(name, call.config, options, call.log)
+        stop_status(call.log)
+        if not call.quiet:
             tell()
 
 
@@ -232,39 +128,32 @@ for _name in _REPEATED_HELP:
     _add_repeated_command(_name)
 
 
-@app.command()
-def generate(
-    config: ConfigFiles = None,
-    set_: Overrides = None,
-    log_format: LogFormatOption = LogFormat.text,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> None:
+@add_command(app, "generate", _SETUP, CONFIGURATION, OUTPUT)
+def generate(call: Invocation) -> None:
     """Write a synthetic data set with planted tastes (keys under generate)."""
-    call = _prepare(config, set_, log_format, quiet, debug)
     from recsys_spark.pipeline.generate import generate as make
     from recsys_spark.pipeline.night import session
 
-    with call.log.bound(stage="generate"), session(call.config, call.log, debug) as spark:
+    with call.log.bound(stage="generate"), session(call.config, call.log, call.debug) as spark:
         folders = make(spark, call.config, call.log)
-    _stop_status(call.log)
-    if not quiet:
+    stop_status(call.log)
+    if not call.quiet:
         for part, folder in folders.items():
             print(f"{part:<12} {folder}")
 
 
-@app.command()
+@add_command(app, "show", _RESULTS, CONFIGURATION)
 def show(
-    table: Annotated[str, typer.Argument(help="Name of the table, such as recommendations.")],
-    user: Annotated[list[str] | None, typer.Option(help="Only this user; may be repeated.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Rows of the table.")] = 10,
-    format_: Annotated[ShowFormat, typer.Option("--format", help="Form.")] = ShowFormat.table,
-    run_id: Annotated[str | None, typer.Option(help="This version, not the current one.")] = None,
-    config: ConfigFiles = None,
-    set_: Overrides = None,
+    call: Invocation,
+    table: TableName,
+    user: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Only this user; may be repeated.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Rows of the table.")] = 10,
+    format_: Form = ShowFormat.table,
+    run_id: Version = None,
 ) -> None:
     """Print rows of a table's current version."""
-    call = _prepare(config, set_)
     from recsys_spark.cli.show import show_table
 
     users = user or []
@@ -272,22 +161,21 @@ def show(
     print(show_table(call.config, call.log, table, run_id, users, wanted, format_.value))
 
 
-@app.command()
+@add_command(app, "path", _RESULTS, CONFIGURATION)
 def path(
-    table: Annotated[str, typer.Argument(help="Name of the table, such as recommendations.")],
-    run_id: Annotated[str | None, typer.Option(help="This version, not the current one.")] = None,
-    config: ConfigFiles = None,
-    set_: Overrides = None,
+    call: Invocation,
+    table: TableName,
+    run_id: Version = None,
 ) -> None:
     """Print the folder of a table's current version, and nothing else."""
-    call = _prepare(config, set_, quiet=True)
     from recsys_spark.cli.show import table_path
 
     print(table_path(call.config, call.log, table, run_id))
 
 
-@app.command()
+@add_command(app, "export", _RESULTS, CONFIGURATION)
 def export(
+    call: Invocation,
     form: Annotated[ExportForm, typer.Argument(help="Form of the files, or kind of the store.")],
     target: Annotated[
         str,
@@ -297,59 +185,70 @@ def export(
         ),
     ],
     table: Annotated[
-        str, typer.Option(help="recommendations or another table of lists, such as similar_items.")
-    ] = ("recommendations"),
-    run_id: Annotated[str | None, typer.Option(help="This version, not the current one.")] = None,
+        str,
+        typer.Option(
+            metavar="TABLE",
+            help="recommendations or another table of lists, such as similar_items.",
+        ),
+    ] = "recommendations",
+    run_id: Version = None,
     connections: Annotated[
-        int, typer.Option(min=1, help="Connections of executors at once (postgres, redis).")
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Connections of executors at once (postgres, redis)."
+        ),
     ] = 8,
-    prefix: Annotated[str, typer.Option(help="What keys begin with (redis).")] = "recsys",
-    ttl_days: Annotated[int, typer.Option(min=1, help="Days until keys end (redis).")] = 7,
-    config: ConfigFiles = None,
-    set_: Overrides = None,
+    prefix: Annotated[
+        str, typer.Option(metavar="TEXT", help="What keys begin with (redis).")
+    ] = "recsys",
+    ttl_days: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Days until keys end (redis).")
+    ] = 7,
 ) -> None:
     """Deliver a table of lists to other systems; a repeated command does nothing."""
-    call = _prepare(config, set_)
     from recsys_spark.pipeline.export import export_lists
     from recsys_spark.runtime.delivery import Options
 
     options = Options(connections, prefix, ttl_days)
     made = export_lists(call.config, call.log, table, form.value, target, run_id, options)
-    _stop_status(call.log)
+    stop_status(call.log)
     state = "were there already" if made.unchanged else f"written in {made.seconds:.1f} s"
     print(f"{made.lists:,} lists of {table}, run {made.run_id}, {state}: {made.place}")
 
 
-@app.command()
+@add_command(app, "serve", _RESULTS, CONFIGURATION, DEBUG)
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one.")] = 8080,
-    run_id: Annotated[str | None, typer.Option(help="This version, not the current one.")] = None,
-    config: ConfigFiles = None,
-    set_: Overrides = None,
-    debug: Debug = False,
+    call: Invocation,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="N", help="Port; 0: any free one.")
+    ] = 8080,
+    run_id: Version = None,
 ) -> None:
     """Show users' history and lists on a local web page, until Ctrl-C."""
-    call = _prepare(config, set_, debug=debug)
     from recsys_spark.cli.serve import serve_tables
 
     serve_tables(call.config, call.log, host, port, run_id)
 
 
-@app.command()
+@add_command(app, "compare", _SEARCH, CONFIGURATION)
 def compare(
+    call: Invocation,
     one: Annotated[str, typer.Argument(help="A run id, as `recsys-spark status` lists them.")],
     other: Annotated[
         str | None, typer.Argument(help="Another; default: the same, for another model of it.")
     ] = None,
-    model: Annotated[str, typer.Option(help="Which model of the first run.")] = "model",
-    other_model: Annotated[str, typer.Option(help="Which model of the other.")] = "model",
-    format_: Annotated[ShowFormat, typer.Option("--format", help="Form.")] = ShowFormat.table,
-    config: ConfigFiles = None,
-    set_: Overrides = None,
+    model: Annotated[
+        str, typer.Option(metavar="MODEL", help="Which model of the first run.")
+    ] = "model",
+    other_model: Annotated[
+        str, typer.Option(metavar="MODEL", help="Which model of the other.")
+    ] = "model",
+    format_: Form = ShowFormat.table,
 ) -> None:
     """Compare two runs, or two models of one, user by user, with paired tests."""
-    call = _prepare(config, set_)
     from recsys_spark.cli.comparing import render_comparison
     from recsys_spark.pipeline.compare import Side, compare_runs
 
@@ -357,23 +256,21 @@ def compare(
     if sides[0] == sides[1]:
         raise ConfigError("Both are the same model of the same run: name another run or model.")
     rows = compare_runs(call.config, call.log, *sides)
-    _stop_status(call.log)
+    stop_status(call.log)
     print(render_comparison(rows, *sides, format_.value))
 
 
-@app.command()
-def status(config: ConfigFiles = None, set_: Overrides = None) -> None:
+@add_command(app, "status", _RESULTS, CONFIGURATION)
+def status(call: Invocation) -> None:
     """Print what is published and how the latest runs ended."""
-    call = _prepare(config, set_)
     from recsys_spark.cli.show import runs_text
 
     print(runs_text(call.config, call.log))
 
 
-@app.command("config")
+@add_command(app, "config", _SETUP, CONFIGURATION)
 def config_command(
-    config: ConfigFiles = None,
-    set_: Overrides = None,
+    call: Invocation,
     defaults: Annotated[
         bool, typer.Option("--defaults", help="Every key with its default and meaning.")
     ] = False,
@@ -382,21 +279,17 @@ def config_command(
     if defaults:
         print(documented_defaults(), end="")
         return
-    call = _prepare(config, set_)
     print(yaml.safe_dump(call.config.masked(), sort_keys=False, allow_unicode=True), end="")
 
 
-@app.command()
+@add_command(app, "doctor", _SETUP, CONFIGURATION, DEBUG)
 def doctor(
-    config: ConfigFiles = None,
-    set_: Overrides = None,
+    call: Invocation,
     plan: Annotated[
         bool, typer.Option("--plan", help="What training would need of memory, without training.")
     ] = False,
-    debug: Debug = False,
 ) -> None:
     """Check Java, Python, packages, BLAS and memory, on the driver and on the executors."""
-    call = _prepare(config, set_, debug=debug)
     from recsys_spark.cli.diagnosis import diagnose, show_plan
 
     if plan:
@@ -446,14 +339,14 @@ def _guarded(call: Callable[[], object]) -> int:
 
 def _fail(text: str, code: int) -> int:
     message = str(mask(text))
-    _stop_status(_State.log)
-    if any(isinstance(sink, JsonSink) for sink in _State.log.sinks):
-        _State.log._emit("error", message, {"exit_code": int(code)})
+    stop_status(State.log)
+    if any(isinstance(sink, JsonSink) for sink in State.log.sinks):
+        State.log._emit("error", message, {"exit_code": int(code)})
     else:
         Console(stderr=True, highlight=False).print(
             f"[bold red]error[/] [default]{_escaped(message)}[/]", soft_wrap=True
         )
-    if _State.debug:
+    if State.debug:
         traceback.print_exc()
     return int(code)
 
@@ -468,7 +361,7 @@ def _unexpected(error: Exception) -> int:
     from recsys_spark.runtime.failures import describe, keep_trace
 
     message, code = describe(error)
-    where = keep_trace(_State.root)
+    where = keep_trace(State.root)
     hint = f" The stack trace is in {where}." if where else ""
     return _fail(f"{message}{hint} --debug shows more.", code)
 
