@@ -14,6 +14,7 @@ from recsys_spark.runtime.source import RawSource, read_items
 from recsys_spark.schema import ID_TYPES, REJECTS, ids, interactions, items
 from recsys_spark.stages.core import k_core
 from recsys_spark.stages.duplicates import combine_duplicates
+from recsys_spark.stages.histograms import histograms
 from recsys_spark.stages.ids import extend_ids
 from recsys_spark.stages.parse import parse
 from recsys_spark.stages.rules import REASONS, apply_rules
@@ -189,6 +190,8 @@ def _report(
             F.count("*").alias("rows"),
             F.count_distinct("user").alias("users"),
             F.count_distinct("item").alias("items"),
+            F.min("value").alias("least"),
+            F.max("value").alias("largest"),
         )
         .first()
     )
@@ -202,6 +205,7 @@ def _report(
         "interactions": row["rows"],
         "users": row["users"],
         "items": row["items"],
+        "values": [row["least"], row["largest"]],
         "new_users": ids_["user"]["new"],
         "new_items": ids_["item"]["new"],
     }
@@ -212,4 +216,5 @@ def _report(
     )
     run.tracker.metrics({f"ingest.{k}": v for k, v in summary.items() if isinstance(v, int)})
     frequency = run.read("interactions").groupBy("item").count()
-    return summary | {"long_tail": concentration(frequency, "count")}
+    spread = histograms(run.read("interactions"))
+    return summary | {"long_tail": concentration(frequency, "count"), "histograms": spread}

@@ -6,6 +6,7 @@ from math import isfinite
 
 from recsys_spark.config import Config
 from recsys_spark.kernels.spec import SIDES, WalsSpec, restored_spec
+from recsys_spark.kernels.value_use import ValueRange, describe_values
 from recsys_spark.kernels.weights import ratio_warning, weight_ratio
 from recsys_spark.pipeline.checkpoints import Checkpoints
 from recsys_spark.pipeline.early_stopping import EarlyStopping, early_stopping
@@ -29,6 +30,8 @@ def train(run: Run) -> Summary:
     # A killed attempt may have left its blocks there: the fingerprint tells whether they serve.
     plan = make_plan(run.config, run.scratch(f"training-{run.fingerprint}"))
     plan = within_limits(plan, run.spark.sparkContext)
+    values = _values(run, spec)
+    run.log.info(values)
     watch = _Watch(run, checkpoints, stopping, spec, plan)
     trained = fit_factors(run.read("train"), spec, plan, watch, start, watch.begin)
     types = FACTORS["id"].dataType
@@ -47,6 +50,7 @@ def train(run: Run) -> Summary:
     return {
         "preset": run.config.objective.preset,
         "spec": asdict(spec),
+        "values": values,
         "weight_ratio": watch.ratio,
         "losses": [watch.row(loss) for loss in trained.losses],
         "started_from": origin,
@@ -55,6 +59,14 @@ def train(run: Run) -> Summary:
         "users": watch.users,
         "items": watch.items,
     }
+
+
+def _values(run: Run, spec: WalsSpec) -> str:
+    """What the objective does with the values, of which ingest has noted the range."""
+    record = run.runs.stage(run.lineage["ingest"], "ingest")
+    assert record is not None
+    low, high = record.summary["values"]
+    return describe_values(spec, ValueRange(low, high, record.summary["interactions"]))
 
 
 def make_plan(config: Config, folder: str | None = None) -> Plan:

@@ -73,6 +73,18 @@ def test_every_preset_runs_and_its_loss_falls(run, preset):
     assert losses == sorted(losses, reverse=True)
     names = {row["metric"] for row in outcome.records["evaluate"].summary["metrics"]}
     assert ("rmse" in names) == (preset == "explicit")
+    ingested, said = (outcome.records[stage].summary for stage in ("ingest", "train"))
+    assert said["values"].startswith("values 1 to 5 are used: confidence = ")
+    stars = {low: count for low, _, count in ingested["histograms"]["values"]}
+    assert list(stars) == [1, 2, 3, 4, 5]
+    assert sum(stars.values()) == ingested["interactions"]
+
+
+def test_values_that_training_does_not_use_are_reported(run):
+    outcome = run(stages=STAGES[:3])
+    rows = outcome.records["ingest"].summary["interactions"]
+    said = f"values 1 to 5 are not used: each of {rows:,} rows counts as a like; "
+    assert outcome.records["train"].summary["values"].startswith(said)
 
 
 def test_events_are_weighed_by_their_type_before_they_are_combined(run, table, tmp_path):
