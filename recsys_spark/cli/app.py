@@ -49,6 +49,13 @@ class ShowFormat(StrEnum):
     csv = "csv"
 
 
+class StatusFormat(StrEnum):
+    """How the status is written to standard output."""
+
+    table = "table"
+    json = "json"
+
+
 class ExportForm(StrEnum):
     """What lists are written as."""
 
@@ -68,10 +75,13 @@ Form = Annotated[ShowFormat, typer.Option("--format", help="Form.")]
 
 _STAGE_HELP = {
     "run": "All stages in order, in one session.",
+    "update": "Lists of today's interactions by the newest model: ingest, fold-in, recommend, "
+    "publish.",
     "ingest": "Check the source's rows, index the ids, write interactions and rejects.",
     "split": "Choose the rows to train on, to validate and to test.",
     "train": "Train the factors of users and items.",
     "evaluate": "Measure the model and the baselines on the held-out rows.",
+    "refit": "Fit the evaluated model on all interactions, for the lists.",
     "fold-in": "Give users who came after training their factors, for recommend to use.",
     "recommend": "Write every user's top-N list.",
     "publish": "Let readers see the run's tables.",
@@ -94,10 +104,11 @@ def _add_stage_command(name: str) -> None:
 def _do_stages(name: str, call: Invocation) -> None:
     # Heavy imports wait until the configuration is known to be right.
     from recsys_spark.cli.summary import print_summary
-    from recsys_spark.pipeline.night import Options, run_stages
-    from recsys_spark.pipeline.run import STAGES
+    from recsys_spark.pipeline.choice import Options
+    from recsys_spark.pipeline.night import run_stages
+    from recsys_spark.pipeline.run import COMMANDS
 
-    stages = STAGES if name == "run" else (name.replace("-", "_"),)
+    stages = COMMANDS.get(name, (name.replace("-", "_"),))
     options = Options(call.run_id, call.day, call.resume, call.debug)
     outcome = run_stages(call.config, stages, options, call.log)
     stop_status(call.log)
@@ -115,7 +126,7 @@ def _add_repeated_command(name: str) -> None:
     @add_command(app, name, _SEARCH, NEW_RUN, CONFIGURATION, OUTPUT, help=_REPEATED_HELP[name])
     def command(call: Invocation) -> None:
         from recsys_spark.cli.repeated import repeat
-        from recsys_spark.pipeline.night import Options
+        from recsys_spark.pipeline.choice import Options
 
         options = Options(call.run_id, call.day, debug=call.debug)
         tell = repeat(name, call.config, options, call.log)
@@ -261,11 +272,14 @@ def compare(
 
 
 @add_command(app, "status", _RESULTS, CONFIGURATION)
-def status(call: Invocation) -> None:
-    """Print what is published and how the latest runs ended."""
-    from recsys_spark.cli.show import runs_text
+def status(
+    call: Invocation,
+    format_: Annotated[StatusFormat, typer.Option("--format", help="Form.")] = StatusFormat.table,
+) -> None:
+    """Print what is published, what is newer, and how the latest runs ended."""
+    from recsys_spark.cli.status import status_text
 
-    print(runs_text(call.config, call.log))
+    print(status_text(call.config, call.log, format_.value))
 
 
 @add_command(app, "config", _SETUP, CONFIGURATION)

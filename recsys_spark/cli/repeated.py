@@ -9,7 +9,7 @@ from rich.table import Table
 from recsys_spark.config import Config
 from recsys_spark.evaluation.ranking import shown_cutoff
 from recsys_spark.pipeline.backtest import Backtested, backtest
-from recsys_spark.pipeline.night import Options
+from recsys_spark.pipeline.choice import Options
 from recsys_spark.pipeline.tune import Tuned, tune
 from recsys_spark.report.page import model_names
 from recsys_spark.runtime.log import Log

@@ -18,7 +18,6 @@ from recsys_spark.errors import ConfigError
 from recsys_spark.pipeline.night import session
 from recsys_spark.runtime.local import local_tables, one_of, open_version
 from recsys_spark.runtime.log import Log
-from recsys_spark.runtime.runs import Runs
 from recsys_spark.runtime.store import is_local, open_store
 from recsys_spark.runtime.tables import Manifest, Tables
 from recsys_spark.schema import LISTS, ListColumns
@@ -41,7 +40,7 @@ def show_table(
         return _render(local_tables(config.paths.root), table, run_id, users, limit, form)
     with session(config, log) as spark:
         store = open_store(config.paths.root, lambda: spark)
-        return _render(Tables(store, spark), table, run_id, users, limit, form)
+        return _render(Tables(store, lambda: spark), table, run_id, users, limit, form)
 
 
 def table_path(config: Config, log: Log, table: str, run_id: str | None) -> str:
@@ -50,7 +49,7 @@ def table_path(config: Config, log: Log, table: str, run_id: str | None) -> str:
         tables = local_tables(config.paths.root)
         return tables.store.uri(tables.path(table, tables.version(table, run_id).run_id))
     with session(config, log) as spark:
-        tables = Tables(open_store(config.paths.root, lambda: spark), spark)
+        tables = Tables(open_store(config.paths.root, lambda: spark), lambda: spark)
         return tables.store.uri(tables.path(table, tables.version(table, run_id).run_id))
 
 
@@ -178,37 +177,3 @@ def _readable(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:.4f}" if isinstance(value, float) else str(value)
-
-
-def runs_text(config: Config, log: Log) -> str:
-    """What is published, and how the latest runs ended."""
-    if is_local(config.paths.root):
-        return _status(local_tables(config.paths.root))
-    with session(config, log) as spark:
-        return _status(Tables(open_store(config.paths.root, lambda: spark), spark))
-
-
-def _status(tables: Tables) -> str:
-    console = text_console()
-    runs = Runs(tables.store)
-    names = tables.names()
-    if not names:
-        return f"Nothing under {tables.store.uri('')} yet: start with `recsys-spark run`."
-    shown = Table("table", "current version", "rows", box=None, header_style="bold")
-    for name in names:
-        current = tables.current(name)
-        manifest = tables.manifest(name, current) if current else None
-        shown.add_row(name, current or "not published", f"{manifest.rows:,}" if manifest else "")
-    console.print(shown)
-    states = [status for run in tables.store.list("runs") if (status := runs.status(run))]
-    recent = Table(
-        "run", "state", "stage", "updated (UTC)", "reason", box=None, header_style="bold"
-    )
-    for status in sorted(states, key=lambda s: str(s["updated_at"]), reverse=True)[:10]:
-        updated = str(status["updated_at"])[:19].replace("T", " ")
-        recent.add_row(
-            status["run_id"], status["state"], status["stage"], updated, status["reason"][:120]
-        )
-    console.print()
-    console.print(recent)
-    return console.export_text().rstrip("\n")

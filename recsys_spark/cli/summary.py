@@ -28,6 +28,7 @@ def print_summary(outcome: Outcome, config: Config) -> None:
         "ingest": _ingest,
         "train": _losses,
         "evaluate": _metrics,
+        "refit": _refit,
         "recommend": _lists,
     }
     for stage, print_stage in printers.items():
@@ -76,6 +77,21 @@ def _metrics(console: Console, summary: Mapping[str, Any]) -> None:
             for row in rows:
                 table.add_row(row["metric"], *_figures(row, more))
             console.print(table)
+
+
+def _refit(console: Console, summary: Mapping[str, Any]) -> None:
+    """Which of the two models the metrics and the lists are of."""
+    console.print(
+        f"[bold]Refit[/]  lists are of the model fitted on all {summary['rows']:,} interactions; "
+        f"metrics are of the one fitted on {summary['evaluated_rows']:,}",
+        soft_wrap=True,
+    )
+    if summary.get("overlap") is not None:
+        console.print(
+            f"       {summary['overlap']:.1%} of the first {summary['k']} items of "
+            f"{summary['compared_users']:,} evaluated users are the same in both",
+            soft_wrap=True,
+        )
 
 
 def _heading(model: str) -> str:

@@ -35,8 +35,11 @@ class Split(Section):
         "k_fold",
         "user_holdout",
         "given",
+        "none",
     ] = Field(
-        "per_user", description="How test rows are chosen; docs/pipeline.md compares the methods."
+        "per_user",
+        description="How test rows are chosen; none: there are none, and no evaluation. "
+        "docs/pipeline.md compares the methods.",
     )
     given: Given = Given()
     test_fraction: Fraction = Field(
@@ -87,6 +90,7 @@ class Split(Section):
             "k_fold": ["folds", "fold"],
             "user_holdout": ["test_fraction", "validation_fraction", "fold_in_fraction"],
             "given": ["given"],
+            "none": [],
         }
         shares = ["test_fraction", "validation_fraction"]
         used = by_method.get(self.method, shares)

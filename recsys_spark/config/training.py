@@ -158,7 +158,7 @@ class Solver(Section):
 
 class Train(Section):
     warm_start: bool = Field(
-        False, description="Begin with the factors of the newest finished run, by id."
+        False, description="Begin with the factors of the newest trained model, by id."
     )
     early_stopping: Literal["none", "loss", "ndcg"] = Field(
         "none", description="What ends training early: the loss, or NDCG of validation rows."
@@ -169,6 +169,11 @@ class Train(Section):
     patience: int = Field(2, ge=1, description="Sweeps without improvement after which it ends.")
     validation_users: int = Field(
         2000, ge=1, description="Users of the validation rows whose lists ndcg is measured on."
+    )
+    refit: bool = Field(
+        True,
+        description="Once evaluated, fit the model on all interactions, held-out rows included, "
+        "with as many sweeps; lists come from that. false: from the evaluated model.",
     )
 
     @model_validator(mode="after")

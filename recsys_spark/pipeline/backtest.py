@@ -11,7 +11,8 @@ from pyspark.sql import functions as F
 
 from recsys_spark.config import Config, Split
 from recsys_spark.errors import ConfigError
-from recsys_spark.pipeline.night import Options, run_stages, session
+from recsys_spark.pipeline.choice import Options
+from recsys_spark.pipeline.night import lazy_session, run_stages
 from recsys_spark.pipeline.run import default_run_id
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs
@@ -39,9 +40,9 @@ def backtest(config: Config, options: Options, log: Log) -> Backtested:
     """
     day = options.logical_date or datetime.now(UTC).date()
     run_id = options.run_id or f"{default_run_id(config, day)}-{config.digest('backtest')}"
-    with session(config, log, options.debug) as spark:
-        run_stages(config, ("ingest",), Options(run_id, debug=options.debug), log)
-        store = open_store(config.paths.root, lambda: spark)
+    with lazy_session(config, log, options.debug) as spark:
+        run_stages(config, ("ingest",), Options(run_id, debug=options.debug), log, spark)
+        store = open_store(config.paths.root, spark)
         interactions = Tables(store, spark).read("interactions", run_id)
         row = interactions.agg(F.max("timestamp").alias("newest")).first()
         newest = row["newest"] if row else None
@@ -50,7 +51,8 @@ def backtest(config: Config, options: Options, log: Log) -> Backtested:
             log.info(f"backtest: {name}")
             own = f"{run_id}-{number}"
             changed = config.model_copy(update={"split": split})
-            outcome = run_stages(changed, _STAGES, Options(own, debug=options.debug), log)
+            named = Options(own, debug=options.debug, trial_of=run_id)
+            outcome = run_stages(changed, _STAGES, named, log, spark)
             found += outcome.records["evaluate"].summary["metrics"]
             runs[name] = own
         rows = _spread(found)

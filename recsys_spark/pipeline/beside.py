@@ -120,7 +120,7 @@ def _groups(
         config.backfill,
         config.groups.opinion,
         policy,
-    ).withColumn("model_version", F.lit(run.lineage["train"]))
+    ).withColumn("model_version", F.lit(run.version("user_factors")))
     manifest = run.write(
         lists,
         "group_recommendations",

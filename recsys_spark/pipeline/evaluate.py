@@ -10,7 +10,7 @@ from recsys_spark.pipeline.contenders import Contest, Scores, contenders
 from recsys_spark.pipeline.measure import measure
 from recsys_spark.pipeline.pictures import pictures
 from recsys_spark.pipeline.run import Run, Summary
-from recsys_spark.pipeline.train import make_plan, trained_spec
+from recsys_spark.pipeline.train import evaluated_factors, make_plan, trained_spec
 from recsys_spark.pipeline.validation import relevant_rows
 from recsys_spark.schema import METRICS
 from recsys_spark.stages.recommend import read_catalogue, with_seen
@@ -29,7 +29,7 @@ def evaluate(run: Run) -> Summary:
     config = run.config.evaluate
     truth = run.keep(_truth(run), "truth")
     contest = _contest(run, truth)
-    ranked = contenders(contest, _scores(run))
+    ranked = contenders(contest, evaluated_scores(run))
     shown = shown_cutoff(config.k)
     run.log.progress("measuring the lists")
     measured = measure(contest, truth, ranked, shown)
@@ -58,9 +58,9 @@ def _truth(run: Run) -> DataFrame:
     return rows.join(run.read("user_ids").toDF("user_id", "user"), "user")
 
 
-def _scores(run: Run) -> Scores:
-    """The trained factors; users held out whole get theirs by fold-in."""
-    user_factors, item_factors = run.read("user_factors"), run.read("item_factors")
+def evaluated_scores(run: Run) -> Scores:
+    """The factors of the training rows; users held out whole get theirs by fold-in."""
+    user_factors, item_factors = evaluated_factors(run)
     if run.has("fold_in"):
         rows, training = run.read("fold_in"), run.read("train")
         folded = fold_in(rows, item_factors, trained_spec(run), make_plan(run.config), training)
@@ -99,7 +99,10 @@ def _log(run: Run, overall: list[dict[str, Any]], k: int) -> None:
     rows = [r for r in overall if (r["split"], r["metric"], r["k"]) == (main, "ndcg", k)]
     rows.sort(key=lambda row: -row["value"])
     line = ", ".join(f"{row['model'].replace('_', ' ')} {row['value']:.4f}" for row in rows)
-    run.log.info(f"ndcg@{k} of {rows[0]['users']:,} users: {line}")
+    trained = run.upstream("train").summary["rows"]
+    run.log.info(
+        f"ndcg@{k} of {rows[0]['users']:,} users, the model fitted on {trained:,} rows: {line}"
+    )
 
 
 def _is_part(row: dict[str, Any], k: int) -> bool:

@@ -4,14 +4,14 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.pipeline.run import Run, Summary
-from recsys_spark.pipeline.train import make_plan, trained_spec
+from recsys_spark.pipeline.train import make_plan, trained_spec, training_rows
 from recsys_spark.schema import FACTORS, RATINGS
 from recsys_spark.wals.fold_in import fold_in as solve
 
 
 def fold_in(run: Run) -> Summary:
     """Write vectors of the users with interactions, and none yet, whose items the model knows."""
-    rows, training = _rows_of_new_users(run), run.read("train")
+    rows, training = _rows_of_new_users(run), training_rows(run)
     run.log.progress("solving for new users")
     items = run.read("item_factors")
     folded = solve(rows, items, trained_spec(run), make_plan(run.config), training)

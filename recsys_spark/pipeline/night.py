@@ -1,11 +1,10 @@
 """One command: open the session, choose the run, do the stages, leave the record."""
 
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from functools import partial
+from functools import cache
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -14,40 +13,42 @@ from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from recsys_spark.config import Config, mask
-from recsys_spark.errors import ConfigError, ExitCode
+from recsys_spark.errors import ExitCode
+from recsys_spark.pipeline.choice import Options, choose_run
 from recsys_spark.pipeline.evaluate import evaluate
 from recsys_spark.pipeline.fold_in import fold_in
 from recsys_spark.pipeline.ingest import ingest
 from recsys_spark.pipeline.publish import publish
 from recsys_spark.pipeline.recommend import recommend
+from recsys_spark.pipeline.refit import refit
 from recsys_spark.pipeline.run import (
     STAGES,
     Run,
     StageFunction,
-    conflicts,
-    default_run_id,
     execute,
     is_done,
-    plan,
 )
 from recsys_spark.pipeline.split import split
 from recsys_spark.pipeline.train import train
+from recsys_spark.pipeline.upstream import Step, described, newer
 from recsys_spark.report.page import draw_figures, render_report
+from recsys_spark.runtime.events import event_fingerprint, fingerprint, open_events
 from recsys_spark.runtime.failures import describe
-from recsys_spark.runtime.given import open_given, together
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs, StageRecord
 from recsys_spark.runtime.session import open_session
 from recsys_spark.runtime.signals import terminable
-from recsys_spark.runtime.source import RawSource, fingerprint, open_source
 from recsys_spark.runtime.store import is_local, open_store
 from recsys_spark.runtime.tables import Tables
 from recsys_spark.runtime.tracking import NullTracker, open_tracker
 
+Session = Callable[[], SparkSession]
 _FUNCTIONS: dict[str, StageFunction] = {
+    "ingest": lambda run: ingest(run, open_events(run.spark, run.config)),
     "split": split,
     "train": train,
     "evaluate": evaluate,
+    "refit": refit,
     "fold_in": fold_in,
     "recommend": recommend,
     "publish": publish,
@@ -69,16 +70,6 @@ _FILES = {
 
 
 @dataclass(frozen=True)
-class Options:
-    """What a command line adds to the configuration."""
-
-    run_id: str | None = None
-    logical_date: date | None = None
-    resume: bool = False
-    debug: bool = False
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What a command did. unchanged: every stage was done before."""
 
@@ -87,43 +78,70 @@ class Outcome:
     unchanged: bool
 
 
-def run_stages(config: Config, stages: Sequence[str], options: Options, log: Log) -> Outcome:
-    """Do the stages in order, in one session, as one run."""
-    with session(config, log, options.debug) as spark:
-        store = open_store(config.paths.root, lambda: spark)
+def run_stages(
+    config: Config,
+    stages: Sequence[str],
+    options: Options,
+    log: Log,
+    session: Session | None = None,
+) -> Outcome:
+    """Do the stages in order, in one session, as one run.
+
+    session: opens the session, if it outlasts these stages; None: it does not.
+    """
+    with nullcontext(session) if session else lazy_session(config, log, options.debug) as spark:
+        store = open_store(config.paths.root, spark)
         runs = Runs(store)
-        source = _open(spark, config) if "ingest" in stages else None
-        files = _files(spark, config, stages, source)
-        run_id, wanted = _choose_run(runs, config, stages, options, files)
-        tables = Tables(store, spark)
-        run = Run(config, run_id, spark, tables, runs, log, NullTracker())
-        if is_done(runs, run_id, wanted):
-            records = {s: execute(run, s, _function(s, source), wanted) for s in stages}
-            return Outcome(run_id, records, unchanged=True)
-        with _recorded(run, stages[-1]):
-            records = {s: execute(run, s, _function(s, source), wanted) for s in stages}
-            _write_report(run)
-        return Outcome(run_id, records, unchanged=False)
+        files = _files(spark, config, stages)
+        run_id, steps = choose_run(runs, config, stages, options, files)
+        tables, trial = Tables(store, spark), options.trial_of is not None
+        run = Run(config, run_id, spark, tables, runs, log, NullTracker(), trial=trial)
+        unchanged = all(is_done(runs, tables, run_id, s.stage, s.fingerprint) for s in steps)
+        with nullcontext() if unchanged else _recorded(run, stages[-1]):
+            records = {step.stage: _do(run, step) for step in steps}
+            if not unchanged:
+                _write_report(run)
+        if "publish" in records:
+            _warn_of_newer(run, records["publish"])
+        return Outcome(run_id, records, unchanged)
 
 
-def _open(spark: SparkSession, config: Config) -> RawSource:
-    """The events: of ingest.source, or of both files of a given split."""
-    if config.split.method != "given":
-        return open_source(spark, config.ingest.source)
-    return together(open_given(spark, config.split.given, config.ingest.source))
+def _do(run: Run, step: Step) -> StageRecord:
+    with run.log.bound(stage=step.stage):
+        if step.built_on:
+            run.log.info(f"builds on {step.sources()}")
+        wanted, lineage = step.fingerprint, step.made_in(run.run_id)
+        return execute(run, step.stage, _FUNCTIONS[step.stage], wanted, lineage)
 
 
-def _files(
-    spark: SparkSession, config: Config, stages: Sequence[str], source: RawSource | None
-) -> dict[str, str]:
+def _warn_of_newer(run: Run, published: StageRecord) -> None:
+    """Say what was made after the lists that readers see now."""
+    lists = run.runs.stage(published.lineage["recommend"], "recommend")
+    found = newer(run.runs, lists) if lists else []
+    if found:
+        run.log.warning(
+            f"newer than what is published, and not in it: {' and '.join(map(described, found))}; "
+            "`recsys-spark update` makes and publishes lists of the newest interactions"
+        )
+
+
+def _files(spark: Session, config: Config, stages: Sequence[str]) -> dict[str, str]:
     """Fingerprints of the files that stages read: the events, and the tables of the settings."""
-    found = {"ingest": source.fingerprint} if source else {}
+    found = {"ingest": event_fingerprint(spark, config)} if "ingest" in stages else {}
     for stage in stages:
         for key in _FILES.get(stage, ()):
             path = attrgetter(key)(config).path
             if path is not None:
-                found[stage] = found.get(stage, "") + fingerprint(spark, f"{key}.path", path)
+                print_ = fingerprint(spark, f"{key}.path", path)
+                found[stage] = found.get(stage, "") + print_
     return found
+
+
+@contextmanager
+def lazy_session(config: Config, log: Log, debug: bool = False) -> Iterator[Session]:
+    """A function that opens the session at its first call; it is closed at the end."""
+    with ExitStack() as stack:
+        yield cache(lambda: stack.enter_context(session(config, log, debug)))
 
 
 @contextmanager
@@ -140,40 +158,6 @@ def session(config: Config, log: Log, debug: bool = False) -> Iterator[SparkSess
     finally:
         if existing is None:
             spark.stop()
-
-
-def _function(stage: str, source: RawSource | None) -> StageFunction:
-    if stage == "ingest":
-        assert source is not None
-        return partial(ingest, source=source)
-    return _FUNCTIONS[stage]
-
-
-def _choose_run(
-    runs: Runs,
-    config: Config,
-    stages: Sequence[str],
-    options: Options,
-    files: Mapping[str, str],
-) -> tuple[str, dict[str, str]]:
-    """The run id, and the fingerprint each stage will have under it."""
-    if options.run_id:
-        wanted = plan(runs, config, options.run_id, stages, files)
-        if others := conflicts(runs, options.run_id, wanted):
-            raise ConfigError(
-                f"Run {options.run_id} already holds {', '.join(others)} made from other input "
-                "or settings. Versions are never overwritten: give another --run-id."
-            )
-        return options.run_id, wanted
-    today = options.logical_date or datetime.now(UTC).date()
-    default = default_run_id(config, today)
-    if options.resume and options.logical_date is None:
-        default = runs.unfinished(default.removeprefix(today.isoformat())) or default
-    attempt, run_id = 1, default
-    while conflicts(runs, run_id, wanted := plan(runs, config, run_id, stages, files)):
-        attempt += 1
-        run_id = f"{default}-{attempt}"
-    return run_id, wanted
 
 
 @contextmanager

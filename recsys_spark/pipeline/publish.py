@@ -5,14 +5,14 @@ from recsys_spark.pipeline.run import TABLES, Run, Summary
 
 def publish(run: Run) -> Summary:
     """Swap the pointer of every table that the recommendations were made from, theirs last."""
-    evaluated = run.runs.stage(run.lineage["recommend"], "evaluate")
+    evaluated = run.runs.stage(run.lineage["train"], "evaluate")
     if evaluated is not None:
         run.lineage["evaluate"] = evaluated.run_id
     versions: dict[str, str] = {}
-    for stage, tables in TABLES.items():
-        if stage in run.lineage:
-            made = run.lineage[stage]
-            versions |= {t: made for t in tables if run.tables.manifest(t, made) is not None}
+    for table in (table for tables in TABLES.values() for table in tables):
+        version = run.version(table)
+        if version is not None and run.tables.manifest(table, version) is not None:
+            versions[table] = version
     for table, version in versions.items():
         run.tables.point(table, version)
     run.log.info(f"{len(versions)} tables now show run {versions['recommendations']}")

@@ -16,7 +16,7 @@ from recsys_spark.pipeline.listed import report_lists
 from recsys_spark.pipeline.policy import effect, listed_ids, read_policy, seen_rows
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.pipeline.slicing import not_written, plan_layout, write_slices
-from recsys_spark.pipeline.train import trained_spec
+from recsys_spark.pipeline.train import trained_spec, training_rows
 from recsys_spark.runtime.slices import Slices
 from recsys_spark.runtime.source import read_user_subset
 from recsys_spark.runtime.tables import Manifest, conform
@@ -77,7 +77,9 @@ def _write(
 
     def rank(some: DataFrame) -> DataFrame:
         lists = rank_rows(some, listing, layout, (run.read("item_factors"), tiles), tally)
-        return conform(lists.withColumn("model_version", F.lit(run.lineage["train"])), schema)
+        return conform(
+            lists.withColumn("model_version", F.lit(run.version("user_factors"))), schema
+        )
 
     write_slices(run, slices, layout, rows, rank, kept, tally)
 
@@ -140,11 +142,14 @@ def _notes(run: Run, history: DataFrame) -> Notes:
     had = history.select("user", "item", "timestamp") if config.mark_seen else None
     if not config.explain:
         return Notes(had)
-    spec, training = trained_spec(run), run.read("train")
+    spec, training = trained_spec(run), training_rows(run)
     known = weighted_history(training, spec)
     if run.has("folded_users"):
         folded = run.read("folded_users").select(F.col("id").alias("user"))
-        rows = history.select(*RATINGS.names).join(folded, "user", "left_semi")
+        # Those that they were folded in with; the lists' own may be newer.
+        made = run.upstream("fold_in").lineage["ingest"]
+        rows = run.tables.read("interactions", made).select(*RATINGS.names)
+        rows = rows.join(folded, "user", "left_semi")
         items = run.read("item_factors").select(F.col("id").alias("item"))
         rows = rows.join(items, "item", "left_semi")
         known = known.unionByName(weighted_history(rows, spec, training))

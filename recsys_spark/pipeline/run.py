@@ -7,8 +7,8 @@ with another fingerprint is refused, never overwritten.
 
 import hashlib
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -16,15 +16,15 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 from recsys_spark.config import Config
-from recsys_spark.errors import ConfigError
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs, StageRecord, now
 from recsys_spark.runtime.slices import Slices
 from recsys_spark.runtime.tables import Check, Manifest, Tables
 from recsys_spark.runtime.tracking import Tracker
 
-# What `run` does in order. A stage that is not among them, fold_in, is asked for by name.
-STAGES = ("ingest", "split", "train", "evaluate", "recommend", "publish")
+# What `run` does in order; fold_in and refit are also done where the others need them.
+STAGES = ("ingest", "split", "train", "evaluate", "refit", "recommend", "publish")
+COMMANDS = {"run": STAGES, "update": ("ingest", "fold_in", "recommend", "publish")}
 TABLES = {
     "ingest": ("interactions", "rejects", "user_ids", "item_ids", "items"),
     "split": ("train", "validation", "test", "fold_in", "negatives"),
@@ -38,27 +38,19 @@ TABLES = {
         "group_recommendations",
     ),
 }
-# What each stage builds on; of several, on the first that the run has, or the newest of all.
-_UPSTREAM = {
-    "split": ("ingest",),
-    "train": ("split",),
-    "evaluate": ("train",),
-    "fold_in": ("train",),
-    "recommend": ("fold_in", "train"),
-    "publish": ("recommend",),
-}
+_SOLVER = ("solver.method", "solver.cg_steps", "solver.subspace_block")
+_TRAIN = ("warm_start", "early_stopping", "tolerance", "patience", "validation_users")
 _SECTIONS = {
     "ingest": ("ingest", "items"),
     "split": ("split",),
     "train": (
         "objective",
-        "train",
+        *(f"train.{key}" for key in _TRAIN),
         "evaluate.min_relevant_value",  # of the validation rows that early stopping looks at
-        "solver.method",
-        "solver.cg_steps",
-        "solver.subspace_block",
+        *_SOLVER,
     ),
     "evaluate": ("evaluate",),
+    "refit": ("train.refit", *_SOLVER),
     "fold_in": (),
     "recommend": ("recommend",),
     "publish": (),
@@ -71,33 +63,65 @@ Summary = dict[str, Any]
 class Run:
     """What the stages of one run share. lineage: the run that made each stage's tables.
 
-    fingerprint: of the stage that is being done.
+    session: opens the session at its first call.
+    fingerprint: of the stage that is being done. trial: whether the run is made to be measured
+    only, so that no other builds on it.
     """
 
     config: Config
     run_id: str
-    spark: SparkSession
+    session: Callable[[], SparkSession]
     tables: Tables
     runs: Runs
     log: Log
     tracker: Tracker
     lineage: dict[str, str] = field(default_factory=dict)
     fingerprint: str = ""
+    trial: bool = False
+
+    @property
+    def spark(self) -> SparkSession:
+        """The session, which is opened when it is first needed."""
+        return self.session()
+
+    def version(self, table: str) -> str | None:
+        """The version of a table that this run builds on; None: no stage upstream writes it.
+
+        Of the factors the refitted ones, where the model was refitted.
+        """
+        stage = _STAGE_OF[table]
+        if stage == "train" and "refit" in self.lineage:
+            return refit_version(self.lineage["refit"])
+        return self.lineage.get(stage)
 
     def read(self, table: str) -> DataFrame:
         """The version of a table that this run builds on."""
-        return self.tables.read(table, self.lineage[_STAGE_OF[table]])
+        version = self.version(table)
+        assert version is not None, f"{table} is not upstream"
+        return self.tables.read(table, version)
 
     def has(self, table: str) -> bool:
         """Whether the run that this one builds on wrote the (optional) table."""
-        made = self.lineage.get(_STAGE_OF[table])
-        return made is not None and self.tables.manifest(table, made) is not None
+        version = self.version(table)
+        return version is not None and self.tables.manifest(table, version) is not None
+
+    def upstream(self, stage: str) -> StageRecord:
+        """The record of a stage that this run builds on."""
+        record = self.runs.stage(self.lineage[stage], stage)
+        assert record is not None, f"{stage} is not upstream"
+        return record
 
     def write(
-        self, frame: DataFrame, table: str, schema: StructType, check: Check | None = None
+        self,
+        frame: DataFrame,
+        table: str,
+        schema: StructType,
+        check: Check | None = None,
+        version: str | None = None,
     ) -> Manifest:
         """Write this run's version of a table. check: of what is on disk, before it is sealed."""
-        return self.tables.write(frame, table, self.run_id, schema, *self._made_from(), check)
+        name = version or self.run_id
+        return self.tables.write(frame, table, name, schema, *self._made_from(), check)
 
     def slices(self, table: str) -> Slices:
         """This run's version of a table, in slices; `seal` it when they are complete."""
@@ -135,50 +159,26 @@ StageFunction = Callable[[Run], Summary]
 
 
 def execute(
-    run: Run, stage: str, function: StageFunction, wanted: Mapping[str, str]
+    run: Run, stage: str, function: StageFunction, wanted: str, lineage: Mapping[str, str]
 ) -> StageRecord:
-    """Do a stage unless it is done with its wanted fingerprint, and return its record.
+    """Do a stage unless it is done with the wanted fingerprint, and return its record.
 
-    wanted: what `plan` made of the command's stages.
+    lineage: the run that made each stage before it, and this run for the stage itself.
     """
-    upstream = upstream_record(run.runs, run.run_id, stage, wanted)
-    run.lineage = dict(upstream.lineage) if upstream else {}
-    with run.log.bound(stage=stage):
-        if upstream and upstream.run_id != run.run_id:
-            run.log.info(f"builds on run {upstream.run_id}")
-        done = run.runs.stage(run.run_id, stage)
-        if done and done.fingerprint == wanted[stage]:
-            run.log.info(f"already done in {done.seconds:.1f} s; unchanged")
-            return done
-        return _perform(run, stage, function, wanted[stage])
+    run.lineage = dict(lineage)
+    done = run.runs.stage(run.run_id, stage)
+    if done and is_done(run.runs, run.tables, run.run_id, stage, wanted):
+        run.log.info(f"already done in {done.seconds:.1f} s; unchanged")
+        return done
+    return _perform(run, stage, function, wanted)
 
 
-def plan(
-    runs: Runs, config: Config, run_id: str, stages: Sequence[str], files: Mapping[str, str]
-) -> dict[str, str]:
-    """The fingerprint that each stage will have. files: of what each stage reads beside tables.
-
-    Raises ConfigError if a stage has nothing upstream to build on.
-    """
-    wanted: dict[str, str] = {}
-    for stage in stages:
-        planned = next((wanted[name] for name in _UPSTREAM.get(stage, ()) if name in wanted), None)
-        record = None if planned else upstream_record(runs, run_id, stage)
-        upstream = planned or (record.fingerprint if record else "")
-        wanted[stage] = fingerprint(config, stage, upstream + files.get(stage, ""))
-    return wanted
-
-
-def conflicts(runs: Runs, run_id: str, wanted: Mapping[str, str]) -> list[str]:
-    """Stages that the run id already holds with another fingerprint."""
-    records = {stage: runs.stage(run_id, stage) for stage in wanted}
-    return [s for s, record in records.items() if record and record.fingerprint != wanted[s]]
-
-
-def is_done(runs: Runs, run_id: str, wanted: Mapping[str, str]) -> bool:
-    """Whether every stage is done with the wanted fingerprint."""
-    records = [(runs.stage(run_id, stage), print_) for stage, print_ in wanted.items()]
-    return all(record is not None and record.fingerprint == print_ for record, print_ in records)
+def is_done(runs: Runs, tables: Tables, run_id: str, stage: str, wanted: str) -> bool:
+    """Whether the stage's record has the wanted fingerprint, and readers see what it published."""
+    record = runs.stage(run_id, stage)
+    if record is None or record.fingerprint != wanted:
+        return False
+    return stage != "publish" or tables.current("recommendations") == record.lineage["recommend"]
 
 
 def fingerprint(config: Config, stage: str, source: str) -> str:
@@ -193,45 +193,21 @@ def default_run_id(config: Config, logical_date: date) -> str:
     return f"{logical_date.isoformat()}-{config.digest(*sections)}"
 
 
-def upstream_record(
-    runs: Runs, run_id: str, stage: str, command: Container[str] = ()
-) -> StageRecord | None:
-    """The record that a stage builds on: of the same run, else the newest. None for the first.
-
-    command: the stages that are done together; what they have made goes before anything else.
-    """
-    if stage not in _UPSTREAM:
-        return None
-    needed = [name for name in _UPSTREAM[stage] if name in command] or _UPSTREAM[stage]
-    own = (runs.stage(run_id, name) for name in needed)
-    record = next((found for found in own if found), None) or runs.newest(*needed)
-    if record is None:
-        raise ConfigError(
-            f"{stage} needs what {needed[-1]} makes, and no run under {runs.store.uri('')} has "
-            f"done it: start with `recsys-spark {needed[-1]}` or `recsys-spark run`."
-        )
-    return _with_interactions(runs, run_id, record) if stage == "fold_in" else record
-
-
-def _with_interactions(runs: Runs, run_id: str, trained: StageRecord) -> StageRecord:
-    """The record of a model, beside the run's interactions or the newest in place of its own."""
-    ingested = runs.stage(run_id, "ingest") or runs.newest("ingest")
-    assert ingested is not None
-    both = hashlib.sha256(f"{trained.fingerprint}|{ingested.fingerprint}".encode()).hexdigest()
-    lineage = {**trained.lineage, "ingest": ingested.run_id}
-    return replace(trained, fingerprint=both, lineage=lineage)
+def refit_version(run_id: str) -> str:
+    """The version of the factors that a run's refit writes."""
+    return f"{run_id}.refit"
 
 
 def _perform(run: Run, stage: str, function: StageFunction, wanted: str) -> StageRecord:
     run.runs.set_status(run.run_id, "running", stage, None)
-    run.lineage, run.fingerprint = {**run.lineage, stage: run.run_id}, wanted
+    run.fingerprint = wanted
     started = time.monotonic()
     try:
         summary = function(run)
     finally:
         run.drop_scratch()
     seconds = round(time.monotonic() - started, 3)
-    record = StageRecord(stage, run.run_id, wanted, run.lineage, now(), seconds, summary)
+    record = StageRecord(stage, run.run_id, wanted, run.lineage, now(), seconds, summary, run.trial)
     run.runs.finish_stage(record)
     run.tracker.metrics({f"seconds.{stage}": seconds})
     run.tracker.tags(_version_tags(run.lineage))

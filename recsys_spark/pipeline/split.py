@@ -25,7 +25,7 @@ def split(run: Run) -> Summary:
     counts = {row["part"]: row["count"] for row in tagged.groupBy("part").count().collect()}
     if not given:
         _check_complete(tagged, interactions.count(), counts)
-    _require_rows(counts)
+    _require_rows(counts, ("train",) if config.method == "none" else ("train", "test"))
     cold = _cold(tagged)
     kept = tagged if not config.drop_cold else _without_cold(tagged)
     rows = {}
@@ -53,8 +53,8 @@ def _check_complete(tagged: DataFrame, rows: int, counts: dict[str, int]) -> Non
         raise RuntimeError(f"The parts {counts} are not a partition of {rows} rows ({pairs} pairs)")
 
 
-def _require_rows(counts: dict[str, int]) -> None:
-    for part in ("train", "test"):
+def _require_rows(counts: dict[str, int], parts: tuple[str, ...]) -> None:
+    for part in parts:
         if not counts.get(part):
             raise ContractError(
                 f"The split leaves no {part} rows of {sum(counts.values()):,}; change split.method "

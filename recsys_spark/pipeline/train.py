@@ -1,8 +1,11 @@
 """Wiring of train: the training rows to the factors of both sides."""
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from math import isfinite
+
+from pyspark.sql import DataFrame
 
 from recsys_spark.config import Config
 from recsys_spark.kernels.spec import SIDES, WalsSpec, restored_spec
@@ -11,35 +14,49 @@ from recsys_spark.kernels.weights import ratio_warning, weight_ratio
 from recsys_spark.pipeline.checkpoints import Checkpoints
 from recsys_spark.pipeline.early_stopping import EarlyStopping, early_stopping
 from recsys_spark.pipeline.run import Run, Summary
-from recsys_spark.schema import FACTORS
+from recsys_spark.schema import FACTORS, RATINGS
 from recsys_spark.wals.budget import needs, within_limits
 from recsys_spark.wals.factors import read_factors
 from recsys_spark.wals.fit import Factorization, Loss, fit_factors
 from recsys_spark.wals.model import WALSModel
 from recsys_spark.wals.plan import Plan, Sizes
 
+# Factors to begin with, and the run they come from.
+Start = tuple[Factorization | None, str | None]
+
 
 def train(run: Run) -> Summary:
     """Run the sweeps and write both factor tables."""
-    spec = run.config.objective.spec()
+    spec, stopping = run.config.objective.spec(), early_stopping(run)
     run.tracker.params({"preset": run.config.objective.preset, **asdict(spec)})
+    values = _values(run, spec)
+    run.log.info(values)
+    fitted = fit(run, run.read("train"), spec, stopping, lambda: _warm_start(run))
+    return {"preset": run.config.objective.preset, "values": values, **fitted}
+
+
+def fit(
+    run: Run,
+    rows: DataFrame,
+    spec: WalsSpec,
+    stopping: EarlyStopping,
+    start: Callable[[], Start],
+    version: str | None = None,
+) -> Summary:
+    """Train on these rows, and write the factors as this version; None: that of the run.
+
+    An interrupted attempt of the stage goes on where it was. start: what else to begin with, and
+    the version it comes from. stopping: what may end the training early.
+    """
     checkpoints = Checkpoints(run)
-    stopping = early_stopping(run)
-    start, origin = _start(run, checkpoints, stopping)
+    begin, origin = _resumed(run, checkpoints, stopping) or start()
     run.log.progress("reading the training rows")
     # A killed attempt may have left its blocks there: the fingerprint tells whether they serve.
     plan = make_plan(run.config, run.scratch(f"training-{run.fingerprint}"))
     plan = within_limits(plan, run.spark.sparkContext)
-    values = _values(run, spec)
-    run.log.info(values)
-    watch = _Watch(run, checkpoints, stopping, spec, plan)
-    trained = fit_factors(run.read("train"), spec, plan, watch, start, watch.begin)
-    types = FACTORS["id"].dataType
-    model = WALSModel.from_factorization(run.spark, trained, types, types, spec)
-    for side, factors in (("user", model.userFactors), ("item", model.itemFactors)):
-        renamed = factors.withColumnRenamed("features", "factors")
-        ordered = renamed.repartitionByRange("id").sortWithinPartitions("id")
-        run.write(ordered, f"{side}_factors", FACTORS)
+    watch = _Watch(run, checkpoints, stopping, spec, plan, "" if version is None else "refit.")
+    trained = fit_factors(rows, spec, plan, watch, begin, watch.begin)
+    _write_factors(run, trained, spec, version)
     checkpoints.clear()
     if trained.stopped:
         run.log.warning(f"training ended after {len(trained.losses)} sweeps: {trained.stopped}")
@@ -48,14 +65,13 @@ def train(run: Run) -> Summary:
         f"rank {spec.rank}, {len(trained.losses)} iterations, loss {first:,.1f} to {last:,.1f}"
     )
     return {
-        "preset": run.config.objective.preset,
         "spec": asdict(spec),
-        "values": values,
         "weight_ratio": watch.ratio,
         "losses": [watch.row(loss) for loss in trained.losses],
         "started_from": origin,
         "stopped": trained.stopped,
         "solver": asdict(trained.solver),
+        "rows": watch.pairs,
         "users": watch.users,
         "items": watch.items,
     }
@@ -63,10 +79,18 @@ def train(run: Run) -> Summary:
 
 def _values(run: Run, spec: WalsSpec) -> str:
     """What the objective does with the values, of which ingest has noted the range."""
-    record = run.runs.stage(run.lineage["ingest"], "ingest")
-    assert record is not None
-    low, high = record.summary["values"]
-    return describe_values(spec, ValueRange(low, high, record.summary["interactions"]))
+    summary = run.upstream("ingest").summary
+    low, high = summary["values"]
+    return describe_values(spec, ValueRange(low, high, summary["interactions"]))
+
+
+def _write_factors(run: Run, trained: Factorization, spec: WalsSpec, version: str | None) -> None:
+    types = FACTORS["id"].dataType
+    model = WALSModel.from_factorization(run.spark, trained, types, types, spec)
+    for side, factors in (("user", model.userFactors), ("item", model.itemFactors)):
+        renamed = factors.withColumnRenamed("features", "factors")
+        ordered = renamed.repartitionByRange("id").sortWithinPartitions("id")
+        run.write(ordered, f"{side}_factors", FACTORS, version=version)
 
 
 def make_plan(config: Config, folder: str | None = None) -> Plan:
@@ -84,20 +108,35 @@ def make_plan(config: Config, folder: str | None = None) -> Plan:
 
 def trained_spec(run: Run) -> WalsSpec:
     """The objective of the model that the run builds on, whatever the configuration says now."""
-    record = run.runs.stage(run.lineage["train"], "train")
-    assert record is not None
-    return restored_spec(record.summary["spec"])
+    return restored_spec(run.upstream("train").summary["spec"])
 
 
-def _start(
-    run: Run, checkpoints: Checkpoints, stopping: EarlyStopping
-) -> tuple[Factorization | None, str | None]:
-    """The factors to begin with, and the run they come from."""
+def training_rows(run: Run) -> DataFrame:
+    """The rows that the model was trained on which the run builds on, by refit or by train."""
+    if "refit" not in run.lineage:
+        return run.read("train")
+    made = run.upstream("refit").lineage["ingest"]
+    return run.tables.read("interactions", made).select(*RATINGS.names)
+
+
+def evaluated_factors(run: Run) -> tuple[DataFrame, DataFrame]:
+    """Columns id, factors, of both sides, as trained without the rows that are held out."""
+    users, items = (run.tables.read(f"{side}_factors", run.lineage["train"]) for side in SIDES)
+    return users, items
+
+
+def _resumed(run: Run, checkpoints: Checkpoints, stopping: EarlyStopping) -> Start | None:
+    """The state of an interrupted attempt."""
     kept = checkpoints.load()
-    if kept is not None:
-        state, stopping.values = kept
-        run.log.info(f"going on after iteration {len(state.losses)}, from the last checkpoint")
-        return state, run.run_id
+    if kept is None:
+        return None
+    state, stopping.values = kept
+    run.log.info(f"going on after iteration {len(state.losses)}, from the last checkpoint")
+    return state, run.run_id
+
+
+def _warm_start(run: Run) -> Start:
+    """The newest model, if that is wanted. Not its refit: that knows the rows that are held out."""
     newest = run.runs.newest("train") if run.config.train.warm_start else None
     if newest is None:
         return None, None
@@ -109,17 +148,22 @@ def _start(
 
 @dataclass
 class _Watch:
-    """What happens after every sweep: it is told, tracked, kept, and perhaps the last."""
+    """What happens after every sweep: it is logged, tracked and kept, and may be the last.
+
+    prefix: of the names of metrics in tracking.
+    """
 
     run: Run
     checkpoints: Checkpoints
     stopping: EarlyStopping
     spec: WalsSpec
     plan: Plan
+    prefix: str = ""
     seconds: dict[int, float] = field(default_factory=dict)
     clock: float = field(default_factory=time.monotonic)
     kept: float = field(default_factory=time.monotonic)
     ratio: float | None = None
+    pairs: int = 0
     users: int = 0
     items: int = 0
 
@@ -128,7 +172,8 @@ class _Watch:
 
         The ratio stays None where values are the targets, or where nothing pulls to 0.
         """
-        log, self.users, self.items = self.run.log, sizes.users, sizes.items
+        log, self.pairs = self.run.log, sizes.pairs
+        self.users, self.items = sizes.users, sizes.items
         log.info(
             f"{sizes.pairs:,} pairs of {sizes.users:,} users and {sizes.items:,} items: "
             f"{needs(sizes, self.spec, self.plan)}"
@@ -139,11 +184,11 @@ class _Watch:
         cells = float(sizes.users) * sizes.items
         ratio = weight_ratio(sizes.sum_a, sizes.sum_b, cells, self.spec)
         warning = ratio_warning(ratio, self.spec)
-        if warning is not None:
+        if warning is not None and not self.prefix:  # else the training has said it
             log.warning(warning)
         if isfinite(ratio):
             self.ratio = ratio
-            self.run.tracker.metrics({"weight_ratio": ratio})
+            self.run.tracker.metrics({f"{self.prefix}weight_ratio": ratio})
 
     def __call__(self, state: Factorization) -> str | None:
         loss = state.losses[-1]
@@ -152,7 +197,9 @@ class _Watch:
             self.run.log.info(f"solver.method: auto chose {state.reason}")
         self.seconds[loss.iteration], self.clock = round(now - self.clock, 3), now
         row = self.row(loss)
-        terms = {f"loss.{name}": value for name, value in row.items() if name != "iteration"}
+        terms = {
+            f"{self.prefix}loss.{name}": value for name, value in row.items() if name != "iteration"
+        }
         self.run.tracker.metrics(terms, step=loss.iteration)
         self.run.log.progress(
             f"iteration {loss.iteration} of {self.spec.iterations}: loss {loss.total:,.1f}, "

@@ -14,7 +14,8 @@ import yaml
 from recsys_spark.config import Config, Objective, Scalar
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.spec import SIDES, WalsSpec
-from recsys_spark.pipeline.night import Options, run_stages, session
+from recsys_spark.pipeline.choice import Options
+from recsys_spark.pipeline.night import lazy_session, run_stages
 from recsys_spark.pipeline.run import Run, default_run_id
 from recsys_spark.pipeline.search import Settings, Tried, best, proposals
 from recsys_spark.pipeline.train import make_plan
@@ -53,10 +54,11 @@ def tune(config: Config, options: Options, log: Log) -> Tuned:
     Trials that the run has made before are not made again. Raises ConfigError for an empty space,
     or a split without validation rows.
     """
-    with session(config, log, options.debug) as spark:
+    with lazy_session(config, log, options.debug) as spark:
         run_id = options.run_id or _default_run_id(config, options)
-        parts = run_stages(config, ("ingest", "split"), Options(run_id, debug=options.debug), log)
-        store = open_store(config.paths.root, lambda: spark)
+        named = Options(run_id, debug=options.debug)
+        parts = run_stages(config, ("ingest", "split"), named, log, spark)
+        store = open_store(config.paths.root, spark)
         runs, tables = Runs(store), Tables(store, spark)
         lineage = dict(parts.records["split"].lineage)
         tracker = open_tracker(config.tracking, config.paths.root, run_id, log)

@@ -15,7 +15,10 @@ from recsys_spark.runtime.tables import check_name, is_safe
 
 @dataclass(frozen=True)
 class StageRecord:
-    """A finished stage. lineage: the run that made each stage up to this one."""
+    """A finished stage. lineage: the run that made each stage up to this one.
+
+    trial: whether it was made to be measured only, and nothing is to build on it.
+    """
 
     stage: str
     run_id: str
@@ -24,6 +27,7 @@ class StageRecord:
     finished_at: str
     seconds: float
     summary: Mapping[str, Any]
+    trial: bool = False
 
 
 class Runs:
@@ -46,12 +50,17 @@ class Runs:
         path = self.path(record.run_id, f"stages/{record.stage}.json")
         self.store.replace(path, json.dumps(asdict(record), indent=2))
 
-    def newest(self, *stages: str) -> StageRecord | None:
-        """The most recently finished record of a stage, or of several, in any run."""
-        records = [self.stage(run_id, stage) for run_id in self._ids() for stage in stages]
-        return max((r for r in records if r), key=lambda r: (r.finished_at, r.run_id), default=None)
+    def finished(self, *stages: str) -> list[StageRecord]:
+        """The records of a stage, or of several, in all runs, the newest first."""
+        records = (self.stage(run_id, stage) for run_id in self.ids() for stage in stages)
+        found = [record for record in records if record]
+        return sorted(found, key=lambda r: (r.finished_at, r.run_id), reverse=True)
 
-    def _ids(self) -> list[str]:
+    def newest(self, *stages: str) -> StageRecord | None:
+        """The most recently finished of these, in any run that others build on."""
+        return next((record for record in self.finished(*stages) if not record.trial), None)
+
+    def ids(self) -> list[str]:
         """The runs; other files that may lie there, such as .DS_Store, are passed over."""
         return [name for name in self.store.list("runs") if is_safe(name)]
 
@@ -77,7 +86,7 @@ class Runs:
     def unfinished(self, config_hash: str) -> str | None:
         """The latest run of this configuration that started and did not finish."""
         candidates = []
-        for run_id in self._ids():
+        for run_id in self.ids():
             status = self.status(run_id)
             if status and status["state"] != "done" and config_hash in run_id:
                 candidates.append((status["updated_at"], run_id))

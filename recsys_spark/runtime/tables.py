@@ -79,8 +79,8 @@ def conform(frame: DataFrame, schema: StructType) -> DataFrame:
 class Tables:
     """The tables under one root. Reading and writing need a session; resolving does not."""
 
-    def __init__(self, store: Store, spark: SparkSession | None = None) -> None:
-        self.store, self._spark = store, spark
+    def __init__(self, store: Store, session: Callable[[], SparkSession] | None = None) -> None:
+        self.store, self._session = store, session
 
     def path(self, table: str, run_id: str) -> str:
         """The folder of a version, relative to the root."""
@@ -165,8 +165,8 @@ class Tables:
         return self._load(self.path(table, run_id), schema)
 
     def _load(self, path: str, schema: StructType) -> DataFrame:
-        assert self._spark is not None
-        return self._spark.read.schema(schema).parquet(self.store.uri(path))
+        assert self._session is not None
+        return self._session().read.schema(schema).parquet(self.store.uri(path))
 
     def pointer(self, table: str) -> Pointer | None:
         """What the last publish has left, or None before the first one."""

@@ -30,6 +30,10 @@ def split(interactions: DataFrame, config: Split) -> DataFrame:
     return _METHODS[config.method](interactions, config)
 
 
+def _none(interactions: DataFrame, _: Split) -> DataFrame:
+    return interactions.withColumn("part", F.lit("train"))
+
+
 def _require_times(interactions: DataFrame, method: str) -> None:
     if not interactions.where("timestamp is null").isEmpty():
         raise ContractError(
@@ -175,4 +179,5 @@ _METHODS: dict[str, Callable[[DataFrame, Split], DataFrame]] = {
     "time_window": _time_window,
     "k_fold": _k_fold,
     "user_holdout": _user_holdout,
+    "none": _none,
 }

@@ -57,9 +57,10 @@ def test_the_vector_is_what_the_model_of_monday_asks_for(nights):
     root, outcomes = nights
     spec = outcomes["monday"].records["train"].summary["spec"]
     item_ids = {row["id"]: row["index"] for row in rows(root, "item_ids", "tuesday")}
-    factors = sorted((row["id"], row["factors"]) for row in rows(root, "item_factors", "monday"))
+    version = "tuesday.refit"  # of the model of Monday, on all of its interactions
+    factors = sorted((row["id"], row["factors"]) for row in rows(root, "item_factors", version))
     ids, Y = [row[0] for row in factors], np.array([row[1] for row in factors])
-    trained = [row["item"] for row in rows(root, "train", "monday")]
+    trained = [row["item"] for row in rows(root, "interactions", "monday")]
     c = np.array([trained.count(item) for item in ids]) ** 0.5
     w = spec["unobserved_weight"] * c / c.mean()
     y = Y[ids.index(item_ids["7"])]
@@ -78,7 +79,7 @@ def test_their_lists_come_from_fold_in_and_leave_out_what_they_have(nights):
     known = {row["source"] for user, row in lists.items() if user < 1000}
     assert "model" in known
     assert not any("fold_in" in source for source in known)
-    assert {row["model_version"] for row in lists.values()} == {"monday"}
+    assert {row["model_version"] for row in lists.values()} == {"tuesday.refit"}
     assert "7" not in [entry["item_id"] for entry in lists[1002]["recommendations"]]
     assert "901" not in [entry["item_id"] for entry in lists[3]["recommendations"]]
 
@@ -86,11 +87,11 @@ def test_their_lists_come_from_fold_in_and_leave_out_what_they_have(nights):
 def test_the_lineage_is_mondays_model_and_tuesdays_interactions(nights):
     _, outcomes = nights
     lineage = outcomes["recommend"].records["recommend"].lineage
-    expected = {"ingest": "tuesday", "split": "monday", "train": "monday"}
+    expected = {"ingest": "tuesday", "split": "monday", "train": "monday", "refit": "tuesday"}
     assert lineage == {**expected, "fold_in": "tuesday", "recommend": "tuesday"}
     published = outcomes["publish"].records["publish"].summary["tables"]
     assert published["folded_users"] == published["interactions"] == "tuesday"
-    assert published["user_factors"] == "monday"
+    assert published["user_factors"] == "tuesday.refit"
 
 
 def test_a_fold_in_that_is_done_is_not_done_again(nights):

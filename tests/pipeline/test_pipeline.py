@@ -167,7 +167,7 @@ def test_a_killed_run_is_resumed_where_it_stopped(run, monkeypatch, tmp_path):
 
 
 def test_nothing_is_published_before_publish(run, tmp_path):
-    run(stages=STAGES[:5])
+    run(stages=STAGES[:6])
     assert not list((tmp_path / "root" / "tables").rglob("CURRENT.json"))
 
 

@@ -25,7 +25,7 @@ def page(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> str:
         "items.columns.genres=genres",
         "evaluate.k=[3, 10]",
         "evaluate.baselines=[popularity, random]",
-        stages=STAGES[:5],
+        stages=STAGES[:6],
         run_id="shown",
     )
     return (folder / "root/runs/shown/report.html").read_text()

@@ -36,7 +36,7 @@ UNSAFE = [
 
 @pytest.fixture
 def tables(spark: SparkSession, tmp_path: Path) -> Tables:
-    return Tables(LocalStore(tmp_path), spark)
+    return Tables(LocalStore(tmp_path), lambda: spark)
 
 
 def write(

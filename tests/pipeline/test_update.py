@@ -1,0 +1,95 @@
+"""Days after a training: what comes in reaches the lists, by single stages and by `update`."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from nights import run_in, write_source
+
+from recsys_spark.pipeline import night
+from recsys_spark.pipeline.run import COMMANDS
+
+
+def listed(folder):
+    """The lists that readers see, by user."""
+    table = folder / "root/tables/recommendations"
+    version = json.loads((table / "CURRENT.json").read_text())["run_id"]
+    rows = pq.read_table(table / "versions" / version).to_pylist()
+    return {row["user_id"]: row for row in rows}
+
+
+def messages(folder, run_id, level="info"):
+    events = (folder / "root/runs" / run_id / "events.jsonl").read_text().splitlines()
+    return [event["msg"] for event in map(json.loads, events) if event["level"] == level]
+
+
+def append(folder, user):
+    """Another user, who has done what user 3 has."""
+    path = folder / "ratings.csv"
+    own = [line for line in path.read_text().splitlines(keepends=True) if line.startswith("3,")]
+    with path.open("a") as file:
+        file.writelines(line.replace("3,", f"{user},", 1) for line in own)
+
+
+@pytest.fixture(scope="module")
+def shop(spark, tmp_path_factory):
+    """A published run, and then another user in the source."""
+    folder = tmp_path_factory.mktemp("shop")
+    write_source(folder)
+    first = run_in(folder)
+    append(folder, 1001)
+    return folder, first
+
+
+def test_stages_alone_bring_a_new_user_to_the_published_lists(shop):
+    """All on one day, with the settings of the run."""
+    folder, first = shop
+    outcomes = {}
+    for stage in ("ingest", "publish", "fold_in", "recommend"):
+        outcomes[stage] = run_in(folder, stages=(stage,))
+    again = f"{first.run_id}-2"
+    assert outcomes["ingest"].run_id == again
+    assert outcomes["publish"].unchanged
+    lineage = outcomes["fold_in"].records["fold_in"].lineage
+    assert (lineage["ingest"], lineage["train"]) == (again, first.run_id)
+    assert outcomes["fold_in"].records["fold_in"].summary["users"] == 1
+    assert 1001 not in listed(folder)
+    published = run_in(folder, stages=("publish",))
+    assert listed(folder)[1001]["source"] == "fold_in"
+    assert {outcome.run_id for outcome in (published, outcomes["recommend"])} == {again}
+    (line,) = (text for text in messages(folder, again) if text.startswith("builds on refit"))
+    assert f"run {first.run_id}, fitted on" in line
+    assert f"and ingest of run {again}, " in line
+
+
+def test_a_second_split_is_of_the_second_ingest(shop):
+    folder, first = shop
+    record = run_in(folder, stages=("split",)).records["split"]
+    assert record.lineage["ingest"] == f"{first.run_id}-2"
+
+
+def test_update_is_the_same_in_one_command(shop):
+    folder, first = shop
+    append(folder, 1002)
+    outcome = run_in(folder, stages=COMMANDS["update"])
+    assert list(outcome.records) == list(COMMANDS["update"])
+    assert outcome.records["recommend"].lineage["train"] == first.run_id
+    assert listed(folder)[1001]["source"] == listed(folder)[1002]["source"] == "fold_in"
+    assert run_in(folder, stages=COMMANDS["update"]).unchanged
+
+
+def test_what_is_finished_needs_no_session(shop, monkeypatch):
+    """Neither to see that nothing is new, nor to publish."""
+    folder, _ = shop
+    run_in(folder, stages=COMMANDS["update"])
+    run_in(folder, "recommend.n=3", stages=("recommend",))
+
+    def refuse(*_):
+        raise AssertionError("a session was opened")
+
+    monkeypatch.setattr(night, "open_session", refuse)
+    published = run_in(folder, stages=("publish",))
+    assert not published.unchanged
+    assert {len(row["recommendations"]) for row in listed(folder).values()} == {3}
+    for stage in ("ingest", "publish"):
+        assert run_in(folder, stages=(stage,)).unchanged
