@@ -87,6 +87,17 @@ def test_kernels_import_only_errors_and_one_another() -> None:
     assert {module: names for module, names in elsewhere.items() if names} == {}
 
 
+def test_tasks_of_python_go_through_one_door() -> None:
+    """Where it is seen to that Spark's workers can run them."""
+    methods = ("mapInArrow", "applyInArrow", "mapInPandas", "applyInPandas", "mapPartitions", "udf")
+    users = {
+        name
+        for name, path in MODULES.items()
+        if any(f".{method}(" in path.read_text(encoding="utf-8") for method in methods)
+    }
+    assert users == set(rooms("workers", "runtime.doctor"))  # doctor looks at any Python
+
+
 def test_stages_never_import_one_another() -> None:
     assert offenders(rooms("stages"), rooms("stages")) == {}
 

@@ -1,5 +1,6 @@
 """The commands and the Python of the README, run as a reader would."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -26,9 +27,15 @@ def checkout(tmp_path_factory):
     return folder
 
 
-def run(command, folder):
+def run(command, folder, environment=None):
     done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=3600, check=False
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=3600,
+        check=False,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
@@ -41,11 +48,17 @@ def test_the_shell_commands_run_in_order(checkout):
     assert (checkout / "submitted/tables/recommendations/CURRENT.json").exists()
 
 
-def test_the_python_runs(checkout):
-    for language, text in BLOCKS:
-        if language == "python":
-            output = run([sys.executable, "-c", text], checkout)
-            assert "recommendations" in output
+def test_the_python_runs_though_path_has_another_python(checkout, tmp_path):
+    """As in a virtual environment that is not activated: python3 knows none of its packages."""
+    other = tmp_path / "python3"
+    other.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
+    other.chmod(0o755)
+    clean = {key: value for key, value in os.environ.items() if "SPARK" not in key}
+    clean["PATH"] = f"{tmp_path}:{clean['PATH']}"
+    (text,) = (text for language, text in BLOCKS if language == "python")
+    (checkout / "snippet.py").write_text(text)
+    output = run([".venv/bin/python", "snippet.py"], checkout, clean)
+    assert "recommendations" in output
 
 
 def test_make_demo_ends_with_the_summary(checkout):

@@ -25,7 +25,7 @@ from recsys_spark.wals.plan import Sizes
 def diagnose(config: Config, log: Log) -> list[str]:
     """Print what driver and executors have; returns the mismatches."""
     driver = examine_here()
-    with session(config, log) as spark:
+    with session(config, log, read_only=True) as spark:
         java, master = java_version(spark), spark.sparkContext.master
         executors = examine_executors(spark)
     for sink in log.sinks:
@@ -42,7 +42,7 @@ def diagnose(config: Config, log: Log) -> list[str]:
 def show_plan(config: Config, log: Log) -> None:
     """Print what training on the newest split would need; ConfigError if it cannot fit."""
     spec, plan = config.objective.spec(), make_plan(config, config.paths.root)
-    with session(config, log) as spark:
+    with session(config, log, read_only=True) as spark:
         store = open_store(config.paths.root, lambda: spark)
         sizes = _newest_sizes(Runs(store), Tables(store), spark.sparkContext.defaultParallelism)
         plan = within_limits(plan, spark.sparkContext)

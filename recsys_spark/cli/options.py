@@ -192,7 +192,7 @@ def prepare(
 ) -> Invocation:
     """Read the configuration: files, then options that stand for a key, then `--set`."""
     sink = JsonSink() if log_format is LogFormat.json else TextSink(quiet, debug)
-    log = Log([sink])
+    log = Log([sink], quiet)
     State.log, State.debug = log, debug
     own = [f"{_KEYS[name]}={value}" for name, value in keys.items() if value]
     config = load_config(files or [], [*own, *(overrides or [])])

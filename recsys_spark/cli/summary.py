@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from textwrap import shorten
 from typing import Any
 
@@ -15,6 +16,7 @@ from rich.table import Table
 from recsys_spark.config import Config, mask
 from recsys_spark.pipeline.night import Outcome
 from recsys_spark.report.page import by_split, metric_rows, model_names
+from recsys_spark.runtime.store import local_folder
 from recsys_spark.runtime.tracking import tracking_uri
 
 _BESIDE = 4  # models that a line of 80 characters has room for beside the first
@@ -135,17 +137,19 @@ def _short(title: str) -> str:
 
 def _places(console: Console, outcome: Outcome, config: Config) -> None:
     root = config.paths.root
-    run = f"{root}/runs/{outcome.run_id}"
-    places = {"Tables": f"{root}/tables", "Run": run}
+    folder = local_folder(root) or root
+    run = f"{folder}/runs/{outcome.run_id}"
+    places = {"Tables": f"{folder}/tables", "Run": run}
     if "evaluate" in outcome.records:
         places["Report"] = f"{run}/report.html"
-    if config.tracking.backend == "mlflow":
-        places["MLflow"] = mask(tracking_uri(config.tracking, root))
+    uri = tracking_uri(config.tracking, root)
+    if uri is not None:
+        places["MLflow"] = mask(uri)
     for name, place in places.items():
         console.print(f"[bold]{name:<7}[/] {place}", soft_wrap=True)
     if "publish" not in outcome.records:
         return
-    option = f" --set paths.root={root}"
+    option = f" --root {quote(root)}"
     console.print("\nLook further:", style="bold")
     for words in (
         "show recommendations --limit 3",
@@ -154,9 +158,9 @@ def _places(console: Console, outcome: Outcome, config: Config) -> None:
         "status",
     ):
         console.print(f"  {_program('recsys-spark')} {words}{option}", soft_wrap=True)
-    if config.tracking.backend == "mlflow":
-        uri = mask(tracking_uri(config.tracking, root))
-        console.print(f"  {_program('mlflow')} ui --backend-store-uri {uri}", soft_wrap=True)
+    if uri is not None:
+        command = f"{_program('mlflow')} ui --backend-store-uri {quote(mask(uri))}"
+        console.print(f"  {command}", soft_wrap=True)
 
 
 def _program(name: str) -> str:

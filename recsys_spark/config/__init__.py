@@ -13,7 +13,14 @@ from typing import Any
 
 from pydantic import model_validator
 
-from recsys_spark.config.running import Generate, Paths, Spark, Tracking
+from recsys_spark.config.running import (
+    USE_INSTEAD,
+    Generate,
+    Paths,
+    Spark,
+    Tracking,
+    is_plain_folder,
+)
 from recsys_spark.config.secrets import MASK, mask
 from recsys_spark.config.section import Scalar, Section
 from recsys_spark.config.serving import (
@@ -38,6 +45,7 @@ from recsys_spark.kernels import solver as solvers
 
 __all__ = [
     "MASK",
+    "USE_INSTEAD",
     "Backtest",
     "Blocked",
     "Config",
@@ -66,6 +74,7 @@ __all__ = [
     "UserAttributes",
     "UserSubset",
     "Windows",
+    "is_plain_folder",
     "mask",
 ]
 

@@ -2,9 +2,18 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from recsys_spark.config.section import Fraction, Scalar, Section
+
+_SERVERS_WITHOUT_ADDRESS = ("databricks", "databricks-uc", "uc")
+USE_INSTEAD = "use sqlite:///FILE.db or the address of a server"
+
+
+def is_plain_folder(uri: str) -> bool:
+    """Whether a tracking URI is a folder of files, which MLflow no longer writes to."""
+    scheme, colon, _ = uri.partition(":")
+    return scheme.lower() == "file" if colon else uri not in _SERVERS_WITHOUT_ADDRESS
 
 
 class Paths(Section):
@@ -12,8 +21,10 @@ class Paths(Section):
 
 
 class Spark(Section):
-    master: str = Field(
-        "local[*]", description="Used only where spark-submit has not chosen a master."
+    master: str | None = Field(
+        None,
+        description="Used only where spark-submit has not chosen a master; null: that of Spark's "
+        "own settings, else local[*].",
     )
     app_name: str = Field("recsys_spark", description="Name shown in Spark's own pages.")
     driver_memory: str = Field(
@@ -34,6 +45,13 @@ class Tracking(Section):
     )
     experiment: str = Field("recsys_spark", description="Name of the MLflow experiment.")
     required: bool = Field(False, description="Whether a dead tracking server fails the run.")
+
+    @field_validator("uri")
+    @classmethod
+    def _served(cls, value: str | None) -> str | None:
+        if value is not None and is_plain_folder(value):
+            raise ValueError(f"is a plain folder, which MLflow 3 refuses; {USE_INSTEAD}")
+        return value
 
 
 class Generate(Section):

@@ -12,6 +12,7 @@ from recsys_spark.arrow import list_bounds
 from recsys_spark.evaluation.ranking import as_codes, by_cutoff, ranked_lists
 from recsys_spark.kernels.agreement import AGREEMENT, list_agreement
 from recsys_spark.schema import per_user
+from recsys_spark.workers import map_in_arrow
 
 
 def measure_agreement(
@@ -30,7 +31,7 @@ def measure_agreement(
     theirs = ranked_lists(reference, "reference").select("user_id", F.col("list").alias("other"))
     schema = per_user(recommendations.schema["user_id"].dataType, AGREEMENT)
     measure = by_cutoff(_batch_agreement, AGREEMENT, schema, k, split)
-    return lists.join(theirs, "user_id").mapInArrow(measure, schema)
+    return map_in_arrow(lists.join(theirs, "user_id"), measure, schema)
 
 
 def _batch_agreement(batch: pa.RecordBatch, ks: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -16,6 +16,7 @@ from recsys_spark.arrow import list_bounds, list_matrix
 from recsys_spark.evaluation.ranking import by_cutoff, ranked_lists
 from recsys_spark.kernels.lists import LIST_METRICS, Traits, list_metrics
 from recsys_spark.schema import per_user, require
+from recsys_spark.workers import map_in_arrow
 
 _Whole = npt.NDArray[np.int64]
 
@@ -45,8 +46,8 @@ def measure_lists(
         lists = _with_items(lists, pairs, name, items)
     catalogue = items.sparkSession.sparkContext.broadcast(_catalogue(items))
     schema = per_user(recommendations.schema["user_id"].dataType, LIST_METRICS)
-    return lists.mapInArrow(
-        by_cutoff(_metrics_of(catalogue), LIST_METRICS, schema, k, split), schema
+    return map_in_arrow(
+        lists, by_cutoff(_metrics_of(catalogue), LIST_METRICS, schema, k, split), schema
     )
 
 

@@ -19,6 +19,7 @@ from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.lookup import Lookup
 from recsys_spark.schema import per_user, require
 from recsys_spark.wals.packed import Batches
+from recsys_spark.workers import map_in_arrow
 
 
 def measure_places(
@@ -47,7 +48,7 @@ def measure_places(
     ranked = {name: _ranked_items(item_factors) for name, (_, item_factors) in scores.items()}
     broadcast = truth.sparkSession.sparkContext.broadcast(ranked)
     schema = per_user(truth.schema["user_id"].dataType, PLACES)
-    return rows.drop("user").mapInArrow(_measure(broadcast, schema, split), schema)
+    return map_in_arrow(rows.drop("user"), _measure(broadcast, schema, split), schema)
 
 
 @dataclass(frozen=True)

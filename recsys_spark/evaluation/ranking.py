@@ -13,6 +13,7 @@ from recsys_spark.arrow import arrow_schema, list_bounds, list_parts, make_batch
 from recsys_spark.kernels.ranking import METRICS, ranking_metrics
 from recsys_spark.schema import per_user, require
 from recsys_spark.wals.packed import Batches
+from recsys_spark.workers import map_in_arrow
 
 ALL = "all"
 _Codes = npt.NDArray[np.int64]
@@ -45,7 +46,7 @@ def measure_ranking(
     wanted = _relevant(truth).withColumn("model", F.explode(F.array(*map(F.lit, names))))
     schema = per_user(truth.schema["user_id"].dataType, METRICS)
     joined = wanted.join(lists, ["user_id", "model"], "left")
-    return joined.mapInArrow(by_cutoff(_batch_metrics, METRICS, schema, k, split), schema)
+    return map_in_arrow(joined, by_cutoff(_batch_metrics, METRICS, schema, k, split), schema)
 
 
 def ranked_lists(recommendations: DataFrame, model: str | Sequence[str]) -> DataFrame:

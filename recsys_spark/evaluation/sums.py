@@ -16,6 +16,7 @@ from pyspark.sql.types import ArrayType, DataType, StructField, StructType
 from recsys_spark.arrow import arrow_schema, make_batch
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.wals.packed import Batches
+from recsys_spark.workers import group_in_arrow, map_in_arrow
 
 Key = tuple[Any, ...]
 Keys = tuple[Key, ...]
@@ -39,9 +40,9 @@ def sum_by_key(
     """
     columns = [StructField(name, kind) for name, kind in keys.items()]
     columns += [StructField(name, ArrayType(kind)) for name, kind in fields.items()]
-    added = frame.mapInArrow(_add_up(parts, StructType(columns)), StructType(columns))
+    added = map_in_arrow(frame, _add_up(parts, StructType(columns)), StructType(columns))
     merge = _merge(list(keys), list(fields), finish, schema)
-    return added.groupBy(*keys).applyInArrow(merge, schema)
+    return group_in_arrow(added, keys, merge, schema)
 
 
 def _add_up(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pyspark import SparkContext
@@ -38,7 +39,7 @@ from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs, StageRecord
 from recsys_spark.runtime.session import open_session
 from recsys_spark.runtime.signals import terminable
-from recsys_spark.runtime.store import is_local, open_store
+from recsys_spark.runtime.store import local_folder, open_store
 from recsys_spark.runtime.tables import Tables
 from recsys_spark.runtime.tracking import NullTracker, open_tracker
 
@@ -145,19 +146,24 @@ def lazy_session(config: Config, log: Log, debug: bool = False) -> Iterator[Sess
 
 
 @contextmanager
-def session(config: Config, log: Log, debug: bool = False) -> Iterator[SparkSession]:
-    """A session that is stopped afterwards, unless it was there before."""
+def session(
+    config: Config, log: Log, debug: bool = False, read_only: bool = False
+) -> Iterator[SparkSession]:
+    """A session that is stopped afterwards, unless it was there before.
+
+    read_only: Spark's log is not kept under the root.
+    """
     existing = SparkContext._active_spark_context
-    log_file = None
-    if is_local(config.paths.root) and not debug:
-        log_file = Path(config.paths.root.removeprefix("file://")) / "logs" / "spark.log"
     log.progress("starting Spark")
-    spark = open_session(config.spark, log_file)
-    try:
-        yield spark
-    finally:
-        if existing is None:
-            spark.stop()
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch) if read_only else local_folder(config.paths.root)
+        log_file = None if folder is None or debug else folder / "logs" / "spark.log"
+        spark = open_session(config.spark, log_file, log.quiet)
+        try:
+            yield spark
+        finally:
+            if existing is None:
+                spark.stop()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from recsys_spark.config import mask
 from recsys_spark.errors import ExitCode, RecsysError
-from recsys_spark.runtime.store import is_local
+from recsys_spark.runtime.store import local_folder
 
 _TRANSIENT = (
     "ExecutorLostFailure",
@@ -16,9 +16,11 @@ _TRANSIENT = (
     "SocketTimeoutException",
     "NoRouteToHost",
     "SparkContext was shut down",
+    "on a stopped SparkContext",
     "All masters are unresponsive",
 )
 _NO_FILE_SYSTEM = re.compile(r'No FileSystem for scheme "\w+"|Class \S*FileSystem\S* not found')
+_BAD_MASTER = re.compile(r"Could not parse Master URL: '[^']*'")
 _OF_PY4J = "An error occurred while calling"
 
 
@@ -39,14 +41,17 @@ def describe(error: Exception) -> tuple[str, ExitCode]:
             "address.",
             ExitCode.CONFIGURATION,
         )
+    if bad_master := _BAD_MASTER.search(text):
+        return f"{bad_master[0]}: correct spark.master.", ExitCode.CONFIGURATION
     return message, ExitCode.FAILED
 
 
 def keep_trace(root: str) -> Path | None:
     """Append the current stack trace to the log under a local root; where it is."""
-    if not root or not is_local(root):
+    folder = local_folder(root) if root else None
+    if folder is None:
         return None
-    log = Path(root.removeprefix("file://")) / "logs" / "errors.log"
+    log = folder / "logs" / "errors.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as file:
         file.write(mask(traceback.format_exc()))

@@ -23,10 +23,13 @@ _COLOURS = {"warning": "yellow", "error": "red"}
 
 
 class Log:
-    """Where stages say what happened; `context` (run id, stage) is added to every event."""
+    """Where stages say what happened; `context` (run id, stage) is added to every event.
 
-    def __init__(self, sinks: list[Sink]) -> None:
-        self.sinks = sinks
+    quiet: whether only warnings and errors are wanted, of Spark as well.
+    """
+
+    def __init__(self, sinks: list[Sink], quiet: bool = False) -> None:
+        self.sinks, self.quiet = sinks, quiet
         self.context: dict[str, Any] = {}
 
     def info(self, message: str, **context: Any) -> None:

@@ -7,17 +7,21 @@ What the project needs is set as a default, so that `--conf` of spark-submit win
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pyspark import SparkConf, SparkContext
+from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 
 from recsys_spark.config import Spark
-from recsys_spark.errors import ConfigError
+from recsys_spark.errors import ConfigError, TransientError
+from recsys_spark.workers import use_this_python
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 # What the tables' meaning depends on is not left to anybody's defaults.
@@ -29,6 +33,7 @@ _FIXED = {
 }
 # A half-sweep brings a side's factors to the driver, up to solver.broadcast_budget_mb (2 GiB).
 _LARGEST_ANSWER = "4g"
+_PATIENCE = 10.0  # seconds for a connection to a master
 JAVA_HELP = (
     "Java 17 or 21 is needed and was not found. Install it with\n"
     "  Debian/Ubuntu:  sudo apt install openjdk-17-jre-headless\n"
@@ -38,51 +43,82 @@ JAVA_HELP = (
 )
 
 
-def open_session(config: Spark, log_file: Path | None) -> SparkSession:
+def open_session(config: Spark, log_file: Path | None, quiet: bool = False) -> SparkSession:
     """The session of this process; Spark's own messages go to `log_file` in local mode.
 
-    Raises ConfigError without Java, or under Spark Connect.
+    quiet: under spark-submit, whose JVM writes to standard error, only Spark's warnings.
+
+    Raises ConfigError without Java, under Spark Connect, or if Spark does not start with these
+    settings; TransientError if the master is away.
     """
     if os.environ.get("SPARK_REMOTE") or os.environ.get("SPARK_CONNECT_MODE_ENABLED"):
         raise ConfigError(
             "recsys_spark needs a classic Spark session (it broadcasts through the SparkContext); "
             "unset SPARK_REMOTE and use spark-submit or local mode."
         )
+    existing = SparkContext._active_spark_context is not None
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     if not submitted:
         _require_java()
     with _quiet_launch(None if submitted else log_file):
-        SparkContext._ensure_initialized(conf=SparkConf(False).setAll(_launch(config)))
-        conf = SparkConf()  # now sees what spark-submit was given
-        for key, value in _defaults(config, submitted):
-            if not conf.contains(key):
-                conf.set(key, value)
-        if conf.get("spark.master", "").startswith("local"):
-            os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        conf = SparkConf() if existing else _start_java(config, submitted, log_file)
+        if quiet and submitted and not existing:
+            _keep_warnings()
+        if not existing:
+            _require_master(conf.get("spark.master", ""))
         spark = SparkSession.builder.config(conf=conf).getOrCreate()
     for key, value in _FIXED.items():
         spark.conf.set(key, value)
+    use_this_python(spark.sparkContext)
     return spark
+
+
+def _start_java(config: Spark, submitted: bool, log_file: Path | None) -> SparkConf:
+    """Start the JVM, unless spark-submit has; all settings for the session."""
+    size = log_file.stat().st_size if log_file and log_file.exists() else 0
+    try:
+        SparkContext._ensure_initialized(conf=SparkConf(False).setAll(_launch(config)))
+    except PySparkRuntimeError:
+        raise ConfigError(f"Spark did not start: {_reason(log_file, size)}") from None
+    conf = SparkConf()  # now sees what spark-submit, or Spark's own files, were given
+    if not submitted:
+        conf.setAll(_chosen(config))
+    elif conf.get("spark.app.name", "") == Path(sys.argv[0]).name:  # not chosen by anyone
+        conf.set("spark.app.name", config.app_name)
+    for key, value in _defaults(config, submitted, conf.get("spark.master", "local[*]")):
+        if not conf.contains(key):
+            conf.set(key, value)
+    return conf
 
 
 def _launch(config: Spark) -> list[tuple[str, str]]:
     """What the local-mode JVM must know when it starts."""
     return [
         ("spark.driver.memory", config.driver_memory),
-        ("spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile={_log4j()}"),
-        *((key, _text(value)) for key, value in config.conf.items()),
+        (
+            "spark.driver.defaultJavaOptions",
+            f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}",
+        ),
+        *_chosen(config),
     ]
 
 
-def _defaults(config: Spark, submitted: bool) -> list[tuple[str, str]]:
+def _chosen(config: Spark) -> list[tuple[str, str]]:
+    """What the configuration says itself, as Spark's settings."""
+    master = [("spark.master", config.master)] if config.master else []
+    own = {key: _text(value) for key, value in config.conf.items()}
+    return [*master, ("spark.app.name", config.app_name), *own.items()]
+
+
+def _defaults(config: Spark, submitted: bool, master: str) -> list[tuple[str, str]]:
+    """Settings that hold where nothing else was chosen."""
     own = {
-        "spark.app.name": config.app_name,
         "spark.driver.maxResultSize": _LARGEST_ANSWER,
         **{f"spark.executorEnv.{name}": "1" for name in _THREADS},
     }
     if not submitted:
-        own |= {"spark.master": config.master, "spark.ui.showConsoleProgress": "false"}
-        own |= _local_defaults() if config.master.startswith("local") else {}
+        own["spark.ui.showConsoleProgress"] = "false"
+        own |= _local_defaults() if master.startswith("local") else {}
     if config.shuffle_partitions:
         own["spark.sql.shuffle.partitions"] = str(config.shuffle_partitions)
     chosen = {key: _text(value) for key, value in config.conf.items()}
@@ -102,8 +138,50 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _log4j() -> Path:
-    return Path(__file__).with_name("log4j2.properties")
+def _keep_warnings() -> None:
+    """Silence what Spark logs of its steps, before the SparkContext begins with them.
+
+    Spark reads its log's settings at its first message, and would then forget the level.
+    """
+    jvm: Any = SparkContext._jvm
+    getattr(getattr(jvm.org.apache.spark.util, "Utils$"), "MODULE$").initializeLogIfNecessary(False)
+    log4j = jvm.org.apache.logging.log4j
+    configurator, level = log4j.core.config.Configurator, log4j.Level
+    configurator.setRootLevel(level.WARN)
+    configurator.setLevel("org.apache.spark.sql.execution.window.WindowExec", level.ERROR)
+
+
+def _require_master(master: str) -> None:
+    """Raise TransientError if no host of a standalone master answers, on which Spark waits."""
+    if not master.startswith("spark://"):
+        return
+    reasons = [_unreachable(address) for address in master.removeprefix("spark://").split(",")]
+    if all(reasons):
+        raise TransientError(
+            f"The Spark master {master} does not answer ({reasons[0]}): start it, or correct "
+            "spark.master."
+        )
+
+
+def _unreachable(address: str) -> str | None:
+    """Why there is no connection to HOST:PORT, or None."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ConfigError(f"The Spark master {address} has no port; write spark://HOST:7077.")
+    try:
+        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+    except OSError as error:
+        return f"{address}: {error.strerror or error}"
+    return None
+
+
+def _reason(log_file: Path | None, size: int) -> str:
+    """What the launcher wrote to the log behind these bytes."""
+    if log_file is None:
+        return "its messages are above."
+    written = log_file.read_bytes()[size:].decode("utf-8", "replace")
+    lines = [line.strip() for line in written.splitlines() if line.strip()[:3] not in ("", "at ")]
+    return " ".join(lines[-2:]) or "it says nothing of the reason."
 
 
 def _require_java() -> None:

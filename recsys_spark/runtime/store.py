@@ -14,6 +14,8 @@ from urllib.parse import unquote, urlparse
 
 from pyspark.sql import SparkSession
 
+from recsys_spark.errors import ConfigError
+
 _PUT_SCHEMES = ("s3a", "s3", "gs")
 
 
@@ -41,13 +43,37 @@ def is_local(root: str) -> bool:
     return urlparse(root).scheme in ("", "file")
 
 
+def local_folder(root: str) -> Path | None:
+    """The folder that a root of this machine names; None for other file systems.
+
+    A path, absolute or relative, with `~` for the home; or an address that begins with file:.
+    Raises ConfigError for an address of another machine, or an unknown user's home.
+    """
+    if not is_local(root):
+        return None
+    path = _behind_scheme(root) if root[:5].lower() == "file:" else root
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ConfigError(f"{root}: there is no such user's home.") from None
+
+
+def _behind_scheme(address: str) -> str:
+    path, machine = unquote(address[5:]), ""
+    if path.startswith("//"):
+        machine, slash, path = path[2:].partition("/")
+        path = slash + path
+    if machine not in ("", "localhost"):
+        raise ConfigError(
+            f"{address} names a machine, {machine}: write file:/// and the folder's whole path."
+        )
+    return path
+
+
 def open_store(root: str, session: Callable[[], SparkSession]) -> Store:
     """The store of this root; `session` is called only if the root is not local."""
-    if is_local(root):
-        parsed = urlparse(root)
-        folder = unquote(parsed.path) if parsed.scheme else root
-        return LocalStore(Path(folder).expanduser().absolute())
-    return HadoopStore(session(), root)
+    folder = local_folder(root)
+    return HadoopStore(session(), root) if folder is None else LocalStore(folder.absolute())
 
 
 class LocalStore:

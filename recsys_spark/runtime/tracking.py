@@ -6,14 +6,17 @@ first failure, which costs seconds, unless the configuration requires it.
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
-from recsys_spark.config import Tracking, mask
+from recsys_spark.config import USE_INSTEAD, Tracking, is_plain_folder, mask
 from recsys_spark.errors import ConfigError, TransientError
 from recsys_spark.runtime.log import Log
-from recsys_spark.runtime.store import is_local
+from recsys_spark.runtime.store import local_folder
 
 _TAG = "recsys_spark.run_id"
+_VARIABLE = "MLFLOW_TRACKING_URI"
+_SQLITE = "sqlite:///"
 _AT_ONCE = 1000  # figures that MLflow takes in one call
 _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -65,28 +68,31 @@ def open_tracker(
 ) -> Tracker:
     """The tracker of the configuration, continuing the MLflow run of this run id if it exists.
 
-    parent: the run id that a new one is a child of.
+    parent: the run id that a new one is a child of. Raises ConfigError if tracking is required and
+    the environment names a plain folder, TransientError if it is required and away.
     """
+    uri = tracking_uri(config, root)
+    if uri is not None:
+        return MlflowTracker(config, uri, run_id, log, parent)
+    if config.backend != "none":
+        named = mask(os.environ[_VARIABLE])
+        message = f"MLFLOW_TRACKING_URI is {named}, a plain folder, which MLflow 3 refuses"
+        if config.required:
+            raise ConfigError(f"{message}; tracking.required is true: unset it or {USE_INSTEAD}.")
+        log.warning(f"{message}: nothing is tracked; unset it or {USE_INSTEAD}.")
+    return NullTracker()
+
+
+def tracking_uri(config: Tracking, root: str) -> str | None:
+    """The configured server, the environment's, or sqlite under a local root; None: no tracking."""
     if config.backend == "none":
-        return NullTracker()
-    return MlflowTracker(config, tracking_uri(config, root), run_id, log, parent)
-
-
-def tracking_uri(config: Tracking, root: str) -> str:
-    """The configured server, the environment's, or sqlite under a local root.
-
-    Raises ConfigError for a file store, which MLflow no longer writes to.
-    """
-    uri = config.uri or os.environ.get("MLFLOW_TRACKING_URI")
-    if uri is None:
-        folder = os.path.abspath(root.removeprefix("file://")) if is_local(root) else os.getcwd()
-        uri = f"sqlite:///{folder}/mlflow.db"
-    if uri.startswith("file:") or "://" not in uri:
-        raise ConfigError(
-            f"tracking.uri is {mask(uri)}, a plain folder, which MLflow 3 refuses; use "
-            "sqlite:///FILE.db or the address of a server."
-        )
-    return uri
+        return None
+    named = config.uri or os.environ.get(_VARIABLE)
+    if not named:
+        folder = (local_folder(root) or Path()).absolute()
+        return f"{_SQLITE}{folder}/mlflow.db"
+    allowed = os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() in ("true", "1")
+    return named if allowed or not is_plain_folder(named) else None
 
 
 class MlflowTracker:
@@ -111,12 +117,11 @@ class MlflowTracker:
 
         for name in ("alembic", "mlflow"):  # the first use of a database tells of its migrations
             logging.getLogger(name).setLevel(logging.ERROR)
-        local = self.uri.startswith("sqlite:///")
-        if local:
-            os.makedirs(os.path.dirname(self.uri.removeprefix("sqlite:///")), exist_ok=True)
+        if self.uri.startswith(_SQLITE):
+            Path(self.uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
         client = MlflowClient(tracking_uri=self.uri)
         found = client.get_experiment_by_name(self.config.experiment)
-        experiment = found.experiment_id if found else self._create_experiment(client, local)
+        experiment = found.experiment_id if found else self._create_experiment(client)
         run = _find(client, experiment, self.run_id)
         if run is None:
             tags = {_TAG: self.run_id}
@@ -126,11 +131,11 @@ class MlflowTracker:
             run = client.create_run(experiment, tags=tags, run_name=self.run_id)
         self._params, self._run, self._client = dict(run.data.params), run.info.run_id, client
 
-    def _create_experiment(self, client: Any, local: bool) -> str:
+    def _create_experiment(self, client: Any) -> str:
         place = None
-        if local:
-            folder = os.path.dirname(self.uri.removeprefix("sqlite:///"))
-            place = f"file://{folder}/mlflow-artifacts"
+        if self.uri.startswith(_SQLITE):
+            folder = Path(self.uri.removeprefix(_SQLITE)).absolute().parent
+            place = (folder / "mlflow-artifacts").as_uri()
         return str(client.create_experiment(self.config.experiment, artifact_location=place))
 
     def _guard(self, action: str, call: Callable[[], object]) -> None:

@@ -22,6 +22,7 @@ from recsys_spark.config import Generate
 from recsys_spark.kernels import synthetic
 from recsys_spark.kernels.synthetic import Population, Sample, Stream, Truth
 from recsys_spark.kernels.threads import single_threaded
+from recsys_spark.workers import map_in_arrow
 
 MEAN_RATING = synthetic.MEAN_RATING
 """An explicit rating before noise, rounding and clipping is this + bias_u + bias_i + x.y; stars."""
@@ -102,8 +103,10 @@ def generate(spark: SparkSession, config: Generate) -> Generated:
     ratings: user_id, item_id, rating, timestamp (seconds since 1970); items: item_id, title,
     genres joined by |; users: user_id and attributes; truths: id, bias (stars), factors (rank).
     """
-    ratings = spark.range(0, config.users, 1, config.partitions).mapInArrow(
-        _ratings_task(config, arrow_schema(RATINGS)), RATINGS
+    ratings = map_in_arrow(
+        spark.range(0, config.users, 1, config.partitions),
+        _ratings_task(config, arrow_schema(RATINGS)),
+        RATINGS,
     )
     return Generated(
         ratings=ratings,
@@ -125,7 +128,7 @@ def _table(
 ) -> DataFrame:
     partitions = -(-size // _IDS_PER_PARTITION)
     task = _columns_task(config, columns, arrow_schema(schema))
-    return spark.range(0, size, 1, partitions).mapInArrow(task, schema)
+    return map_in_arrow(spark.range(0, size, 1, partitions), task, schema)
 
 
 def _columns_task(config: Generate, columns: MakeColumns, schema: pa.Schema) -> Task:

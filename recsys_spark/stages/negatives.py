@@ -12,6 +12,7 @@ from recsys_spark.kernels.negatives import draw_positions
 from recsys_spark.schema import PAIRS
 from recsys_spark.wals.catalogue import Catalogue
 from recsys_spark.wals.packed import Batches
+from recsys_spark.workers import map_in_arrow
 
 
 def draw_negatives(users: DataFrame, catalogue: Catalogue, n: int, seed: int) -> DataFrame:
@@ -21,7 +22,7 @@ def draw_negatives(users: DataFrame, catalogue: Catalogue, n: int, seed: int) ->
     function of seed, user and catalogue; fewer where no more are left.
     """
     broadcast = users.sparkSession.sparkContext.broadcast(catalogue)
-    return users.select("user", "left_out").mapInArrow(_draw(broadcast, n, seed), PAIRS)
+    return map_in_arrow(users.select("user", "left_out"), _draw(broadcast, n, seed), PAIRS)
 
 
 def _draw(broadcast: "Broadcast[Catalogue]", n: int, seed: int) -> Callable[[Batches], Batches]:

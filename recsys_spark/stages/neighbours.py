@@ -21,6 +21,7 @@ from recsys_spark.config import Neighbours
 from recsys_spark.kernels.neighbours import Scale, Similarity, top_of_product
 from recsys_spark.kernels.spec import other_side
 from recsys_spark.schema import recommendation_list
+from recsys_spark.workers import cogroup_in_arrow
 
 _K1, _B = 1.2, 0.75  # as in BM25Recommender of implicit
 _ROWS_A_BLOCK = 2_000
@@ -139,7 +140,7 @@ def _top_of_product(
     lists = measured.groupBy("middle").agg(F.collect_list(entry).alias("entries"))
     sent = needed.join(lists, "middle")
     multiply = _multiply(n, similarity, shrinkage)
-    return dealt.groupBy("block").cogroup(sent.groupBy("block")).applyInArrow(multiply, _LISTS)
+    return cogroup_in_arrow(dealt, sent, "block", multiply, _LISTS)
 
 
 def _block(row: str, blocks: int) -> Column:

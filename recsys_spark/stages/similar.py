@@ -14,6 +14,7 @@ from recsys_spark.wals.catalogue import Catalogue, Listing, with_factors
 from recsys_spark.wals.packed import Batches
 from recsys_spark.wals.tiles import recommend_in_tiles
 from recsys_spark.wals.topn import recommend_top_n
+from recsys_spark.workers import map_in_arrow
 
 _MOST_GENRES = 1000
 
@@ -36,7 +37,7 @@ def similar(
     weight times that of the sets of genres, |A and B| / sqrt(|A| |B|); what has neither is like
     none. tiles: into how many parts the factors are divided that are sent to workers.
     """
-    own = factors.mapInArrow(_normalise, FACTORS)
+    own = map_in_arrow(factors, _normalise, FACTORS)
     if genres is not None and weight:
         own = _blended(own, genres, weight)
     rows = own.join(ids.toDF(key, "id"), "id").select(

@@ -11,6 +11,7 @@ from recsys_spark.arrow import arrow_schema, list_array, make_batch
 from recsys_spark.kernels.random import normal
 from recsys_spark.schema import FACTORS
 from recsys_spark.wals.packed import Batches
+from recsys_spark.workers import map_in_arrow
 
 _RANK = 32
 _STREAMS = {"user": 101, "item": 102}  # of random numbers
@@ -46,7 +47,7 @@ def random_scores(users: DataFrame, items: DataFrame, seed: int) -> Scores:
     ranking is a chance one. users: column user. items: column item. Each once."""
     sides = {"user": users, "item": items}
     directions = [
-        frame.select(F.col(side).alias("id")).mapInArrow(_draw(seed, side), FACTORS)
+        map_in_arrow(frame.select(F.col(side).alias("id")), _draw(seed, side), FACTORS)
         for side, frame in sides.items()
     ]
     return directions[0], directions[1]

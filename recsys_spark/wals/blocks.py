@@ -23,6 +23,7 @@ from recsys_spark.kernels.csr import Csr, compress, decode_weights, encode_weigh
 from recsys_spark.kernels.spec import other_side
 from recsys_spark.wals.packed import Batches, Ids, unpacked
 from recsys_spark.wals.shared import SharedArray
+from recsys_spark.workers import map_in_arrow
 
 _ROW_WORK = 32  # what a row costs beyond its entries, in entries
 _Columns = tuple[npt.NDArray[Any], ...]
@@ -94,8 +95,8 @@ def build_blocks(
     keys = np.array(partition_keys(records.sparkSession, sum(blocks.values())))
     cuts = np.cumsum(list(blocks.values()))[:-1]
     keys_of = dict(zip(blocks, np.split(keys, cuts), strict=True))
-    scattered = records.mapInArrow(_scatter(ids, layouts, keys_of), _SCATTER)
-    return scattered.repartition(len(keys), "key").mapInArrow(_assemble(layouts), BLOCKS)
+    scattered = map_in_arrow(records, _scatter(ids, layouts, keys_of), _SCATTER)
+    return map_in_arrow(scattered.repartition(len(keys), "key"), _assemble(layouts), BLOCKS)
 
 
 @cache

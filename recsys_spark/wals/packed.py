@@ -23,6 +23,7 @@ from pyspark.sql.types import BinaryType, DoubleType, LongType, StringType, Stru
 from recsys_spark.arrow import arrow_schema, make_batch
 from recsys_spark.errors import ContractError
 from recsys_spark.kernels.spec import SIDES
+from recsys_spark.workers import map_in_arrow
 
 Ids = npt.NDArray[np.int64]
 Singles = npt.NDArray[np.float32]
@@ -67,7 +68,7 @@ def packed(pairs: DataFrame) -> Iterator[Packed]:
 
     Raises ContractError if a row has a null, or if there is no row.
     """
-    records = pairs.select(*_ARRAYS).mapInArrow(_pack, _PACKED)
+    records = map_in_arrow(pairs.select(*_ARRAYS), _pack, _PACKED)
     records = records.persist(StorageLevel.MEMORY_AND_DISK)
     try:
         with _unmeasured_batches(pairs.sparkSession):
@@ -164,7 +165,7 @@ def index_sides(records: DataFrame, sides: Sequence[str] = SIDES) -> dict[str, I
                 names = np.full(len(ids), side)
                 yield make_batch(schema, {"side": names, "id": ids, "count": counts})
 
-    counted = records.mapInArrow(count, _COUNTED).groupBy("side", "id").agg(F.sum("count"))
+    counted = map_in_arrow(records, count, _COUNTED).groupBy("side", "id").agg(F.sum("count"))
     table = counted.toDF(*_COUNTED.names).toArrow().sort_by("id")
     return {side: _index(table.filter(pc.field("side") == side)) for side in sides}
 

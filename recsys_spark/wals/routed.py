@@ -52,6 +52,7 @@ from recsys_spark.wals.routed_tasks import begin_records, send_known, send_rows,
 from recsys_spark.wals.shared import share
 from recsys_spark.wals.sides import Side
 from recsys_spark.wals.sweep import Sums, settle
+from recsys_spark.workers import map_in_arrow
 
 _SWEEPS = "sweeps"  # the folder of the records
 
@@ -91,7 +92,7 @@ class Routing:
         ids = np.array([own.ids[record["start"]] for record in split], np.int64)
         vectors = initial_vectors(side, ids, self.spec)
         if known is None:
-            path = self._write(side, blocks.mapInArrow(begin_records(side, self.spec), ANSWER))
+            path = self._write(side, map_in_arrow(blocks, begin_records(side, self.spec), ANSWER))
         else:
             content = known.frame(self.spark)
             if split:
@@ -105,10 +106,10 @@ class Routing:
         own, context = self.sides[side], self.spark.sparkContext
         shared = share(context, own.ids)
         try:
-            sent = known.mapInArrow(send_known(shared, own), KNOWN)
+            sent = map_in_arrow(known, send_known(shared, own), KNOWN)
             both = blocks.unionByName(sent, allowMissingColumns=True)
             both = both.repartition(len(own.keys), "key")
-            return self._write(side, both.mapInArrow(begin_records(side, self.spec), ANSWER))
+            return self._write(side, map_in_arrow(both, begin_records(side, self.spec), ANSWER))
         finally:
             shared.destroy()
 
@@ -124,11 +125,11 @@ class Routing:
         try:
             wanted = self._records(self.reader, other)
             send = send_rows(other_side(side), sent, self.spec, rotated)
-            pieces = wanted.mapInArrow(send, PIECE)
+            pieces = map_in_arrow(wanted, send, PIECE)
             inputs = [rows.blocks, pieces, *self._last(own, solver)]
             joined = reduce(_union, inputs).repartition(len(rows.keys), "key")
             path = self._write(
-                side, joined.mapInArrow(solve_received(side, sent, solver, loss), ANSWER)
+                side, map_in_arrow(joined, solve_received(side, sent, solver, loss), ANSWER)
             )
         finally:
             sent.destroy()
@@ -156,7 +157,7 @@ class Routing:
     def factors(self, side: str, stored: Stored) -> FactorFrame:
         """A side's factors, until other states are kept."""
         records = self._records(self.spark, stored)
-        return FactorFrame(records.mapInArrow(as_features, FEATURES), self.spec.trained_width)
+        return FactorFrame(map_in_arrow(records, as_features, FEATURES), self.spec.trained_width)
 
     def keep(self, state: Mapping[str, Stored]) -> None:
         """Delete the files of every state but this."""

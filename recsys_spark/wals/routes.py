@@ -20,6 +20,7 @@ from recsys_spark.kernels.spec import other_side
 from recsys_spark.wals.blocks import BLOCKS, Layout, destination
 from recsys_spark.wals.packed import Batches, Ids
 from recsys_spark.wals.shared import SharedArray
+from recsys_spark.workers import map_in_arrow
 
 ROUTES: dict[str, type[np.generic]] = {
     "ids": np.int64,
@@ -54,7 +55,7 @@ def with_routes(blocks: DataFrame, rows: dict[str, SharedRows]) -> DataFrame:
     ids, unobserved: (rows,) of the block's rows. to: keys of the blocks that want some of them;
     the i-th wants rows positions[ends[i - 1]:ends[i]], counted from the block's first.
     """
-    return blocks.mapInArrow(_route(rows), ROUTED)
+    return map_in_arrow(blocks, _route(rows), ROUTED)
 
 
 def _route(rows: dict[str, SharedRows]) -> Callable[[Batches], Batches]:

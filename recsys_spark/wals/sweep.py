@@ -32,6 +32,7 @@ from recsys_spark.kernels.weights import counted_pairs, row_regularization
 from recsys_spark.wals.blocks import Block, read_blocks
 from recsys_spark.wals.packed import Batches, Ids
 from recsys_spark.wals.shared import SharedArray, share
+from recsys_spark.workers import map_in_arrow
 
 Single = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
@@ -126,7 +127,7 @@ def half_sweep(
     numbers overflow.
     """
     with _sending(blocks.sparkSession.sparkContext, fixed, terms, last) as sent:
-        answers = blocks.mapInArrow(_solve_blocks(sent, solver, loss), SOLVED).toArrow()
+        answers = map_in_arrow(blocks, _solve_blocks(sent, solver, loss), SOLVED).toArrow()
     start: Vectors = lambda row: None if last is None else last[row]  # noqa: E731
     settled, sums = settle(answers, fixed, terms, ids, solver, start)
     factors = np.zeros((len(ids), fixed.factors.shape[1]), dtype=np.float32)

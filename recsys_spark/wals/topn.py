@@ -13,6 +13,7 @@ from recsys_spark.schema import recommendation_list
 from recsys_spark.wals.catalogue import MODEL, Listing, Tally
 from recsys_spark.wals.lister import EXTRAS, Lister, basis_of
 from recsys_spark.wals.packed import Batches
+from recsys_spark.workers import map_in_arrow
 
 
 def recommend_top_n(
@@ -45,7 +46,7 @@ def recommend_top_n(
     extras = [name for name in EXTRAS if name in users.columns]
     basis = basis_of(users.columns)
     rows = users.withColumns(missing).select(key, basis, "seen", *optional, *extras)
-    return rows.mapInArrow(_recommend(key, broadcast, tally, schema), schema)
+    return map_in_arrow(rows, _recommend(key, broadcast, tally, schema), schema)
 
 
 def _recommend(

@@ -5,7 +5,11 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from recsys_spark.runtime.store import HadoopStore, LocalStore, Store, open_store
+from recsys_spark.config import Tracking
+from recsys_spark.errors import ConfigError
+from recsys_spark.runtime.failures import keep_trace
+from recsys_spark.runtime.store import HadoopStore, LocalStore, Store, local_folder, open_store
+from recsys_spark.runtime.tracking import tracking_uri
 
 
 @pytest.fixture(params=["local", "hadoop"])
@@ -76,6 +80,53 @@ def test_a_local_root_needs_no_session(tmp_path: Path, prefix: str) -> None:
     store = open_store(f"{prefix}{tmp_path}", _no_session)
     assert isinstance(store, LocalStore)
     assert store.root == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("root", "folder"),
+    [
+        ("recs", "recs"),
+        ("./a/../b", "a/../b"),
+        ("/data/50% #1?", "/data/50% #1?"),
+        ("~/recs", "/home/ann/recs"),
+        ("file:/data/recs", "/data/recs"),
+        ("file:///data/recs/", "/data/recs"),
+        ("FILE:///data/recs", "/data/recs"),
+        ("file://localhost/data/recs", "/data/recs"),
+        ("file:///data/50%25%20%231", "/data/50% #1"),
+        ("file:recs", "recs"),
+        ("file:~/recs", "/home/ann/recs"),
+        ("hdfs:///recs", None),
+        ("s3a://bucket/recs", None),
+    ],
+)
+def test_every_spelling_of_a_local_root_is_one_folder(
+    root: str, folder: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert local_folder(root) == (Path(folder) if folder else None)
+
+
+@pytest.mark.parametrize("root", ["file://data/recs", "file://~/recs", "~no.such.user/recs"])
+def test_root_of_another_machine_or_an_unknown_user_is_refused(root: str) -> None:
+    with pytest.raises(ConfigError, match=r"names a machine|no such user"):
+        local_folder(root)
+
+
+@pytest.mark.parametrize("form", ["~/recs", "file:{home}/recs", "file://{home}/recs", "recs"])
+def test_tables_logs_and_tracking_are_under_one_local_folder(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    root = form.format(home=tmp_path)
+    open_store(root, _no_session).replace("tables/x/CURRENT.json", "")
+    assert keep_trace(root) is not None
+    database = (tracking_uri(Tracking(), root) or "").removeprefix("sqlite:///")
+    assert Path(database).parent == tmp_path / "recs"
+    assert {path.name for path in tmp_path.iterdir()} == {"recs"}
+    assert {path.name for path in (tmp_path / "recs").iterdir()} == {"tables", "logs"}
 
 
 def test_a_relative_root_is_fixed_when_opened(

@@ -128,10 +128,60 @@ def test_a_dead_server_fails_a_run_that_requires_it(tmp_path: Path, log: Log) ->
         open_tracker(Tracking(uri=DEAD, required=True), str(tmp_path), "night-1", log)
 
 
-@pytest.mark.parametrize("uri", ["file:/tmp/mlruns", "file:///tmp/mlruns", "mlruns", "./mlruns"])
-def test_a_plain_folder_is_refused(tmp_path: Path, uri: str) -> None:
-    with pytest.raises(ConfigError, match="sqlite:///"):
-        tracking_uri(Tracking(uri=uri), str(tmp_path))
+FOLDERS = ["file:/tmp/mlruns", "file:///tmp/mlruns", "File:/tmp", "mlruns", "./mlruns", "/tmp/m"]
+SERVED = [
+    "databricks",
+    "databricks://profile",
+    "databricks-uc",
+    "databricks-uc://profile",
+    "uc",
+    "http://host:5000",
+    "https://me:secret@host",
+    "sqlite:///a.db",
+    "postgresql://host/db",
+    "mysql+pymysql://host/db",
+    "dagshub://of-a-plugin",
+]
+
+
+@pytest.mark.parametrize("uri", FOLDERS)
+def test_a_plain_folder_is_refused_in_the_configuration(uri: str) -> None:
+    with pytest.raises(ValueError, match="sqlite:///"):
+        Tracking(uri=uri)
+
+
+@pytest.mark.parametrize("uri", FOLDERS)
+def test_a_plain_folder_in_the_environment_turns_tracking_off_with_a_warning(
+    uri: str, log: Log, events: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    tracker = open_tracker(Tracking(), "root", "night-1", log)
+    assert isinstance(tracker, NullTracker)
+    assert [event["level"] for event in events] == ["warning"]
+    assert uri in events[0]["msg"]
+    with pytest.raises(ConfigError, match=r"tracking\.required"):
+        open_tracker(Tracking(required=True), "root", "night-1", log)
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    assert tracking_uri(Tracking(), "root") == uri
+
+
+@pytest.mark.parametrize("uri", SERVED)
+def test_addresses_of_every_kind_are_left_to_mlflow(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tracking_uri(Tracking(uri=uri), "root") == uri
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert tracking_uri(Tracking(), "root") == uri
+
+
+@pytest.mark.parametrize("uri", ["databricks", "gopher://host"])
+def test_a_store_that_mlflow_cannot_open_costs_a_warning(
+    uri: str, log: Log, events: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("HOME", "/nowhere")  # no credentials
+    open_tracker(Tracking(), "root", "night-1", log).metrics({"loss": 1.0})
+    assert [event["level"] for event in events] == ["warning"]
 
 
 def test_the_store_is_configured_or_the_environments_or_under_the_root(

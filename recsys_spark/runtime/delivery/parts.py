@@ -18,6 +18,7 @@ from pyspark.sql.types import IntegerType, StructField, StructType
 
 from recsys_spark.arrow import arrow_schema, make_batch
 from recsys_spark.errors import TransientError
+from recsys_spark.workers import map_in_arrow
 
 Batches = Iterator[pa.RecordBatch]
 WritePart = Callable[[int, Batches], None]
@@ -36,7 +37,8 @@ def write_in_parts(
     part = F.pmod(F.hash(key), F.lit(parts)).alias("part")
     divided = frame.select("*", part).repartitionById(parts, F.col("part")).coalesce(connections)
     try:
-        divided.mapInArrow(_write_each(write), _DONE).write.format("noop").mode("overwrite").save()
+        written = map_in_arrow(divided, _write_each(write), _DONE)
+        written.write.format("noop").mode("overwrite").save()
     except PySparkException as error:
         cause = _cause_in_task(error)
         if cause is None:

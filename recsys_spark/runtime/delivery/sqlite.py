@@ -22,6 +22,7 @@ from recsys_spark.arrow import arrow_schema, make_batch
 from recsys_spark.errors import ConfigError, TransientError
 from recsys_spark.runtime.delivery.lists import Lists
 from recsys_spark.runtime.runs import now
+from recsys_spark.workers import map_in_arrow
 
 _TYPES = {"string": "TEXT", "bigint": "INTEGER", "int": "INTEGER", "float": "REAL"}
 _PACKED = StructType([StructField("rows", BinaryType())])
@@ -123,7 +124,7 @@ def _fill(file: sqlite3.Connection, lists: Lists) -> None:
 
 def _rows(frame: DataFrame) -> Iterator[tuple[Any, ...]]:
     """The rows, a partition at a time; packed on their way, which Spark does not do by itself."""
-    for (content,) in frame.mapInArrow(_pack, _PACKED).toLocalIterator():
+    for (content,) in map_in_arrow(frame, _pack, _PACKED).toLocalIterator():
         for batch in pa.ipc.open_stream(content):
             yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 

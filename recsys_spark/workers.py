@@ -1,0 +1,84 @@
+"""Python functions over rows, through one door: Spark's workers have to run this Python.
+
+Left to itself Spark starts the `python3` of PATH, which in a virtual environment that is not
+activated is another one.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pyspark import SparkContext
+from pyspark.sql import DataFrame
+from pyspark.sql.types import StructType
+
+from recsys_spark.errors import ConfigError
+
+_SPARKS_DEFAULT = "python3"
+_UNUSABLE = ("No module named", "Cannot run program", "PYTHON_VERSION_MISMATCH")
+_found: set[tuple[str, str]] = set()  # applications and interpreters that have the package
+
+
+def map_in_arrow(frame: DataFrame, function: Callable[..., Any], schema: StructType) -> DataFrame:
+    """`frame.mapInArrow`."""
+    _prepare(frame)
+    return frame.mapInArrow(function, schema)
+
+
+def group_in_arrow(
+    frame: DataFrame, keys: Iterable[str], function: Callable[..., Any], schema: StructType
+) -> DataFrame:
+    """`frame.groupBy(*keys).applyInArrow`."""
+    _prepare(frame)
+    return frame.groupBy(*keys).applyInArrow(function, schema)
+
+
+def cogroup_in_arrow(
+    one: DataFrame, other: DataFrame, key: str, function: Callable[..., Any], schema: StructType
+) -> DataFrame:
+    """Both frames' groups of a key, through `applyInArrow`."""
+    _prepare(one)
+    return one.groupBy(key).cogroup(other.groupBy(key)).applyInArrow(function, schema)
+
+
+def use_this_python(context: SparkContext) -> None:
+    """Let the workers of a local master run this interpreter, unless another one was chosen."""
+    by_default = context.pythonExec == _SPARKS_DEFAULT and "PYSPARK_PYTHON" not in os.environ
+    if by_default and str(context.master).startswith("local"):
+        context.pythonExec = context.getConf().get("spark.pyspark.python") or sys.executable
+
+
+def _prepare(frame: DataFrame) -> None:
+    context = frame.sparkSession.sparkContext
+    use_this_python(context)
+    application = (context.applicationId, context.pythonExec)
+    if context.pythonExec != sys.executable and application not in _found:
+        _require_package(context)
+        _found.add(application)
+
+
+def _require_package(context: SparkContext) -> None:
+    """One small task, in place of a page of Java where the workers' Python is not set up."""
+    try:
+        context.parallelize([0], 1).map(_load).collect()
+    except Exception as error:
+        reason = next((line for line in str(error).splitlines() if _is_unusable(line)), None)
+        if reason is None:
+            raise
+        raise ConfigError(
+            f"The Python of Spark's workers, {context.pythonExec}, cannot run recsys-spark "
+            f"({reason.strip()}): set PYSPARK_PYTHON or spark.pyspark.python to one that has it "
+            "installed, on every host."
+        ) from None
+
+
+def _is_unusable(line: str) -> bool:
+    return any(sign in line for sign in _UNUSABLE)
+
+
+def _load(_: int) -> int:
+    import recsys_spark.arrow
+    import recsys_spark.kernels.solve  # noqa: F401
+
+    return 0
