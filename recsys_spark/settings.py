@@ -2,16 +2,24 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 
-from recsys_spark.config import Config, Section, mask
+from recsys_spark import yaml12
+from recsys_spark.config import Config, Section, as_wanted, mask, options, under, wants_text
 from recsys_spark.errors import ConfigError
+
+_IN_WORDS = {
+    "model_type": "input should be keys and values",
+    "dict_type": "input should be keys and values",
+    "tuple_type": "input should be a list",
+}
 
 
 def load_config(files: Sequence[str | Path] = (), overrides: Sequence[str] = ()) -> Config:
@@ -24,11 +32,11 @@ def load_config(files: Sequence[str | Path] = (), overrides: Sequence[str] = ())
         content = _merge(content, _read_yaml(Path(file)))
     for override in overrides:
         content = _merge(content, _parse_override(override))
+    content = as_wanted(content, Config)
     try:
         return Config.model_validate(content)
     except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors()]
-        raise ConfigError("\n".join(lines)) from None
+        raise ConfigError("\n".join(_explain(error.errors(), content))) from None
 
 
 def documented_defaults() -> str:
@@ -39,11 +47,13 @@ def documented_defaults() -> str:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml12.load(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"Cannot read the configuration {path}: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not valid YAML: it is not text in UTF-8.") from None
+    except ValueError as error:
+        raise ConfigError(f"{path} is {error}.") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -55,31 +65,31 @@ def _parse_override(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set {text!r} is not of the form key.path=value.")
-    content: Any = _override_value(key, value)
     parts = key.strip().split(".")
     if parts[:2] == ["spark", "conf"] and len(parts) > 2:
         parts = ["spark", "conf", ".".join(parts[2:])]  # these keys contain dots themselves
+    content: Any = _override_value(key, value, _kind_of(parts))
     for part in reversed(parts):
         content = {part: content}
     assert isinstance(content, dict)
     return content
 
 
-def _override_value(key: str, text: str) -> Any:
-    """The value as YAML reads it, except where YAML would make nothing or a mapping of plain text
-    such as '::' or '|', which separators are."""
-    structured = text.lstrip()[:1] in ("{", "[")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        if not structured:
-            return text
-        problem = getattr(error, "problem", error)  # without the excerpt: it may be a secret
-        raise ConfigError(f"--set {key}: the value is not valid YAML: {problem}") from None
-    if isinstance(value, dict | list) and not structured:
+def _override_value(key: str, text: str, kind: Any) -> Any:
+    """The value as it stands, unless it is quoted, or begins as a list or mapping does where the
+    key takes one."""
+    stripped = text.strip()
+    if stripped[:1] in ("{", "[") and not wants_text(kind):
+        try:
+            return yaml12.load(stripped)
+        except ValueError as error:
+            raise ConfigError(f"--set {key}: the value is {error}.") from None
+    if len(stripped) > 1 and stripped[0] == stripped[-1] and stripped[0] in "'\"":
+        with suppress(ValueError):
+            return yaml12.load(stripped)
+    if not stripped and wants_text(kind) and (text or NoneType not in options(kind)):
         return text
-    empty = text.strip() in ("", "''", '""', "~", "null", "Null", "NULL")
-    return text if value in (None, "") and not empty else value
+    return yaml12.Plain(stripped)
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -91,13 +101,43 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _explain(problem: ErrorDetails) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        return f"Unknown key {key}; the nearest valid key is {_nearest_key(problem['loc'])}."
+def _explain(problems: Sequence[ErrorDetails], content: Any) -> list[str]:
+    """A sentence a key; the alternatives of one that takes several kinds are joined."""
+    lines: dict[str, list[str]] = {}
+    values: dict[str, str] = {}
+    for problem in problems:
+        if problem["type"] == "extra_forbidden":
+            key = ".".join(map(str, problem["loc"]))
+            lines[f"Unknown key {key}"] = [
+                f"the nearest valid key is {_nearest_key(problem['loc'])}"
+            ]
+            continue
+        key = _key(problem, content)
+        lines.setdefault(key, []).append(_IN_WORDS.get(problem["type"]) or _message(problem))
+        values[key] = yaml12.dump_inline(mask(problem["input"], key))
+    return [
+        f"{key}: {' or '.join(dict.fromkeys(found))} (given: {values[key]})."
+        if key in values
+        else f"{key}; {found[0]}."
+        for key, found in lines.items()
+    ]
+
+
+def _message(problem: ErrorDetails) -> str:
     message = problem["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    return f"{key}: {message} (given: {mask(problem['input'], key)!r})."
+    return message[:1].lower() + message[1:]
+
+
+def _key(problem: ErrorDetails, content: Any) -> str:
+    """The dotted key, without the names of types that pydantic adds behind it."""
+    found: list[str] = []
+    for part in problem["loc"]:
+        inside = part in content if isinstance(content, dict) else isinstance(content, list)
+        if not inside and problem["type"] != "missing":
+            break
+        content = content[part] if inside else None
+        found.append(str(part))
+    return ".".join(found)
 
 
 def _nearest_key(location: tuple[int | str, ...]) -> str:
@@ -122,6 +162,14 @@ def known_keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterable[st
             yield from known_keys(inner, f"{prefix}{name}.")
 
 
+def _kind_of(parts: Sequence[str]) -> Any:
+    """The type of what stands under a key, or Any."""
+    kind: Any = Config
+    for part in parts:
+        kind = under(kind, part)
+    return kind
+
+
 def _inner_section(field: FieldInfo) -> type[Section] | None:
     kind = field.annotation
     return kind if isinstance(kind, type) and issubclass(kind, Section) else None
@@ -140,5 +188,4 @@ def _document(model: type[Section], depth: int) -> Iterable[str]:
 def _yaml_value(field: FieldInfo) -> str:
     assert field.default is not PydanticUndefined
     value = field.default
-    text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
-    return text.removesuffix("...\n").strip()
+    return yaml12.dump_inline(value)

@@ -1,15 +1,19 @@
 """The configuration: its documented defaults, its order of precedence, and its refusals."""
 
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 import yaml
 
+from recsys_spark import yaml12
 from recsys_spark.config import MASK, Config
 from recsys_spark.errors import ConfigError, ExitCode
 from recsys_spark.pipeline.run import fingerprint
 from recsys_spark.settings import documented_defaults, known_keys, load_config
 
+WEIGHTS = {"on": 3.0, "1.0": 1.0, "007": 2.0, "null": 4.0}
+FILTERED = ["NO", "on", 1.5, 2, True, "2024-01-01", "true", "7"]
 CONF = Path(__file__).parents[1] / "conf"
 
 
@@ -33,6 +37,7 @@ def test_base_yaml_is_the_documented_defaults():
 
 def test_documented_defaults_load_to_the_defaults():
     assert Config.model_validate(yaml.safe_load(documented_defaults())) == Config()
+    assert load_config([CONF / "base.yaml"]) == Config()
 
 
 def test_documented_defaults_explain_every_key():
@@ -85,7 +90,7 @@ def test_all_problems_are_named_at_once():
             "spark.conf.spark.sql.ansi.enabled=true",
             "spark",
             "conf",
-            {"spark.sql.ansi.enabled": True},
+            {"spark.sql.ansi.enabled": "true"},
         ),
     ],
 )
@@ -113,6 +118,172 @@ def test_wrong_types_are_refused_with_the_key_and_the_value(override):
     assert value in refusal(override)
 
 
+WRITTEN = [
+    # what stands under a key: of a text, of a number, of either
+    ("NO", "paths.root", "NO"),
+    ("on", "ingest.source.columns.user", "on"),
+    ("yes", "items.columns.title", "yes"),
+    ("true", "paths.root", "true"),
+    ("True", "spark.conf.spark.x", "True"),
+    ("2024-01-01", "ingest.source.path", "2024-01-01"),
+    ("2024-01-01T10:00:00Z", "paths.root", "2024-01-01T10:00:00Z"),
+    ("12:30:00", "paths.root", "12:30:00"),
+    ("007", "ingest.source.path", "007"),
+    ("1_000", "ingest.source.path", "1_000"),
+    ("1.10", "spark.conf.spark.x.version", "1.10"),
+    ("1e3", "paths.root", "1e3"),
+    ("0x1F", "paths.root", "0x1F"),
+    ("+1", "paths.root", "+1"),
+    (".inf", "paths.root", ".inf"),
+    ("=", "paths.root", "="),
+    ("<<", "paths.root", "<<"),
+    ("[a].csv", "ingest.source.path", "[a].csv"),
+    ("null", "ingest.source.path", None),
+    ("~", "ingest.source.path", None),
+    ("'null'", "ingest.source.path", "null"),
+    ("'007'", "ingest.source.path", "007"),
+    ("1e3", "recommend.n", 1000),
+    ("0x1F", "recommend.n", 31),
+    ("0o17", "recommend.n", 15),
+    ("010", "recommend.n", 10),
+    ("'5'", "recommend.n", 5),
+    ("1e-3", "objective.regularization", 0.001),
+    ("+.5", "objective.regularization", 0.5),
+    ("1.", "objective.regularization", 1.0),
+    ("TRUE", "recommend.backfill", True),
+    ("False", "recommend.backfill", False),
+    ("2024-05-31", "ingest.since", datetime(2024, 5, 31)),
+    ("0", "ingest.source.columns.user", 0),
+    ("'0'", "ingest.source.columns.user", "0"),
+    ("[NO, on, 1.5, 2, true, 2024-01-01, 'true', '7']", "filter", FILTERED),
+    ("true", "ingest.source.columns.user", "true"),
+    ("1.10", "ingest.source.columns.user", "1.10"),
+    ("{on: 3, 1.0: 1.0, 007: 2, null: 4}", "event_weights", WEIGHTS),
+]
+
+
+def found(config, key):
+    """What stands under a dotted key."""
+    if key == "filter":
+        return config.ingest.filters[0].value
+    if key == "event_weights":
+        return config.ingest.event_weights
+    value, parts = config.model_dump(), key.split(".")
+    if parts[:2] == ["spark", "conf"]:
+        parts = ["spark", "conf", ".".join(parts[2:])]
+    for part in parts:
+        value = value[part]
+    return value
+
+
+def as_override(text, key):
+    if key == "filter":
+        return f"ingest.filters=[{{column: a, op: in, value: {text}}}]"
+    if key == "event_weights":
+        return f"ingest={{source: {{columns: {{event: e}}}}, event_weights: {text}}}"
+    return f"{key}={text}"
+
+
+def as_file(text, key):
+    """The same as a line of a file."""
+    if key in ("filter", "event_weights"):
+        name, _, value = as_override(text, key).partition("=")
+    else:
+        name, value = key, text
+    *sections, last = name.split(".")
+    if sections[:2] == ["spark", "conf"]:
+        sections, last = ["spark", "conf"], ".".join([*sections[2:], last])
+    value = f"'{value}'" if value[:1] == "[" and value[-1:] != "]" else value
+    inner = "".join(f"{'  ' * depth}{name}:\n" for depth, name in enumerate(sections))
+    return f"{inner}{'  ' * len(sections)}{last}: {value}\n"
+
+
+@pytest.mark.parametrize(("text", "key", "expected"), WRITTEN)
+def test_scalars_are_as_written_or_what_the_core_schema_makes_of_them(
+    text, key, expected, tmp_path
+):
+    file = written(tmp_path, "a.yaml", as_file(text, key))
+    overridden = load_config(overrides=[as_override(text, key)])
+    for config in (overridden, load_config([file])):
+        assert found(config, key) == expected
+        assert type(found(config, key)) is type(expected)
+    kept = written(tmp_path, "b.yaml", yaml12.dump(overridden.model_dump(mode="json")))
+    assert load_config([kept]) == overridden, "what is printed is read as the same"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("50% #1.csv", "50% #1.csv"),
+        ("a: b", "a: b"),
+        ("- a", "- a"),
+        ("!a &b *c", "!a &b *c"),
+        ("'a' b", "'a' b"),
+        ("{a,b}.csv", "{a,b}.csv"),
+        ("{a: b}", "{a: b}"),
+        ("@a", "@a"),
+        (" a ", "a"),
+        ("'a # b'", "a # b"),
+        ("''", ""),
+        ("", None),
+    ],
+)
+def test_text_of_an_override_is_not_cut_or_read_as_yaml(text, value):
+    assert load_config(overrides=[f"ingest.source.path={text}"]).ingest.source.path == value
+
+
+@pytest.mark.parametrize("override", ["ingest.source.quote=", "ingest.source.quote=''"])
+def test_empty_overrides_of_texts_that_are_always_there_are_empty_texts(override):
+    assert load_config(overrides=[override]).ingest.source.quote == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("split: {seed: 1}\nsplit: {seed: 2}", "the key split is there twice, line 2"),
+        ("split: {seed: 1, seed: 2}", "the key seed is there twice, line 1"),
+        ("split: !!python/object:os.system {}", "no tag !!python/object:os.system is known"),
+        ("? [a]\n: 1", "a key is text"),
+        ("a: &x [*x]", "nested too deeply, or within itself"),
+        ("[" * 3000, "not "),
+        ("a: 1\n---\nb: 2", "but found another document"),
+        ("a: \x07", "not valid YAML"),
+    ],
+)
+def test_files_that_cannot_be_used_say_why_in_a_line(tmp_path, text, cause):
+    message = refusal(files=[written(tmp_path, "a.yaml", text)])
+    assert cause in message
+    assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("recommend.n=2024-01-01", "(given: '2024-01-01')"),
+        ("recommend.n=null", "recommend.n: input should be a valid integer (given: null)."),
+        (
+            "recommend.backfill=[1]",
+            "recommend.backfill: input should be a valid boolean (given: [1]).",
+        ),
+        (
+            "recommend={n: {a: true}}",
+            "recommend.n: input should be a valid integer (given: {a: true}).",
+        ),
+        ("recommend=5", "recommend: input should be keys and values (given: 5)."),
+        ("recommend.n=true", "recommend.n: input should be a valid integer"),
+        ("ingest.filters=[{column: [a], op: is_null}]", "ingest.filters.0.column: input should"),
+        ("ingest.filters=[{op: eq, value: 1}]", "ingest.filters.0.column: field required"),
+        ("ingest.filters=[{column: a, op: eq, value: {b: 1}}]", "ingest.filters.0.value: input"),
+    ],
+)
+def test_refusals_show_values_as_yaml_and_no_types_of_python(override, message):
+    given = refusal(override)
+    assert message in given
+    assert len(given.splitlines()) == 1
+    for word in ("None", "True", "datetime", "[bool", "dictionary", "instance", "Plain"):
+        assert word not in given
+
+
 def test_later_files_win_and_overrides_win_over_files(tmp_path):
     first = written(tmp_path, "a.yaml", "recommend: {n: 1, backfill: false}\nsplit: {seed: 1}\n")
     second = written(tmp_path, "b.yaml", "recommend: {n: 2}\n")
@@ -125,7 +296,7 @@ def test_spark_settings_of_several_files_are_joined(tmp_path):
     first = written(tmp_path, "a.yaml", "spark: {conf: {spark.a: 1, spark.b: 1}}")
     second = written(tmp_path, "b.yaml", "spark: {conf: {spark.b: 2}}")
     config = load_config([first, second], ["spark.conf.spark.c.d=3"])
-    assert config.spark.conf == {"spark.a": 1, "spark.b": 2, "spark.c.d": 3}
+    assert config.spark.conf == {"spark.a": "1", "spark.b": "2", "spark.c.d": "3"}
 
 
 def test_an_empty_file_changes_nothing(tmp_path):
@@ -233,7 +404,7 @@ def test_two_characters_separate_fields():
 )
 def test_secrets_are_masked(key):
     config = load_config(overrides=[f"spark.conf.{key}=hunter2", "spark.conf.spark.ui.port=1"])
-    assert config.masked()["spark"]["conf"] == {key: MASK, "spark.ui.port": 1}
+    assert config.masked()["spark"]["conf"] == {key: MASK, "spark.ui.port": "1"}
     assert config.spark.conf[key] == "hunter2"
 
 
@@ -246,8 +417,8 @@ def test_passwords_in_urls_are_masked(password):
 @pytest.mark.parametrize(
     "override",
     [
-        "spark.conf.x.password=[hunter2]",
-        "spark.conf.x.password=[hunter2",
+        "spark.conf={x.password: [hunter2]}",
+        "spark.conf={x.password: [hunter2",
         "tracking.required=https://me:hunter2@host",
     ],
 )

@@ -7,10 +7,10 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.console import Console
 
 import recsys_spark
+from recsys_spark import yaml12
 from recsys_spark.cli.options import (
     CONFIGURATION,
     DEBUG,
@@ -293,7 +293,7 @@ def config_command(
     if defaults:
         print(documented_defaults(), end="")
         return
-    print(yaml.safe_dump(call.config.masked(), sort_keys=False, allow_unicode=True), end="")
+    print(yaml12.dump(call.config.masked()), end="")
 
 
 @add_command(app, "doctor", _SETUP, CONFIGURATION, DEBUG)

@@ -41,6 +41,7 @@ from recsys_spark.config.sources import Filter, Ingest, Items, Reason, Rules, So
 from recsys_spark.config.splitting import Split
 from recsys_spark.config.training import Objective, Solver, Train
 from recsys_spark.config.validating import Backtest, Range, Tune
+from recsys_spark.config.wanted import as_wanted, options, under, wants_text
 from recsys_spark.kernels import solver as solvers
 
 __all__ = [
@@ -74,8 +75,12 @@ __all__ = [
     "UserAttributes",
     "UserSubset",
     "Windows",
+    "as_wanted",
     "is_plain_folder",
     "mask",
+    "options",
+    "under",
+    "wants_text",
 ]
 
 

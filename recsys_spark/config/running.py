@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from recsys_spark.config.section import Fraction, Scalar, Section
+from recsys_spark.config.section import Fraction, Section
 
 _SERVERS_WITHOUT_ADDRESS = ("databricks", "databricks-uc", "uc")
 USE_INSTEAD = "use sqlite:///FILE.db or the address of a server"
@@ -33,7 +33,7 @@ class Spark(Section):
     shuffle_partitions: int | None = Field(
         None, ge=1, description="Partitions of a shuffle; null: two per core in local mode."
     )
-    conf: dict[str, Scalar] = Field(
+    conf: dict[str, str] = Field(
         {}, description="Further spark.* settings; those given to spark-submit win."
     )
 

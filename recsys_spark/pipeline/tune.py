@@ -9,8 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
-import yaml
-
+from recsys_spark import yaml12
 from recsys_spark.config import Config, Objective, Scalar
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.spec import SIDES, WalsSpec
@@ -144,7 +143,7 @@ def _write_best(run: Run, trials: list[Trial]) -> str:
     objective = with_settings(run.config.objective, settings)
     content = {"objective": objective.model_dump(mode="json", exclude_defaults=True)}
     path = run.runs.path(run.run_id, "best.yaml")
-    run.runs.store.replace(path, yaml.safe_dump(content, sort_keys=False))
+    run.runs.store.replace(path, yaml12.dump(content))
     return path
 
 

@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import yaml
-
+from recsys_spark import yaml12
 from recsys_spark.errors import ExitCode
 from recsys_spark.runtime.store import Store
 from recsys_spark.runtime.tables import check_name, is_safe
@@ -94,7 +93,7 @@ class Runs:
 
     def write_config(self, run_id: str, config: Mapping[str, Any]) -> None:
         """Keep the effective configuration, secrets masked."""
-        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        text = yaml12.dump(dict(config))
         self.store.replace(self.path(run_id, "config.yaml"), text)
 
     def append_events(self, run_id: str, events: list[dict[str, Any]]) -> None:

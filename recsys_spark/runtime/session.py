@@ -106,8 +106,7 @@ def _launch(config: Spark) -> list[tuple[str, str]]:
 def _chosen(config: Spark) -> list[tuple[str, str]]:
     """What the configuration says itself, as Spark's settings."""
     master = [("spark.master", config.master)] if config.master else []
-    own = {key: _text(value) for key, value in config.conf.items()}
-    return [*master, ("spark.app.name", config.app_name), *own.items()]
+    return [*master, ("spark.app.name", config.app_name), *config.conf.items()]
 
 
 def _defaults(config: Spark, submitted: bool, master: str) -> list[tuple[str, str]]:
@@ -121,8 +120,7 @@ def _defaults(config: Spark, submitted: bool, master: str) -> list[tuple[str, st
         own |= _local_defaults() if master.startswith("local") else {}
     if config.shuffle_partitions:
         own["spark.sql.shuffle.partitions"] = str(config.shuffle_partitions)
-    chosen = {key: _text(value) for key, value in config.conf.items()}
-    return [*(own | chosen).items()]
+    return [*(own | config.conf).items()]
 
 
 def _local_defaults() -> dict[str, str]:
@@ -132,10 +130,6 @@ def _local_defaults() -> dict[str, str]:
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.sql.shuffle.partitions": str(max(4, 2 * (os.cpu_count() or 2))),
     }
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _keep_warnings() -> None:

@@ -30,7 +30,7 @@ def test_root_option_goes_before_its_variable_and_both_before_files(root_of, tmp
     assert root_of(*words) == "file"
     monkeypatch.setenv("RECSYS_ROOT", "variable")
     assert root_of(*words) == "variable"
-    assert root_of(*words, "--root", "option") == "option"
+    assert root_of(*words, "--root", "50% #1: x") == "50% #1: x"
     assert root_of(*words, "--root", "option", "--set", "paths.root=set") == "set"
 
 

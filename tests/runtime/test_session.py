@@ -48,7 +48,7 @@ def test_spark_connect_is_refused(monkeypatch):
 
 
 def test_the_users_spark_settings_win_over_the_defaults():
-    config = Spark(conf={"spark.ui.enabled": True})
+    config = Spark(conf={"spark.ui.enabled": "true"})
     settings = dict(session._defaults(config, submitted=False, master="local[3]"))
     assert settings["spark.ui.enabled"] == "true"
     assert settings["spark.executorEnv.OMP_NUM_THREADS"] == "1"
