@@ -10,8 +10,6 @@ class ExitCode(IntEnum):
     FAILED = 1
     CONFIGURATION = 2
     CONTRACT = 3
-    GATE = 4
-    LOCKED = 5
     TRANSIENT = 75
 
 

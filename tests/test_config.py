@@ -46,6 +46,12 @@ def test_documented_defaults_explain_every_key():
     assert all("  # " in line and line.rstrip()[-1] in ".)" for line in lines)
 
 
+def test_commands_of_hints_carry_the_root():
+    assert Config().command("status") == "recsys-spark status"
+    config = load_config(overrides=["paths.root=my shop"])
+    assert config.command("show rejects") == "recsys-spark show rejects --root 'my shop'"
+
+
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.name)
 def test_every_configuration_of_the_project_loads(path):
     load_config([path])

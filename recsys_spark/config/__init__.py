@@ -9,6 +9,7 @@ import hashlib
 import json
 from functools import reduce
 from operator import getitem
+from shlex import quote
 from typing import Any
 
 from pydantic import model_validator
@@ -132,6 +133,11 @@ class Config(Section):
         """The solver, as far as it changes the result. Raises ConfigError if it does not fit."""
         keys = self.solver.model_dump(include={"method", "cg_steps", "subspace_block"})
         return solvers.resolve_solver(self.objective.spec(), **keys)
+
+    def command(self, words: str) -> str:
+        """A command that works on the tables of this configuration, wherever they are."""
+        root = "" if self.paths.root == Paths().root else f" --root {quote(self.paths.root)}"
+        return f"recsys-spark {words}{root}"
 
     def digest(self, *keys: str) -> str:
         """Hash of the (dotted) keys that decide a result, or of all; eight hexadecimal digits."""

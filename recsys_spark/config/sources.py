@@ -102,7 +102,9 @@ class Rules(Section):
     max_future_hours: float = Field(
         24.0, ge=0, description="Events later than now plus this are rejected (future_timestamp)."
     )
-    max_id_bytes: int = Field(256, ge=1, description="Longer ids are rejected (long_id); bytes.")
+    max_id_bytes: int = Field(
+        256, ge=1, description="Longer ids are rejected (long_user, long_item); bytes."
+    )
 
 
 class Limit(Section):
@@ -118,7 +120,7 @@ class Thresholds(Section):
         None, ge=0, description="More rejected rows stop the stage (code 3)."
     )
     per_rule: dict[Reason, Limit] = Field(
-        {}, description="Limits by reason, such as {bad_number: {fraction: 0.01, rows: 500}}."
+        {}, description="Limits by reason, such as {bad_value: {fraction: 0.01, rows: 500}}."
     )
 
 

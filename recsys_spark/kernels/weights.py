@@ -81,10 +81,11 @@ def ratio_warning(ratio: float, spec: WalsSpec) -> str | None:
     if spec.explicit or low <= ratio <= high:
         return None
     if ratio > high:
-        effect, cure = "nearly every pair will score alike", "raise objective.unobserved_weight"
+        effect, cure = "nearly every pair will score the same", "raise objective.unobserved_weight"
     else:
         effect, cure = "nearly every score will be close to 0", "lower objective.unobserved_weight"
+    cure += "" if spec.weighting == "binary" else " or change objective.alpha"
     return (
         f"Observed positives weigh {ratio:.2g} times what negatives weigh, where {low:g} to "
-        f"{high:g} is usual: {effect}. To balance them, {cure} or change objective.alpha."
+        f"{high:g} is usual: {effect}. To balance them, {cure}."
     )

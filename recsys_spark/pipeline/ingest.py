@@ -96,9 +96,10 @@ def _enforce(run: Run, counts: dict[str, int], path: str | None) -> None:
         if text
     ]
     if broken:
+        command = run.config.command(f"show rejects --run-id {run.run_id}")
         raise ContractError(
             f"{path} breaks its contract: {'; '.join(broken)}.\n{reason_table(counts)}\n"
-            f"The rejected rows are kept: `recsys-spark show rejects --run-id {run.run_id}`. "
+            f"The rejected rows are kept: `{command}`. "
             "Correct the source or the mapping under ingest.source, or raise ingest.thresholds."
         )
 

@@ -1,0 +1,69 @@
+"""What descriptions and documents name: settings, examples, reasons and exit codes exist."""
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from pydantic import TypeAdapter
+
+from recsys_spark import yaml12
+from recsys_spark.config import Config, Objective, Reason, Section, as_wanted
+from recsys_spark.errors import ExitCode, RecsysError
+from recsys_spark.settings import known_keys, load_config
+
+CONF = Path(__file__).parents[1] / "conf"
+DOCS = CONF.parent / "docs"
+
+
+def described(section=Config, prefix=""):
+    """Every field with its dotted key."""
+    for name, field in section.model_fields.items():
+        key = f"{prefix}{name}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from described(field.annotation, f"{key}.")
+        else:
+            yield pytest.param(field, id=key)
+
+
+@pytest.mark.parametrize("field", list(described()))
+def test_examples_and_reasons_of_descriptions_exist(field):
+    for example in re.findall(r"such as ([\[{].*[\]}])", field.description):
+        content = as_wanted(yaml12.load(example), field.annotation)
+        TypeAdapter(field.annotation).validate_python(content)
+    named = re.findall(r"\(((?:[a-z]+_[a-z]+(?:, )?)+)\)", field.description)
+    reasons = {name for text in named for name in text.split(", ")}
+    rejected = "rejected" in field.description
+    assert not rejected or reasons <= set(get_args(Reason))
+
+
+def codes_of(error):
+    """The exit codes of an error and of those that are made from it."""
+    inner = (code for one in error.__subclasses__() for code in codes_of(one))
+    return {int(error.exit_code), *inner}
+
+
+def test_documented_exit_codes_and_reasons_are_those_that_occur():
+    tables = re.findall(r"((?:^\|.*\n)+)", (DOCS / "pipeline.md").read_text(), re.M)
+    first = [re.findall(r"^\| ([^|]*) \|", table, re.M) for table in tables]
+    codes = next(column for column in first if column[0] == "code")
+    assert {int(code) for code in codes[1:]} == {*codes_of(RecsysError), 0, 130}
+    assert set(ExitCode) <= {*codes_of(RecsysError), 0}
+    reasons = next(column for column in first if column[0] == "reason")
+    assert sorted(", ".join(reasons[1:]).split(", ")) == sorted(get_args(Reason))
+
+
+TEXTS = [DOCS.parent / "README.md", *DOCS.glob("*.md"), *CONF.glob("*.yaml")]
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_settings_named_in_the_documentation_exist(path, tmp_path):
+    text = path.read_text(encoding="utf-8")
+    sections = {key.rpartition(".")[0] for key in known_keys()}
+    known = {*known_keys(), *sections, *(f"objective.{name}" for name in Objective.model_fields)}
+    for key in re.findall(r"--set '?([\w.]+)=", text):
+        assert key in known or key.startswith("spark.conf."), key
+    for block in re.findall(r"^```yaml\n(.*?)^```", text, re.M | re.S):
+        file = tmp_path / "block.yaml"
+        file.write_text(block, encoding="utf-8")
+        load_config([file])
