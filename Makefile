@@ -53,13 +53,13 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: $(VENV)/bin/python pyproject.toml constraints.txt
-	@echo "Installing recsys_spark and what it needs (once, a few minutes)"
+	@echo "Installing recsys-spark and what it needs (once, a few minutes)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@$(BIN)/python -m recsys_spark.kernels.warm
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
-	@echo "Installing recsys_spark with the developers' tools (once, a few minutes)"
+	@echo "Installing recsys-spark with the developers' tools (once, a few minutes)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@$(BIN)/python -m recsys_spark.kernels.warm
 	@touch $@ $(VENV)/.run

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -22,14 +24,15 @@ _IN_WORDS = {
 }
 
 
-def load_config(files: Sequence[str | Path] = (), overrides: Sequence[str] = ()) -> Config:
+def load_config(sources: Sequence[str | Path] = (), overrides: Sequence[str] = ()) -> Config:
     """Defaults, then the files in order, then `key.path=value` overrides.
 
+    sources: paths, or names of configurations that come with the package, such as movielens.
     Raises ConfigError naming the file or key and the nearest valid key.
     """
     content: dict[str, Any] = {}
-    for file in files:
-        content = _merge(content, _read_yaml(Path(file)))
+    for source in sources:
+        content = _merge(content, _read_yaml(Path(source)))
     for override in overrides:
         content = _merge(content, _parse_override(override))
     content = as_wanted(content, Config)
@@ -45,9 +48,24 @@ def documented_defaults() -> str:
     return head + "".join("\n" + block for block in _document(Config, 0))
 
 
+def shipped() -> dict[str, Traversable]:
+    """The configurations that come with the package, by name."""
+    folder = files("recsys_spark") / "conf"
+    found = (file for file in folder.iterdir() if file.name.endswith(".yaml"))
+    return {file.name.removesuffix(".yaml"): file for file in found}
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
+    """A file; or, if there is none, the configuration of this name that comes with the package."""
+    named = shipped()
+    file = path if path.exists() else named.get(str(path), path)
     try:
-        content = yaml12.load(path.read_text(encoding="utf-8-sig"))
+        content = yaml12.load(file.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"There is no configuration {path}; those that need no path are "
+            f"{', '.join(sorted(named))}."
+        ) from None
     except OSError as error:
         raise ConfigError(f"Cannot read the configuration {path}: {error.strerror}.") from None
     except UnicodeDecodeError:

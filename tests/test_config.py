@@ -1,6 +1,7 @@
 """The configuration: its documented defaults, its order of precedence, and its refusals."""
 
 from datetime import datetime
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,10 @@ FILTERED = ["NO", "on", 1.5, 2, True, "2024-01-01", "true", "7"]
 CONF = Path(__file__).parents[1] / "conf"
 
 
-def refusal(*overrides, files=()):
+def refusal(*overrides, sources=()):
     """The message with which these settings are refused."""
     with pytest.raises(ConfigError) as caught:
-        load_config(files, overrides)
+        load_config(sources, overrides)
     assert caught.value.exit_code == ExitCode.CONFIGURATION
     return str(caught.value)
 
@@ -257,7 +258,7 @@ def test_empty_overrides_of_texts_that_are_always_there_are_empty_texts(override
     ],
 )
 def test_files_that_cannot_be_used_say_why_in_a_line(tmp_path, text, cause):
-    message = refusal(files=[written(tmp_path, "a.yaml", text)])
+    message = refusal(sources=[written(tmp_path, "a.yaml", text)])
     assert cause in message
     assert len(message.splitlines()) == 1
 
@@ -312,13 +313,29 @@ def test_an_empty_file_changes_nothing(tmp_path):
 @pytest.mark.parametrize(("text", "cause"), [("a: [", "not valid YAML"), ("- 1", "must hold keys")])
 def test_unusable_files_are_named(tmp_path, text, cause):
     path = written(tmp_path, "a.yaml", text)
-    message = refusal(files=[path])
+    message = refusal(sources=[path])
     assert str(path) in message
     assert cause in message
 
 
 def test_a_missing_file_is_named(tmp_path):
-    assert "gone.yaml" in refusal(files=[tmp_path / "gone.yaml"])
+    assert "gone.yaml" in refusal(sources=[tmp_path / "gone.yaml"])
+    assert "base, cluster, demo" in refusal(sources=["movie-lens"])
+
+
+def test_shipped_configurations_are_found_by_name_and_paths_go_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_config(["movielens"]) == load_config([CONF / "movielens.yaml"])
+    written(tmp_path, "movielens", "recommend: {n: 3}")
+    assert load_config(["movielens"]).recommend.n == 3
+
+
+def test_shipped_folders_are_part_of_the_package():
+    package = files("recsys_spark")
+    for folder, kind in (("conf", "yaml"), ("jobs", "py")):
+        own = {path.name for path in (CONF.parent / folder).glob(f"*.{kind}")}
+        assert own <= {file.name for file in (package / folder).iterdir()}
+        assert f'"{folder}/*.{kind}"' in (CONF.parent / "pyproject.toml").read_text()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -280,6 +282,25 @@ def status(
     from recsys_spark.cli.status import status_text
 
     print(status_text(call.config, call.log, format_.value))
+
+
+@add_command(app, "init", _SETUP)
+def init(
+    call: Invocation,
+    source: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Events: a CSV, JSON lines or Parquet file.")
+    ],
+    output: Annotated[
+        Path, typer.Option(metavar="FILE", help="The configuration to write.")
+    ] = Path("recsys.yaml"),
+) -> None:
+    """Write a small configuration for a file of events, guessed from its first lines."""
+    from recsys_spark.cli.guess import configuration, write_configuration
+
+    found = write_configuration(source, output)
+    print(f"Guessed from the first lines, in {output}; correct what is wrong:\n")
+    print(configuration(source, found))
+    print(f"Then: recsys-spark run --config {quote(str(output))}")
 
 
 @add_command(app, "config", _SETUP, CONFIGURATION)

@@ -49,7 +49,7 @@ class Tune(Section):
     method: Literal["grid", "random", "tpe"] = Field(
         "random",
         description="grid: every combination of lists; random; tpe: learns from earlier trials "
-        "(needs the extra: pip install 'recsys_spark[tune]').",
+        "(needs the extra: pip install 'recsys-spark[tune]').",
     )
     space: dict[str, list[Scalar] | Range] = Field(
         {},

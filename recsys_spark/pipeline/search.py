@@ -60,7 +60,7 @@ def _by_tpe(config: Tune, tried: Sequence[Tried]) -> Iterator[Settings]:
         import optuna  # an extra that need not be there
     except ImportError:
         raise ConfigError(
-            "tune.method: tpe needs Optuna: pip install 'recsys_spark[tune]', or choose random."
+            "tune.method: tpe needs Optuna: pip install 'recsys-spark[tune]', or choose random."
         ) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.TPESampler(seed=config.seed)

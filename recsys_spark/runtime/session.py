@@ -53,7 +53,7 @@ def open_session(config: Spark, log_file: Path | None, quiet: bool = False) -> S
     """
     if os.environ.get("SPARK_REMOTE") or os.environ.get("SPARK_CONNECT_MODE_ENABLED"):
         raise ConfigError(
-            "recsys_spark needs a classic Spark session (it broadcasts through the SparkContext); "
+            "recsys-spark needs a classic Spark session (it broadcasts through the SparkContext); "
             "unset SPARK_REMOTE and use spark-submit or local mode."
         )
     existing = SparkContext._active_spark_context is not None
