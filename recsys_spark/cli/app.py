@@ -104,14 +104,16 @@ def _add_stage_command(name: str) -> None:
 
 
 def _do_stages(name: str, call: Invocation) -> None:
-    # Heavy imports wait until the configuration is known to be right.
-    from recsys_spark.cli.summary import print_summary
-    from recsys_spark.pipeline.choice import Options
-    from recsys_spark.pipeline.night import run_stages
+    # Heavy imports wait until the configuration is known to be right, and there is an input.
+    from recsys_spark.pipeline.choice import Options, refuse_early
     from recsys_spark.pipeline.run import COMMANDS
 
     stages = COMMANDS.get(name, (name.replace("-", "_"),))
     options = Options(call.run_id, call.day, call.resume, call.debug)
+    refuse_early(call.config, stages, options)
+    from recsys_spark.cli.summary import print_summary
+    from recsys_spark.pipeline.night import run_stages
+
     outcome = run_stages(call.config, stages, options, call.log)
     stop_status(call.log)
     if outcome.unchanged:
@@ -145,7 +147,7 @@ for _name in _REPEATED_HELP:
 def generate(call: Invocation) -> None:
     """Write a synthetic data set with planted tastes (keys under generate)."""
     from recsys_spark.pipeline.generate import generate as make
-    from recsys_spark.pipeline.night import session
+    from recsys_spark.pipeline.sessions import session
 
     with call.log.bound(stage="generate"), session(call.config, call.log, call.debug) as spark:
         folders = make(spark, call.config, call.log)

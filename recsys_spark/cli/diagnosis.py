@@ -1,11 +1,13 @@
 """`doctor` for people."""
 
+from dataclasses import replace
+
 from rich.console import Console
 from rich.table import Table
 
 from recsys_spark.config import Config
 from recsys_spark.errors import ConfigError
-from recsys_spark.pipeline.night import session
+from recsys_spark.pipeline.sessions import lazy_session, session
 from recsys_spark.pipeline.train import make_plan
 from recsys_spark.runtime.doctor import (
     Place,
@@ -42,11 +44,13 @@ def diagnose(config: Config, log: Log) -> list[str]:
 def show_plan(config: Config, log: Log) -> None:
     """Print what training on the newest split would need; ConfigError if it cannot fit."""
     spec, plan = config.objective.spec(), make_plan(config, config.paths.root)
-    with session(config, log, read_only=True) as spark:
-        store = open_store(config.paths.root, lambda: spark)
-        sizes = _newest_sizes(Runs(store), Tables(store), spark.sparkContext.defaultParallelism)
-        plan = within_limits(plan, spark.sparkContext)
-        refuse_what_cannot_fit(sizes, spec, plan, spark.sparkContext)
+    with lazy_session(config, log, read_only=True) as spark:
+        store = open_store(config.paths.root, spark)
+        largest = _newest_sizes(Runs(store), Tables(store), config.train.refit)
+        context = spark().sparkContext
+        sizes = replace(largest, slots=context.defaultParallelism)
+        plan = within_limits(plan, context)
+        refuse_what_cannot_fit(sizes, spec, plan, context)
     for sink in log.sinks:
         getattr(sink, "stop", lambda: None)()
     print(
@@ -55,16 +59,18 @@ def show_plan(config: Config, log: Log) -> None:
     )
 
 
-def _newest_sizes(runs: Runs, tables: Tables, slots: int) -> Sizes:
+def _newest_sizes(runs: Runs, tables: Tables, refit: bool) -> Sizes:
+    """Of the training rows, or of all that a refit trains on."""
     record = runs.newest("split")
     if record is None:
         raise ConfigError(
             "There is nothing to plan for: run `recsys-spark ingest` and `split` first."
         )
-    made = (("train", "split"), ("user_ids", "ingest"), ("item_ids", "ingest"))
+    rows = ("interactions", "ingest") if refit else ("train", "split")
+    made = (rows, ("user_ids", "ingest"), ("item_ids", "ingest"))
     manifests = (tables.manifest(table, record.lineage[stage]) for table, stage in made)
     pairs, users, items = (manifest.rows if manifest else 0 for manifest in manifests)
-    return Sizes(pairs, users, items, 0.0, 0.0, slots)
+    return Sizes(pairs, users, items, 0.0, 0.0, slots=0)
 
 
 def _table(driver: Place, executors: list[Place]) -> Table:

@@ -15,8 +15,8 @@ from rich.table import Table
 
 from recsys_spark.config import Config
 from recsys_spark.errors import ConfigError
-from recsys_spark.pipeline.night import session
-from recsys_spark.runtime.local import local_tables, one_of, open_version
+from recsys_spark.pipeline.sessions import lazy_session
+from recsys_spark.runtime.local import one_of, open_version
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.store import is_local, open_store
 from recsys_spark.runtime.tables import Manifest, Tables
@@ -36,20 +36,15 @@ def show_table(
     form: str,
 ) -> str:
     """The first rows of a table, or those of some users, as text in the wanted form."""
-    if is_local(config.paths.root):
-        return _render(local_tables(config.paths.root), table, run_id, users, limit, form)
-    with session(config, log) as spark:
-        store = open_store(config.paths.root, lambda: spark)
-        return _render(Tables(store, lambda: spark), table, run_id, users, limit, form)
+    with lazy_session(config, log, read_only=True) as spark:
+        tables = Tables(open_store(config.paths.root, spark), spark)
+        return _render(tables, table, run_id, users, limit, form)
 
 
 def table_path(config: Config, log: Log, table: str, run_id: str | None) -> str:
     """The folder of the version that readers see."""
-    if is_local(config.paths.root):
-        tables = local_tables(config.paths.root)
-        return tables.store.uri(tables.path(table, tables.version(table, run_id).run_id))
-    with session(config, log) as spark:
-        tables = Tables(open_store(config.paths.root, lambda: spark), lambda: spark)
+    with lazy_session(config, log, read_only=True) as spark:
+        tables = Tables(open_store(config.paths.root, spark), spark)
         return tables.store.uri(tables.path(table, tables.version(table, run_id).run_id))
 
 

@@ -9,8 +9,8 @@ from rich.table import Table
 
 from recsys_spark.cli.show import text_console
 from recsys_spark.config import Config
-from recsys_spark.pipeline.night import lazy_session
 from recsys_spark.pipeline.run import refit_version
+from recsys_spark.pipeline.sessions import lazy_session
 from recsys_spark.pipeline.upstream import described, newer
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs, StageRecord
@@ -23,7 +23,7 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 def status_text(config: Config, log: Log, form: str) -> str:
     """The status of the root, for people (table) or for programs (json)."""
-    with lazy_session(config, log) as spark:
+    with lazy_session(config, log, read_only=True) as spark:
         tables = Tables(open_store(config.paths.root, spark), spark)
         found = read_status(tables)
     if form == "json":
@@ -117,7 +117,8 @@ def _metric(runs: Runs, run_id: str) -> dict[str, Any] | None:
 
 
 def _age(time: str, now: datetime) -> int:
-    return round((now - datetime.fromisoformat(time)).total_seconds())
+    then = datetime.fromisoformat(time)
+    return round((now - (then if then.tzinfo else then.replace(tzinfo=UTC))).total_seconds())
 
 
 def _as_text(found: dict[str, Any]) -> str:

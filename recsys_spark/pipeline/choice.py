@@ -5,14 +5,19 @@ run holds two versions of a stage.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+from pyspark.sql import SparkSession
+
 from recsys_spark.config import Config
 from recsys_spark.errors import ConfigError
+from recsys_spark.pipeline.inputs import file_fingerprints
 from recsys_spark.pipeline.run import default_run_id
 from recsys_spark.pipeline.upstream import Step, plan
 from recsys_spark.runtime.runs import Runs, StageRecord
+from recsys_spark.runtime.store import open_store
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,25 @@ class Options:
     resume: bool = False
     debug: bool = False
     trial_of: str | None = None
+
+
+class _NeedsSessionError(Exception):
+    """What is asked lies on another file system."""
+
+
+def refuse_early(config: Config, stages: Sequence[str], options: Options) -> None:
+    """Raise the ConfigError of a command that has no input, as far as local files show it.
+
+    It spares the imports and the session that doing the stages takes.
+    """
+
+    def no_session() -> SparkSession:
+        raise _NeedsSessionError
+
+    with suppress(_NeedsSessionError):
+        files = file_fingerprints(no_session, config, stages)
+        runs = Runs(open_store(config.paths.root, no_session))
+        choose_run(runs, config, stages, options, files)
 
 
 def choose_run(

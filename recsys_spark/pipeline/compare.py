@@ -10,7 +10,7 @@ from recsys_spark.config import Config
 from recsys_spark.errors import ConfigError
 from recsys_spark.evaluation.comparison import compare, corrected
 from recsys_spark.evaluation.ranking import ALL
-from recsys_spark.pipeline.night import lazy_session
+from recsys_spark.pipeline.sessions import lazy_session
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs, StageRecord
 from recsys_spark.runtime.store import open_store
@@ -34,7 +34,7 @@ def compare_runs(config: Config, log: Log, one: Side, other: Side) -> pa.Table:
     Holm's correction is for all of them together. Raises ConfigError for a run that was not
     evaluated or a model that it did not measure.
     """
-    with lazy_session(config, log) as spark:
+    with lazy_session(config, log, read_only=True) as spark:
         store = open_store(config.paths.root, spark)
         runs, tables = Runs(store), Tables(store, spark)
         records = [_record(runs, side) for side in (one, other)]

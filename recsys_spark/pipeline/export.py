@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from recsys_spark.config import Config
 from recsys_spark.errors import ConfigError
-from recsys_spark.pipeline.night import lazy_session
+from recsys_spark.pipeline.sessions import lazy_session
 from recsys_spark.runtime.delivery import Form, Lists, Options, open_target
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.store import open_store
@@ -51,7 +51,7 @@ def export_lists(
     if table not in LISTS:
         raise ConfigError(f"Lists are exported: {', '.join(LISTS)}, not {table}.")
     place = open_target(form, target, options)
-    with lazy_session(config, log) as spark:
+    with lazy_session(config, log, read_only=True) as spark:
         tables = Tables(open_store(config.paths.root, spark), spark)
         version = tables.version(table, run_id)
         frame = tables.read(table, version.run_id)

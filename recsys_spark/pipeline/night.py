@@ -1,17 +1,10 @@
 """One command: open the session, choose the run, do the stages, leave the record."""
 
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cache
-from operator import attrgetter
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
-
-from pyspark import SparkContext
-from pyspark.sql import SparkSession
 
 from recsys_spark.config import Config, mask
 from recsys_spark.errors import ExitCode
@@ -19,6 +12,7 @@ from recsys_spark.pipeline.choice import Options, choose_run
 from recsys_spark.pipeline.evaluate import evaluate
 from recsys_spark.pipeline.fold_in import fold_in
 from recsys_spark.pipeline.ingest import ingest
+from recsys_spark.pipeline.inputs import file_fingerprints
 from recsys_spark.pipeline.publish import publish
 from recsys_spark.pipeline.recommend import recommend
 from recsys_spark.pipeline.refit import refit
@@ -29,21 +23,20 @@ from recsys_spark.pipeline.run import (
     execute,
     is_done,
 )
+from recsys_spark.pipeline.sessions import Session, lazy_session
 from recsys_spark.pipeline.split import split
 from recsys_spark.pipeline.train import train
 from recsys_spark.pipeline.upstream import Step, described, newer
 from recsys_spark.report.page import draw_figures, render_report
-from recsys_spark.runtime.events import event_fingerprint, fingerprint, open_events
+from recsys_spark.runtime.events import open_events
 from recsys_spark.runtime.failures import describe
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs, StageRecord
-from recsys_spark.runtime.session import open_session
 from recsys_spark.runtime.signals import terminable
-from recsys_spark.runtime.store import local_folder, open_store
+from recsys_spark.runtime.store import open_store
 from recsys_spark.runtime.tables import Tables
 from recsys_spark.runtime.tracking import NullTracker, open_tracker
 
-Session = Callable[[], SparkSession]
 _FUNCTIONS: dict[str, StageFunction] = {
     "ingest": lambda run: ingest(run, open_events(run.spark, run.config)),
     "split": split,
@@ -53,20 +46,6 @@ _FUNCTIONS: dict[str, StageFunction] = {
     "fold_in": fold_in,
     "recommend": recommend,
     "publish": publish,
-}
-
-
-# Settings that name tables, beside the events, by the stage that reads them.
-_POLICY = ("allow", "allow_in_segment", "deny", "available", "blocked", "new_items")
-_FILES = {
-    "ingest": ("items",),
-    "evaluate": ("evaluate.users",),
-    "recommend": (
-        "recommend.users",
-        "recommend.segments",
-        "recommend.groups",
-        *(f"recommend.policy.{name}" for name in _POLICY),
-    ),
 }
 
 
@@ -93,7 +72,7 @@ def run_stages(
     with nullcontext(session) if session else lazy_session(config, log, options.debug) as spark:
         store = open_store(config.paths.root, spark)
         runs = Runs(store)
-        files = _files(spark, config, stages)
+        files = file_fingerprints(spark, config, stages)
         run_id, steps = choose_run(runs, config, stages, options, files)
         tables, trial = Tables(store, spark), options.trial_of is not None
         run = Run(config, run_id, spark, tables, runs, log, NullTracker(), trial=trial)
@@ -124,46 +103,6 @@ def _warn_of_newer(run: Run, published: StageRecord) -> None:
             f"newer than what is published, and not in it: {' and '.join(map(described, found))}; "
             "`recsys-spark update` makes and publishes lists of the newest interactions"
         )
-
-
-def _files(spark: Session, config: Config, stages: Sequence[str]) -> dict[str, str]:
-    """Fingerprints of the files that stages read: the events, and the tables of the settings."""
-    found = {"ingest": event_fingerprint(spark, config)} if "ingest" in stages else {}
-    for stage in stages:
-        for key in _FILES.get(stage, ()):
-            path = attrgetter(key)(config).path
-            if path is not None:
-                print_ = fingerprint(spark, f"{key}.path", path)
-                found[stage] = found.get(stage, "") + print_
-    return found
-
-
-@contextmanager
-def lazy_session(config: Config, log: Log, debug: bool = False) -> Iterator[Session]:
-    """A function that opens the session at its first call; it is closed at the end."""
-    with ExitStack() as stack:
-        yield cache(lambda: stack.enter_context(session(config, log, debug)))
-
-
-@contextmanager
-def session(
-    config: Config, log: Log, debug: bool = False, read_only: bool = False
-) -> Iterator[SparkSession]:
-    """A session that is stopped afterwards, unless it was there before.
-
-    read_only: Spark's log is not kept under the root.
-    """
-    existing = SparkContext._active_spark_context
-    log.progress("starting Spark")
-    with TemporaryDirectory() as scratch:
-        folder = Path(scratch) if read_only else local_folder(config.paths.root)
-        log_file = None if folder is None or debug else folder / "logs" / "spark.log"
-        spark = open_session(config.spark, log_file, log.quiet)
-        try:
-            yield spark
-        finally:
-            if existing is None:
-                spark.stop()
 
 
 @contextmanager

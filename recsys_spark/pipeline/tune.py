@@ -14,9 +14,10 @@ from recsys_spark.config import Config, Objective, Scalar
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.spec import SIDES, WalsSpec
 from recsys_spark.pipeline.choice import Options
-from recsys_spark.pipeline.night import lazy_session, run_stages
+from recsys_spark.pipeline.night import run_stages
 from recsys_spark.pipeline.run import Run, default_run_id
 from recsys_spark.pipeline.search import Settings, Tried, best, proposals
+from recsys_spark.pipeline.sessions import lazy_session
 from recsys_spark.pipeline.train import make_plan
 from recsys_spark.pipeline.validation import Validation
 from recsys_spark.runtime.log import Log

@@ -5,7 +5,6 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import unquote, urlparse
 
 from pyspark.sql import SparkSession
 
@@ -14,9 +13,9 @@ from recsys_spark.errors import ConfigError
 from recsys_spark.runtime import source as remote
 from recsys_spark.runtime.given import open_given, together
 from recsys_spark.runtime.source import RawSource, open_source
+from recsys_spark.runtime.store import local_folder
 
-# A scheme, or a pattern of names: for Spark to look up.
-_ELSEWHERE = re.compile(r"^(?!file:)[A-Za-z][A-Za-z0-9+.-]+:|[*?\[{]")
+_PATTERN = re.compile(r"[*?\[{]")
 
 
 def open_events(spark: SparkSession, config: Config) -> RawSource:
@@ -53,8 +52,8 @@ def fingerprint(spark: Callable[[], SparkSession], key: str, path: str) -> str:
     spark-submit, where a path without a scheme is one of the cluster's file system. Raises
     ConfigError for a path that names nothing.
     """
-    local = Path(unquote(urlparse(path).path) if path.startswith("file:") else path)
-    if "PYSPARK_GATEWAY_PORT" in os.environ or (not local.exists() and _ELSEWHERE.search(path)):
+    local, submitted = local_folder(path), "PYSPARK_GATEWAY_PORT" in os.environ
+    if submitted or local is None or (not local.exists() and _PATTERN.search(path)):
         return remote.fingerprint(spark(), key, path)
     if not local.exists():
         raise ConfigError(f"{key} is {path}, which does not exist.")

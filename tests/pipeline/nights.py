@@ -19,7 +19,7 @@ def write_source(folder):
     return path
 
 
-def run_in(folder, *settings, stages=STAGES, **options):
+def run_in(folder, *settings, stages=STAGES, sinks=(), **options):
     base = [
         f"paths.root={folder / 'root'}",
         f"ingest.source.path={folder / 'ratings.csv'}",
@@ -33,4 +33,4 @@ def run_in(folder, *settings, stages=STAGES, **options):
         "tracking.backend=none",
     ]
     config = load_config(overrides=[*base, *settings])
-    return run_stages(config, stages, Options(**options), Log([]))
+    return run_stages(config, stages, Options(**options), Log([*sinks]))

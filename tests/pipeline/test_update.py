@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from nights import run_in, write_source
 
-from recsys_spark.pipeline import night
+from recsys_spark.pipeline import sessions
 from recsys_spark.pipeline.run import COMMANDS
 
 
@@ -45,11 +45,15 @@ def test_stages_alone_bring_a_new_user_to_the_published_lists(shop):
     """All on one day, with the settings of the run."""
     folder, first = shop
     outcomes = {}
+    events = []
     for stage in ("ingest", "publish", "fold_in", "recommend"):
-        outcomes[stage] = run_in(folder, stages=(stage,))
+        outcomes[stage] = run_in(folder, stages=(stage,), sinks=[events.append])
     again = f"{first.run_id}-2"
     assert outcomes["ingest"].run_id == again
     assert outcomes["publish"].unchanged
+    warnings = [event["msg"] for event in events if event["level"] == "warning"]
+    text = f"newer than what is published, and not in it: ingest of run {again}, "
+    assert [warning.startswith(text) for warning in warnings].count(True) == 1
     lineage = outcomes["fold_in"].records["fold_in"].lineage
     assert (lineage["ingest"], lineage["train"]) == (again, first.run_id)
     assert outcomes["fold_in"].records["fold_in"].summary["users"] == 1
@@ -87,7 +91,7 @@ def test_what_is_finished_needs_no_session(shop, monkeypatch):
     def refuse(*_):
         raise AssertionError("a session was opened")
 
-    monkeypatch.setattr(night, "open_session", refuse)
+    monkeypatch.setattr(sessions, "open_session", refuse)
     published = run_in(folder, stages=("publish",))
     assert not published.unchanged
     assert {len(row["recommendations"]) for row in listed(folder).values()} == {3}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from recsys_spark.cli import main
-from recsys_spark.pipeline import night
+from recsys_spark.pipeline import sessions
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def no_session(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("a session was opened")
 
-    monkeypatch.setattr(night, "open_session", refuse)
+    monkeypatch.setattr(sessions, "open_session", refuse)
 
 
 @pytest.mark.parametrize(
