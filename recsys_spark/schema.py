@@ -7,7 +7,8 @@ those types; indices are dense integers that stay inside the project.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
 from pyspark.sql.types import (
     ArrayType,
     DataType,
@@ -24,6 +25,18 @@ from pyspark.sql.types import (
 from recsys_spark.errors import ContractError
 
 ID_TYPES: dict[str, DataType] = {"string": StringType(), "long": LongType()}
+_NUMBER = r"^-?\d{1,38}(\.\d*)?([eE][+-]?\d{1,3})?\z"
+
+
+def typed_id(text: Column, kind: str) -> Column:
+    """An id as string or bigint. A bigint may be written with a fraction of 0 or an exponent.
+
+    Null for a text that is no whole number of 64 bits.
+    """
+    if kind != "bigint":
+        return text
+    number = F.when(text.rlike(_NUMBER), text.try_cast("decimal(38,9)"))
+    return F.when(number == F.floor(number), number.try_cast("bigint"))
 
 
 def _table(*columns: tuple[str, DataType] | tuple[str, DataType, bool]) -> StructType:

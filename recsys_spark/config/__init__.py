@@ -38,7 +38,7 @@ from recsys_spark.config.serving import (
     UserSubset,
     Windows,
 )
-from recsys_spark.config.sources import Filter, Ingest, Items, Reason, Rules, Source
+from recsys_spark.config.sources import Filter, Ingest, Items, Reason, Rules, Source, TableFile
 from recsys_spark.config.splitting import Split
 from recsys_spark.config.training import Objective, Solver, Train
 from recsys_spark.config.validating import Backtest, Range, Tune
@@ -70,6 +70,7 @@ __all__ = [
     "Source",
     "Spark",
     "Split",
+    "TableFile",
     "Tracking",
     "Train",
     "Tune",

@@ -6,17 +6,21 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from recsys_spark.config.section import Section
-from recsys_spark.config.sources import FileFormat
+from recsys_spark.config.sources import TableFile
 from recsys_spark.kernels.grouping import Opinion
 
 
-class UserAttributes(Section):
+class UserAttributes(TableFile):
     path: str | None = Field(None, description="Table of users; null: no segments by attribute.")
-    format: FileFormat = Field("csv", description="csv (with a header), jsonl or parquet.")
-    user: str = Field("user_id", description="Column of the user id.")
+    user: str | int = Field("user_id", description="Column of the user id.")
     columns: list[str] = Field(
         [], description="Columns whose values part the users, such as [country, device]."
     )
+
+    def named_columns(self) -> dict[str, str | int | None]:
+        """The columns that the section names, by their keys."""
+        attributes: dict[str, str | int | None] = {f"columns.{name}": name for name in self.columns}
+        return {"user": self.user, **attributes}
 
     @model_validator(mode="after")
     def _both(self) -> "UserAttributes":
@@ -101,56 +105,52 @@ class Evaluate(Section):
         return list(dict.fromkeys(value))
 
 
-class UserSubset(Section):
+class UserSubset(TableFile):
     path: str | None = Field(None, description="File of user ids; null: every known user.")
-    format: FileFormat = Field("csv", description="csv (with a header), jsonl or parquet.")
-    column: str = Field("user_id", description="Column of the user id.")
+    column: str | int = Field("user_id", description="Column of the user id.")
 
 
-class ItemList(Section):
+class ItemList(TableFile):
     path: str | None = Field(None, description="File of item ids; null: no such list.")
-    format: FileFormat = Field("csv", description="csv (with a header), jsonl or parquet.")
-    column: str = Field("item_id", description="Column of the item id.")
+    column: str | int = Field("item_id", description="Column of the item id.")
 
 
-class Windows(Section):
+class Windows(TableFile):
     path: str | None = Field(
         None, description="Table of when items can be had; those not in it always can. null: none."
     )
-    format: FileFormat = Field("csv", description="csv (with a header), jsonl or parquet.")
-    item: str = Field("item_id", description="Column of the item id.")
-    since: str = Field("available_from", description="Column of the first moment; empty: always.")
-    until: str = Field("available_until", description="Column of the end; empty: for ever.")
+    item: str | int = Field("item_id", description="Column of the item id.")
+    since: str | int = Field(
+        "available_from", description="Column of the first moment; empty: always."
+    )
+    until: str | int = Field("available_until", description="Column of the end; empty: for ever.")
     at: datetime | None = Field(
         None, description="When the lists will be shown; UTC. null: when the stage starts."
     )
 
 
-class Blocked(Section):
+class Blocked(TableFile):
     path: str | None = Field(None, description="Table of pairs that are never listed; null: none.")
-    format: FileFormat = Field("csv", description="csv (with a header), jsonl or parquet.")
-    user: str = Field("user_id", description="Column of the user id.")
-    item: str = Field("item_id", description="Column of the item id.")
+    user: str | int = Field("user_id", description="Column of the user id.")
+    item: str | int = Field("item_id", description="Column of the item id.")
 
 
-class Segments(Section):
+class Segments(TableFile):
     path: str | None = Field(
         None, description="Table of the segment of each user, such as a country; null: none."
     )
-    format: FileFormat = Field("csv", description="csv (with a header), jsonl or parquet.")
-    user: str = Field("user_id", description="Column of the user id.")
-    segment: str = Field("segment", description="Column of the segment's name.")
+    user: str | int = Field("user_id", description="Column of the user id.")
+    segment: str | int = Field("segment", description="Column of the segment's name.")
 
 
-class SegmentItems(Section):
+class SegmentItems(TableFile):
     path: str | None = Field(
         None,
         description="Table of the only items that users of a segment are listed; a segment without "
         "rows has all. null: all have.",
     )
-    format: FileFormat = Field("csv", description="csv (with a header), jsonl or parquet.")
-    segment: str = Field("segment", description="Column of the segment's name.")
-    item: str = Field("item_id", description="Column of the item id.")
+    segment: str | int = Field("segment", description="Column of the segment's name.")
+    item: str | int = Field("item_id", description="Column of the item id.")
 
 
 class NewItems(ItemList):
@@ -227,13 +227,12 @@ class SimilarUsers(Section):
     n: int = Field(0, ge=0, description="Users like each user, in a table of their own; 0: none.")
 
 
-class Groups(Section):
+class Groups(TableFile):
     path: str | None = Field(
         None, description="Table of group and user; their lists are in a table of their own."
     )
-    format: FileFormat = Field("csv", description="csv (with a header), jsonl or parquet.")
-    group: str = Field("group_id", description="Column of the group id.")
-    user: str = Field("user_id", description="Column of the user id.")
+    group: str | int = Field("group_id", description="Column of the group id.")
+    user: str | int = Field("user_id", description="Column of the user id.")
     opinion: Opinion = Field(
         "average", description="A group's score: its members' mean, the least or the largest."
     )

@@ -1,5 +1,6 @@
 """What comes in: events, the rules they must keep, and the names of items."""
 
+import codecs
 from datetime import datetime
 from math import isfinite
 from typing import Literal
@@ -28,39 +29,34 @@ Reason = Literal[
 ]
 IdType = Literal["auto", "string", "long"]
 FileFormat = Literal["csv", "jsonl", "parquet"]
+TimeUnit = Literal["seconds", "milliseconds", "microseconds", "nanoseconds", "iso"]
 FilterOp = Literal["eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "is_null", "not_null"]
 
 
-class SourceColumns(Section):
-    user: str | int = Field("user_id", description="Column of the user id: a name, or a position.")
-    item: str | int = Field("item_id", description="Column of the item id.")
-    value: str | int | None = Field(
-        "rating", description="Column of the rating or count; null: every event counts 1."
-    )
-    timestamp: str | int | None = Field(
-        "timestamp", description="Column of the event time; null: the events have none."
-    )
-    event: str | int | None = Field(
-        None, description="Column of the event's type, weighed by event_weights; null: no types."
-    )
+# The keys of side tables that name a column.
+_COLUMN_KEYS = ("column", "user", "item", "segment", "group", "since", "until")
 
 
-class Source(Section):
-    path: str | None = Field(None, description="File, folder or glob of the events (required).")
-    format: FileFormat = Field("csv", description="csv (any separator), jsonl or parquet.")
+class TableFile(Section):
+    """A table that comes from outside, and how its files are written.
+
+    Every such table is read by `io.tables`, with the same checks.
+    """
+
+    path: str | None = Field(None, description="File, folder or glob of the table.")
+    format: FileFormat = Field(
+        "csv", description="csv, jsonl (a JSON object a line) or parquet; text may be gz, bz2, zst."
+    )
     separator: str = Field(",", description="One or two characters between csv fields; \\t is tab.")
     quote: str = Field('"', description="Quotation mark of csv fields; empty: none.")
     header: bool = Field(
         True, description="Whether csv files begin with a header; without: columns by position."
     )
-    columns: SourceColumns = SourceColumns()
-    timestamp_unit: Literal["seconds", "milliseconds", "microseconds", "iso"] = Field(
-        "seconds", description="Unit of the event time since 1970, or iso for written dates."
-    )
-    user_id_type: IdType = Field(
-        "auto", description="auto: long where a Parquet source has whole numbers, else string."
-    )
-    item_id_type: IdType = Field("auto", description="The same for items.")
+    encoding: str = Field("utf-8", description="Encoding of text, such as latin-1 or cp1252.")
+
+    def named_columns(self) -> dict[str, str | int | None]:
+        """The columns that the section names, by their keys."""
+        return {key: getattr(self, key) for key in _COLUMN_KEYS if hasattr(self, key)}
 
     @field_validator("separator")
     @classmethod
@@ -77,20 +73,63 @@ class Source(Section):
             raise ValueError("needs one character, or none")
         return value
 
+    @field_validator("encoding")
+    @classmethod
+    def _encoding(cls, value: str) -> str:
+        try:
+            return codecs.lookup(value).name
+        except LookupError:
+            raise ValueError("is no known encoding; utf-8, latin-1 and cp1252 are common") from None
+
     @model_validator(mode="after")
-    def _positions(self) -> "Source":
+    def _positions(self) -> "TableFile":
         if self.format == "csv" and not self.header:
-            named = [
-                key
-                for key, value in self.columns.model_dump().items()
-                if value is not None and not isinstance(value, int)
-            ]
+            columns = self.named_columns().items()
+            named = [key for key, value in columns if isinstance(value, str)]
             if named:
-                keys = ", ".join(f"columns.{key}" for key in named)
                 raise ValueError(
-                    f"has header: false, so columns are positions counted from 0: set {keys}"
+                    "has header: false, so columns are positions counted from 0: set "
+                    + ", ".join(named)
                 )
         return self
+
+
+class SourceColumns(Section):
+    user: str | int = Field("user_id", description="Column of the user id: a name, or a position.")
+    item: str | int = Field("item_id", description="Column of the item id.")
+    value: str | int | None = Field(
+        "rating", description="Column of the rating or count; null: every event counts 1."
+    )
+    timestamp: str | int | None = Field(
+        "timestamp", description="Column of the event time; null: the events have none."
+    )
+    event: str | int | None = Field(
+        None, description="Column of the event's type, weighed by event_weights; null: no types."
+    )
+
+
+class Source(TableFile):
+    path: str | None = Field(
+        None,
+        description="File, folder or glob of the events (required). Folders are read with their "
+        "sub-folders; of a zip the member that has the columns, or ARCHIVE.zip/MEMBER.",
+    )
+    decimal: Literal[".", ","] = Field(".", description="Decimal mark of values in text files.")
+    columns: SourceColumns = SourceColumns()
+    timestamp_unit: TimeUnit = Field(
+        "seconds",
+        description="Unit of numeric event times since 1970: seconds, milliseconds, microseconds "
+        "or nanoseconds; iso for written dates.",
+    )
+    user_id_type: IdType = Field(
+        "auto",
+        description="long, string, or auto: long where all files are Parquet with numbers.",
+    )
+    item_id_type: IdType = Field("auto", description="The same for items.")
+
+    def named_columns(self) -> dict[str, str | int | None]:
+        """The columns that the section names, by their keys."""
+        return {f"columns.{key}": value for key, value in self.columns.model_dump().items()}
 
 
 class Rules(Section):
@@ -189,20 +228,16 @@ class Ingest(Section):
 
 
 class ItemColumns(Section):
-    item: str = Field("item_id", description="Column of the item id.")
-    title: str = Field("title", description="Column of the name shown to people.")
-    genres: str | None = Field(None, description="Column of the genres; null: none.")
+    item: str | int = Field("item_id", description="Column of the item id.")
+    title: str | int = Field("title", description="Column of the name shown to people.")
+    genres: str | int | None = Field(None, description="Column of the genres; null: none.")
 
 
-class Items(Section):
+class Items(TableFile):
     path: str | None = Field(None, description="Table of item names; null: ids are shown instead.")
-    format: FileFormat = Field("csv", description="csv (with a header), jsonl or parquet.")
-    separator: str = Field(",", description="Between csv fields; \\t is tab.")
-    quote: str = Field('"', description="Quotation mark of csv fields; empty: none.")
     columns: ItemColumns = ItemColumns()
     genre_separator: str = Field("|", description="Between the genres of one item.")
 
-    @field_validator("separator")
-    @classmethod
-    def _separator(cls, value: str) -> str:
-        return value.replace("\\t", "\t")
+    def named_columns(self) -> dict[str, str | int | None]:
+        """The columns that the section names, by their keys."""
+        return {f"columns.{key}": value for key, value in self.columns.model_dump().items()}

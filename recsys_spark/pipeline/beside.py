@@ -4,10 +4,12 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.errors import ConfigError
+from recsys_spark.io.fields import Role
+from recsys_spark.io.side_tables import read_rows
 from recsys_spark.pipeline.genres import required_genres
 from recsys_spark.pipeline.policy import seen_rows
 from recsys_spark.pipeline.run import Run
-from recsys_spark.runtime.source import read_members
+from recsys_spark.pipeline.side_tables import match
 from recsys_spark.schema import group_recommendations, similar
 from recsys_spark.stages.audit import audit
 from recsys_spark.stages.groups import group_lists
@@ -106,9 +108,10 @@ def _groups(
     config = run.config.recommend
     run.log.progress("ranking for groups")
     ids = run.read("user_ids").toDF("user_id", "user")
-    named = read_members(run.spark, config.groups)
-    typed = named.withColumn("user_id", F.col("user_id").try_cast(ids.schema["user_id"].dataType))
-    members = typed.dropna().distinct().join(ids, "user_id", "left")
+    columns: dict[str, tuple[str, Role]] = {"group": ("group_id", "id"), "user": ("user_id", "id")}
+    named = read_rows(run.spark, "recommend.groups", config.groups, columns)
+    typed = match(run, "recommend.groups", named, {"user_id": ids})
+    members = typed.distinct().join(ids, "user_id", "left")
     lists = group_lists(
         members,
         seen_rows(history, config.seen_days).select("user", "item")

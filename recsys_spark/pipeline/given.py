@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.io.events import Events
+from recsys_spark.io.given import open_given, open_negatives
 from recsys_spark.pipeline.run import Run
-from recsys_spark.runtime.given import open_given, open_negatives
-from recsys_spark.runtime.source import RawSource
+from recsys_spark.schema import typed_id
 from recsys_spark.stages.duplicates import combine_duplicates
-from recsys_spark.stages.parse import parse
 from recsys_spark.stages.rules import apply_rules
 from recsys_spark.stages.split import cut_validation
 
@@ -19,8 +19,8 @@ def given_parts(run: Run) -> DataFrame:
 
     A pair may be in train and in test. Rows that ingest has left out are left out.
     """
-    config = run.config.split
-    files = open_given(run.spark, config.given, run.config.ingest.source)
+    config, ingest = run.config.split, run.config.ingest
+    files = open_given(run.spark, config.given, ingest.source, ingest.filters)
     train, test = (_accepted(run, files[part]) for part in ("train", "test"))
     parts = cut_validation(train, config.given.validation, config.seed)
     parts = parts.unionByName(test.withColumn("part", F.lit("test")))
@@ -33,19 +33,18 @@ def given_candidates(run: Run) -> DataFrame:
     pairs = open_negatives(run.spark, run.config.split.given).distinct()
     for side in ("user", "item"):
         ids = run.read(f"{side}_ids")
-        typed = F.col(side).try_cast(ids.schema["id"].dataType).alias("id")
+        typed = typed_id(F.col(side), ids.schema["id"].dataType.simpleString()).alias("id")
         others = [name for name in pairs.columns if name != side]
         pairs = pairs.select(typed, *others).join(ids, "id").drop("id")
         pairs = pairs.withColumnRenamed("index", side)
     return pairs.select("user", "item")
 
 
-def _accepted(run: Run, raw: RawSource) -> DataFrame:
+def _accepted(run: Run, events: Events) -> DataFrame:
     """One row a pair of one file, by the rules of ingest."""
     config = run.config.ingest
     known = run.read("interactions").schema
     user_type, item_type = (known[name].dataType.simpleString() for name in ("user_id", "item_id"))
-    parsed = parse(raw.records, raw.source, raw.names, config.filters)
-    checked = apply_rules(parsed, config, user_type, item_type, datetime.now(UTC))
+    checked = apply_rules(events.frame, config, user_type, item_type, datetime.now(UTC))
     accepted = checked.where((F.size("reasons") == 0) & F.col("kept"))
     return combine_duplicates(accepted, config.duplicates).drop("events")

@@ -1,39 +1,41 @@
 """Wiring of ingest: source files to interactions, rejects and the id dictionaries."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
-from pyspark.sql.types import DataType, IntegralType
+from pyspark.sql.types import DataType
 
 from recsys_spark.errors import ContractError
 from recsys_spark.evaluation.exposure import concentration
+from recsys_spark.io.events import Events
+from recsys_spark.io.side_tables import read_items
 from recsys_spark.pipeline.run import Run, Summary
-from recsys_spark.runtime.source import RawSource, read_items
+from recsys_spark.pipeline.side_tables import match
 from recsys_spark.schema import ID_TYPES, REJECTS, ids, interactions, items
 from recsys_spark.stages.core import k_core
 from recsys_spark.stages.duplicates import combine_duplicates
 from recsys_spark.stages.histograms import histograms
 from recsys_spark.stages.ids import extend_ids
-from recsys_spark.stages.parse import parse
 from recsys_spark.stages.rules import REASONS, apply_rules
 
 
-def ingest(run: Run, source: RawSource) -> Summary:
+def ingest(run: Run, source: Events) -> Summary:
     """Check every row, keep the rejected ones apart, index the ids, write sorted pairs.
 
     Raises ContractError if the source is empty, too many rows are rejected, or none is left.
     """
     config = run.config.ingest
     types = {side: _id_type(source, side) for side in ("user", "item")}
-    parsed = parse(source.records, source.source, source.names, config.filters)
     user_type, item_type = types["user"].simpleString(), types["item"].simpleString()
-    checked = apply_rules(parsed, config, user_type, item_type, datetime.now(UTC))
+    checked = apply_rules(source.frame, config, user_type, item_type, datetime.now(UTC))
 
-    run.log.progress("reading and checking rows")
+    files = "a file" if source.files == 1 else f"{source.files:,} files"
+    run.log.progress(f"reading and checking the rows of {files}")
     counts = _write_rejects(run, checked)
-    _enforce(run, counts, source.source.path)
+    _enforce(run, counts, source)
 
     run.log.progress("combining duplicates and filtering")
     accepted = checked.where((F.size("reasons") == 0) & F.col("kept"))
@@ -47,15 +49,11 @@ def ingest(run: Run, source: RawSource) -> Summary:
     return {"source": source.source.path, **_report(run, counts, combined, rows)}
 
 
-def _id_type(raw: RawSource, side: str) -> DataType:
-    source = raw.source
+def _id_type(events: Events, side: str) -> DataType:
+    source = events.source
     chosen = source.user_id_type if side == "user" else source.item_id_type
     if chosen == "auto":
-        chosen = "string"
-        if source.format == "parquet":
-            column = source.columns.user if side == "user" else source.columns.item
-            kind = raw.records.select(F.col("fields").getField(str(column))).schema[0].dataType
-            chosen = "long" if isinstance(kind, IntegralType) else "string"
+        chosen = "long" if side in events.numeric else "string"
     return ID_TYPES[chosen]
 
 
@@ -74,8 +72,8 @@ def _write_rejects(run: Run, checked: DataFrame) -> dict[str, int]:
     return {name: int(value) for name, value in seen.get.items()}
 
 
-def _enforce(run: Run, counts: dict[str, int], path: str | None) -> None:
-    thresholds = run.config.ingest.thresholds
+def _enforce(run: Run, counts: dict[str, int], events: Events) -> None:
+    thresholds, path = run.config.ingest.thresholds, events.source.path
     if counts["read"] == 0:
         raise ContractError(f"{path} holds no rows: it is empty, or has a header alone.")
     broken = [
@@ -95,10 +93,13 @@ def _enforce(run: Run, counts: dict[str, int], path: str | None) -> None:
         )
         if text
     ]
+    if counts["rejected"] == counts["read"] and not broken:
+        broken = [f"all {counts['read']:,} rows rejected"]
     if broken:
         command = run.config.command(f"show rejects --run-id {run.run_id}")
+        hints = "".join(f"{hint}\n" for hint in _hints(run, counts, events))
         raise ContractError(
-            f"{path} breaks its contract: {'; '.join(broken)}.\n{reason_table(counts)}\n"
+            f"{path} breaks its contract: {'; '.join(broken)}.\n{reason_table(counts)}\n{hints}"
             f"The rejected rows are kept: `{command}`. "
             "Correct the source or the mapping under ingest.source, or raise ingest.thresholds."
         )
@@ -113,6 +114,38 @@ def _over(
     if rows is not None and rejected > rows:
         return f"{rejected:,} {what} rejected (allowed {rows:,})"
     return None
+
+
+def _hints(run: Run, counts: dict[str, int], events: Events) -> Iterator[str]:
+    """What rules that reject all rows, or most of them, point at."""
+    source, read = events.source, counts["read"]
+    columns, unit = source.columns, source.timestamp_unit
+    if counts["future_timestamp"] == read:
+        yield f"All times lie in the future: ingest.source.timestamp_unit is {unit}; is it finer?"
+    if counts["bad_timestamp"] == read and columns.timestamp not in _missing(events):
+        yield f"No time can be read: ingest.source.timestamp_unit is {unit}; see the rejected rows."
+    for key, column in columns.model_dump().items():
+        if column in _missing(events):
+            keys = ", ".join(repr(name) for name in events.keys)
+            yield f"ingest.source.columns.{key} is {column!r}; the first object has {keys}."
+    if counts["bad_value"] > read // 2 and source.decimal == "." and _has_commas(run):
+        yield "Values have decimal commas: set ingest.source.decimal: ','."
+    if counts["malformed_row"] and source.format == "csv" and source.quote:
+        yield "A csv record is a line: one with a line break inside quotation marks is malformed."
+    if counts["bad_encoding"]:
+        yield f"Text is not {source.encoding}: set ingest.source.encoding, such as latin-1."
+
+
+def _missing(events: Events) -> set[str | int]:
+    """Columns that no key of the first JSON object is called."""
+    named = {c for c in events.source.columns.model_dump().values() if c is not None}
+    return named - set(events.keys) if events.keys else set()
+
+
+def _has_commas(run: Run) -> bool:
+    """Whether rejected records hold numbers such as 4,5."""
+    rejected = run.read("rejects").where(F.array_contains("reasons", "bad_value"))
+    return not rejected.where(F.col("raw").rlike(r"\d,\d")).isEmpty()
 
 
 def reason_table(counts: dict[str, Any]) -> str:
@@ -173,10 +206,9 @@ def _write_interactions(run: Run, pairs: DataFrame, types: dict[str, DataType]) 
 
 def _write_items(run: Run, item_type: DataType) -> None:
     config = run.config.items
-    typed = read_items(run.spark, config).withColumn(
-        "item_id", F.col("item_id").try_cast(item_type)
-    )
-    chosen = typed.where("item_id is not null").groupBy("item_id")
+    rows = read_items(run.spark, config, run.log.warning)
+    ids_ = run.read("item_ids").select(F.col("id").alias("item_id"))
+    chosen = match(run, "items", rows, {"item_id": ids_}).groupBy("item_id")
     names = chosen.agg(F.min(F.struct("title", "genres")).alias("name")).select("item_id", "name.*")
     genres = F.split("genres", f"\\Q{config.genre_separator}\\E")
     run.write(names.withColumn("genres", genres), "items", items(item_type))

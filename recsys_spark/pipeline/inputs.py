@@ -1,11 +1,16 @@
 """The files that stages read beside tables: what they are, and what refuses them at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
+from pyspark.sql import SparkSession
+
 from recsys_spark.config import Config
+from recsys_spark.errors import ConfigError
+from recsys_spark.io.events import Events, open_events, together
+from recsys_spark.io.files import fingerprint
+from recsys_spark.io.given import open_given
 from recsys_spark.pipeline.sessions import Session
-from recsys_spark.runtime.events import event_fingerprint, fingerprint
 
 # Settings that name tables, beside the events, by the stage that reads them.
 _POLICY = ("allow", "allow_in_segment", "deny", "available", "blocked", "new_items")
@@ -28,6 +33,37 @@ def file_fingerprints(session: Session, config: Config, stages: Sequence[str]) -
         for key in _FILES.get(stage, ()):
             path = attrgetter(key)(config).path
             if path is not None:
-                print_ = fingerprint(session, f"{key}.path", path)
+                print_ = fingerprint(f"{key}.path", path, session)
                 found[stage] = found.get(stage, "") + print_
     return found
+
+
+def open_all(spark: SparkSession, config: Config) -> Events:
+    """The events of all files."""
+    source, filters = config.ingest.source, config.ingest.filters
+    if config.split.method != "given":
+        return open_events(spark, source, filters)
+    return together(open_given(spark, config.split.given, source, filters))
+
+
+def event_fingerprint(session: Session, config: Config) -> str:
+    """Of the files of events. Raises ConfigError for a path that is not set or names nothing."""
+    return "|".join(fingerprint(key, path, session) for key, path in _paths(config))
+
+
+def _paths(config: Config) -> Iterator[tuple[str, str]]:
+    """The settings that name files of events, with their paths."""
+    if config.split.method != "given":
+        if config.ingest.source.path is None:
+            raise ConfigError(
+                "ingest.source.path is not set: name the file or folder of the events."
+            )
+        yield "ingest.source.path", config.ingest.source.path
+        return
+    given = config.split.given
+    for part in ("train", "test", "negatives"):
+        path = getattr(given, part)
+        if path is not None:
+            yield f"split.given.{part}", path
+        elif part != "negatives":
+            raise ConfigError(f"split.given.{part} is not set: name the {part} file of the split.")

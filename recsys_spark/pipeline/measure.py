@@ -20,10 +20,11 @@ from recsys_spark.evaluation import (
     summarise,
 )
 from recsys_spark.evaluation.ranking import ALL
+from recsys_spark.io.side_tables import read_user_attributes
 from recsys_spark.pipeline.contenders import MODEL, Contender, Contest
 from recsys_spark.pipeline.genres import item_genres
+from recsys_spark.pipeline.side_tables import match
 from recsys_spark.pipeline.train import trained_spec
-from recsys_spark.runtime.source import read_user_attributes
 from recsys_spark.schema import metric_names, per_user
 from recsys_spark.stages.negatives import draw_negatives
 from recsys_spark.stages.rank_candidates import rank_candidates
@@ -182,8 +183,7 @@ def _segments(contest: Contest) -> DataFrame:
     if config.users.path is None:
         return segments
     attributes = read_user_attributes(run.spark, config.users)
-    kind = contest.users.schema["user_id"].dataType
-    typed = attributes.withColumn("user_id", F.col("user_id").try_cast(kind))
+    typed = match(run, "evaluate.users", attributes, {"user_id": run.read("user_ids")})
     return segments.unionByName(by_attribute(typed))
 
 

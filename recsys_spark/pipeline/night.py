@@ -12,7 +12,7 @@ from recsys_spark.pipeline.choice import Options, choose_run
 from recsys_spark.pipeline.evaluate import evaluate
 from recsys_spark.pipeline.fold_in import fold_in
 from recsys_spark.pipeline.ingest import ingest
-from recsys_spark.pipeline.inputs import file_fingerprints
+from recsys_spark.pipeline.inputs import file_fingerprints, open_all
 from recsys_spark.pipeline.publish import publish
 from recsys_spark.pipeline.recommend import recommend
 from recsys_spark.pipeline.refit import refit
@@ -28,7 +28,6 @@ from recsys_spark.pipeline.split import split
 from recsys_spark.pipeline.train import train
 from recsys_spark.pipeline.upstream import Step, described, newer
 from recsys_spark.report.page import draw_figures, render_report
-from recsys_spark.runtime.events import open_events
 from recsys_spark.runtime.failures import describe
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs, StageRecord
@@ -38,7 +37,7 @@ from recsys_spark.runtime.tables import Tables
 from recsys_spark.runtime.tracking import NullTracker, open_tracker
 
 _FUNCTIONS: dict[str, StageFunction] = {
-    "ingest": lambda run: ingest(run, open_events(run.spark, run.config)),
+    "ingest": lambda run: ingest(run, open_all(run.spark, run.config)),
     "split": split,
     "train": train,
     "evaluate": evaluate,

@@ -9,15 +9,11 @@ from pyspark.sql import functions as F
 
 from recsys_spark.config import ItemList
 from recsys_spark.errors import ConfigError
+from recsys_spark.io.fields import Role
+from recsys_spark.io.side_tables import read_rows, read_windows
 from recsys_spark.pipeline.genres import required_genres
 from recsys_spark.pipeline.run import Run, Summary
-from recsys_spark.runtime.source import (
-    read_blocked,
-    read_item_list,
-    read_segment_items,
-    read_segments,
-    read_windows,
-)
+from recsys_spark.pipeline.side_tables import match
 from recsys_spark.wals.catalogue import Tally
 from recsys_spark.wals.policy import Policy, popular_in_segments, removed_items
 
@@ -31,7 +27,7 @@ def listed_ids(run: Run) -> DataFrame:
     ids, section = run.read("item_ids"), run.config.recommend.policy.new_items
     if section.path is None:
         return ids
-    named = _typed(read_item_list(run.spark, f"{_KEY}.new_items", section), ids)
+    named = _named_items(run, ids, "new_items")
     unknown = named.select(F.col("item_id").alias("id")).join(ids, "id", "left_anti").distinct()
     last = ids.agg(F.max("index").alias("index")).collect()[0]["index"]
     names = sorted(row["id"] for row in unknown.collect())
@@ -57,7 +53,7 @@ def read_policy(run: Run, history: DataFrame, ids: DataFrame) -> Policy:
         popularity_discount=config.popularity_discount,
         segments=segments,
         popular_in=_popular_in(run, history, segments),
-        allowed_in=_allowed_in(run, ids),
+        allowed_in=_allowed_in(run, ids, segments),
         new_items=_new_items(run, history, ids) if config.new_items.places else None,
         new_places=config.new_items.places,
         tail_share=config.tail_items.share,
@@ -70,7 +66,8 @@ def _removed(run: Run, ids: DataFrame) -> DataFrame | None:
     allow, deny = (_item_list(run, ids, name) for name in ("allow", "deny"))
     windows = None
     if section.path is not None:
-        windows = _typed(read_windows(run.spark, f"{_KEY}.available", section), ids)
+        key = f"{_KEY}.available"
+        windows = match(run, key, read_windows(run.spark, key, section), {"item_id": ids})
     at = (section.at or datetime.now(UTC)).replace(tzinfo=UTC)
     return removed_items(ids, allow, deny, windows, at)
 
@@ -79,10 +76,13 @@ def _segments(run: Run) -> DataFrame | None:
     section = run.config.recommend.segments
     if section.path is None:
         return None
-    kind = run.read("user_ids").schema["id"].dataType
-    found = read_segments(run.spark, "recommend.segments", section)
-    user = F.col("user_id").try_cast(kind).alias("user_id")
-    return found.select(user, "segment").dropna()
+    columns: dict[str, tuple[str, Role]] = {
+        "user": ("user_id", "id"),
+        "segment": ("segment", "text"),
+    }
+    rows = read_rows(run.spark, "recommend.segments", section, columns).dropna()
+    typed = match(run, "recommend.segments", rows, {"user_id": run.read("user_ids")})
+    return typed.groupBy("user_id").agg(F.min("segment").alias("segment"))  # of several, the first
 
 
 def _popular_in(run: Run, history: DataFrame, segments: DataFrame | None) -> DataFrame | None:
@@ -93,11 +93,18 @@ def _popular_in(run: Run, history: DataFrame, segments: DataFrame | None) -> Dat
     return popular_in_segments(history, segments, max(_POPULAR, 2 * config.n))
 
 
-def _allowed_in(run: Run, ids: DataFrame) -> DataFrame | None:
+def _allowed_in(run: Run, ids: DataFrame, segments: DataFrame | None) -> DataFrame | None:
     section = run.config.recommend.policy.allow_in_segment
-    if section.path is None:
+    if section.path is None or segments is None:
         return None
-    listed = _typed(read_segment_items(run.spark, f"{_KEY}.allow_in_segment", section), ids)
+    key = f"{_KEY}.allow_in_segment"
+    columns: dict[str, tuple[str, Role]] = {
+        "segment": ("segment", "text"),
+        "item": ("item_id", "id"),
+    }
+    rows = read_rows(run.spark, key, section, columns)
+    known = {"item_id": ids, "segment": segments.select("segment")}
+    listed = match(run, key, rows, known)
     named = listed.join(ids.toDF("item_id", "item"), "item_id", "left")
     return named.select("segment", F.coalesce("item", F.lit(-1)).alias("item")).dropna()
 
@@ -109,37 +116,34 @@ def _new_items(run: Run, history: DataFrame, ids: DataFrame) -> DataFrame:
         first = history.groupBy("item").agg(F.min("timestamp").alias("timestamp"))
         found.append(since(history, first, section.days, f"{_KEY}.new_items.days"))
     if section.path is not None:
-        named = _typed(read_item_list(run.spark, f"{_KEY}.new_items", section), ids)
+        named = _named_items(run, ids, "new_items")
         found.append(named.join(ids.toDF("item_id", "item"), "item_id"))
     return reduce(DataFrame.unionByName, (frame.select("item") for frame in found)).distinct()
 
 
 def _item_list(run: Run, ids: DataFrame, name: str) -> DataFrame | None:
-    """The ids of an item list; a warning where not one of them is an item."""
+    """The ids of an item list, if there is one."""
     section: ItemList = getattr(run.config.recommend.policy, name)
-    if section.path is None:
-        return None
-    listed = _typed(read_item_list(run.spark, f"{_KEY}.{name}", section), ids).distinct()
-    known = listed.join(ids.select(F.col("id").alias("item_id")), "item_id", "left_semi")
-    if known.isEmpty():
-        run.log.warning(f"{_KEY}.{name}: no id of {section.path} is an item of the interactions")
-    return listed
+    return None if section.path is None else _named_items(run, ids, name).distinct()
 
 
-def _typed(frame: DataFrame, ids: DataFrame) -> DataFrame:
-    """item_id in the type of the dictionary; what cannot be one is left out."""
-    kind = ids.schema["id"].dataType
-    return frame.withColumn("item_id", F.col("item_id").try_cast(kind)).dropna(subset=["item_id"])
+def _named_items(run: Run, ids: DataFrame, name: str) -> DataFrame:
+    """Column item_id: what the file of an item list names; new items need not be known."""
+    section: ItemList = getattr(run.config.recommend.policy, name)
+    rows = read_rows(run.spark, f"{_KEY}.{name}", section, {"column": ("item_id", "id")})
+    return match(run, f"{_KEY}.{name}", rows, {"item_id": ids}, new=name == "new_items")
 
 
 def _blocked(run: Run, ids: DataFrame) -> DataFrame | None:
     section = run.config.recommend.policy.blocked
     if section.path is None:
         return None
-    pairs = _typed(read_blocked(run.spark, f"{_KEY}.blocked", section), ids)
-    kind = run.read("user_ids").schema["id"].dataType
+    key = f"{_KEY}.blocked"
+    columns: dict[str, tuple[str, Role]] = {"user": ("user_id", "id"), "item": ("item_id", "id")}
+    rows = read_rows(run.spark, key, section, columns)
+    pairs = match(run, key, rows, {"user_id": run.read("user_ids"), "item_id": ids})
     named = pairs.join(ids.toDF("item_id", "item"), "item_id")
-    return named.select(F.col("user_id").try_cast(kind).alias("user_id"), "item").distinct()
+    return named.select("user_id", "item").distinct()
 
 
 def seen_rows(history: DataFrame, days: float | None) -> DataFrame:

@@ -8,6 +8,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from recsys_spark.errors import AuditError, ConfigError
+from recsys_spark.io.side_tables import read_rows
 from recsys_spark.kernels.spec import SIDES
 from recsys_spark.pipeline.beside import MB, check_beside, factor_bytes, write_beside
 from recsys_spark.pipeline.carry import carry_over, rules
@@ -15,10 +16,10 @@ from recsys_spark.pipeline.genres import item_genres
 from recsys_spark.pipeline.listed import report_lists
 from recsys_spark.pipeline.policy import effect, listed_ids, read_policy, seen_rows
 from recsys_spark.pipeline.run import Run, Summary
+from recsys_spark.pipeline.side_tables import match
 from recsys_spark.pipeline.slicing import not_written, plan_layout, write_slices
 from recsys_spark.pipeline.train import trained_spec, training_rows
 from recsys_spark.runtime.slices import Slices
-from recsys_spark.runtime.source import read_user_subset
 from recsys_spark.runtime.tables import Manifest, conform
 from recsys_spark.schema import RATINGS, recommendations
 from recsys_spark.stages.audit import audit
@@ -168,14 +169,10 @@ def _users(run: Run, history: DataFrame) -> DataFrame:
     subset = run.config.recommend.users
     if subset.path is None:
         return history.select("user_id", "user").distinct()
-    kind = history.schema["user_id"].dataType
-    wanted = (
-        read_user_subset(run.spark, subset)
-        .select(F.col("user_id").try_cast(kind).alias("user_id"))
-        .distinct()
-    )
     known = run.read("user_ids").toDF("user_id", "user")
-    return wanted.where("user_id is not null").join(known, "user_id", "left")
+    named = read_rows(run.spark, "recommend.users", subset, {"column": ("user_id", "id")})
+    wanted = match(run, "recommend.users", named, {"user_id": known}).distinct()
+    return wanted.join(known, "user_id", "left")
 
 
 def _found(table: DataFrame, n: int, policy: Policy) -> Summary:

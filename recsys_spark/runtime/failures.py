@@ -3,6 +3,7 @@
 import re
 import traceback
 from pathlib import Path
+from urllib.parse import unquote
 
 from recsys_spark.config import mask
 from recsys_spark.errors import ExitCode, RecsysError
@@ -22,6 +23,11 @@ _TRANSIENT = (
 _NO_FILE_SYSTEM = re.compile(r'No FileSystem for scheme "\w+"|Class \S*FileSystem\S* not found')
 _BAD_MASTER = re.compile(r"Could not parse Master URL: '[^']*'")
 _OF_PY4J = "An error occurred while calling"
+# What Spark says of a file that it cannot read, and what `io.lines` does.
+_UNREAD = re.compile(
+    r"\[FAILED_READ_FILE[.\w]*\] Encountered error while reading file (.+?)\.\s+SQLSTATE"
+    r"|recsys_spark cannot read on in (.+?): "
+)
 
 
 def describe(error: Exception) -> tuple[str, ExitCode]:
@@ -34,6 +40,8 @@ def describe(error: Exception) -> tuple[str, ExitCode]:
     message = f"{type(error).__name__}: {first[:400]}".rstrip(".") + "."
     if isinstance(error, ConnectionError) or any(sign in text for sign in _TRANSIENT):
         return f"The cluster or a service was away; try again. {message}", ExitCode.TRANSIENT
+    if unread := _UNREAD.search(text):
+        return _unread(unquote(unread[1] or unread[2]), text)
     if missing := _NO_FILE_SYSTEM.search(text):
         return (
             f"Spark cannot reach this file system ({missing[0]}): give it the classes, with "
@@ -44,6 +52,17 @@ def describe(error: Exception) -> tuple[str, ExitCode]:
     if bad_master := _BAD_MASTER.search(text):
         return f"{bad_master[0]}: correct spark.master.", ExitCode.CONFIGURATION
     return message, ExitCode.FAILED
+
+
+def _unread(file: str, text: str) -> tuple[str, ExitCode]:
+    if "FILE_NOT_EXIST" in text:
+        return f"{file} was removed while it was read; try again.", ExitCode.TRANSIENT
+    if "COLUMN_DATA_TYPE_MISMATCH" in text:
+        return f"{file} has a column of another type than the other files.", ExitCode.CONTRACT
+    return (
+        f"{file} cannot be read to its end: it is cut off or damaged. Copy it again, or remove it.",
+        ExitCode.CONTRACT,
+    )
 
 
 def keep_trace(root: str) -> Path | None:

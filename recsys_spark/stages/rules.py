@@ -4,7 +4,8 @@ reason            what is wrong
 malformed_row     too few or too many fields, or not JSON; no other rule is asked
 bad_encoding      bytes that are not UTF-8
 empty_user/item   the id is missing or blank
-bad_user/item     control characters, or not a whole number where the id type is long
+bad_user/item     control characters, a field that is no id (a fraction, a list, true), or not a
+                  whole number where the id type is long
 long_user/item    more bytes than ingest.rules.max_id_bytes
 missing_value     no value
 bad_value         not a number
@@ -24,12 +25,12 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.config import Filter, Ingest, Reason, Rules, Scalar
+from recsys_spark.schema import typed_id
 
 REASONS: tuple[str, ...] = get_args(Reason)
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 _NAN = r"(?i)^\s*[+-]?nan\s*$"
 _INFINITE = r"(?i)^\s*[+-]?inf(inity)?\s*$"
-_WHOLE = r"^-?\d{1,19}\z"
 _CONTROL = r"[\x00-\x1F\x7F]"
 
 
@@ -38,7 +39,7 @@ def apply_rules(
 ) -> DataFrame:
     """Columns raw, source_file, reasons, kept, user_id, item_id, value, timestamp.
 
-    parsed: from `stages.parse`. kept: accepted by the filters and inside the event window.
+    parsed: from `io.events`. kept: accepted by the filters and inside the event window.
     Ids have their final type, string or bigint. The value is multiplied by its event's weight.
     """
     number = F.when(F.col("value").rlike(_NUMBER), F.trim("value").try_cast("double"))
@@ -52,8 +53,8 @@ def apply_rules(
         "source_file",
         reasons.alias("reasons"),
         _kept(ingest).alias("kept"),
-        F.col("user").try_cast(user_type).alias("user_id"),
-        F.col("item").try_cast(item_type).alias("item_id"),
+        typed_id(F.col("user"), user_type).alias("user_id"),
+        typed_id(F.col("item"), item_type).alias("item_id"),
         (number * weight).alias("value"),
         "timestamp",
     )
@@ -83,13 +84,12 @@ def _broken(
 
 
 def _id_checks(side: str, kind: str, max_bytes: int) -> dict[str, Column]:
-    text = F.col(side)
-    empty = text.isNull() | (F.trim(text) == "")
-    whole = text.rlike(_WHOLE) & text.try_cast("bigint").isNotNull()
-    bad = ~whole if kind == "bigint" else text.rlike(_CONTROL)
+    text, no_id = F.col(side), F.col(f"{side}_bad")
+    empty = ~no_id & (text.isNull() | (F.trim(text) == ""))
+    wrong = typed_id(text, kind).isNull() if kind == "bigint" else text.rlike(_CONTROL)
     return {
         f"empty_{side}": empty,
-        f"bad_{side}": ~empty & bad,
+        f"bad_{side}": no_id | (~empty & wrong),
         f"long_{side}": F.octet_length(text) > max_bytes,
     }
 

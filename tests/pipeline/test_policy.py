@@ -141,9 +141,19 @@ def test_a_changed_file_is_another_input(shop):
     ("setting", "text", "error", "cure"),
     [
         ("deny", None, ConfigError, r"recommend\.policy\.deny\.path is .*does not exist"),
-        ("deny", "sku\n1\n", ContractError, r"no column item_id \(recommend\.policy\.deny\.column"),
+        (
+            "deny",
+            "sku\n1\n",
+            ContractError,
+            r"no column 'item_id' \(recommend\.policy\.deny\.column",
+        ),
         ("available", "item_id,available_from,available_until\n1,soon,\n", ContractError, "soon"),
-        ("blocked", "user_id\n1\n", ContractError, r"no column item_id \(recommend\.policy\.block"),
+        (
+            "blocked",
+            "user_id\n1\n",
+            ContractError,
+            r"no column 'item_id' \(recommend\.policy\.block",
+        ),
     ],
 )
 def test_files_that_cannot_be_read_say_what_to_mend(shop, setting, text, error, cure):

@@ -6,6 +6,7 @@ from recsys_spark.errors import ExitCode
 from recsys_spark.runtime.failures import describe
 
 JAVA = "An error occurred while calling o83.text.\n: java.io.IOException: disk {}\n\tat a.b.c(D:1)"
+UNREAD = "[FAILED_READ_FILE.{}] Encountered error while reading file file:/a%20b.gz.  SQLSTATE: KD"
 
 
 @pytest.mark.parametrize(
@@ -15,6 +16,9 @@ JAVA = "An error occurred while calling o83.text.\n: java.io.IOException: disk {
         ("\n  what happened.\nwhere", "RuntimeError: what happened.", ExitCode.FAILED),
         (JAVA.format("full"), "java.io.IOException: disk full.", ExitCode.FAILED),
         (JAVA.format("away: Connection refused"), "try again", ExitCode.TRANSIENT),
+        (UNREAD.format("NO_HINT"), "file:/a b.gz cannot be read to its end", ExitCode.CONTRACT),
+        (UNREAD.format("FILE_NOT_EXIST"), "removed while it was read", ExitCode.TRANSIENT),
+        ("x recsys_spark cannot read on in /a/b.zip: bad CRC", "/a/b.zip", ExitCode.CONTRACT),
         (JAVA.format('No FileSystem for scheme "x"'), "--packages", ExitCode.CONFIGURATION),
     ],
 )

@@ -6,15 +6,19 @@ fields, how many there are, and whether a first line names them, is read off the
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from recsys_spark.config import Source
+from recsys_spark.config import Filter, Source
 from recsys_spark.config.splitting import Given
 from recsys_spark.errors import ConfigError, ContractError
-from recsys_spark.runtime.source import RawSource, fingerprint, read_lines
+from recsys_spark.io.csv import parse_lines
+from recsys_spark.io.events import Events, event_fields, wanted_columns
+from recsys_spark.io.fields import locate
+from recsys_spark.io.files import find_files, fingerprint
+from recsys_spark.io.lines import look_at, read_lines
 
 _COLUMNS = ("user", "item", "value", "timestamp")
 _SEPARATORS = ("::", "\t", ",", ";")
@@ -23,14 +27,10 @@ _LOOKED_AT = 20  # lines
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 
-def together(parts: dict[str, RawSource]) -> RawSource:
-    """The records of both parts of a split."""
-    train, test = parts["train"], parts["test"]
-    return replace(train, records=train.records.unionByName(test.records))
-
-
-def open_given(spark: SparkSession, given: Given, source: Source) -> dict[str, RawSource]:
-    """The records of train and test; of `source` the types of the ids are kept.
+def open_given(
+    spark: SparkSession, given: Given, source: Source, filters: list[Filter]
+) -> dict[str, Events]:
+    """The events of train and test; of `source` the types of the ids are kept.
 
     Raises ConfigError for a path that is not set or names nothing, ContractError for an empty file
     or lines without two fields.
@@ -46,11 +46,20 @@ def open_given(spark: SparkSession, given: Given, source: Source) -> dict[str, R
         parts = {part: _listed(lines[part], shapes[part], fields) for part in lines}
     paths = {name: getattr(given, name) for name in ("train", "test", "negatives")}
     read = {f"split.given.{name}": path for name, path in paths.items() if path}
-    prints = [given.format, *(fingerprint(spark, *named) for named in read.items())]
-    shape, names = _source(given, source, fields), [str(at) for at in range(fields)]
+    prints = [given.format, *(fingerprint(*named, lambda: spark) for named in read.items())]
+    shape = _source(given, source, fields)
     return {
-        part: RawSource(shape, records, names, "|".join(prints)) for part, records in parts.items()
+        part: Events(shape, _fields(records, shape, fields, filters), fingerprint="|".join(prints))
+        for part, records in parts.items()
     }
+
+
+def _fields(records: DataFrame, source: Source, fields: int, filters: list[Filter]) -> DataFrame:
+    """The records as the rules judge them."""
+    wanted, filtered = wanted_columns(source, filters)
+    at = locate(wanted, [str(place) for place in range(fields)], "split.given")
+    lines = records.withColumn("open", F.lit(False))
+    return event_fields(parse_lines(lines, source, fields, wanted, at, {}), source, filtered)
 
 
 def open_negatives(spark: SparkSession, given: Given) -> DataFrame:
@@ -84,7 +93,8 @@ def _lines(spark: SparkSession, given: Given, part: str) -> DataFrame:
     path = getattr(given, part)
     if path is None:
         raise ConfigError(f"split.given.{part} is not set: name the {part} file of the split.")
-    return read_lines(spark, f"split.given.{part}", path).where("trim(raw) != ''")
+    text = look_at(find_files(f"split.given.{part}", path, lambda: spark), "split.given", "utf-8")
+    return read_lines(spark, text).drop("block").where("trim(raw) != ''")
 
 
 def _look(lines: DataFrame, key: str) -> _Shape:

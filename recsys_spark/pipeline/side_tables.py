@@ -1,0 +1,55 @@
+"""Ids of side tables in the type of the interactions, and whether the interactions have them."""
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recsys_spark.errors import ContractError
+from recsys_spark.pipeline.run import Run
+from recsys_spark.schema import typed_id
+
+
+def match(
+    run: Run, section: str, rows: DataFrame, known: dict[str, DataFrame], new: bool = False
+) -> DataFrame:
+    """The rows with their ids in the type of what is known; what cannot be one is left out.
+
+    section: the setting of the table, for messages. known: for each column its known values, in
+    the first column of a frame. new: whether ids that are not known are meant.
+
+    Raises ContractError if no row matches, which is no empty list but another kind of ids.
+    """
+    for column, values in known.items():
+        rows = _matched(run, section, rows, column, values, new)
+    return rows
+
+
+def _matched(
+    run: Run, section: str, rows: DataFrame, column: str, values: DataFrame, new: bool
+) -> DataFrame:
+    value = values.columns[0]
+    kind = values.schema[value].dataType.simpleString()
+    typed = rows.withColumn("given", F.col(column)).withColumn(
+        column, typed_id(F.col(column), kind)
+    )
+    marked = values.select(F.col(value).alias(column), F.lit(True).alias("found")).distinct()
+    is_good = F.col(column).isNotNull() if new else F.col("found")
+    row = (
+        typed.join(marked, column, "left")
+        .agg(
+            F.count(F.lit(1)).alias("rows"),
+            F.count_if(is_good).alias("good"),
+            F.min("given").alias("given"),
+        )
+        .first()
+    )
+    assert row is not None
+    if row["rows"] and not row["good"]:
+        example = values.select(F.min(value)).first()
+        raise ContractError(
+            f"{section}.path: none of its {row['rows']:,} rows has a {column} of the "
+            f"interactions; the file has values such as {row['given']!r}, the interactions such "
+            f"as {example[0] if example else None!r}. Check the file and the columns of {section}."
+        )
+    if row["good"] < row["rows"] and not new:
+        run.log.info(f"{section}: {row['good']:,} of {row['rows']:,} rows have a known {column}")
+    return typed.drop("given").dropna(subset=[column])
