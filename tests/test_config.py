@@ -345,6 +345,8 @@ def test_shipped_folders_are_part_of_the_package():
         (["objective.preset=explicit", "objective.alpha=2"], "objective.alpha has no effect"),
         (["split.fold_in_fraction=0.5"], "fold_in_fraction has no effect with method: per_user"),
         (["split.method=leave_last_out", "split.test_fraction=0.5"], "test_fraction has no effect"),
+        (["split.method=none", "split.test_fraction=0.5"], "test_fraction has no effect"),
+        (["split.method=none", "train.early_stopping=ndcg"], "looks at held-out rows"),
         (["split.test_last=2"], "test_last has no effect"),
         (["split.validation_last=2"], "validation_last has no effect"),
         (["solver.cg_steps=3"], "solver.cg_steps has no effect with solver.method: cholesky"),
@@ -485,7 +487,7 @@ def test_the_fingerprint_of_train_covers_what_changes_the_factors():
     def printed(*overrides):
         return fingerprint(load_config(overrides=overrides), "train", "source")
 
-    same = ["solver.blocks=3", "solver.broadcast_budget_mb=10"]
+    same = ["solver.blocks=3", "solver.broadcast_budget_mb=10", "train.refit=false"]
     assert {printed(key) for key in same} == {printed()}
     others = ["objective.rank=3", "solver.method=cg", "solver={method: cg, cg_steps: 4}"]
     others += ["solver.method=subspace", "solver={method: subspace, subspace_block: 8}"]

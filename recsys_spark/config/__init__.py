@@ -130,6 +130,15 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _held_out(self) -> "Config":
+        if self.split.method == "none" and self.train.early_stopping == "ndcg":
+            raise ValueError(
+                "train.early_stopping: ndcg looks at held-out rows and split.method: none leaves "
+                "none; remove it or choose another split.method"
+            )
+        return self
+
     def solver_of_rows(self) -> solvers.Solver:
         """The solver, as far as it changes the result. Raises ConfigError if it does not fit."""
         keys = self.solver.model_dump(include={"method", "cg_steps", "subspace_block"})
