@@ -132,12 +132,14 @@ def _entry(entry: dict[str, Any], name: str, titles: dict[Any, str]) -> dict[str
 
 
 def as_csv(rows: pa.Table) -> str:
-    """The rows with a header; nested values as JSON."""
+    """The rows as RFC 4180 has them, but for LF at their ends; a header; nested values as JSON."""
     target = io.StringIO()
-    writer = csv.writer(target, lineterminator="\n")
-    writer.writerow(rows.column_names)
-    for row in rows.to_pylist():
-        writer.writerow([_cell(value) for value in row.values()])
+    plain = csv.writer(target, lineterminator="\n")  # does not see that a CR needs quotes
+    quoting = csv.writer(target, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for row in (rows.column_names, *([*row.values()] for row in rows.to_pylist())):
+        cells = [_cell(value) for value in row]
+        returns = any("\r" in cell for cell in cells if isinstance(cell, str))
+        (quoting if returns else plain).writerow(cells)
     return target.getvalue().rstrip("\n")
 
 

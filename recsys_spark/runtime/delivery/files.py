@@ -11,6 +11,13 @@ from recsys_spark.runtime.delivery.lists import Lists
 from recsys_spark.runtime.store import Store, open_store
 
 _SPARKS_NAME = {"jsonl": "json"}
+# RFC 4180: a quotation mark is doubled and nothing else is escaped; blanks belong to the value.
+_CSV: dict[str, str | bool] = {
+    "header": True,
+    "escape": '"',
+    "ignoreLeadingWhiteSpace": False,
+    "ignoreTrailingWhiteSpace": False,
+}
 
 
 class Files:
@@ -26,7 +33,7 @@ class Files:
     def write(self, lists: Lists) -> None:
         """Let the executors write the folder; what a killed command left is replaced."""
         frame = lists.whole() if self.form == "jsonl" else lists.entries()
-        writer = frame.write.mode("overwrite").option("header", True)
+        writer = frame.write.mode("overwrite").options(**(_CSV if self.form == "csv" else {}))
         writer = writer.format(_SPARKS_NAME.get(self.form, self.form))
         writer.save(self._store(lists).uri(self._folder(lists)))
 
