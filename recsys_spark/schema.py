@@ -191,6 +191,11 @@ LISTS = {
 }
 
 
+def quoted(name: str) -> str:
+    """A column's name as Spark takes it where a dot or a backtick would mean something else."""
+    return "`" + name.replace("`", "``") + "`"
+
+
 def require(frame: DataFrame, columns: list[str], name: str) -> None:
     """Raise ContractError, listing what is there, if the frame lacks one of the columns."""
     missing = [column for column in columns if column not in frame.columns]

@@ -7,9 +7,16 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType
 
 from recsys_spark.arrow import list_bounds
-from recsys_spark.evaluation.ranking import as_codes, by_cutoff, ranked_lists
+from recsys_spark.evaluation.inputs import (
+    common_type,
+    listed_type,
+    ranked_lists,
+    require_same,
+)
+from recsys_spark.evaluation.ranking import as_codes, by_cutoff
 from recsys_spark.kernels.agreement import AGREEMENT, list_agreement
 from recsys_spark.schema import per_user
 from recsys_spark.workers import map_in_arrow
@@ -25,10 +32,18 @@ def measure_agreement(
     """One row a user of both and cut-off: columns overlap and rbo (docs/metrics.md).
 
     recommendations, model: as of `measure_ranking`. reference: the lists of one model, which they
-    are compared with. Raises ContractError if a column is missing.
+    are compared with. Raises ContractError if a column is missing or of another type, ConfigError
+    for a k below 1.
     """
-    lists = ranked_lists(recommendations, model)
-    theirs = ranked_lists(reference, "reference").select("user_id", F.col("list").alias("other"))
+    lists, theirs = ranked_lists(recommendations, model), ranked_lists(reference, "reference")
+    require_same("user_id", recommendations=recommendations, reference=reference)
+    listed, other = (
+        (f"item_id of {name}", listed_type(frame))
+        for name, frame in (("recommendations", recommendations), ("reference", reference))
+    )
+    kind = ArrayType(common_type(listed, other))
+    lists = lists.withColumn("list", F.col("list").cast(kind))
+    theirs = theirs.select("user_id", F.col("list").cast(kind).alias("other"))
     schema = per_user(recommendations.schema["user_id"].dataType, AGREEMENT)
     measure = by_cutoff(_batch_agreement, AGREEMENT, schema, k, split)
     return map_in_arrow(lists.join(theirs, "user_id"), measure, schema)

@@ -19,6 +19,7 @@ from pyspark.sql.types import (
 
 from recsys_spark.errors import ContractError
 from recsys_spark.evaluation.directions import direction_of
+from recsys_spark.evaluation.inputs import require_same
 from recsys_spark.evaluation.resamples import (
     EXACT,
     RESAMPLED,
@@ -31,7 +32,7 @@ from recsys_spark.evaluation.resamples import (
 )
 from recsys_spark.evaluation.sums import Sums, sum_by_key
 from recsys_spark.kernels.resampling import poisson_weights, random_signs
-from recsys_spark.schema import metric_names
+from recsys_spark.schema import metric_names, quoted
 
 _KEYS = {"split": StringType(), "k": IntegerType(), "segment": StringType()}
 _ORDER = ("split", "segment", "k", "metric")
@@ -80,10 +81,12 @@ def compare(one: DataFrame, other: DataFrame, resamples: int = 10_000, seed: int
     same. better, worse: shares of users for whom `other` is the better or the worse one, by the
     metric's direction; null where it has none (`evaluation.directions`).
 
-    Raises ContractError if the two have no user in common, or one of them has several models.
+    Raises ContractError if the two have no user in common, name users by different types, or one of
+    them has several models.
     """
     _require_one_model(one, "one")
     _require_one_model(other, "other")
+    require_same("user_id", one=one, other=other)
     metrics = metric_names(one)
     sides = {"one": one, "other": other}
     ours, theirs = (_named(frame, name, metrics) for name, frame in sides.items())
@@ -93,7 +96,7 @@ def compare(one: DataFrame, other: DataFrame, resamples: int = 10_000, seed: int
         "split",
         F.nullif("k", F.lit(_NONE)).alias("k"),
         F.array("segment").alias("segments"),
-        *values,
+        *map(quoted, values),
     )
     parts = sums_of_users(list(_KEYS), values, resamples, _sums(resamples, seed))
     rows = sum_by_key(pairs, _KEYS, _FIELDS, parts, _as_rows(metrics), COMPARISON).toArrow()
@@ -105,7 +108,7 @@ def compare(one: DataFrame, other: DataFrame, resamples: int = 10_000, seed: int
 def _named(per_user: DataFrame, name: str, metrics: Sequence[str]) -> DataFrame:
     """The metrics under the name of their model; without a cut-off, one that joins."""
     cutoff = F.coalesce("k", F.lit(_NONE)).alias("k")
-    renamed = (F.col(metric).alias(f"{name}_{metric}") for metric in metrics)
+    renamed = (F.col(quoted(metric)).alias(f"{name}_{metric}") for metric in metrics)
     return per_user.select("user_id", "split", "segment", cutoff, *renamed)
 
 

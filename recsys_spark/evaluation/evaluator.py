@@ -8,12 +8,14 @@ from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, StructType
 
 from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.evaluation.directions import Direction, direction_of
 from recsys_spark.evaluation.ranking import measure_ranking
 from recsys_spark.evaluation.summary import summarise
 from recsys_spark.kernels.ranking import METRICS
+from recsys_spark.schema import quoted
 
 
 class TopNEvaluator(Evaluator, DefaultParamsReadable["TopNEvaluator"], DefaultParamsWritable):
@@ -82,24 +84,28 @@ class TopNEvaluator(Evaluator, DefaultParamsReadable["TopNEvaluator"], DefaultPa
                     f"The data has no column {column}{hint}; it has {', '.join(dataset.columns)}."
                 )
         truth = dataset.select(
-            F.col(user).alias("user_id"),
-            F.col(item).alias("item_id"),
-            *([F.col(value).alias("value")] if value else []),
+            F.col(quoted(user)).alias("user_id"),
+            F.col(quoted(item)).alias("item_id"),
+            *([F.col(quoted(value)).alias("value")] if value else []),
         )
-        entries = _entries(dataset, lists)
-        own = dataset.where(F.col(lists).isNotNull()).groupBy(F.col(user).alias("user_id"))
-        ranked = own.agg(F.first(entries).alias("recommendations"))
+        listed = F.col(quoted(lists))
+        own = dataset.where(listed.isNotNull()).groupBy(F.col(quoted(user)).alias("user_id"))
+        ranked = own.agg(F.first(_items(dataset, lists)).alias("recommendations"))
         measured = measure_ranking(ranked, truth, [self.getOrDefault("k")])
         row = summarise(measured, "", resamples=0).where(F.col("metric") == metric).first()
         return float(row["value"]) if row else 0.0
 
 
-def _entries(dataset: DataFrame, lists: str) -> Column:
-    """The lists as `measure_ranking` takes them, in the order in which they stand."""
-    kind = dataset.schema[lists].dataType.elementType  # type: ignore[attr-defined]
-    field = kind.names[0] if hasattr(kind, "names") else None
-
-    def entry(found: Column, at: Column) -> Column:
-        return F.struct((found[field] if field else found).alias("item_id"), (at + 1).alias("rank"))
-
-    return F.transform(lists, entry)
+def _items(dataset: DataFrame, lists: str) -> Column:
+    """The items of the lists, best first: the entries themselves, or their first field."""
+    kind = dataset.schema[lists].dataType
+    if not isinstance(kind, ArrayType):
+        raise ContractError(
+            f"Column {lists} is {kind.simpleString()}; it must be an array of items, or of structs "
+            "that begin with the item, best first."
+        )
+    entry = kind.elementType
+    if not isinstance(entry, StructType):
+        return F.col(quoted(lists))
+    first = entry.names[0]
+    return F.transform(quoted(lists), lambda found: found[first])

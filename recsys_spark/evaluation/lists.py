@@ -10,10 +10,18 @@ import pyarrow.compute as pc
 from pyspark import Broadcast
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, DataType
 from scipy.stats import rankdata
 
 from recsys_spark.arrow import list_bounds, list_matrix
-from recsys_spark.evaluation.ranking import by_cutoff, ranked_lists
+from recsys_spark.evaluation.inputs import (
+    common_type,
+    listed_type,
+    ranked_lists,
+    refuse_repeated,
+    require_same,
+)
+from recsys_spark.evaluation.ranking import by_cutoff
 from recsys_spark.kernels.lists import LIST_METRICS, Traits, list_metrics
 from recsys_spark.schema import per_user, require
 from recsys_spark.workers import map_in_arrow
@@ -38,26 +46,32 @@ def measure_lists(
     factors are for recommending. truth, history: columns user_id and item_id, of the relevant
     items, for serendipity, and of what users had before, for miscalibration.
 
-    Raises ContractError if a column is missing.
+    Raises ContractError if a column is missing or of another type, or if an item is in the
+    catalogue twice; ConfigError for a k below 1.
     """
     require(items, ["item_id", "users"], "items")
     lists = ranked_lists(recommendations, model)
+    of_items = ("item_id of items", items.schema["item_id"].dataType)
+    kind = common_type(("item_id of recommendations", listed_type(recommendations)), of_items)
+    lists = lists.withColumn("list", F.col("list").cast(ArrayType(kind)))
     for name, pairs in (("truth", truth), ("history", history)):
-        lists = _with_items(lists, pairs, name, items)
-    catalogue = items.sparkSession.sparkContext.broadcast(_catalogue(items))
+        if pairs is not None:
+            require(pairs, ["user_id", "item_id"], name)
+            require_same("user_id", recommendations=recommendations, **{name: pairs})
+            require_same("item_id", items=items, **{name: pairs})
+        lists = _with_items(lists, pairs, name, kind)
+    typed = items.withColumn("item_id", F.col("item_id").cast(kind))
+    catalogue = items.sparkSession.sparkContext.broadcast(_catalogue(typed))
     schema = per_user(recommendations.schema["user_id"].dataType, LIST_METRICS)
     return map_in_arrow(
         lists, by_cutoff(_metrics_of(catalogue), LIST_METRICS, schema, k, split), schema
     )
 
 
-def _with_items(
-    lists: DataFrame, pairs: DataFrame | None, name: str, items: DataFrame
-) -> DataFrame:
-    kind = f"array<{items.schema['item_id'].dataType.simpleString()}>"
+def _with_items(lists: DataFrame, pairs: DataFrame | None, name: str, kind: DataType) -> DataFrame:
     if pairs is None:
-        return lists.withColumn(name, F.lit(None).cast(kind))
-    own = pairs.groupBy("user_id").agg(F.collect_set("item_id").cast(kind).alias(name))
+        return lists.withColumn(name, F.lit(None).cast(ArrayType(kind)))
+    own = pairs.groupBy("user_id").agg(F.collect_set(F.col("item_id").cast(kind)).alias(name))
     return lists.join(own, "user_id", "left")
 
 
@@ -74,6 +88,7 @@ def _catalogue(items: DataFrame) -> _Catalogue:
     users = F.col("users").cast("double").alias("users")
     columns = ("item_id", users, factors.alias("factors"), attributes.alias("attributes"))
     table = items.select(*columns).toArrow().sort_by("item_id").combine_chunks()
+    refuse_repeated(table["item_id"], "items", "item")
     share = table["users"].to_numpy()
     indptr, codes = _codes(table["attributes"].combine_chunks())
     popularity = rankdata(-share, method="average")
@@ -119,8 +134,7 @@ def _batch_metrics(
 
 def _positions(lists: pa.ListArray, catalogue: _Catalogue) -> tuple[_Whole, _Whole]:
     """Bounds and the items' places in the catalogue, -1 of those outside it."""
-    ids = lists.flatten().cast(catalogue.ids.type)
-    places = pc.index_in(ids, catalogue.ids).fill_null(-1)
+    places = pc.index_in(lists.flatten(), catalogue.ids).fill_null(-1)
     return list_bounds(lists), places.to_numpy(zero_copy_only=False).astype(np.int64)
 
 

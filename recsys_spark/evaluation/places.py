@@ -12,6 +12,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from recsys_spark.arrow import arrow_schema, list_matrix, list_parts, make_batch
+from recsys_spark.errors import ContractError
+from recsys_spark.evaluation.inputs import refuse_repeated, require_whole
 from recsys_spark.evaluation.ranking import ALL
 from recsys_spark.kernels.places import PLACES, pad_items, place_metrics
 from recsys_spark.kernels.ragged import Ragged
@@ -33,19 +35,24 @@ def measure_places(
     truth: columns user_id, user and item, the latter two as the factors name them. seen: columns
     user and item, left out of the ranking. scores: by model, the factors of users and of items,
     columns id and factors. The item factors are sent to every worker whole, as for recommending.
-    To a user without factors all items are equal; a relevant item without factors counts as the
-    last. There is no cut-off (k is null).
+    To a user without factors, or whose factors are not finite, all items are equal; a relevant item
+    without factors counts as the last. There is no cut-off (k is null).
 
-    Raises ContractError if a column is missing.
+    Raises ContractError if a column is missing or not of whole numbers, or if an item's factors are
+    there twice or not finite.
     """
     require(truth, ["user_id", "user", "item"], "truth")
     require(seen, ["user", "item"], "seen")
+    for name, frame in (("truth", truth), ("seen", seen)):
+        require_whole(name, frame, "user", "item")
     relevant = truth.groupBy("user_id", "user").agg(F.collect_set("item").alias("truth"))
     left_out = seen.groupBy("user").agg(F.collect_set("item").alias("seen"))
     rows = relevant.join(left_out, "user", "left")
-    for at, (user_factors, _) in enumerate(scores.values()):
+    for at, (name, (user_factors, item_factors)) in enumerate(scores.items()):
+        for what, factors in (("user", user_factors), ("item", item_factors)):
+            require_whole(f"the {what} factors of {name}", factors, factors.columns[0])
         rows = rows.join(user_factors.toDF("user", f"factors{at}"), "user", "left")
-    ranked = {name: _ranked_items(item_factors) for name, (_, item_factors) in scores.items()}
+    ranked = {name: _ranked_items(factors, name) for name, (_, factors) in scores.items()}
     broadcast = truth.sparkSession.sparkContext.broadcast(ranked)
     schema = per_user(truth.schema["user_id"].dataType, PLACES)
     return map_in_arrow(rows.drop("user"), _measure(broadcast, schema, split), schema)
@@ -65,12 +72,19 @@ class _Items:
         return Ragged(indptr, self.lookup.positions(ids))
 
 
-def _ranked_items(item_factors: DataFrame) -> _Items:
+def _ranked_items(item_factors: DataFrame, model: str) -> _Items:
     table = item_factors.toDF("id", "factors").toArrow().sort_by("id").combine_chunks()
+    refuse_repeated(table["id"], f"The item factors of {model}", "item")
     vectors = table["factors"].combine_chunks()
     rank = len(vectors[0]) if len(vectors) else 1
     ids = table["id"].to_numpy().astype(np.int64)
-    return _Items(Lookup(ids), pad_items(list_matrix(vectors, rank)), rank)
+    matrix = list_matrix(vectors, rank)
+    if not np.isfinite(matrix).all():
+        raise ContractError(
+            f"Some item factors of {model} are NaN or infinite, so that no item has a rank: train "
+            "again with a stronger regularization."
+        )
+    return _Items(Lookup(ids), pad_items(matrix), rank)
 
 
 def _measure(
@@ -91,6 +105,7 @@ def _measure(
 
 def _batch_metrics(batch: pa.RecordBatch, factors: str, items: _Items) -> npt.NDArray[np.float64]:
     users = list_matrix(batch.column(factors), items.rank)
+    users[~np.isfinite(users).all(axis=1)] = 0.0
     candidates = np.ones(len(items.lookup.ids), dtype=bool)
     seen, truth = (items.positions(batch.column(name)) for name in ("seen", "truth"))
     return place_metrics(users, items.factors, candidates, seen.without(-1), truth)

@@ -7,9 +7,17 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
+from pyspark.sql.types import ArrayType, StructType
 
 from recsys_spark.arrow import arrow_schema, list_bounds, list_parts, make_batch
+from recsys_spark.evaluation.inputs import (
+    common_type,
+    cutoffs,
+    gain,
+    listed_type,
+    ranked_lists,
+    require_same,
+)
 from recsys_spark.kernels.ranking import METRICS, ranking_metrics
 from recsys_spark.schema import per_user, require
 from recsys_spark.wals.packed import Batches
@@ -30,18 +38,23 @@ def measure_ranking(
     """One row a user of the truth and cut-off, with a column a metric (docs/metrics.md).
 
     recommendations: columns user_id and recommendations, array<struct<item_id, rank, ...>>, the
-    entries in any order. truth: columns user_id, item_id and perhaps value, the gain of graded
-    metrics; of a pair that occurs twice the larger one counts. With a column segment, each part of
-    a user's truth is measured by itself, under its name. Ids have any type, the same in both.
-    model: what the lists are called; or the names of several, by a column model of recommendations.
+    entries in any order; or without rank, or arrays of items, best first. An item that stands in a
+    list again is a miss, and several rows of a user are one list. truth: columns user_id, item_id
+    and optionally value, the gain of graded metrics; of a pair that occurs twice the larger one
+    counts. With a column segment, each part of a user's truth is measured by itself, under its
+    name. Ids have any type, the same in both. k: cut-offs. model: what the lists are called; or
+    the names of several, by a column model of recommendations.
 
     A user without a list counts zero in every metric; lists of users without truth are ignored.
-    Raises ContractError if a column is missing.
+    Raises ContractError if a column is missing or of another type, ConfigError for a k below 1.
     """
     require(truth, ["user_id", "item_id"], "truth")
-    item_type = truth.schema["item_id"].dataType
     lists = ranked_lists(recommendations, model)
-    lists = lists.withColumn("list", F.col("list").cast(f"array<{item_type.simpleString()}>"))
+    require_same("user_id", recommendations=recommendations, truth=truth)
+    listed = ("item_id of recommendations", listed_type(recommendations))
+    item_type = common_type(listed, ("item_id of truth", truth.schema["item_id"].dataType))
+    lists = lists.withColumn("list", F.col("list").cast(ArrayType(item_type)))
+    truth = truth.withColumn("item_id", F.col("item_id").cast(item_type))
     names = [model] if isinstance(model, str) else model
     wanted = _relevant(truth).withColumn("model", F.explode(F.array(*map(F.lit, names))))
     schema = per_user(truth.schema["user_id"].dataType, METRICS)
@@ -49,21 +62,10 @@ def measure_ranking(
     return map_in_arrow(joined, by_cutoff(_batch_metrics, METRICS, schema, k, split), schema)
 
 
-def ranked_lists(recommendations: DataFrame, model: str | Sequence[str]) -> DataFrame:
-    """Columns user_id, model and list, the items best first, whatever the order of the entries."""
-    required = ["user_id", "recommendations", *([] if isinstance(model, str) else ["model"])]
-    require(recommendations, required, "recommendations")
-    name = F.lit(model) if isinstance(model, str) else F.col("model")
-    entries = F.transform("recommendations", lambda e: F.struct(e["rank"], e["item_id"]))
-    items = F.transform(F.sort_array(entries), lambda entry: entry["item_id"])
-    return recommendations.select("user_id", name.alias("model"), items.alias("list"))
-
-
 def _relevant(truth: DataFrame) -> DataFrame:
     """A row a user and segment: the items and their gains."""
-    gain = F.col("value").cast("double") if "value" in truth.columns else F.lit(1.0)
     segment = F.col("segment") if "segment" in truth.columns else F.lit(ALL)
-    pair = F.struct("item_id", F.coalesce(gain, F.lit(0.0)).alias("gain"))
+    pair = F.struct("item_id", gain(truth).alias("gain"))
     chosen = (
         truth.where("item_id is not null")
         .groupBy("user_id", segment.alias("segment"))
@@ -82,9 +84,9 @@ def by_cutoff(
     """For mapInArrow: rows of `schema.per_user`, one for each row of a batch and cut-off.
 
     metrics: of a batch, with user_id, model and perhaps segment, and the cut-offs, ascending; its
-    values have shape (rows, cut-offs, names).
+    values have shape (rows, cut-offs, names). Raises ConfigError for a k below 1.
     """
-    target, ks = arrow_schema(schema), np.array(sorted(set(k)), dtype=np.int64)
+    target, ks = arrow_schema(schema), np.array(cutoffs(k), dtype=np.int64)
 
     def measure(batches: Batches) -> Batches:
         for batch in batches:

@@ -5,9 +5,13 @@ from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import NumericType
 
+from recsys_spark.errors import ContractError
+from recsys_spark.evaluation.inputs import require_whole
 from recsys_spark.evaluation.ranking import ALL
 from recsys_spark.schema import METRICS as TABLE
+from recsys_spark.schema import require
 from recsys_spark.wals.model import clipped
 from recsys_spark.wals.model import predicted as product
 
@@ -24,14 +28,29 @@ def predict_ratings(
 ) -> DataFrame:
     """The rows of truth with a column predicted, without those of unknown users or items.
 
-    truth: columns user, item, value. clip: limits that predictions are held in.
+    truth: columns user, item, value; rows whose value is no finite number are left out. clip:
+    limits that predictions are held in. A prediction that is not finite is null.
+
+    Raises ContractError if a column is missing, or ids or values are no numbers.
     """
-    known = truth.join(user_factors.toDF("user", "x"), "user").join(
-        item_factors.toDF("item", "y"), "item"
+    require(truth, ["user", "item", "value"], "truth")
+    require_whole("truth", truth, "user", "item")
+    kind = truth.schema["value"].dataType
+    if not isinstance(kind, NumericType):
+        raise ContractError(f"Column value of truth is {kind.simpleString()}; it must be a number.")
+    for name, factors in (("user", user_factors), ("item", item_factors)):
+        require_whole(f"the {name} factors", factors, factors.columns[0])
+    rated = truth.where(_is_finite(F.col("value")))
+    known = rated.join(user_factors.toDF("user", "_x"), "user").join(
+        item_factors.toDF("item", "_y"), "item"
     )
-    return known.withColumn("predicted", clipped(product("x", "y"), clip).cast("double")).drop(
-        "x", "y"
-    )
+    found = clipped(product("_x", "_y"), clip).cast("double")
+    predicted = F.when(_is_finite(found), found)
+    return known.withColumn("predicted", predicted).drop("_x", "_y")
+
+
+def _is_finite(number: Column) -> Column:
+    return F.abs(number.cast("double")) < float("inf")
 
 
 def rating_error(
@@ -39,20 +58,21 @@ def rating_error(
 ) -> DataFrame:
     """Rows rmse, mae and r2 of the metrics table: of all, and the first two by true rating.
 
-    predicted: from `predict_ratings`. `users` counts those with a prediction. Sums run over
-    decimals, the same in any order. r2 is null where all ratings are the same.
+    predicted: from `predict_ratings`; no rows where one of the predictions is null. `users` counts
+    those with a prediction. Sums run over decimals, the same in any order. There is no r2 where
+    all ratings are the same.
     """
     segments = F.explode(F.array(F.lit(ALL), true_rating(predicted))).alias("segment")
     error = (F.col("predicted") - F.col("value")).alias("error")
     rows = predicted.select("user", "value", error, segments)
     sums = rows.groupBy("segment").agg(
-        F.sqrt(_mean(F.col("error") * F.col("error"))).alias("rmse"),
-        _mean(F.abs("error")).alias("mae"),
-        _r_squared().alias("r2"),
+        _of_all(F.sqrt(_mean(F.col("error") * F.col("error")))).alias("rmse"),
+        _of_all(_mean(F.abs("error"))).alias("mae"),
+        _of_all(_r_squared()).alias("r2"),
         F.count_distinct("user").alias("users"),
     )
     long = sums.unpivot(["segment", "users"], ["rmse", "mae", "r2"], "metric", "value")
-    whole = (F.col("metric") != "r2") | ((F.col("segment") == ALL) & F.col("value").isNotNull())
+    whole = F.col("value").isNotNull() & ((F.col("metric") != "r2") | (F.col("segment") == ALL))
     nothing = F.lit(None)
     constants = {
         "run_id": F.lit(run_id),
@@ -97,6 +117,11 @@ def true_rating(ratings: DataFrame) -> Column:
 
 def _written(number: Column) -> Column:
     return F.call_function("format_number", number, F.lit("0.####"))
+
+
+def _of_all(value: Column) -> Column:
+    """The value if every row has an error, else null."""
+    return F.when(F.count("error") == F.count("*"), value)
 
 
 def _mean(value: Column) -> Column:

@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, IntegerType, LongType, StringType
 
+from recsys_spark.evaluation.inputs import require_same
 from recsys_spark.evaluation.ranking import ALL
 from recsys_spark.evaluation.resamples import (
     EXACT,
@@ -23,7 +24,7 @@ from recsys_spark.evaluation.resamples import (
 from recsys_spark.evaluation.sums import Sums, sum_by_key
 from recsys_spark.kernels.resampling import poisson_weights
 from recsys_spark.schema import METRICS as TABLE
-from recsys_spark.schema import metric_names
+from recsys_spark.schema import metric_names, quoted, require
 
 _KEYS = {
     "model": StringType(),
@@ -48,16 +49,21 @@ def summarise(
     several, and all are in `all`; segments of the truth are not divided further. resamples: of the
     Poisson bootstrap over users, whose percentiles the limits are; 0: no limits. A resample that
     leaves nobody in a segment does not count.
+
+    Raises ContractError if segments lack a column, or name users by another type.
     """
     metrics = metric_names(per_user)
     named, rows = F.array("segment"), per_user
     if segments is not None:
+        require(segments, ["user_id", "segment"], "segments")
+        require_same("user_id", metrics=per_user, segments=segments)
         own = segments.groupBy("user_id").agg(F.collect_set("segment").alias("own"))
         rows = rows.join(own, "user_id", "left")
         further = F.when(F.col("segment") == ALL, F.col("own"))
         named = F.concat(named, F.coalesce(further, F.array().cast("array<string>")))
     user = F.xxhash64("user_id").alias("user")
-    inputs = rows.select("model", "split", "k", user, named.alias("segments"), *metrics)
+    values = map(quoted, metrics)
+    inputs = rows.select("model", "split", "k", user, named.alias("segments"), *values)
     parts = sums_of_users(list(_KEYS), metrics, resamples, _sums(resamples, seed))
     return sum_by_key(inputs, _KEYS, _FIELDS, parts, _as_rows(run_id, metrics), TABLE)
 

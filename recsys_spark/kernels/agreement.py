@@ -23,7 +23,8 @@ def list_agreement(
 ) -> npt.NDArray[np.float64]:
     """Shape (users, cut-offs, 2) in the order of AGREEMENT.
 
-    one, other: codes of the items, from 0, none twice in a list. cutoffs: ascending.
+    one, other: codes of the items, from 0, none twice in a list; -1 is in no other list. cutoffs:
+    ascending.
     """
     out = np.full((len(one_indptr) - 1, len(cutoffs), len(AGREEMENT)), np.nan)
     codes = 1 + max(one.max(initial=-1), other.max(initial=-1))
@@ -41,7 +42,7 @@ def _agreement(one_indptr, one, other_indptr, other, cutoffs, marks, out):  # ty
         for at, k in enumerate(cutoffs):
             while rank < min(k, longer):
                 for ranked, mark in ((left, 2 * user + 1), (right, 2 * user + 2)):
-                    if rank < len(ranked):
+                    if rank < len(ranked) and ranked[rank] >= 0:
                         item = ranked[rank]
                         common += marks[item] > 2 * user and marks[item] != mark
                         marks[item] = mark
