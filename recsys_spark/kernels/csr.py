@@ -12,8 +12,9 @@ _CODES = 256
 class Csr:
     """Rows of sparse entries; row r owns entries indptr[r] to indptr[r + 1].
 
-    indptr: (rows + 1,). cols: (entries,), ascending within a row. a, b: (entries,) extra weight
-    and right-hand weight, see `kernels.spec`.
+    indptr: (rows + 1,). cols: (entries,), ascending within a row, so that the entries of a pair
+    that occurs several times are neighbours. a, b: (entries,) extra weight and right-hand weight,
+    see `kernels.spec`.
     """
 
     indptr: npt.NDArray[np.int64]
@@ -26,6 +27,31 @@ class Csr:
         if not len(offsets):
             return self
         return replace(self, b=self.b - self.a * offsets[self.cols])
+
+    def first_of_pair(self) -> npt.NDArray[np.bool_]:
+        """(entries,) which entries are the first of their row and column."""
+        first = np.ones(len(self.cols), dtype=bool)
+        first[1:] = self.cols[1:] != self.cols[:-1]
+        first[self.indptr[:-1][np.diff(self.indptr) > 0]] = True
+        return first
+
+    def unobserved(
+        self, rows: npt.NDArray[np.float64], cols: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float64]:
+        """w0 of each entry's pair. rows: w0 of each row; cols: its factor by column; empty: 1."""
+        weights = np.repeat(rows, np.diff(self.indptr))
+        return weights * cols[self.cols] if len(cols) else weights
+
+    def whole_weights(self, rows: npt.NDArray[np.float64], cols: npt.NDArray[np.float32]) -> "Csr":
+        """Of an objective whose confidence is a pair's whole weight: w0 taken off once a pair.
+
+        In `a` it is taken off every entry. rows, cols: as of `unobserved`.
+        """
+        first = self.first_of_pair()
+        if first.all():
+            return self
+        again = (self.a + self.unobserved(rows, cols)).astype(np.float32)
+        return replace(self, a=np.where(first, self.a, again))
 
     def row_sums(self, entries: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """The sum over each row of a value of every entry, in double precision."""

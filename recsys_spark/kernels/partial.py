@@ -20,7 +20,8 @@ class Partial:
     """Sums over some entries of a row, in the basis of the fixed side.
 
     left: (rank, rank) of a y y'. right: (rank,) of b y. shadow: (rank, rank) of w y y', with w
-    the unobserved weight. constant: of b^2 / (w + a), the loss of predicting zero.
+    the unobserved weight, once a pair. constant: of b^2 / (w + a), the loss of predicting zero, by
+    pair, or by entry where w is 0, as in `Solution`.
     """
 
     left: Double
@@ -39,21 +40,31 @@ class Partial:
 
 def partial_equations(entries: Csr, fixed: Fixed, unobserved: float) -> Partial:
     """The sums over all entries; `unobserved` is the row's own unobserved weight."""
-    starts = range(0, len(entries.cols), _CHUNK)
-    chunks = (_chunk(entries, slice(start, start + _CHUNK), fixed, unobserved) for start in starts)
-    return reduce(Partial.__add__, chunks)
+    starts = np.flatnonzero(entries.first_of_pair())
+    cols, w = entries.cols[starts], entries.unobserved(np.array([unobserved]), fixed.weights)
+    a, b = (x.astype(np.float64) for x in (entries.a, entries.b))
+    pair_a, pair_b = (np.add.reduceat(x, starts) if len(starts) else x for x in (a, b))
+    pair_w = w[starts]
+    constant = _constant(pair_b, pair_w + pair_a) if unobserved else _constant(b, a)
+    chunks = (
+        _chunk(cols[part], pair_a[part], pair_b[part], pair_w[part], fixed)
+        for part in (slice(start, start + _CHUNK) for start in range(0, len(cols), _CHUNK))
+    )
+    nothing = _nothing(len(fixed.gram), constant)
+    return reduce(Partial.__add__, chunks, nothing)
 
 
-def _chunk(entries: Csr, part: slice, fixed: Fixed, unobserved: float) -> Partial:
-    cols = entries.cols[part]
-    a, b = (x[part].astype(np.float64) for x in (entries.a, entries.b))
+def _nothing(rank: int, constant: float) -> Partial:
+    return Partial(np.zeros((rank, rank)), np.zeros(rank), np.zeros((rank, rank)), constant)
+
+
+def _constant(b: Double, weight: Double) -> float:
+    return float(np.divide(b**2, weight, out=np.zeros_like(weight), where=weight != 0).sum())
+
+
+def _chunk(cols: npt.NDArray[np.int32], a: Double, b: Double, w: Double, fixed: Fixed) -> Partial:
     y = fixed.factors[cols].astype(np.float64)
-    w = np.full(len(cols), unobserved)
-    if len(fixed.weights):
-        w *= fixed.weights[cols]
-    total = w + a
-    constant = np.divide(b**2, total, out=np.zeros_like(total), where=total != 0)
-    return Partial(y.T @ (a[:, None] * y), b @ y, y.T @ (w[:, None] * y), float(constant.sum()))
+    return Partial(y.T @ (a[:, None] * y), b @ y, y.T @ (w[:, None] * y), 0.0)
 
 
 def solve_whole(

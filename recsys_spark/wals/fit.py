@@ -37,7 +37,8 @@ _FREE = (
     *("regularization", "user_regularization", "item_regularization", "seed"),
 )
 _FOLDED_ENTRIES = 250_000  # pairs of a block of rows that are folded in
-_DIVERGED = 1.01  # exact solves never raise the loss; rounding and truncated ones do by less
+_DIVERGED = 0.01  # exact solves never raise the loss; rounding and truncated ones do by less
+_ROUNDING = 1e-6  # of the first loss: what a loss close to 0 changes by, in single precision
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class Loss:
     def total(self) -> float:
         """What the sweeps minimise."""
         return self.observed + self.unobserved + self.regularization
+
+    @property
+    def size(self) -> float:
+        """The total of the terms' magnitudes: the scale of a change, whatever the signs."""
+        return abs(self.observed) + abs(self.unobserved) + abs(self.regularization)
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,10 @@ def fit_factors(
     start: Factorization | None = None,
     on_sizes: Callable[[Sizes], None] = lambda _: None,
 ) -> Factorization:
-    """Train on columns user, item (whole numbers) and value; several rows of a pair all count.
+    """Train on columns user, item (whole numbers) and value.
+
+    Several rows of a pair all count, as in MLlib: their weights a and b add up, each counts in n,
+    and the pair's unobserved weight is there once.
 
     on_sweep: sees the state after every sweep; what it returns, if anything, is the reason to
     stop. start: published factors to begin with, by id: those of ids without a row are dropped,
@@ -303,7 +312,7 @@ def _sweep(
                 raise
             stopped = str(error)
             break
-        if losses and loss.total > _DIVERGED * losses[-1].total:
+        if losses and _has_risen(loss, losses):
             stopped = f"The loss rose to {loss.total:,.1f} in iteration {iteration}."
             break
         state, losses = after, [*losses, loss]
@@ -312,6 +321,12 @@ def _sweep(
     if spec.order == "users_first":
         state, _ = _half(layout, state, "user", Solver(), loss=False)
     return replace(_factorization(layout, state, losses, chosen), stopped=stopped)
+
+
+def _has_risen(loss: Loss, before: list[Loss]) -> bool:
+    """Whether the loss rose by more than rounding and truncated solves make it."""
+    allowed = max(_DIVERGED * before[-1].size, _ROUNDING * before[0].size)
+    return loss.total - before[-1].total > allowed
 
 
 def _factorization(

@@ -179,6 +179,9 @@ def solve_block(
 
     unobserved, last: of the block's rows alone.
     """
+    if terms.spec.confidence == "total":
+        entries = block.entries.whole_weights(unobserved, fixed.weights)
+        block = replace(block, entries=entries)
     if block.whole:
         answer = _solve_rows(block, unobserved, fixed, terms, solver, last, loss)
     else:

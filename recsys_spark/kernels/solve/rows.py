@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys_spark.kernels.csr import Csr
-from recsys_spark.kernels.jit import kernel
+from recsys_spark.kernels.jit import jit, kernel
 from recsys_spark.kernels.solve.eigenbasis import solve_in_eigenbasis
 from recsys_spark.kernels.solve.fixed import Double, Fixed, Single, rotated
 from recsys_spark.kernels.solve.nonnegative import solve_nonnegative
@@ -28,8 +28,10 @@ class Problem:
 class Solution:
     """factors: (rows, rank). failed: positions of rows that no jitter made solvable.
 
-    observed: sum over entries of (w + a)(xy - b / (w + a))^2. shadowed: sum of w (xy)^2, what the
-    Gram matrices count for the same entries as unobserved.
+    observed: sum over pairs of (w + a)(xy - b / (w + a))^2, a and b added up where a pair has
+    several entries; where w is 0 the sum over entries, of which such a pair may have different
+    targets. shadowed: sum over pairs of w (xy)^2, what the Gram matrices count for them as
+    unobserved.
     """
 
     factors: Single
@@ -80,13 +82,29 @@ def _arrays(problem: Problem, fixed: Fixed) -> Arrays:
 def _add_losses(given, factors, sums):  # type: ignore[no-untyped-def]
     indptr, cols, a, b, unobserved, _, fixed, weights = given
     for row in range(len(indptr) - 1):
-        x = factors[row]
-        for i in range(indptr[row], indptr[row + 1]):
-            y, prediction = fixed[cols[i]], np.float32(0)
+        x, at = factors[row], indptr[row]
+        while at < indptr[row + 1]:
+            col, prediction = cols[at], np.float32(0)
             for k in range(len(x)):
-                prediction += y[k] * x[k]
-            shadow = unobserved[row] * (weights[cols[i]] if len(weights) else 1.0)
-            weight = shadow + a[i]
-            target = b[i] / weight if weight != 0.0 else 0.0
+                prediction += fixed[col, k] * x[k]
+            shadow = unobserved[row] * (weights[col] if len(weights) else 1.0)
+            weight, response, first = shadow, 0.0, at
+            while at < indptr[row + 1] and cols[at] == col:
+                weight += a[at]
+                response += b[at]
+                at += 1
+            target = response / weight if weight != 0.0 else 0.0
             sums[0] += weight * (prediction - target) ** 2
+            if shadow == 0.0 and at - first > 1:
+                sums[0] += _spread(a, b, first, at, target)
             sums[1] += shadow * np.float64(prediction) ** 2
+
+
+@jit
+def _spread(a, b, first, last, target):  # type: ignore[no-untyped-def]
+    """The squared error that the entries of one pair have at their weighted mean."""
+    total = 0.0
+    for at in range(first, last):
+        if a[at] != 0.0:
+            total += a[at] * (b[at] / a[at] - target) ** 2
+    return total
