@@ -25,6 +25,10 @@ class ConfigError(RecsysError):
     exit_code = ExitCode.CONFIGURATION
 
 
+class UnknownParameterError(ConfigError, AttributeError, TypeError):
+    """A parameter or attribute that there is not: what Python raises for one, with the cure."""
+
+
 class ContractError(RecsysError):
     """The input is not what the configuration says it is."""
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from pyspark import keyword_only
 from pyspark.ml import Estimator
-from pyspark.ml.param import Param
 from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import DataFrame, SparkSession
 
 from recsys_spark.wals import files
+from recsys_spark.wals.columns import id_type, whole_ids
 from recsys_spark.wals.fit import Factorization, fit_factors
 from recsys_spark.wals.model import WALSModel
 from recsys_spark.wals.params import EstimatorParams
@@ -26,8 +26,8 @@ class WALS(
     `WALS(objective="ials", rank=64, maxIter=15, regParam=0.003, unobservedWeight=0.1,
     userCol="user", itemCol="item", ratingCol="rating")`; `objective="mllib"` gives MLlib's
     implicit result and `objective="mllib_explicit"` its explicit one; docs/objectives.md has the
-    other presets. Ids are whole numbers of any size. Parameters that the objective does not use
-    are refused.
+    other presets. Ids are whole numbers of any numeric type. Parameters that the objective does not
+    use are refused, and so are those that only MLlib has, naming their counterpart.
     """
 
     @keyword_only
@@ -84,6 +84,7 @@ class WALS(
         cgSteps: int | None = None,
         subspaceBlock: int | None = None,
         layout: str = "auto",
+        **others: Any,
     ) -> None:
         super().__init__()
         self._set_given(self._input_kwargs)
@@ -94,14 +95,12 @@ class WALS(
         return self._set_given(self._input_kwargs)
 
     def _set_given(self, kwargs: dict[str, Any]) -> "WALS":
-        return self._set(**{key: value for key, value in kwargs.items() if value is not None})
-
-    def __getattr__(self, name: str) -> Any:
-        """`setRank` and its like, one for each parameter, as MLlib's estimator has them."""
-        param = name[3:4].lower() + name[4:]
-        if name.startswith("set") and isinstance(getattr(type(self), param, None), Param):
-            return lambda value: self._set(**{param: value})
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        given = {
+            key: value
+            for key, value in kwargs.items()
+            if value is not None or not self.hasParam(key)
+        }
+        return self._set(**given)
 
     def fitFrom(self, dataset: DataFrame, model: WALSModel) -> WALSModel:
         """Fit, beginning with the factors of an earlier model instead of random ones.
@@ -123,13 +122,11 @@ class WALS(
             blocks, layout = self.getOrDefault("numBlocks") or None, self.getOrDefault("layout")
             plan = Plan(blocks, solver=self.row_solver(), layout=layout, folder=folder)
             trained = fit_factors(self._ratings(dataset), spec, plan, start=start)
-        user, item = (
-            dataset.schema[self.getOrDefault(name)].dataType for name in ("userCol", "itemCol")
-        )
+        names = [self.getOrDefault(name) for name in ("userCol", "itemCol")]
+        user, item = (id_type(dataset.schema[name].dataType) for name in names)
         model = WALSModel.from_factorization(spark, trained, user, item, spec)
-        model.known_pairs = dataset.select(
-            self.getOrDefault("userCol"), self.getOrDefault("itemCol")
-        )
+        pairs = (whole_ids(dataset, name) for name in names)
+        model.known_pairs = dataset.select(*pairs).toDF("user", "item")
         return self._copyValues(model._resetUid(self.uid))
 
 

@@ -31,10 +31,43 @@ def reader(spark: SparkSession) -> SparkSession:
     return own
 
 
+def exists(spark: SparkSession, path: str) -> bool:
+    """Whether there is a file or folder."""
+    files, at = _hadoop(spark, path)
+    return bool(files.exists(at))
+
+
+def reads(frame: DataFrame, path: str) -> bool:
+    """Whether a frame reads files of a folder."""
+    files, at = _hadoop(frame.sparkSession, path)
+    folder = f"{files.makeQualified(at)}/"
+    return any(
+        str(_hadoop(frame.sparkSession, file)[1]).startswith(folder) for file in frame.inputFiles()
+    )
+
+
+def replace(spark: SparkSession, new: str, path: str) -> None:
+    """Put a folder in the place of another, which is deleted when the new one is there.
+
+    A rename into a folder that exists would put it inside; so the old one is moved away first, and
+    back if the new one cannot be moved.
+    """
+    files, at = _hadoop(spark, path)
+    _, made = _hadoop(spark, new)
+    _, old = _hadoop(spark, f"{new}.old")
+    if not files.rename(at, old):
+        raise OSError(
+            f"{path} could not be replaced: moving it to {old} failed; nothing was changed."
+        )
+    if not files.rename(made, at):
+        files.rename(old, at)
+        raise OSError(f"{path} could not be replaced: moving {new} there failed.")
+    files.delete(old, True)
+
+
 def is_complete(spark: SparkSession, path: str) -> bool:
     """Whether a write to this path has ended."""
-    files, at = _hadoop(spark, f"{path}/_SUCCESS")
-    return bool(files.exists(at))
+    return exists(spark, f"{path}/_SUCCESS")
 
 
 def delete(spark: SparkSession, path: str) -> None:

@@ -1,5 +1,6 @@
 """`WALSModel`: trained factors as DataFrames; predicts, recommends, saves without pickles."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -16,25 +17,35 @@ from pyspark.ml.util import (
 )
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import DataType
+from pyspark.sql.types import ByteType, DataType, IntegerType, LongType, ShortType
 
 from recsys_spark.arrow import list_matrix
 from recsys_spark.errors import ConfigError
-from recsys_spark.kernels.spec import WalsSpec, other_side, restored_spec
+from recsys_spark.kernels.spec import SIDES, WalsSpec, other_side, restored_spec
+from recsys_spark.schema import quoted
+from recsys_spark.wals import files
 from recsys_spark.wals.catalogue import Catalogue, Listing
+from recsys_spark.wals.columns import id_type, whole_ids
 from recsys_spark.wals.factors import FactorFrame, factors_frame, read_factors
 from recsys_spark.wals.fit import Factorization, solve_side
 from recsys_spark.wals.params import ModelParams
 from recsys_spark.wals.plan import Plan
 from recsys_spark.wals.topn import recommend_top_n
 
+_PLAIN = ("rank", "lossHistory", "stopReason")  # attributes that the metadata of a saved model has
+_PAIRS = "known_pairs"
+_FRAMES = {"_user_factors": "userFactors", "_item_factors": "itemFactors", _PAIRS: "knownPairs"}
+_WIDTHS = (ByteType, ShortType, IntegerType, LongType)
+
 
 class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
     """userFactors and itemFactors: columns id, features (array<float>); as MLlib's ALSModel.
 
-    lossHistory: the loss after every sweep, oldest first. objective: what was minimised, with the
-    limits of predictions; None in a model that is made of factors alone. known_pairs: of the
-    training data, which `transform` leaves out of its lists; None in a model that was loaded.
+    lossHistory: the loss after every sweep, oldest first. stopReason: why training ended before
+    its last sweep, else None. objective: what was minimised, with the limits of predictions; None
+    in a model that is made of factors alone. known_pairs: columns user, item of the
+    training data, which `transform` leaves out of its lists (numItems); they are saved with the
+    model where numItems is set.
     """
 
     known_pairs: DataFrame | None = None
@@ -46,12 +57,14 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
         rank: int = 0,
         lossHistory: Sequence[float] = (),
         objective: WalsSpec | None = None,
+        stopReason: str | None = None,
     ) -> None:
         super().__init__()
         self._user_factors, self._item_factors = userFactors, itemFactors
         self.rank = rank
         self.lossHistory = list(lossHistory)
         self.objective = objective
+        self.stopReason = stopReason
 
     @classmethod
     def from_factorization(
@@ -69,6 +82,7 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
             trained.item.width,
             [loss.total for loss in trained.losses],
             objective,
+            trained.stopped,
         )
 
     @property
@@ -90,74 +104,103 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
         strategy = self.getOrDefault("coldStartStrategy")
         if strategy not in ("nan", "drop"):
             raise ConfigError(f"coldStartStrategy is {strategy!r}; choose nan or drop.")
-        self._require_ids(dataset, user, item)
-        if output in dataset.columns:
-            raise ConfigError(f"The data has a column {output} already; set predictionCol.")
-        users = self.userFactors.toDF(user, "_user_features")
-        items = self.itemFactors.toDF(item, "_item_features")
-        joined = dataset.join(users, user, "left").join(items, item, "left")
+        ids = {name: whole_ids(dataset, name) for name in (user, item)}
+        self._refuse_present(dataset, "predictionCol")
+        users = self.userFactors.toDF("_user", "_user_features")
+        items = self.itemFactors.toDF("_item", "_item_features")
+        joined = dataset.join(users, ids[user] == F.col("_user"), "left")
+        joined = joined.join(items, ids[item] == F.col("_item"), "left")
         limits = self.objective.clip if self.objective else None
         product = clipped(predicted("_user_features", "_item_features"), limits)
         prediction = F.coalesce(product, F.lit(float("nan")).cast("float"))
-        scored = joined.select(
-            *(dataset[name] for name in dataset.columns), prediction.alias(output)
-        )
+        scored = joined.withColumn(output, prediction).drop(*users.columns, *items.columns)
         if strategy == "drop":
-            scored = scored.where(~F.isnan(output))
+            scored = scored.where(~F.isnan(quoted(output)))
         return self._with_lists(scored) if self.getOrDefault("numItems") else scored
+
+    def _refuse_present(self, dataset: DataFrame, param: str) -> None:
+        if self.getOrDefault(param) in dataset.columns:
+            raise ConfigError(
+                f"The data has a column {self.getOrDefault(param)} already; set {param}."
+            )
 
     def _with_lists(self, scored: DataFrame) -> DataFrame:
         """The rows with their users' lists, of all items but those that training knew them with."""
+        self._refuse_present(scored, "recommendationsCol")
+        if self.known_pairs is None:
+            raise ConfigError(
+                "numItems lists what a user does not have, and this model does not know its "
+                "training pairs: it was saved with numItems 0. Set numItems before it is saved, or "
+                "set known_pairs (columns user, item), or take recommendForUserSubset with exclude."
+            )
         user, output = (self.getOrDefault(name) for name in ("userCol", "recommendationsCol"))
-        if output in scored.columns:
-            raise ConfigError(f"The data has a column {output} already; set recommendationsCol.")
-        users = _subset(self.userFactors, scored, user)
-        n, known = self.getOrDefault("numItems"), self.known_pairs
-        lists = self._recommend("userCol", "itemCol", users, n, known)
-        return scored.join(lists.withColumnRenamed("recommendations", output), user, "left")
+        known = self.known_pairs.toDF("user", "item")
+        lists = self._lists(
+            "user", self._subset("user", scored), self.getOrDefault("numItems"), known
+        )
+        lists = lists.select(F.col("id").alias("_user"), F.col("recommendations").alias("_lists"))
+        joined = scored.join(lists, whole_ids(scored, user) == F.col("_user"), "left")
+        return joined.withColumn(output, F.col("_lists")).drop("_user", "_lists")
 
     def recommendForAllUsers(self, numItems: int, exclude: DataFrame | None = None) -> DataFrame:
         """Top items of every user: columns userCol, recommendations array<struct<item, rating>>.
 
         exclude: pairs (userCol, itemCol) left out exactly, such as the training data.
         """
-        return self._recommend("userCol", "itemCol", self.userFactors, numItems, exclude)
+        return self._recommend("user", self.userFactors, numItems, exclude)
 
     def recommendForAllItems(self, numUsers: int, exclude: DataFrame | None = None) -> DataFrame:
         """Top users of every item."""
-        return self._recommend("itemCol", "userCol", self.itemFactors, numUsers, exclude)
+        return self._recommend("item", self.itemFactors, numUsers, exclude)
 
     def recommendForUserSubset(
         self, dataset: DataFrame, numItems: int, exclude: DataFrame | None = None
     ) -> DataFrame:
         """Top items of the users in the dataset's userCol that the model knows."""
-        some = _subset(self.userFactors, dataset, self.getOrDefault("userCol"))
-        return self._recommend("userCol", "itemCol", some, numItems, exclude)
+        return self._recommend("user", self._subset("user", dataset), numItems, exclude)
 
     def recommendForItemSubset(
         self, dataset: DataFrame, numUsers: int, exclude: DataFrame | None = None
     ) -> DataFrame:
         """Top users of the items in the dataset's itemCol that the model knows."""
-        some = _subset(self.itemFactors, dataset, self.getOrDefault("itemCol"))
-        return self._recommend("itemCol", "userCol", some, numUsers, exclude)
+        return self._recommend("item", self._subset("item", dataset), numUsers, exclude)
+
+    def _subset(self, side: str, dataset: DataFrame) -> DataFrame:
+        """The factors of the ids that stand in the dataset's column."""
+        factors = self.userFactors if side == "user" else self.itemFactors
+        ids = whole_ids(dataset, self.getOrDefault(f"{side}Col"))
+        return factors.join(dataset.select(ids.alias("id")).distinct(), "id", "left_semi")
 
     def _recommend(
-        self, row: str, col: str, rows: DataFrame, n: int, exclude: DataFrame | None
+        self, side: str, rows: DataFrame, n: int, exclude: DataFrame | None
     ) -> DataFrame:
+        """Lists of the rows of a side, as MLlib's. exclude: columns userCol, itemCol."""
+        pairs = None
+        if exclude is not None:
+            chosen = (whole_ids(exclude, self.getOrDefault(f"{name}Col")) for name in SIDES)
+            pairs = exclude.select(*chosen).toDF(*SIDES)
+        key = F.col("id").alias(self.getOrDefault(f"{side}Col"))
+        return self._lists(side, rows, n, pairs).select(key, "recommendations")
+
+    def _lists(self, side: str, rows: DataFrame, n: int, known: DataFrame | None) -> DataFrame:
+        """Columns id, recommendations. rows: factors of a side. known: columns user, item."""
         if n < 1:
             raise ConfigError(f"The number of recommendations is {n}; it must be 1 or more.")
-        key, other = self.getOrDefault(row), self.getOrDefault(col)
-        users = rows.toDF(key, "factors").withColumn("seen", F.lit(None).cast("array<bigint>"))
-        if exclude is not None:
-            self._require_ids(exclude, key, other)
-            seen = exclude.groupBy(key).agg(F.collect_set(F.col(other).cast("long")).alias("seen"))
-            users = users.drop("seen").join(seen, key, "left")
-        columns = self.itemFactors if row == "userCol" else self.userFactors
-        lists = recommend_top_n(users, key, Listing(_catalogue(columns), n))
-        return lists.select(key, _as_mllib(other).alias("recommendations"))
+        other = other_side(side)
+        users = rows.toDF("id", "factors").withColumn("seen", F.lit(None).cast("array<bigint>"))
+        if known is not None:
+            ids = F.collect_set(F.col(other).cast("long")).alias("seen")
+            seen = known.groupBy(F.col(side).alias("id")).agg(ids)
+            users = users.drop("seen").join(seen, "id", "left")
+        columns = self.itemFactors if side == "user" else self.userFactors
+        lists = recommend_top_n(users, "id", Listing(_catalogue(columns), n))
+        entries = _as_mllib(self.getOrDefault(f"{other}Col"))
+        return lists.select("id", entries.alias("recommendations"))
 
     def foldInUsers(self, dataset: DataFrame, training: DataFrame | None = None) -> DataFrame:
         """Vectors of the users in the dataset, the items fixed: columns id, features.
+
+        The ids are of the model's type or, if that is wider, of the dataset's.
 
         dataset: columns as `fit` takes them, all rows of each user; users may be new or known. Rows
         with items that the model does not know are left out, and users with no others too.
@@ -184,7 +227,10 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
         ratings = self._ratings(dataset)
         context = None if training is None else self._ratings(training)
         solved = solve_side(ratings, side, known, self.objective, Plan(), context)
-        return factors_frame(dataset.sparkSession, solved, own.schema["id"].dataType)
+        given = id_type(dataset.schema[self.getOrDefault(f"{side}Col")].dataType)
+        return factors_frame(
+            dataset.sparkSession, solved, _wider(id_type(own.schema["id"].dataType), given)
+        )
 
     def known(self, side: str) -> FactorFrame:
         """The factors of a side, as training takes and gives them."""
@@ -223,8 +269,9 @@ def _as_mllib(item: str) -> Column:
     )
 
 
-def _subset(factors: DataFrame, dataset: DataFrame, column: str) -> DataFrame:
-    return factors.join(dataset.select(F.col(column).alias("id")).distinct(), "id", "left_semi")
+def _wider(one: DataType, other: DataType) -> DataType:
+    """The type that holds the ids of both; both are integral."""
+    return max(one, other, key=lambda kind: _WIDTHS.index(type(kind)))
 
 
 def _catalogue(factors: DataFrame) -> Catalogue:
@@ -247,12 +294,34 @@ class _WALSModelWriter(MLWriter):
         super().__init__()
         self.model = model
 
+    def save(self, path: str) -> None:
+        """Write; over another model first beside it, since this one may read its files."""
+        if not (self.shouldOverwrite and files.exists(self.sparkSession, path)):
+            self.saveImpl(path)
+            return
+        frames = {name: getattr(self.model, name) for name in _FRAMES}
+        read = [
+            name for name, frame in frames.items() if frame is not None and files.reads(frame, path)
+        ]
+        beside = f"{path.rstrip('/')}.{uuid.uuid4().hex}"
+        try:
+            self.saveImpl(beside)
+            files.replace(self.sparkSession, beside, path)
+        finally:
+            files.delete(self.sparkSession, beside)
+        for name in read:
+            setattr(self.model, name, _read_frame(self.sparkSession, path, name))
+
     def saveImpl(self, path: str) -> None:
-        extra = {name: getattr(self.model, name) for name in ("rank", "lossHistory")}
-        extra["objective"] = asdict(self.model.objective) if self.model.objective else None
-        DefaultParamsWriter.saveMetadata(self.model, path, self.sparkSession, extra)
-        self.model.userFactors.write.parquet(f"{path}/userFactors")
-        self.model.itemFactors.write.parquet(f"{path}/itemFactors")
+        """Write parameters and factors, and where `transform` makes lists the training pairs."""
+        model = self.model
+        extra = {name: getattr(model, name) for name in _PLAIN}
+        extra["objective"] = asdict(model.objective) if model.objective else None
+        DefaultParamsWriter.saveMetadata(model, path, self.sparkSession, extra)
+        for name, folder in _FRAMES.items():
+            frame = getattr(model, name)
+            if frame is not None and (name != _PAIRS or model.getOrDefault("numItems")):
+                frame.write.parquet(f"{path}/{folder}")
 
 
 class _WALSModelReader(MLReader[WALSModel]):
@@ -261,13 +330,24 @@ class _WALSModelReader(MLReader[WALSModel]):
         metadata: dict[str, Any] = DefaultParamsReader.loadMetadata(
             path, self.sparkSession, expected
         )
+        users, items, known = (_read_frame(self.sparkSession, path, name) for name in _FRAMES)
         model = WALSModel(
-            self.sparkSession.read.parquet(f"{path}/userFactors"),
-            self.sparkSession.read.parquet(f"{path}/itemFactors"),
+            users,
+            items,
             metadata["rank"],
             metadata["lossHistory"],
             restored_spec(metadata["objective"]) if metadata["objective"] else None,
+            metadata.get("stopReason"),
         )
+        model.known_pairs = known
         model._resetUid(metadata["uid"])
         DefaultParamsReader.getAndSetParams(model, metadata)
         return model
+
+
+def _read_frame(spark: SparkSession, path: str, name: str) -> DataFrame | None:
+    """A frame of a saved model; None of training pairs that were not saved."""
+    folder = f"{path}/{_FRAMES[name]}"
+    if name == _PAIRS and not files.exists(spark, folder):
+        return None
+    return spark.read.parquet(folder)

@@ -1,17 +1,18 @@
 """Parameters that the Estimator and the Model share, under MLlib's names where MLlib has them."""
 
 from dataclasses import fields
+from difflib import get_close_matches
 from typing import Any
 
 from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.ml.param.shared import HasPredictionCol, HasSeed
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import IntegralType
 
-from recsys_spark.errors import ContractError
+from recsys_spark.errors import UnknownParameterError
 from recsys_spark.kernels.solver import Solver, resolve_solver
 from recsys_spark.kernels.spec import PRESETS, WalsSpec, resolve_spec
+from recsys_spark.wals import columns
 
 # The estimator's parameter for each key of the objective where it is not the key in camel case.
 _RENAMED = {
@@ -19,6 +20,19 @@ _RENAMED = {
     "regularization": "regParam",
     "user_regularization": "userRegParam",
     "item_regularization": "itemRegParam",
+}
+
+# What parameters of MLlib's ALS are here. None of the others changes what ALS computes.
+_COUNTERPARTS = {
+    "implicitPrefs": "objective='mllib' is implicitPrefs=True, objective='mllib_explicit' is False",
+    "numUserBlocks": "numBlocks is the number of blocks of either side",
+    "numItemBlocks": "numBlocks is the number of blocks of either side",
+    "blockSize": "leave it out: rows are solved in blocks of numBlocks, and items ranked in tiles",
+    "checkpointInterval": "leave it out: plans do not grow with the iterations; blocks are kept in "
+    "the checkpoint directory, if one is set",
+    "intermediateStorageLevel": "leave it out: blocks are kept in the checkpoint directory, if one "
+    "is set, else in memory and on disk",
+    "finalStorageLevel": "leave it out, or persist the model's userFactors and itemFactors",
 }
 
 
@@ -85,38 +99,44 @@ class ModelParams(HasPredictionCol):
             recommendationsCol="recommendations",
         )
 
+    def __getattr__(self, name: str) -> Any:
+        """`setRank` and its like, one for each parameter, as MLlib's classes have them.
+
+        Raises UnknownParameterError, an AttributeError, naming the counterpart of what MLlib has.
+        """
+        param = name[3:4].lower() + name[4:] if name[:3] in ("set", "get") else name
+        if name.startswith("set") and isinstance(getattr(type(self), param, None), Param):
+            return lambda value: self._set(**{param: value})
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        raise UnknownParameterError(f"{type(self).__name__} has no {name}{self._hint(param)}.")
+
+    def _hint(self, name: str) -> str:
+        if name in _COUNTERPARTS:
+            return f": {_COUNTERPARTS[name]} (docs/objectives.md)"
+        names = [key for cls in type(self).__mro__ for key in vars(cls) if not key.startswith("_")]
+        near = get_close_matches(name, names, n=1)
+        return f"; did you mean {near[0]}?" if near else ""
+
     def _ratings(self, dataset: DataFrame) -> DataFrame:
         """Columns user, item, value, and those of timestamp, weight and target that are named."""
-        ids = {"user": self.getOrDefault("userCol"), "item": self.getOrDefault("itemCol")}
-        named = {
+        ids = {name: self.getOrDefault(f"{name}Col") for name in ("user", "item")}
+        numbers = {
             name: self.getOrDefault(f"{name}Col")
-            for name in ("timestamp", "weight", "target")
+            for name in ("weight", "target")
             if self.isDefined(f"{name}Col")
         }
         rating = self.getOrDefault("ratingCol")
-        self._require_ids(dataset, *ids.values())
-        self._require_columns(dataset, *([rating] if rating else []), *named.values())
-        value = F.col(rating).cast("double") if rating else F.lit(1.0)
-        return dataset.select(
-            *(F.col(column).alias(name) for name, column in (ids | named).items()),
-            value.alias("value"),
-        )
-
-    def _require_columns(self, dataset: DataFrame, *columns: str) -> None:
-        for column in columns:
-            if column not in dataset.columns:
-                have = ", ".join(dataset.columns)
-                raise ContractError(f"The data has no column {column}; it has {have}.")
-
-    def _require_ids(self, dataset: DataFrame, *columns: str) -> None:
-        self._require_columns(dataset, *columns)
-        for column in columns:
-            kind = dataset.schema[column].dataType
-            if not isinstance(kind, IntegralType):
-                raise ContractError(
-                    f"Column {column} is {kind.simpleString()}; ids must be whole numbers. Index "
-                    "them with StringIndexer and cast to int, or use the pipeline's ingest stage."
-                )
+        numbers |= {"value": rating} if rating else {}
+        chosen = [columns.whole_ids(dataset, column).alias(name) for name, column in ids.items()]
+        chosen += [columns.numbers(dataset, column).alias(name) for name, column in numbers.items()]
+        if not rating:
+            chosen.append(F.lit(1.0).alias("value"))
+        if self.isDefined("timestampCol"):
+            times = self.getOrDefault("timestampCol")
+            chosen.append(columns.times(dataset, times).alias("timestamp"))
+        columns.refuse_fractions(dataset, *ids.values())
+        return dataset.select(*chosen)
 
 
 @with_accessors

@@ -307,3 +307,53 @@ def test_fitted_pipelines_are_saved_and_loaded(training, tmp_path):
     assert stage.getColdStartStrategy() == "drop"
     assert stage.lossHistory == fitted.stages[0].lossHistory
     assert predictions(loaded.transform(training)) == predictions(fitted.transform(training))
+
+
+def listed(scored):
+    return {
+        row["user"]: [entry["item"] for entry in row["recommendations"]] for row in scored.collect()
+    }
+
+
+def test_a_loaded_model_is_saved_over_itself(training, fitted, tmp_path):
+    path = str(tmp_path / "model")
+    fitted.save(path)
+    expected = predictions(fitted.transform(training))
+    loaded = WALSModel.load(path)
+    for _ in range(2):  # the model goes on, with the files that took the place of its own
+        loaded.write().overwrite().save(path)
+        assert predictions(loaded.transform(training)) == expected
+    assert predictions(WALSModel.load(path).transform(training)) == expected
+    assert [entry.name for entry in tmp_path.iterdir() if "crc" not in entry.name] == ["model"]
+
+
+def test_a_model_that_cannot_be_written_leaves_the_old_one(training, fitted, tmp_path, monkeypatch):
+    path = str(tmp_path / "model")
+    fitted.save(path)
+    monkeypatch.setattr(type(fitted.write()), "saveImpl", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        fitted.write().overwrite().save(path)
+    assert WALSModel.load(path).rank == fitted.rank
+
+
+def test_loaded_models_list_what_fresh_ones_list(training, tmp_path):
+    fresh = WALS(objective="explicit", numBlocks=1, numItems=5, **GIVEN).fit(training)
+    path = str(tmp_path / "model")
+    fresh.save(path)
+    loaded = WALSModel.load(path)
+    found = listed(loaded.transform(training))
+    assert found == listed(fresh.transform(training))
+    known = {(row["user"], row["item"]) for row in training.collect()}
+    assert not known & {(user, item) for user, items in found.items() for item in items}
+    loaded.write().overwrite().save(path)
+    assert listed(loaded.transform(training)) == found
+    renamed = training.withColumnsRenamed({"user": "u", "item": "i"})
+    lists = loaded.setUserCol("u").setItemCol("i").transform(renamed).collect()
+    assert {row["u"]: [e["i"] for e in row["recommendations"]] for row in lists} == found
+
+
+def test_models_without_their_training_pairs_say_so(training, fitted, tmp_path):
+    fitted.save(str(tmp_path / "model"))
+    loaded = WALSModel.load(str(tmp_path / "model")).setNumItems(2)
+    with pytest.raises(ConfigError, match="does not know its training pairs"):
+        loaded.transform(training)
