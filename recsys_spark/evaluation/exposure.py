@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType
 
 from recsys_spark.evaluation.inputs import (
-    common_type,
     cutoffs,
-    listed_type,
+    listed_as,
     ranked_lists,
     require_same,
 )
@@ -59,8 +59,8 @@ def measure_exposure(
     """
     require(items, ["item_id"], "items")
     named, ks = ranked_lists(recommendations, model), cutoffs(k)
-    listed = ("item_id of recommendations", listed_type(recommendations))
-    common_type(listed, ("item_id of items", items.schema["item_id"].dataType))
+    kind = listed_as(recommendations, items=items)
+    named = named.withColumn("list", F.col("list").cast(ArrayType(kind)))
     catalogue = items.select("item_id").distinct()
     size, lists = catalogue.count(), _lists(named)
     rows: list[Row] = []

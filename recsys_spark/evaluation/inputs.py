@@ -17,6 +17,7 @@ from pyspark.sql.types import (
     IntegralType,
     LongType,
     NumericType,
+    StringType,
     StructType,
 )
 
@@ -115,6 +116,18 @@ def common_type(one: tuple[str, DataType], other: tuple[str, DataType]) -> DataT
             "cast one of them, so that the same id is the same value in both."
         )
     return kind
+
+
+def listed_as(recommendations: DataFrame, **others: DataFrame) -> DataType:
+    """The type in which listed items compare with column item_id of another frame, by its name.
+
+    That of `common_type`; whole numbers in lists become text where the others are. Raises likewise.
+    """
+    ((name, frame),) = others.items()
+    listed, kind = listed_type(recommendations), frame.schema["item_id"].dataType
+    if isinstance(listed, IntegralType) and isinstance(kind, StringType):
+        return kind
+    return common_type(("item_id of recommendations", listed), (f"item_id of {name}", kind))
 
 
 def require_same(column: str, **frames: DataFrame) -> DataType:

@@ -15,8 +15,7 @@ from scipy.stats import rankdata
 
 from recsys_spark.arrow import list_bounds, list_matrix
 from recsys_spark.evaluation.inputs import (
-    common_type,
-    listed_type,
+    listed_as,
     ranked_lists,
     refuse_repeated,
     require_same,
@@ -51,8 +50,7 @@ def measure_lists(
     """
     require(items, ["item_id", "users"], "items")
     lists = ranked_lists(recommendations, model)
-    of_items = ("item_id of items", items.schema["item_id"].dataType)
-    kind = common_type(("item_id of recommendations", listed_type(recommendations)), of_items)
+    kind = listed_as(recommendations, items=items)
     lists = lists.withColumn("list", F.col("list").cast(ArrayType(kind)))
     for name, pairs in (("truth", truth), ("history", history)):
         if pairs is not None:

@@ -11,10 +11,9 @@ from pyspark.sql.types import ArrayType, StructType
 
 from recsys_spark.arrow import arrow_schema, list_bounds, list_parts, make_batch
 from recsys_spark.evaluation.inputs import (
-    common_type,
     cutoffs,
     gain,
-    listed_type,
+    listed_as,
     ranked_lists,
     require_same,
 )
@@ -51,8 +50,7 @@ def measure_ranking(
     require(truth, ["user_id", "item_id"], "truth")
     lists = ranked_lists(recommendations, model)
     require_same("user_id", recommendations=recommendations, truth=truth)
-    listed = ("item_id of recommendations", listed_type(recommendations))
-    item_type = common_type(listed, ("item_id of truth", truth.schema["item_id"].dataType))
+    item_type = listed_as(recommendations, truth=truth)
     lists = lists.withColumn("list", F.col("list").cast(ArrayType(item_type)))
     truth = truth.withColumn("item_id", F.col("item_id").cast(item_type))
     names = [model] if isinstance(model, str) else model
