@@ -297,6 +297,14 @@ def test_only_plain_decimal_numbers_are_values(spark: SparkSession, tmp_path: Pa
     }
 
 
+def test_values_with_decimal_commas(spark: SparkSession, tmp_path: Path) -> None:
+    head = HEAD.replace(",", ";")
+    path = write(tmp_path, head + f"u;a;4,5;{T}\nu;b;3;{T}\nu;c;1.234;{T}\nu;d;true;{T}\n")
+    checked = check(spark, path, source={"separator": ";", "decimal": ","}).orderBy("item_id")
+    found = [(row.value, row.reasons) for row in checked.collect()]
+    assert found == [(4.5, []), (3.0, []), (None, ["bad_value"]), (1.0, [])]
+
+
 def test_ids_are_text_unless_long_is_chosen(spark: SparkSession, tmp_path: Path) -> None:
     longs = {"007": 7, "7": 7, "-5": -5, "9223372036854775807": 2**63 - 1}
     longs |= {"1.0": 1, "123.00": 123, "1e3": 1000, "1.2345678E7": 12_345_678}
@@ -345,6 +353,13 @@ TIMES: dict[str, dict[str, datetime | str]] = {
         "-9223372036854775808": "bad_timestamp",
         "99999999999999999999": "bad_timestamp",
         "NaN": "bad_timestamp",
+    },
+    "nanoseconds": {
+        "1700000000250000000": at(T + 0.25),
+        "1700000000250000999": at(T + 0.25),
+        "1700000000": "bad_timestamp",
+        "9223372036854775807": "future_timestamp",
+        "99999999999999999999": "bad_timestamp",
     },
     "iso": {
         "2023-11-14T22:13:20Z": at(T),

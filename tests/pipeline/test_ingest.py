@@ -1,0 +1,48 @@
+"""What ingest says where the rules reject what it reads."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from recsys_spark.config import Config, Source
+from recsys_spark.errors import ContractError
+from recsys_spark.io.events import Events
+from recsys_spark.pipeline import ingest
+from recsys_spark.stages.rules import REASONS
+
+
+def refused(monkeypatch, source, keys=(), commas=False, **counts):
+    """The message of a source of a hundred rows."""
+    monkeypatch.setattr(ingest, "_has_commas", lambda run: commas)
+    limits = {"thresholds": {"max_rejected_fraction": 1.0}}
+    run = SimpleNamespace(config=Config.model_validate({"ingest": limits}), run_id="r")
+    every = dict.fromkeys(REASONS, 0) | {"read": 100, "rejected": 100} | counts
+    events = Events(Source.model_validate({"path": "r.csv", **source}), None, keys=keys)
+    with pytest.raises(ContractError, match="all 100 rows rejected") as caught:
+        ingest._enforce(run, every, events)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "found", "text"),
+    [
+        ({}, {"future_timestamp": 100}, "timestamp_unit is seconds; is it finer?"),
+        ({}, {"bad_timestamp": 100}, "No time can be read: ingest.source.timestamp_unit"),
+        ({}, {"bad_value": 90, "commas": True}, "ingest.source.decimal: ','"),
+        ({}, {"bad_encoding": 100}, "ingest.source.encoding"),
+        ({}, {"malformed_row": 100}, "line break inside quotation marks"),
+        (
+            {"format": "jsonl"},
+            {"empty_user": 100, "keys": ("user", "item_id", "rating", "timestamp")},
+            "columns.user is 'user_id'; the first object has 'user', 'item_id'",
+        ),
+    ],
+)
+def test_ingest_reasons_of_all_rows_name_the_setting(monkeypatch, source, found, text):
+    assert text in refused(monkeypatch, source, **found)
+
+
+def test_ingest_does_not_blame_filters_for_rejected_rows(monkeypatch):
+    message = refused(monkeypatch, {}, empty_user=100)
+    assert "filters" not in message
+    assert "empty_user" in message
