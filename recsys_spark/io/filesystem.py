@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 from urllib.parse import unquote
 
 from pyspark.sql import SparkSession
@@ -111,12 +111,20 @@ class LocalFiles:
     def entry(self, path: str) -> Entry:
         """Facts of a file."""
         absolute = self.absolute(path)
-        facts = os.stat(absolute)
+        try:
+            facts = os.stat(absolute)
+        except OSError as error:
+            _refuse(error)
         return Entry(absolute, facts.st_size, facts.st_mtime_ns // 1_000_000)
 
     def walk(self, path: str) -> Iterator[Entry]:
-        """All files below a folder."""
-        for folder, _, names in os.walk(self.absolute(path), followlinks=True):
+        """All files below a folder; one that links lead to again is read once."""
+        walked: set[str] = set()
+        for folder, below, names in os.walk(self.absolute(path), onerror=_refuse, followlinks=True):
+            if (real := os.path.realpath(folder)) in walked:
+                below.clear()
+                continue
+            walked.add(real)
             yield from (self.entry(os.path.join(folder, name)) for name in names)
 
     def glob(self, pattern: str) -> list[str]:
@@ -126,9 +134,17 @@ class LocalFiles:
 
     def read(self, path: str, start: int, length: int) -> bytes:
         """A part of a file."""
-        with open(local_path(path), "rb") as file:
-            file.seek(start)
-            return file.read(length)
+        try:
+            with open(local_path(path), "rb") as file:
+                file.seek(start)
+                return file.read(length)
+        except PermissionError as error:
+            _refuse(error)
+
+
+def _refuse(error: OSError) -> NoReturn:
+    """Nothing is skipped because it cannot be read."""
+    raise ConfigError(f"{error.filename} cannot be read: {error.strerror}.") from None
 
 
 def _without_braces(pattern: str) -> list[str]:

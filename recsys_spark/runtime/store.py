@@ -5,6 +5,7 @@ scheme goes through Hadoop's FileSystem, so whatever Spark can reach can hold th
 """
 
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from pyspark.sql import SparkSession
 from recsys_spark.errors import ConfigError
 
 _PUT_SCHEMES = ("s3a", "s3", "gs")
+_PATTERN = re.compile(r"[\[\]{}*?\\]")
 
 
 class Store(Protocol):
@@ -71,8 +73,17 @@ def _behind_scheme(address: str) -> str:
 
 
 def open_store(root: str, session: Callable[[], SparkSession]) -> Store:
-    """The store of this root; `session` is called only if the root is not local."""
+    """The store of this root; `session` is called only if the root is not local.
+
+    Raises ConfigError for a root that Spark would read as a pattern of names.
+    """
     folder = local_folder(root)
+    whole = root if folder is None else str(folder.absolute())
+    if odd := _PATTERN.findall(whole):
+        raise ConfigError(
+            f"paths.root is {whole}, and Spark reads {' '.join(sorted(set(odd)))} as a pattern of "
+            "names: choose a folder without."
+        )
     return HadoopStore(session(), root) if folder is None else LocalStore(folder.absolute())
 
 

@@ -108,6 +108,16 @@ def test_files_that_cannot_be_read_are_refused_in_words(tmp_path, path, error, t
     assert KEY in str(caught.value)
 
 
+def test_files_that_links_lead_to(tmp_path):
+    fill(tmp_path, "data/a.csv", "elsewhere/b.csv")
+    (tmp_path / "data/more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/back").symlink_to(tmp_path / "data")
+    assert sorted(names(tmp_path / "data")) == ["a.csv", "b.csv"]
+    (tmp_path / "data/lost.csv").symlink_to(tmp_path / "nowhere.csv")
+    with pytest.raises(ConfigError, match=r"lost\.csv cannot be read: No such file"):
+        names(tmp_path / "data")
+
+
 def archive(path, *members):
     with zipfile.ZipFile(path, "w") as target:
         for member in members:

@@ -155,3 +155,9 @@ def test_a_failed_replace_keeps_the_old_text(
         store.replace("one.json", "new")
     assert store.read("one.json") == "old"
     assert store.list("") == {"one.json": 3}
+
+
+@pytest.mark.parametrize("root", ["shop[1]", "/data/{a}", "file:/data/x?", "s3a://bucket/*/recs"])
+def test_store_a_root_that_spark_reads_as_a_pattern_is_refused(root: str) -> None:
+    with pytest.raises(ConfigError, match="paths.root is .*pattern of names"):
+        open_store(root, lambda: pytest.fail("no session is needed to refuse"))
