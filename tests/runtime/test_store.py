@@ -159,5 +159,5 @@ def test_a_failed_replace_keeps_the_old_text(
 
 @pytest.mark.parametrize("root", ["shop[1]", "/data/{a}", "file:/data/x?", "s3a://bucket/*/recs"])
 def test_store_a_root_that_spark_reads_as_a_pattern_is_refused(root: str) -> None:
-    with pytest.raises(ConfigError, match="paths.root is .*pattern of names"):
+    with pytest.raises(ConfigError, match=r"paths\.root is .*pattern of names"):
         open_store(root, lambda: pytest.fail("no session is needed to refuse"))
