@@ -8,12 +8,14 @@ from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from recsys_spark.runtime.local import one_of, open_version
 from recsys_spark.runtime.tables import Manifest, Tables
 
 HISTORY = 50  # interactions of a user that are shown
+FOUND = 50  # items that a search shows
 _FIRST = 6  # users of each source to start with
 _INGESTED = ("interactions", "user_ids", "item_ids")
 # By value where there are no times: then those are equal, all being null.
@@ -149,6 +151,14 @@ class Lookups:
         listed = alike["similar"] if alike else []
         users = self._interactions("item", text).count_rows()
         return ItemDetails(item, users, _ranked(listed, self._items(_ids(listed))))
+
+    def titled(self, text: str) -> tuple[Item, ...]:
+        """Items whose title has the text somewhere, in whatever case: the first FOUND by title."""
+        if "items" not in self._data or not text:
+            return ()
+        wanted = pc.match_substring(ds.field("title"), text, ignore_case=True)
+        rows = self._data["items"].head(FOUND, filter=wanted).to_pylist()
+        return tuple(sorted((_named(row) for row in rows), key=lambda item: (item.name, item.id)))
 
     def _row(self, table: str, column: str, text: str) -> dict[str, Any] | None:
         """The row with this id, if the run has such a table and the table such a row."""

@@ -43,13 +43,18 @@ class Server(ThreadingHTTPServer):
         name = f"[{host!s}]" if self.address_family == socket.AF_INET6 else str(host)
         return f"http://{name}:{port}/"
 
+    @property
+    def is_open(self) -> bool:
+        """Whether other machines reach it."""
+        return not ipaddress.ip_address(str(self.server_address[0])).is_loopback
+
     def asked_for(self, host: str) -> bool:
         """Whether a request's Host may mean this server.
 
         What listens on this machine alone goes by its addresses and localhost: with another name a
         page from elsewhere would read the lists through the browser (DNS rebinding).
         """
-        if not ipaddress.ip_address(str(self.server_address[0])).is_loopback:
+        if self.is_open:
             return True
         try:
             name = urlsplit(f"//{host}").hostname or "localhost"
@@ -93,6 +98,7 @@ def _is_address(name: str) -> bool:
 class _Handler(BaseHTTPRequestHandler):
     server: Server
     timeout = _SILENCE
+    _styled = False
 
     def do_GET(self) -> None:
         self._send(self._answer())
@@ -118,6 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, answer: Answer) -> None:
         body = answer.text.encode("utf-8")
+        self._styled = answer.styled
         self.send_response(answer.status)
         self.send_header("Content-Type", f"{answer.media}; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
@@ -130,7 +137,8 @@ class _Handler(BaseHTTPRequestHandler):
     def end_headers(self) -> None:
         """On every answer, also on those to what is not HTTP."""
         for name, value in _HEADERS.items():
-            self.send_header(name, value)
+            allowed = value.replace("style-src 'self'", "style-src 'unsafe-inline'")
+            self.send_header(name, allowed if self._styled else value)
         super().end_headers()
 
     def version_string(self) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from recsys_spark.errors import RecsysError
+from recsys_spark.runtime.runs import Runs
 from recsys_spark.runtime.tables import Tables
-from recsys_spark.serving.lookups import HISTORY, Lookups
+from recsys_spark.serving.lookups import FOUND, HISTORY, Lookups
 from recsys_spark.serving.pages import asset, render
 
 _LISTS = "recommendations"
@@ -18,11 +19,15 @@ _ASSETS = {"/style.css": "text/css", "/icon.svg": "image/svg+xml"}
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request is answered with: text of a media type, sent as UTF-8."""
+    """What a request is answered with: text of a media type, sent as UTF-8.
+
+    styled: whether the text is a page of ours that holds its style itself.
+    """
 
     text: str
     status: HTTPStatus = HTTPStatus.OK
     media: str = "text/html"
+    styled: bool = False
 
 
 class Site:
@@ -55,18 +60,40 @@ class Site:
             lookups, published = self.shown()
         except RecsysError as error:
             return Answer(render("failure", reason=str(error)), HTTPStatus.SERVICE_UNAVAILABLE)
+        report = self._report(lookups.run_id)
+        if path == "/report" and report:
+            return Answer(report, styled=True)
         page, content = _chosen(lookups, path, parse_qs(query).get("id", [""])[0])
         status = HTTPStatus.NOT_FOUND if page == "missing" else HTTPStatus.OK
-        return Answer(render(page, lookups=lookups, published=published, **content), status)
+        shown = {"lookups": lookups, "published": published, "has_report": bool(report)}
+        return Answer(render(page, **shown, **content), status)
+
+    def _report(self, run_id: str) -> str | None:
+        """The page of the run that made the lists, where there is one."""
+        store = self._tables.store
+        return store.read(Runs(store).path(run_id, "report.html"))
 
 
 def _chosen(lookups: Lookups, path: str, asked: str) -> tuple[str, Mapping[str, Any]]:
     """The template of a page, and what it shows."""
     if path == "/":
         return "home", {}
+    if path == "/search":
+        return _searched(lookups, asked.strip())
     if path == "/user" and (user := lookups.user(asked)):
         return "user", {"user": user, "limit": HISTORY}
     if path == "/item" and (item := lookups.item(asked)):
         return "item", {"found": item}
     kind = path.removeprefix("/") if path in ("/user", "/item") else "page"
     return "missing", {"kind": kind, "asked": asked}
+
+
+def _searched(lookups: Lookups, asked: str) -> tuple[str, Mapping[str, Any]]:
+    """The user of this id; where items are found too, or no user, all that was found."""
+    user, item, titled = lookups.user(asked), lookups.item(asked), lookups.titled(asked)
+    items = list(dict.fromkeys([*([item.item] if item else []), *titled]))
+    if user and not items:
+        return "user", {"user": user, "limit": HISTORY}
+    if not user and not items:
+        return "missing", {"kind": "user or item", "asked": asked}
+    return "search", {"asked": asked, "user": user, "items": items, "most": len(titled) == FOUND}

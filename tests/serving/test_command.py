@@ -10,6 +10,7 @@ import pytest
 from shop import publish, write_shop
 
 from recsys_spark.cli import main
+from recsys_spark.serving.server import Server
 
 
 def serve(root, *words):
@@ -56,6 +57,16 @@ def test_runs_that_do_not_exist_end_with_code_2(tmp_path, capsys, run_id):
 def test_a_root_of_another_machine_is_to_be_copied_first(capsys):
     assert serve("s3a://bucket/shop") == 2
     assert "copy its folder" in words_of(capsys)
+
+
+@pytest.mark.parametrize(("host", "warned"), [("0.0.0.0", True), ("127.0.0.1", False)])
+def test_serving_the_network_warns_that_everybody_can_read(
+    tmp_path, capsys, monkeypatch, host, warned
+):
+    publish(write_shop(tmp_path))
+    monkeypatch.setattr(Server, "serve_forever", lambda _: None)
+    assert serve(tmp_path, "--host", host, "--port", "0") == 0
+    assert ("Everybody on the network can read" in words_of(capsys)) == warned
 
 
 @pytest.mark.process

@@ -8,7 +8,7 @@ from browser import brightness, measured, opened
 from shop import SCRIPT, publish, serving, write_shop
 
 pytestmark = pytest.mark.process
-PAGES = ["/", "/user?id=ann", "/item?id=tea", f"/user?id={'x' * 3000}"]
+PAGES = ["/", "/user?id=ann", "/item?id=tea", "/search?id=t", f"/user?id={'x' * 3000}"]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def inlined(server, path):
     return page.replace(link, f"<style>{style}</style>")
 
 
-@pytest.mark.parametrize("path", PAGES, ids=["home", "user", "item", "long-id"])
+@pytest.mark.parametrize("path", PAGES, ids=["home", "user", "item", "search", "long-id"])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_nothing_hangs_over_on_a_phone(shop, tmp_path, path, dark):
     found = measured(inlined(shop[0], path), tmp_path, 390, dark)

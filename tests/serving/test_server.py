@@ -60,6 +60,46 @@ def test_an_item_leads_to_those_liked_alike(server):
     assert "pot/1" in asked(server, links[0])[1]
 
 
+def test_items_are_found_by_a_part_of_the_title(server):
+    response, page = asked(server, "/search?id=T%65")
+    assert response.status == 200
+    assert 'href="/item?id=tea"' in page
+    assert 'value="Te"' in page
+    response, page = asked(server, f"/search?id={quote('<B>sauc')}")
+    assert 'href="/item?id=cup"' in page
+    assert "<b>sauc" not in page
+
+
+def test_a_search_by_id_leads_to_the_user_or_the_item(server):
+    assert "<h1>User ann</h1>" in asked(server, "/search?id=%20ann%20")[1]
+    assert 'href="/item?id=gone"' in asked(server, "/search?id=gone")[1]
+
+
+@pytest.mark.parametrize("text", ["", "%20", "nothing like it", ".*", "(", SCRIPT + "x"])
+def test_a_search_without_a_find_ends_with_404(server, text):
+    response, page = asked(server, f"/search?id={quote(text, safe='%')}")
+    assert response.status == 404
+    assert "no item with this in the title" in page
+    assert "<script" not in page
+
+
+def test_the_report_of_the_run_is_linked_where_there_is_one(server, tmp_path):
+    assert "/report" not in asked(server, "/")[1]
+    assert asked(server, "/report")[0].status == 404
+    publish(write_shop(tmp_path))
+    report = tmp_path / "runs/night-1/report.html"
+    report.parent.mkdir(parents=True)
+    report.write_text("<style>p { color: red }</style><p>Metrics</p>")
+    with serving(tmp_path) as other:
+        assert 'href="/report"' in asked(other, "/user?id=ann")[1]
+        response, page = asked(other, "/report")
+        assert page == report.read_text()
+        policy = response.getheader("Content-Security-Policy")
+        assert "default-src 'none'" in policy
+        assert "style-src 'unsafe-inline'" in policy
+        assert "unsafe" not in asked(other, "/")[0].getheader("Content-Security-Policy")
+
+
 @pytest.mark.parametrize("user", LISTED)
 def test_ids_of_any_kind_can_be_asked_for(server, user):
     response, page = asked(server, f"/user?id={quote(user, safe='')}")
