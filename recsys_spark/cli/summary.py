@@ -16,6 +16,7 @@ from rich.table import Table
 from recsys_spark.config import Config, mask
 from recsys_spark.pipeline.night import Outcome
 from recsys_spark.report.page import by_split, metric_rows, model_names
+from recsys_spark.report.words import advice, explained
 from recsys_spark.runtime.store import local_folder
 from recsys_spark.runtime.tracking import tracking_uri
 
@@ -23,7 +24,7 @@ _BESIDE = 4  # models that a line of 80 characters has room for beside the first
 
 
 def print_summary(outcome: Outcome, config: Config) -> None:
-    """The run in figures, five users' lists, and where to look further."""
+    """The run in figures, five users' lists, what to try next, and where to look further."""
     console = Console(highlight=False)
     summaries = {stage: record.summary for stage, record in outcome.records.items()}
     printers = {
@@ -37,6 +38,8 @@ def print_summary(outcome: Outcome, config: Config) -> None:
         if stage in summaries:
             console.print()
             print_stage(console, summaries[stage])
+        if stage == "ingest":
+            _explained(console, summaries)
     console.print()
     _places(console, outcome, config)
 
@@ -50,6 +53,12 @@ def _ingest(console: Console, summary: Mapping[str, Any]) -> None:
     )
     for reason, count in summary["reasons"].items():
         console.print(f"      {count:>8,} {reason}")
+
+
+def _explained(console: Console, summaries: Mapping[str, Mapping[str, Any]]) -> None:
+    """What the run did with the data, and what it guessed."""
+    for name, text in explained(summaries).items():
+        console.print(f"[bold]{name:<9}[/] {escape(text)}", soft_wrap=True)
 
 
 def _losses(console: Console, summary: Mapping[str, Any]) -> None:
@@ -147,6 +156,10 @@ def _places(console: Console, outcome: Outcome, config: Config) -> None:
         places["MLflow"] = mask(uri)
     for name, place in places.items():
         console.print(f"[bold]{name:<7}[/] {place}", soft_wrap=True)
+    if tips := advice({stage: record.summary for stage, record in outcome.records.items()}):
+        console.print("\nTry next:", style="bold")
+        for text in tips:
+            console.print(f"  {escape(text)}", soft_wrap=True)
     if "publish" not in outcome.records:
         return
     option = f" --root {quote(root)}"

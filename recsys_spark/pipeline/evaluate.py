@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame
 from recsys_spark.evaluation.ranking import ALL, shown_cutoff
 from recsys_spark.pipeline.contenders import Contest, Scores, contenders
 from recsys_spark.pipeline.measure import measure
+from recsys_spark.pipeline.paired import paired_with_best
 from recsys_spark.pipeline.pictures import pictures
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.pipeline.train import evaluated_factors, make_plan, trained_spec
@@ -37,7 +38,8 @@ def evaluate(run: Run) -> Summary:
     run.write(table, "metrics", METRICS)
     run.log.progress("drawing the lists")
     drawn = pictures(contest, truth, ranked, shown) | {"exposure": measured.curves}
-    return _report(run, shown) | {"pictures": drawn}
+    found = _report(run, shown)
+    return found | {"pictures": drawn, "paired": paired_with_best(run, found)}
 
 
 def _contest(run: Run, truth: DataFrame) -> Contest:
@@ -89,6 +91,7 @@ def _report(run: Run, shown: int) -> Summary:
     return {
         "split": main,
         "k": shown,
+        "min_relevant_value": run.config.evaluate.min_relevant_value,
         "metrics": overall,
         "segments": [row for row in figures if _is_part(row, shown)],
     }

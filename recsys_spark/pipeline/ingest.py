@@ -46,7 +46,12 @@ def ingest(run: Run, source: Events) -> Summary:
     _write_interactions(run, pairs, types)
     if run.config.items.path is not None:
         _write_items(run, types["item"])
-    return {"source": source.source.path, **_report(run, counts, combined, rows)}
+    guessed = _guessed(run, types)
+    return {
+        "source": source.source.path,
+        "guessed": guessed,
+        **_report(run, counts, combined, rows),
+    }
 
 
 def _id_type(events: Events, side: str) -> DataType:
@@ -55,6 +60,16 @@ def _id_type(events: Events, side: str) -> DataType:
     if chosen == "auto":
         chosen = "long" if side in events.numeric else "string"
     return ID_TYPES[chosen]
+
+
+def _guessed(run: Run, types: dict[str, DataType]) -> list[str]:
+    """Settings of the source that are `auto`, with what was taken."""
+    source = run.config.ingest.source
+    return [
+        f"{side}_id_type is {'long' if isinstance(kind, IntegralType) else 'string'}"
+        for side, kind in types.items()
+        if getattr(source, f"{side}_id_type") == "auto"
+    ]
 
 
 def _write_rejects(run: Run, checked: DataFrame) -> dict[str, int]:

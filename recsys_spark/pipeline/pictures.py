@@ -16,7 +16,7 @@ from recsys_spark.pipeline.train import trained_spec
 _PEOPLE, _LIKED, _SHOWN = 5, 5, 10
 _PATTERNS = 15
 _DIRECTIONS, _ENDS = 4, 3
-CHOSEN = "chosen"
+HISTORY, HELD_OUT = "history", "held_out"
 
 Contenders = dict[str, Contender]
 
@@ -47,27 +47,27 @@ def _entries(ranked: Contenders, k: int) -> DataFrame:
 
 
 def _sets(truth: DataFrame, ranked: Contenders, k: int) -> dict[str, Any]:
-    """How many items of users each combination of lists, and of what they chose, has in common."""
+    """How many items of users each combination of lists and held-out rows has in common."""
     listed = _entries(ranked, k).select("user_id", "item", "name")
-    chosen = truth.select("user_id", "item", F.lit(CHOSEN).alias("name"))
+    held_out = truth.select("user_id", "item", F.lit(HELD_OUT).alias("name"))
     members = F.array_sort(F.collect_set("name")).alias("members")
-    patterns = listed.unionByName(chosen).groupBy("user_id", "item").agg(members)
+    patterns = listed.unionByName(held_out).groupBy("user_id", "item").agg(members)
     counts = [row.asDict() for row in patterns.groupBy("members").count().collect()]
     counts.sort(key=lambda row: (-row["count"], row["members"]))
-    names = [CHOSEN, *ranked]
+    names = [HELD_OUT, *ranked]
     sizes = {name: sum(r["count"] for r in counts if name in r["members"]) for name in names}
     return {"k": k, "sizes": sizes, "patterns": counts[:_PATTERNS]}
 
 
 def _people(contest: Contest, truth: DataFrame, ranked: Contenders) -> list[dict[str, Any]]:
-    """Some users side by side: what they had before, what they chose then, and each list."""
+    """Some users: their training rows, their held-out rows, and each list."""
     run = contest.run
     everyone = contest.users.select("user_id", "user")
     chosen = everyone.orderBy(F.xxhash64("user_id"), "user_id").limit(_PEOPLE)
     some = run.keep(chosen, "people")
     best = F.struct(F.col("value").alias("by"), "item")
-    before = _largest(contest.train.join(some, "user"), best, "before")
-    after = _largest(truth.join(some.select("user"), "user", "left_semi"), best, CHOSEN)
+    before = _largest(contest.train.join(some, "user"), best, HISTORY)
+    after = _largest(truth.join(some.select("user"), "user", "left_semi"), best, HELD_OUT)
     shown = _entries(ranked, _SHOWN).join(some.select("user_id"), "user_id", "left_semi")
     everything = before.unionByName(after).unionByName(shown)
     titled = everything.join(_titles(run), "item").collect()

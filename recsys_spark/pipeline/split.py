@@ -6,6 +6,7 @@ from pyspark.sql import functions as F
 from recsys_spark.errors import ContractError
 from recsys_spark.pipeline.given import given_candidates, given_parts
 from recsys_spark.pipeline.run import Run, Summary
+from recsys_spark.report.words import split_sentence
 from recsys_spark.schema import PAIRS, RATINGS
 from recsys_spark.stages.leaks import leaks
 from recsys_spark.stages.split import PARTS, UNUSED
@@ -41,7 +42,7 @@ def split(run: Run) -> Summary:
     summary: Summary = {"method": config.method, "rows": rows, "cold": cold, **leak.asDict()}
     unused = counts.pop(UNUSED, 0)
     summary |= {"unused": unused, "dropped": sum(counts[part] - rows[part] for part in counts)}
-    run.log.info(_sentence(summary))
+    run.log.info(split_sentence(summary))
     run.tracker.metrics({f"split.{part}_rows": count for part, count in rows.items()})
     return summary
 
@@ -85,20 +86,3 @@ def _without_cold(tagged: DataFrame) -> DataFrame:
         tested = tested.join(_known(tagged, side), side, "left_semi")
     rest = tagged.where(~F.col("part").isin("test", "validation"))
     return rest.unionByName(tested)
-
-
-def _sentence(summary: Summary) -> str:
-    parts = ", ".join(f"{rows:,} {part}" for part, rows in summary["rows"].items() if rows)
-    cold = summary["cold"]
-    text = f"{summary['method']}: {parts} rows"
-    if cold["users"] or cold["items"]:
-        text += f"; {cold['users']:,} users and {cold['items']:,} items are new in test"
-    if summary["in_both"]:
-        text += f"; {summary['in_both']:,} pairs are in train and in test"
-    if summary["older_than_training"]:
-        text += (
-            f"; {summary['older_than_training']:,} test rows are older than their user's training"
-        )
-    if summary["unused"]:
-        text += f"; {summary['unused']:,} later rows are not used"
-    return text + (f"; {summary['dropped']:,} cold rows dropped" if summary["dropped"] else "")

@@ -14,6 +14,8 @@ Points = Sequence[Sequence[float]]
 _GREY = "#7f8790"
 _COLOURS = ("#2f7ed8", "#e67e22", "#27ae60", "#8e44ad", "#c0392b", "#16a085", "#b8860b")
 _DIVERGING = "PuOr"
+_LABELS = 40  # characters that fit below a histogram
+_WIDE = 100  # times the least value, from which on an axis is logarithmic
 
 
 def loss_figure(losses: Sequence[Row]) -> str:
@@ -49,11 +51,34 @@ def metric_figure(metrics: Sequence[Row], metric: str) -> str:
     return _finished(figure, axes, "k", f"{metric}@k")
 
 
-def segment_figure(segments: Sequence[Row], metric: str, k: int) -> str:
-    """One metric of every segment with its interval, a dot a model."""
+def histogram_figure(bins: Points, x: str, y: str, dates: bool = False) -> str:
+    """Counts by bin, rows from, to, count; dates: from and to are days since 1970.
+
+    Where both ends of all bins are equal they are values, each with a bar of its own.
+    """
+    figure, axes = _canvas(3.0, 4.8)
+    low, high, counts = (list(column) for column in zip(*bins, strict=True))
+    if dates:
+        ends = [max(end, start + 1) for start, end in zip(low, high, strict=True)]
+        _bars(axes, low, ends, counts)
+        _date_axis(axes)
+    elif low == high:
+        labels = [f"{value:,.6g}" for value in low]
+        axes.bar(range(len(low)), counts, width=0.8, color=_COLOURS[0])
+        crowded = sum(map(len, labels)) > _LABELS
+        axes.set_xticks(range(len(low)), labels, rotation=90 if crowded else 0)
+    else:
+        _bars(axes, low, high, counts)
+        if low[0] > 0 and high[-1] / low[0] >= _WIDE:
+            axes.set_xscale("log")
+    return _finished(figure, axes, x, y)
+
+
+def segment_figure(segments: Sequence[Row], metric: str, k: int, lines: int | None = None) -> str:
+    """One metric of every segment with its interval, a dot a model; lines: to make room for."""
     rows = [row for row in segments if row["metric"] == metric]
     names = list(dict.fromkeys(row["segment"] for row in rows))
-    figure, axes = _canvas(height=1.2 + 0.32 * len(names))
+    figure, axes = _canvas(height=1.2 + 0.32 * max(lines or 0, len(names)))
     models = coloured(row["model"] for row in rows)
     for at, (model, colour) in enumerate(models):
         own = {row["segment"]: row for row in rows if row["model"] == model}
@@ -70,9 +95,11 @@ def segment_figure(segments: Sequence[Row], metric: str, k: int) -> str:
     return _finished(figure, axes, f"{metric}@{k}", "")
 
 
-def curve_figure(curves: Mapping[str, Points], x: str, y: str) -> str:
+def curve_figure(
+    curves: Mapping[str, Points], x: str, y: str, height: float = 3.4, width: float = 6.4
+) -> str:
     """Shares against shares, from 0 to 1, beside the diagonal of equal ones."""
-    figure, axes = _canvas()
+    figure, axes = _canvas(height, width)
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle=":")
     for name, colour in coloured(name for name, points in curves.items() if points):
         xs, ys = zip(*curves[name], strict=True)
@@ -112,7 +139,7 @@ def sets_figure(patterns: Sequence[Row], sizes: Mapping[str, int]) -> str:
     patterns: members and count, the items of users that these sets and no others hold.
     """
     names = list(sizes)
-    figure = _figure(2.4 + 0.25 * len(names))
+    figure = _figure(sets_height(len(names)))
     grid = figure.add_gridspec(2, 1, height_ratios=[2.4, 0.3 * len(names)])
     bars, dots = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
     places = range(len(patterns))
@@ -130,11 +157,20 @@ def sets_figure(patterns: Sequence[Row], sizes: Mapping[str, int]) -> str:
     return _finished(figure, bars, "", "items of lists")
 
 
+def sets_height(sets: int) -> float:
+    """Height of `sets_figure`, for what stands beside it."""
+    return 2.4 + 0.25 * sets
+
+
 def factor_figure(items: Sequence[str], values: Points, directions: Sequence[str]) -> str:
     """Items by directions of the factors, as a heat map."""
-    figure, axes = _canvas(height=1 + 0.2 * len(items))
+    figure, axes = _canvas(1 + 0.2 * len(items), 10.0)
     reach = max(abs(value) for row in values for value in row) or 1.0
-    axes.imshow(values, cmap=_DIVERGING, aspect="auto", vmin=-reach, vmax=reach)
+    shown = axes.imshow(values, cmap=_DIVERGING, aspect="auto", vmin=-reach, vmax=reach)
+    bar = figure.colorbar(shown, ax=axes, fraction=0.03, pad=0.01)
+    bar.set_label("standard deviations", color=_GREY)
+    bar.ax.tick_params(colors=_GREY)
+    bar.outline.set_visible(False)
     axes.set_yticks(range(len(items)), items, fontsize=7)
     axes.set_xticks(range(len(directions)), directions)
     return _finished(figure, axes, "direction", "", grid=False)
@@ -154,16 +190,32 @@ def coloured(models: Any) -> list[tuple[str, str]]:
     return [(name, _COLOURS[at % len(_COLOURS)]) for at, name in enumerate(names)]
 
 
-def _canvas(height: float = 3.4) -> "tuple[Figure, Axes]":
-    figure = _figure(height)
+def _bars(
+    axes: "Axes", low: Sequence[float], high: Sequence[float], counts: Sequence[float]
+) -> None:
+    widths = [end - start for start, end in zip(low, high, strict=True)]
+    axes.bar(low, counts, widths, align="edge", color=_COLOURS[0])
+
+
+def _date_axis(axes: "Axes") -> None:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(maxticks=6)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.xaxis.get_offset_text().set_color(_GREY)
+
+
+def _canvas(height: float = 3.4, width: float = 6.4) -> "tuple[Figure, Axes]":
+    figure = _figure(height, width)
     return figure, figure.subplots()
 
 
-def _figure(height: float) -> "Figure":
+def _figure(height: float, width: float = 6.4) -> "Figure":
     # The object interface of matplotlib needs no display and keeps no global state.
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(6.4, height), layout="constrained")
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _finished(figure: "Figure", axes: "Axes", x: str, y: str, grid: bool = True) -> str:

@@ -6,7 +6,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 import recsys_spark
+from recsys_spark.evaluation.directions import DESCRIBED, direction_of
 from recsys_spark.report import figures as draw
+from recsys_spark.report.words import advice, explained, headline, split_sentence
 from recsys_spark.runtime.runs import StageRecord
 
 _ORDER = (
@@ -17,6 +19,12 @@ _ORDER = (
     *("novelty", "popularity_rank", "serendipity", "diversity", "attribute_diversity"),
     *("miscalibration", "overlap", "rbo"),
 )
+_HISTOGRAMS = {
+    "values": ("value", "interactions"),
+    "activity": ("interactions of a user", "users"),
+    "days": ("day", "interactions"),
+}
+_ARROWS = {1: "↑", -1: "↓", 0: ""}
 _STAGES = ("ingest", "split", "train", "evaluate", "recommend")
 
 
@@ -25,32 +33,52 @@ def draw_figures(records: Mapping[str, StageRecord]) -> dict[str, str]:
     summaries = {stage: record.summary for stage, record in records.items()}
     found = _of_evaluation(summaries["evaluate"])
     if "ingest" in summaries:
-        curve = {"interactions": summaries["ingest"]["long_tail"]}
-        found["long_tail"] = draw.curve_figure(
-            curve, "share of items, most frequent first", "share of interactions"
-        )
+        found |= _of_data(summaries["ingest"])
     if "train" in summaries:
         found["loss"] = draw.loss_figure(summaries["train"]["losses"])
     seconds = {stage: record.seconds for stage, record in records.items()}
     return found | {"seconds": draw.time_figure(seconds)}
 
 
+def _of_data(ingest: Mapping[str, Any]) -> dict[str, str]:
+    """The long tail, and histograms of what has more than one value."""
+    curve = {"interactions": ingest["long_tail"]}
+    found = {
+        "long_tail": draw.curve_figure(
+            curve, "share of items, most frequent first", "share of interactions", 3.0, 4.8
+        )
+    }
+    for name, (x, y) in _HISTOGRAMS.items():
+        bins = ingest["histograms"][name]
+        if len(bins) > 1:
+            found[name] = draw.histogram_figure(bins, x, y, dates=name == "days")
+    return found
+
+
 def _of_evaluation(summary: Mapping[str, Any]) -> dict[str, str]:
     k, shown = summary["k"], summary["pictures"]
     main = next(iter(by_split(summary["metrics"]).values()))
+    segments = _first(summary["segments"], main)
+    groups = [row for row in summary["segments"] if row["metric"] == "exposure"]
+    lines = max(
+        len({row["segment"] for row in rows})
+        for rows in ([row for row in segments if row["metric"] == "ndcg"], groups)
+    )
     found = {
         "ndcg": draw.metric_figure(main, "ndcg"),
         "recall": draw.metric_figure(main, "recall"),
-        "segments": draw.segment_figure(_first(summary["segments"], main), "ndcg", k),
+        "segments": draw.segment_figure(segments, "ndcg", k, lines),
         "exposure": draw.curve_figure(
-            shown["exposure"], "share of items, most listed first", f"share of lists' first {k}"
+            shown["exposure"],
+            "share of items, most listed first",
+            f"share of lists' first {k}",
+            draw.sets_height(len(shown["sets"]["sizes"])),
         ),
         "sets": draw.sets_figure(shown["sets"]["patterns"], shown["sets"]["sizes"]),
         "factors": _factor_figure(shown["directions"]),
     }
-    groups = [row for row in summary["segments"] if row["metric"] == "exposure"]
     if groups:
-        found["groups"] = draw.segment_figure(groups, "exposure", k)
+        found["groups"] = draw.segment_figure(groups, "exposure", k, lines)
     if "ratings" in shown:
         found["errors"] = draw.error_figure(summary["segments"])
         found["predictions"] = draw.prediction_figure(shown["ratings"])
@@ -79,13 +107,17 @@ def render_report(
         lstrip_blocks=True,
     )
     summaries = {stage: record.summary for stage, record in records.items()}
-    evaluated = summaries["evaluate"]
+    evaluated, published = summaries["evaluate"], records.get("publish")
     metrics = by_split(evaluated["metrics"])
     return environment.get_template("report.html.j2").render(
         run_id=run_id,
         version=recsys_spark.__version__,
         records=records,
         figures=figures,
+        headline=headline(summaries, published.finished_at if published else None),
+        explained=explained(summaries),
+        advice=advice(summaries),
+        split_sentence=split_sentence(summaries["split"]) if "split" in summaries else "",
         metrics={
             split.replace("_", " "): metric_rows(rows, evaluated["k"])
             for split, rows in metrics.items()
@@ -107,11 +139,27 @@ def model_names(metrics: list[dict[str, Any]]) -> list[str]:
 
 
 def metric_rows(metrics: list[dict[str, Any]], k: int) -> list[dict[str, Any]]:
-    """A row a metric at the cut-off, or without one, with the figures of every model."""
+    """A row a metric at the cut-off, or without one: the figures of every model, which of them are
+    the best, the metric's meaning, and an arrow to where better values are.
+    """
     table: dict[str, dict[str, Any]] = {}
     for row in metrics:
         if row["k"] in (k, None):
             entry = table.setdefault(row["metric"], {"metric": row["metric"], "values": {}})
             entry["values"][row["model"]] = row
+    for name, entry in table.items():
+        described = DESCRIBED.get(name)
+        entry["meaning"] = described.meaning if described else ""
+        entry["arrow"] = _ARROWS[direction_of(name).sign]
+        entry["best"] = best_models(name, entry["values"])
     order = {name: at for at, name in enumerate(_ORDER)}
     return sorted(table.values(), key=lambda row: order.get(row["metric"], len(order)))
+
+
+def best_models(metric: str, values: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """The models whose value is the best as it is printed; none where the metric does not judge."""
+    sign = direction_of(metric).sign
+    if not sign or len(values) < 2:
+        return set()
+    printed = {model: round(row["value"], 4) * sign for model, row in values.items()}
+    return {model for model, value in printed.items() if value == max(printed.values())}

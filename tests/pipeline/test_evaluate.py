@@ -112,17 +112,32 @@ def test_the_record_has_what_the_report_draws(evaluated):
     pictures = evaluated.summary["pictures"]
     assert set(pictures["exposure"]) == {"model", *BASELINES}
     sets = pictures["sets"]
-    assert sets["sizes"]["chosen"] == len({(r["user"], r["item"]) for r in evaluated.table("test")})
+    assert sets["sizes"]["held_out"] == len(
+        {(r["user"], r["item"]) for r in evaluated.table("test")}
+    )
     counts = [pattern["count"] for pattern in sets["patterns"]]
     assert counts == sorted(counts, reverse=True)
     (person, *_) = pictures["people"]
-    assert {"before", "chosen", "model", "mllib"} <= set(person["lists"])
+    assert {"history", "held_out", "model", "mllib"} <= set(person["lists"])
     titles = [title for titles in person["lists"].values() for title in titles]
     assert all(title.startswith("Film, ") for title in titles)
     assert [row["true"] for row in pictures["ratings"]] == ["1", "2", "3", "4", "5"]
     assert len(pictures["directions"]["items"]) == len(pictures["directions"]["values"])
     text = (evaluated.folder / "root/runs/run/metrics.json").read_text()
     assert len(json.loads(text)) == len(evaluated.metrics)
+
+
+def test_the_model_is_compared_with_the_best_baseline_user_by_user(evaluated):
+    values = {
+        model: evaluated.metrics[model, "ndcg", 10, "all"]["value"]
+        for model in ["model", *BASELINES]
+    }
+    best = max(BASELINES, key=values.get)
+    paired = evaluated.summary["paired"]
+    assert (paired["baseline"], paired["users"]) == (best, 30)
+    assert paired["difference"] == pytest.approx(values["model"] - values[best], abs=1e-6)
+    assert paired["ci_low"] <= paired["difference"] <= paired["ci_high"]
+    assert 0 < paired["p_value"] <= 1
 
 
 def test_neighbours_that_cost_too_much_are_left_out(run):
