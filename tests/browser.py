@@ -22,6 +22,17 @@ _MEASURE = """
       overhang: page.documentElement.scrollWidth - {width},
       figures: drawn.filter((box) => box.width > 100 && box.height > 50).length,
       paper: style.backgroundColor, ink: style.color,
+      cut: [...page.querySelectorAll(".person")].filter(
+        (lists) => [lists, lists.parentElement].some((box) => box.scrollWidth > box.clientWidth)
+      ).length,
+      broken: [...page.querySelectorAll("nav a")].filter(
+        (link) => link.getClientRects().length > 1
+      ).length,
+      holes: [...page.querySelectorAll(".gallery")].filter((gallery) => {{
+        const boxes = [...gallery.children].map((part) => part.getBoundingClientRect());
+        const heights = boxes.filter((box) => box.top === boxes[0].top).map((box) => box.height);
+        return Math.max(...heights) > 1.5 * Math.min(...heights);
+      }}).length,
       links: [...page.querySelectorAll("nav a")].map((a) => !!page.querySelector(a.hash)),
     }};
     document.title = JSON.stringify(found);
@@ -31,7 +42,8 @@ _MEASURE = """
 
 
 def measured(page: str, folder: Path, width: int, dark: bool) -> dict[str, Any]:
-    """What a self-contained page is like in a frame of this width: its overhang, colours, links."""
+    """What a self-contained page is like in a frame of this width: its overhang, colours, links;
+    lists that are cut off, links of the navigation on two lines, figures beside a hole."""
     frame = folder / "frame.html"
     frame.write_text(_MEASURE.format(width=width, page=html.escape(page)))
     done = opened(frame.as_uri(), folder, width + 200, dark)

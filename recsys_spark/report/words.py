@@ -43,6 +43,8 @@ def headline(summaries: Summaries, published_at: str | None) -> list[str]:
         )
     if lists := summaries.get("recommend"):
         found.append(_lists(lists))
+    if refit := summaries.get("refit"):
+        found.append(_refit(refit))
     when = f"{published_at[:16].replace('T', ' ')} UTC" if published_at else ""
     return [*found, f"Published {when}." if when else "Not published."]
 
@@ -94,6 +96,16 @@ def _lists(lists: Summary) -> str:
     if not short:
         return f"All {users:,} lists have {lists['n']} items."
     return f"{short:,} of {users:,} lists have fewer than {lists['n']} items."
+
+
+def _refit(refit: Summary) -> str:
+    text = (
+        f"Lists come from the objective fitted again on all {refit['rows']:,} interactions; the "
+        f"metrics are of the model fitted on {refit['evaluated_rows']:,}"
+    )
+    if refit.get("overlap") is None:
+        return f"{text}."
+    return f"{text}, whose lists share {refit['overlap']:.0%} of the first {refit['k']} items."
 
 
 def words(name: str) -> str:
@@ -188,12 +200,9 @@ def split_sentence(split: Summary) -> str:
     """Sizes of the parts, and what of the test rows training knows or does not know."""
     parts = ", ".join(f"{rows:,} {part}" for part, rows in split["rows"].items() if rows)
     sentences = [f"Split {words(split['method'])}: {parts} rows."]
-    cold = split["cold"]
-    if cold["users"] or cold["items"]:
-        sentences.append(
-            f"{cold['users']:,} users and {cold['items']:,} items of the test rows are not in "
-            "the training rows."
-        )
+    cold = [f"{split['cold'][side]:,} {side}" for side in ("users", "items") if split["cold"][side]]
+    if cold:
+        sentences.append(f"Of the test rows, {' and '.join(cold)} are not in the training rows.")
     if split["in_both"]:
         sentences.append(f"Caution: {split['in_both']:,} pairs are in train and in test.")
     sentences += _older(split)

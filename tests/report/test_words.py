@@ -41,7 +41,7 @@ def summaries(**changed):
         "evaluate": evaluated(),
         "recommend": {"users": 100, "n": 10, "short_lists": 0},
     }  # fmt: skip
-    return {stage: summary | changed.get(stage, {}) for stage, summary in found.items()}
+    return changed | {stage: part | changed.get(stage, {}) for stage, part in found.items()}
 
 
 PAIRED = {"baseline": "item_knn", "difference": 0.1, "ci_low": 0.08, "ci_high": 0.12,
@@ -72,9 +72,15 @@ def test_headline_compares_with_the_best_baseline():
         ({"evaluate": evaluated(min_relevant_value=4.0)}, "Test rows of 4 and above count"),
         ({"recommend": {"short_lists": 7}}, "7 of 100 lists have fewer than 10 items."),
         ({"evaluate": evaluated() | {"metrics": [row("model", 0.4)]}}, "no baseline was measured"),
+        (
+            {"refit": {"rows": 99, "evaluated_rows": 80, "k": 10, "overlap": 0.614}},
+            "on all 99 interactions; the metrics are of the model fitted on 80, whose lists share "
+            "61% of the first 10 items.",
+        ),
+        ({"refit": {"rows": 99, "evaluated_rows": 80, "k": 10}}, "fitted on 80. Not published"),
         ({}, "Not published."),
     ],
-    ids=["chance", "unpaired", "relevance", "short", "alone", "unpublished"],
+    ids=["chance", "unpaired", "relevance", "short", "alone", "refit", "uncompared", "unpublished"],
 )
 def test_headline_says_what_holds(changed, said):
     assert said in " ".join(headline(summaries(**changed), None))
@@ -154,7 +160,7 @@ def test_older_test_rows_are_no_alarm_where_the_split_does_not_follow_time(metho
     assert "The split does not follow time: 95% of the test rows are older" in said
     assert "Caution" not in said
     assert "80 train, 20 test rows" in said
-    assert "0 users and 3 items of the test rows are not in the training rows" in said
+    assert "Of the test rows, 3 items are not in the training rows." in said
 
 
 @pytest.mark.parametrize("method", ["leave_last_out", "global_time", "time_window"])
