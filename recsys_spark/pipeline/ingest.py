@@ -46,12 +46,8 @@ def ingest(run: Run, source: Events) -> Summary:
     _write_interactions(run, pairs, types)
     if run.config.items.path is not None:
         _write_items(run, types["item"])
-    guessed = _guessed(run, types)
-    return {
-        "source": source.source.path,
-        "guessed": guessed,
-        **_report(run, counts, combined, rows),
-    }
+    origin = {"source": source.source.path, "guessed": _guessed(run, types)}
+    return origin | _report(run, counts, combined, rows)
 
 
 def _id_type(events: Events, side: str) -> DataType:
@@ -64,12 +60,9 @@ def _id_type(events: Events, side: str) -> DataType:
 
 def _guessed(run: Run, types: dict[str, DataType]) -> list[str]:
     """Settings of the source that are `auto`, with what was taken."""
-    source = run.config.ingest.source
-    return [
-        f"{side}_id_type is {'long' if isinstance(kind, IntegralType) else 'string'}"
-        for side, kind in types.items()
-        if getattr(source, f"{side}_id_type") == "auto"
-    ]
+    source, names = run.config.ingest.source, {kind: name for name, kind in ID_TYPES.items()}
+    keys = {f"{side}_id_type": names[kind] for side, kind in types.items()}
+    return [f"{key} is {name}" for key, name in keys.items() if getattr(source, key) == "auto"]
 
 
 def _write_rejects(run: Run, checked: DataFrame) -> dict[str, int]:
