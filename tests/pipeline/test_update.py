@@ -94,6 +94,6 @@ def test_what_is_finished_needs_no_session(shop, monkeypatch):
     monkeypatch.setattr(sessions, "open_session", refuse)
     published = run_in(folder, stages=("publish",))
     assert not published.unchanged
-    assert {len(row["recommendations"]) for row in listed(folder).values()} == {3}
+    assert max(len(row["recommendations"]) for row in listed(folder).values()) == 3
     for stage in ("ingest", "publish"):
         assert run_in(folder, stages=(stage,)).unchanged
