@@ -451,6 +451,24 @@ def test_refusals_do_not_print_secrets(override):
     assert "hunter2" not in refusal(override)
 
 
+def test_chosen_settings_are_flat_and_without_secrets():
+    chosen = load_config(
+        overrides=[
+            "recommend.n=3",
+            "recommend.policy.max_per_genre=null",
+            "spark.conf.a.password=x",
+            "ingest.filters=[{column: a, op: is_null}]",
+        ]
+    ).chosen()
+    assert chosen == {
+        "recommend.n": 3,
+        "recommend.policy.max_per_genre": None,
+        "spark.conf": {"a.password": MASK},
+        "ingest.filters": [{"column": "a", "op": "is_null"}],
+    }
+    assert Config().chosen() == {}
+
+
 def test_masking_keeps_everything_else():
     assert Config.model_validate(Config().masked()) == Config()
 

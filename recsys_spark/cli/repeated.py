@@ -1,6 +1,7 @@
 """What a person sees of many runs: the trials of a search, the splits of a backtest."""
 
 from collections.abc import Callable
+from shlex import quote
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from recsys_spark.pipeline.choice import Options
 from recsys_spark.pipeline.tune import Tuned, tune
 from recsys_spark.report.page import model_names
 from recsys_spark.runtime.log import Log
+from recsys_spark.runtime.store import local_folder
 
 
 def repeat(name: str, config: Config, options: Options, log: Log) -> Callable[[], None]:
@@ -36,10 +38,10 @@ def print_trials(tuned: Tuned, config: Config) -> None:
         settings = [str(trial.settings[key]) for key in keys]
         table.add_row(str(trial.number), *settings, f"{trial.value:.4f}", f"{trial.seconds:.1f}")
     console.print(table)
-    best = f"{config.paths.root}/{tuned.best}"
+    best = f"{local_folder(config.paths.root) or config.paths.root}/{tuned.best}"
     console.print(f"\n[bold]Best settings[/] {best}", soft_wrap=True)
     console.print("They are the last file that a run takes: add to its command", style="dim")
-    console.print(f"  --config {best}", soft_wrap=True)
+    console.print(f"  --config {quote(best)}", soft_wrap=True)
 
 
 def print_backtest(repeated: Backtested, config: Config) -> None:

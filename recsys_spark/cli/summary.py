@@ -15,6 +15,7 @@ from rich.table import Table
 
 from recsys_spark.config import Config, mask
 from recsys_spark.pipeline.night import Outcome
+from recsys_spark.pipeline.train import readable
 from recsys_spark.report.page import by_split, metric_rows, model_names
 from recsys_spark.report.words import advice, explained
 from recsys_spark.runtime.store import local_folder
@@ -65,7 +66,7 @@ def _losses(console: Console, summary: Mapping[str, Any]) -> None:
     terms = ("total", "observed", "unobserved", "regularization")
     table = _table("iteration", *terms, "s", title="Loss")
     for row in summary["losses"]:
-        figures = [f"{row[term]:,.1f}" for term in terms]
+        figures = [readable(row[term]) for term in terms]
         table.add_row(str(row["iteration"]), *figures, f"{row['seconds']:.1f}")
     console.print(table)
 

@@ -7,6 +7,7 @@ is written from them (`recsys-spark config --defaults`), and a wheel works witho
 
 import hashlib
 import json
+from collections.abc import Iterator
 from functools import reduce
 from operator import getitem
 from shlex import quote
@@ -86,6 +87,15 @@ __all__ = [
 ]
 
 
+def _flat(content: dict[str, Any], kind: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in content.items():
+        inner = under(kind, name)
+        if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, Section):
+            yield from _flat(value, inner, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
 class Config(Section):
     """The whole configuration; each stage is handed its own section."""
 
@@ -154,6 +164,10 @@ class Config(Section):
         whole = self.model_dump(mode="json")
         content = {key: reduce(getitem, key.split("."), whole) for key in keys} or whole
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+    def chosen(self) -> dict[str, Any]:
+        """What was set, by dotted key, secrets replaced; lists and free mappings are whole."""
+        return dict(_flat(mask(self.model_dump(mode="json", exclude_unset=True)), type(self)))
 
     def masked(self) -> dict[str, Any]:
         """The effective configuration for logs and files, secrets replaced."""

@@ -1,6 +1,8 @@
 """Wiring of evaluate: the model and its baselines, against the held-out rows."""
 
+import csv
 import json
+from io import StringIO
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -18,6 +20,7 @@ from recsys_spark.stages.recommend import read_catalogue, with_seen
 from recsys_spark.stages.segments import by_popularity
 from recsys_spark.wals.fold_in import fold_in
 
+_TRACKED = ("ndcg", "recall", "precision", "hit_rate", "auc", "item_coverage", "novelty", "rmse")
 _BY_SEGMENT = ("ndcg", "recall", "exposure", "catalogue_share", "rmse", "mae")
 
 
@@ -86,7 +89,9 @@ def _report(run: Run, shown: int) -> Summary:
     text = json.dumps(figures, indent=2)
     run.runs.store.replace(run.runs.path(run.run_id, "metrics.json"), text)
     overall = [row for row in figures if row["segment"] == ALL]
-    run.tracker.metrics({_key(row, main): row["value"] for row in overall})
+    run.runs.store.replace(run.runs.path(run.run_id, "metrics.csv"), _as_csv(figures))
+    tracked = [row for row in overall if _is_tracked(row, main, shown)]
+    run.tracker.metrics({_key(row, main): row["value"] for row in tracked})
     _log(run, overall, shown)
     return {
         "split": main,
@@ -106,6 +111,20 @@ def _log(run: Run, overall: list[dict[str, Any]], k: int) -> None:
     run.log.info(
         f"ndcg@{k} of {rows[0]['users']:,} users, the model fitted on {trained:,} rows: {line}"
     )
+
+
+def _as_csv(rows: list[dict[str, Any]]) -> str:
+    text = StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _is_tracked(row: dict[str, Any], main: str, shown: int) -> bool:
+    """The few figures that runs are compared by; all of them are in the files of metrics."""
+    metrics = _TRACKED if row["model"] == "model" else ("ndcg",)
+    return row["split"] == main and row["metric"] in metrics and row["k"] in (shown, None)
 
 
 def _is_part(row: dict[str, Any], k: int) -> bool:

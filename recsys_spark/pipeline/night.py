@@ -77,12 +77,19 @@ def run_stages(
         run = Run(config, run_id, spark, tables, runs, log, NullTracker(), trial=trial)
         unchanged = all(is_done(runs, tables, run_id, s.stage, s.fingerprint) for s in steps)
         with nullcontext() if unchanged else _recorded(run, stages[-1]):
+            if "ingest" in files:
+                run.tracker.dataset("events", _events(config), files["ingest"])
             records = {step.stage: _do(run, step) for step in steps}
             if not unchanged:
                 _write_report(run)
         if "publish" in records:
             _warn_of_newer(run, records["publish"])
         return Outcome(run_id, records, unchanged)
+
+
+def _events(config: Config) -> str:
+    given = config.split.given.train if config.split.method == "given" else None
+    return str(given or config.ingest.source.path)
 
 
 def _do(run: Run, step: Step) -> StageRecord:
@@ -118,6 +125,7 @@ def _recorded(run: Run, last: str) -> Iterator[None]:
                 run.config.tracking, run.config.paths.root, run.run_id, run.log
             )
             run.tracker.finish("RUNNING")
+            run.tracker.params(run.config.chosen())
             run.log.info(f"run {run.run_id}")
             yield
         state, code = "done", ExitCode.DONE
@@ -133,7 +141,7 @@ def _recorded(run: Run, last: str) -> Iterator[None]:
         run.log.sinks.remove(events.append)
         run.runs.append_events(run.run_id, events)
         run.runs.set_status(run.run_id, state, last, code, reason)
-        run.tracker.finish("FINISHED" if state == "done" else "FAILED")
+        run.tracker.finish({"done": "FINISHED", "killed": "KILLED"}.get(state, "FAILED"))
 
 
 def _write_report(run: Run) -> None:
@@ -148,7 +156,7 @@ def _write_report(run: Run) -> None:
     run.tracker.artifact("report.html", page)
     for name, figure in figures.items():
         run.tracker.artifact(f"figures/{name}.svg", figure)
-    for name in ("metrics.json", "config.yaml"):
+    for name in ("metrics.json", "metrics.csv", "config.yaml"):
         text = run.runs.store.read(run.runs.path(run.run_id, name))
         if text:
             run.tracker.artifact(name, text)

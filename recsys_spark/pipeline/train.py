@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from math import isfinite
+from math import floor, isfinite, log10
 
 from pyspark.sql import DataFrame
 
@@ -61,9 +61,8 @@ def fit(
     if trained.stopped:
         run.log.warning(f"training ended after {len(trained.losses)} sweeps: {trained.stopped}")
     first, last = trained.losses[0].total, trained.losses[-1].total
-    run.log.info(
-        f"rank {spec.rank}, {len(trained.losses)} iterations, loss {first:,.1f} to {last:,.1f}"
-    )
+    losses = f"loss {readable(first)} to {readable(last)}"
+    run.log.info(f"rank {spec.rank}, {len(trained.losses)} iterations, {losses}")
     return {
         "spec": asdict(spec),
         "weight_ratio": watch.ratio,
@@ -146,6 +145,14 @@ def _warm_start(run: Run) -> Start:
     return Factorization(users, items), newest.run_id
 
 
+def readable(loss: float) -> str:
+    """A loss with five significant digits, or one decimal place."""
+    if not isfinite(loss) or not loss:
+        return str(loss)
+    size = floor(log10(abs(loss)))
+    return f"{loss:.4e}" if size < -4 else f"{loss:,.{max(1, 4 - size)}f}"
+
+
 @dataclass
 class _Watch:
     """What happens after every sweep: it is logged, tracked and kept, and may be the last.
@@ -202,7 +209,7 @@ class _Watch:
         }
         self.run.tracker.metrics(terms, step=loss.iteration)
         self.run.log.progress(
-            f"iteration {loss.iteration} of {self.spec.iterations}: loss {loss.total:,.1f}, "
+            f"iteration {loss.iteration} of {self.spec.iterations}: loss {readable(loss.total)}, "
             f"{row['seconds']:.1f} s",
             **row,
         )

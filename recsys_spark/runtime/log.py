@@ -6,13 +6,16 @@ of Spark's structured logs: ts, level, logger, msg, context.
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
+from rich.text import Text
 
 from recsys_spark.runtime.runs import now
 
@@ -77,6 +80,18 @@ class JsonSink:
         print(json.dumps(event, default=str), file=sys.stderr, flush=True)
 
 
+@dataclass(frozen=True)
+class Moving:
+    """What a stage does, and for how long the stage has been at work."""
+
+    text: str
+    since: float
+
+    def __rich__(self) -> Text:
+        minutes, seconds = divmod(int(time.monotonic() - self.since), 60)
+        return Text(f"{self.text}  {minutes}:{seconds:02}")
+
+
 class TextSink:
     """Lines for people; on a terminal a moving last line while a stage works."""
 
@@ -85,24 +100,28 @@ class TextSink:
         self.hidden = {"info", "progress"} if quiet else set()
         self.hidden |= set() if debug else {"debug"}
         self._status: Status | None = None
+        self._begun = ("", 0.0)
 
     def __call__(self, event: Event) -> None:
         if event["level"] in self.hidden:
             return
         stage = event["context"].get("stage", "")
         if event["level"] == "progress" and self.console.is_terminal:
-            self._move(f"{stage:<9} {event['msg']}")
+            self._move(stage, f"{stage:<9} {event['msg']}")
             return
         self.stop()
         colour = _COLOURS.get(event["level"], "default")
         text = f"[bold]{stage:<9}[/] [{colour}]{escape(event['msg'])}[/]"
         self.console.print(text, soft_wrap=True)
 
-    def _move(self, text: str) -> None:
+    def _move(self, stage: str, text: str) -> None:
+        if self._begun[0] != stage or not self._begun[1]:
+            self._begun = (stage, time.monotonic())
+        moving = Moving(text, self._begun[1])
         if self._status is None:
-            self._status = self.console.status(escape(text))
+            self._status = self.console.status(moving)
             self._status.start()
-        self._status.update(escape(text))
+        self._status.update(moving)
 
     def stop(self) -> None:
         """Take the moving line away."""

@@ -4,6 +4,7 @@ The files of the run's folder are the truth. A server that does not answer is gi
 first failure, which costs seconds, unless the configuration requires it.
 """
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from recsys_spark.runtime.store import local_folder
 _TAG = "recsys_spark.run_id"
 _VARIABLE = "MLFLOW_TRACKING_URI"
 _SQLITE = "sqlite:///"
+_LONGEST = 6000  # characters of a parameter
 _AT_ONCE = 1000  # figures that MLflow takes in one call
 _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -37,11 +39,14 @@ class Tracker(Protocol):
     def tags(self, values: Mapping[str, str]) -> None:
         """Record fingerprints, versions, pointers."""
 
+    def dataset(self, name: str, address: str, digest: str) -> None:
+        """Name what the run was made from."""
+
     def artifact(self, name: str, text: str) -> None:
         """Keep a small text file."""
 
     def finish(self, status: str) -> None:
-        """End the run: FINISHED, FAILED or RUNNING (to be continued by another stage)."""
+        """Set the state: RUNNING, or at the end FINISHED, FAILED or KILLED."""
 
 
 class NullTracker:
@@ -54,6 +59,9 @@ class NullTracker:
         """Ignore."""
 
     def tags(self, values: Mapping[str, str]) -> None:
+        """Ignore."""
+
+    def dataset(self, name: str, address: str, digest: str) -> None:
         """Ignore."""
 
     def artifact(self, name: str, text: str) -> None:
@@ -114,6 +122,7 @@ class MlflowTracker:
         import logging
 
         from mlflow.tracking import MlflowClient
+        from mlflow.tracking.context.registry import resolve_tags
 
         for name in ("alembic", "mlflow"):  # the first use of a database tells of its migrations
             logging.getLogger(name).setLevel(logging.ERROR)
@@ -124,7 +133,7 @@ class MlflowTracker:
         experiment = found.experiment_id if found else self._create_experiment(client)
         run = _find(client, experiment, self.run_id)
         if run is None:
-            tags = {_TAG: self.run_id}
+            tags = resolve_tags({_TAG: self.run_id})  # user, program, commit
             above = _find(client, experiment, self.parent) if self.parent else None
             if above is not None:
                 tags["mlflow.parentRunId"] = above.info.run_id
@@ -136,7 +145,8 @@ class MlflowTracker:
         if self.uri.startswith(_SQLITE):
             folder = Path(self.uri.removeprefix(_SQLITE)).absolute().parent
             place = (folder / "mlflow-artifacts").as_uri()
-        return str(client.create_experiment(self.config.experiment, artifact_location=place))
+        name, tags = self.config.experiment, {"mlflow.experimentKind": "custom_model_development"}
+        return str(client.create_experiment(name, artifact_location=place, tags=tags))
 
     def _guard(self, action: str, call: Callable[[], object]) -> None:
         if self._client is None and action != "open":
@@ -152,7 +162,9 @@ class MlflowTracker:
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Record parameters that this run does not have yet."""
-        new = {key: str(value) for key, value in values.items() if key not in self._params}
+        new = {
+            key: str(value)[:_LONGEST] for key, value in values.items() if key not in self._params
+        }
         self._params |= new
         self._guard("params", lambda: self._batch(params=new))
 
@@ -191,9 +203,22 @@ class MlflowTracker:
         """Keep a small text file."""
         self._guard("artifact", lambda: self._client.log_text(self._run, text, name))
 
+    def dataset(self, name: str, address: str, digest: str) -> None:
+        """Name an input with our own digest of it, which MLflow keeps at most 36 characters of."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        source = json.dumps({"uri": mask(address)})
+        used = DatasetInput(
+            Dataset(name, digest[:36], "uri", source), [InputTag("mlflow.data.context", "training")]
+        )
+        self._guard("dataset", lambda: self._client.log_inputs(self._run, [used]))
+
     def finish(self, status: str) -> None:
-        """Set the state of the run."""
-        self._guard("finish", lambda: self._client.update_run(self._run, status=status))
+        """Set the state of the run; its time ends with it, unless it is running."""
+        if status == "RUNNING":
+            self._guard("finish", lambda: self._client.update_run(self._run, status=status))
+        else:
+            self._guard("finish", lambda: self._client.set_terminated(self._run, status))
 
 
 def _find(client: Any, experiment: str, run_id: str) -> Any:

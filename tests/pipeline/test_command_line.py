@@ -217,6 +217,14 @@ def test_bad_rows_beyond_the_threshold_end_with_code_3_and_the_reasons(command, 
     assert "bad_value" in err
     assert "empty_user" in err
     assert "ingest.thresholds" in err
+    assert f"--root {tmp_path / 'root'}`" in " ".join(err.split())
+
+
+def test_doctor_creates_nothing(command, tmp_path):
+    code, shown, err = command("doctor")
+    assert code == 0, err
+    assert "driver and executors agree" in shown
+    assert not (tmp_path / "root").exists()
 
 
 @pytest.mark.parametrize("text", ["", "user_id,item_id,rating,timestamp\n"])

@@ -211,11 +211,17 @@ def test_the_run_is_mirrored_to_mlflow(night_run):
     (mirrored,) = client.search_runs([experiment.experiment_id])
     assert mirrored.data.tags["recsys_spark.run_id"] == "night"
     assert mirrored.info.status == "FINISHED"
+    assert mirrored.info.end_time > mirrored.info.start_time
     assert mirrored.data.params["rank"] == "4"
-    assert "model.ndcg_at_5" in mirrored.data.metrics
+    assert {"objective.iterations", "ingest.source.path"} <= set(mirrored.data.params)
+    (used,) = mirrored.inputs.dataset_inputs
+    assert (used.dataset.name, len(used.dataset.digest) > 0) == ("events", True)
+    measured = {name for name in mirrored.data.metrics if "ndcg" in name or "model." in name}
+    assert "model.ndcg_at_5" in measured
+    assert len(measured) < 20, "the rest is in the table of metrics"
     assert len(client.get_metric_history(mirrored.info.run_id, "loss.total")) == 2
     names = {artifact.path for artifact in client.list_artifacts(mirrored.info.run_id)}
-    assert {"report.html", "config.yaml", "metrics.json", "figures"} <= names
+    assert {"report.html", "config.yaml", "metrics.json", "metrics.csv", "figures"} <= names
     figures = client.list_artifacts(mirrored.info.run_id, "figures")
     assert {artifact.path for artifact in figures} >= {"figures/ndcg.svg", "figures/loss.svg"}
 

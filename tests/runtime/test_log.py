@@ -1,12 +1,13 @@
 """Events for machines and for people, and nothing on standard output."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from recsys_spark.runtime.log import JsonSink, Log, TextSink
+from recsys_spark.runtime.log import JsonSink, Log, Moving, TextSink
 
 FIELDS = {"ts", "level", "logger", "msg", "context"}
 
@@ -87,3 +88,7 @@ def test_text_off_a_terminal_is_plain_and_one_line_an_event(
         ["ingest", message],
         ["ingest", "50% of it"],
     ]
+
+
+def test_moving_line_shows_how_long_the_stage_has_worked() -> None:
+    assert Moving("train  iteration 3", time.monotonic() - 75).__rich__().plain.endswith("  1:15")

@@ -63,6 +63,7 @@ def test_everything_arrives(root: Path, log: Log, events: list[dict[str, Any]]) 
     tracker.metrics({"model.ndcg@10": 0.25})
     tracker.tags({"lineage.ingest": "night-1"})
     tracker.artifact("config.yaml", "paths: {root: ö}\n")
+    tracker.dataset("events", "s3a://me:secret@shop/ratings.csv", "0123456789abcdef" * 4)
     tracker.finish("FINISHED")
     assert events == []
 
@@ -70,6 +71,14 @@ def test_everything_arrives(root: Path, log: Log, events: list[dict[str, Any]]) 
     (run,) = runs_of(root, "night-1")
     assert run.info.run_name == "night-1"
     assert run.info.status == "FINISHED"
+    assert run.info.end_time >= run.info.start_time
+    assert {"mlflow.user", "mlflow.source.name", "mlflow.source.type"} <= set(run.data.tags)
+    experiment = client.get_experiment(run.info.experiment_id)
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    (used,) = run.inputs.dataset_inputs
+    assert (used.dataset.name, used.dataset.digest) == ("events", ("0123456789abcdef" * 4)[:36])
+    assert "shop/ratings.csv" in used.dataset.source
+    assert "secret" not in used.dataset.source
     assert run.data.params == {"objective.rank": "64", "split.method": "per_user"}
     assert run.data.metrics == {"loss": 4.0, "model.ndcg_at_10": 0.25}
     history = client.get_metric_history(run.info.run_id, "loss")
