@@ -10,6 +10,7 @@ import yaml
 from recsys_spark import yaml12
 from recsys_spark.config import MASK, Config
 from recsys_spark.errors import ConfigError, ExitCode
+from recsys_spark.kernels.value_use import ValueRange, describe_values
 from recsys_spark.pipeline.run import fingerprint
 from recsys_spark.settings import documented_defaults, known_keys, load_config
 
@@ -515,3 +516,20 @@ def test_the_fingerprint_of_train_covers_what_changes_the_factors():
 def test_the_configuration_is_frozen():
     with pytest.raises(ValueError, match="frozen"):
         Config().recommend.n = 3
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("movielens", ValueRange(0.5, 5.0, 100_836), "confidence = 0.29 value"),
+        ("lastfm", ValueRange(1.0, 352_698.0, 92_834), "confidence = 0.18 ln(1 + value)"),
+    ],
+)
+def test_shipped_configurations_use_ratings_and_play_counts(name, values, said):
+    assert said in describe_values(load_config([name]).objective.spec(), values)
+
+
+def test_the_demo_makes_what_its_pages_lead_to():
+    recommend = load_config(["demo"]).recommend
+    assert recommend.explain > 0
+    assert recommend.similar_items.n > 0

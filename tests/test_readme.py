@@ -64,7 +64,14 @@ def test_the_python_runs_though_path_has_another_python(checkout, tmp_path):
 def test_make_demo_ends_with_the_summary(checkout):
     (checkout / ".venv/.run").exists() or pytest.fail("run the tests through `make test`")
     output = run(["make", "demo"], checkout)
-    for text in ("Rows", "Loss", "Ranking of the test rows", "Recommendations of five users"):
+    for text in (
+        "Rows",
+        "Values",
+        "Loss",
+        "Ranking of the test rows",
+        "Recommendations of five users",
+        "Try next",
+    ):
         assert text in output
     assert (checkout / "demo/output/tables/recommendations/CURRENT.json").exists()
 
