@@ -18,6 +18,7 @@ from recsys_spark.runtime.store import local_folder
 _TAG = "recsys_spark.run_id"
 _VARIABLE = "MLFLOW_TRACKING_URI"
 _SQLITE = "sqlite:///"
+_KIND = ("mlflow.experimentKind", "custom_model_development")  # the view that it opens in
 _LONGEST = 6000  # characters of a parameter
 _AT_ONCE = 1000  # figures that MLflow takes in one call
 _PATIENCE = {
@@ -131,6 +132,8 @@ class MlflowTracker:
         client = MlflowClient(tracking_uri=self.uri)
         found = client.get_experiment_by_name(self.config.experiment)
         experiment = found.experiment_id if found else self._create_experiment(client)
+        if found and _KIND[0] not in found.tags:
+            client.set_experiment_tag(experiment, *_KIND)
         run = _find(client, experiment, self.run_id)
         if run is None:
             tags = resolve_tags({_TAG: self.run_id})  # user, program, commit
@@ -145,7 +148,7 @@ class MlflowTracker:
         if self.uri.startswith(_SQLITE):
             folder = Path(self.uri.removeprefix(_SQLITE)).absolute().parent
             place = (folder / "mlflow-artifacts").as_uri()
-        name, tags = self.config.experiment, {"mlflow.experimentKind": "custom_model_development"}
+        name, tags = self.config.experiment, dict([_KIND])
         return str(client.create_experiment(name, artifact_location=place, tags=tags))
 
     def _guard(self, action: str, call: Callable[[], object]) -> None:

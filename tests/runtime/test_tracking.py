@@ -107,6 +107,16 @@ def test_another_stage_continues_the_same_run_and_keeps_its_params(
     assert events == []
 
 
+def test_an_experiment_that_was_there_opens_in_the_view_of_models(root: Path, log: Log) -> None:
+    client = MlflowClient(tracking_uri=f"sqlite:///{root}/mlflow.db")
+    kinds = {"old": {}, "chosen": {"mlflow.experimentKind": "finetuning"}}
+    for name, tags in kinds.items():
+        client.create_experiment(name, tags=tags)
+        open_tracker(Tracking(experiment=name), str(root), "night-1", log)
+    found = [client.get_experiment_by_name(name).tags["mlflow.experimentKind"] for name in kinds]
+    assert found == ["custom_model_development", "finetuning"]
+
+
 def test_many_params_and_metrics_arrive(root: Path, log: Log, events: list[dict[str, Any]]) -> None:
     tracker = opened(root, "night-4", log)
     tracker.params({f"key{n}": n for n in range(150)})
