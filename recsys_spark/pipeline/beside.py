@@ -96,7 +96,7 @@ def _write_similar(run: Run, found: DataFrame, table: str, n: int) -> None:
         similar(key, found.schema[key].dataType),
         lambda written: audit(written, key, "similar", n, F.lit(True), entry=key),
     )
-    alike = "items with up to {} that are liked alike"
+    alike = "items with up to {} that are similar"
     if key == "user_id":
         alike = "users with up to {} who like alike"
     run.log.info(f"{manifest.rows:,} {alike.format(n)}")

@@ -77,7 +77,7 @@ class User:
 
 @dataclass(frozen=True)
 class ItemDetails:
-    """An item, how many users have it, and what is liked alike."""
+    """An item, how many users have it, and the items most similar to it."""
 
     item: Item
     users: int
@@ -153,7 +153,7 @@ class Lookups:
         return ItemDetails(item, users, _ranked(listed, self._items(_ids(listed))))
 
     def titled(self, text: str) -> tuple[Item, ...]:
-        """Items whose title has the text somewhere, in whatever case: the first FOUND by title."""
+        """Items whose title has the text somewhere, in whatever case: FOUND at most, by title."""
         if "items" not in self._data or not text:
             return ()
         wanted = pc.match_substring(ds.field("title"), text, ignore_case=True)
