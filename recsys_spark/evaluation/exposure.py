@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType
 
+from recsys_spark.errors import ConfigError
 from recsys_spark.evaluation.inputs import (
     cutoffs,
     listed_as,
@@ -55,10 +56,13 @@ def measure_exposure(
     cut-off.
 
     Only how many items are listed how often, and the groups' sums, come to the driver. Raises
-    ContractError if a column is missing or of another type, ConfigError for a k below 1.
+    ContractError if a column is missing or of another type, ConfigError for a k below 1 or another
+    curve_at.
     """
     require(items, ["item_id"], "items")
     named, ks = ranked_lists(recommendations, model), cutoffs(k)
+    if curve_at not in (None, *ks):
+        raise ConfigError(f"curve_at is {curve_at}; choose one of k, {ks}.")
     kind = listed_as(recommendations, items=items)
     named = named.withColumn("list", F.col("list").cast(ArrayType(kind)))
     catalogue = items.select("item_id").distinct()

@@ -37,12 +37,18 @@ _TIMES = (TimestampType, TimestampNTZType, DateType, StringType)
 def column(dataset: DataFrame, name: str) -> Column:
     """A column by its name, which may have dots and backticks.
 
-    Raises ContractError if it is not there, or is there twice.
+    Raises ContractError if it is not there, or is there twice, also up to case where Spark's names
+    do not depend on it.
     """
     if name not in dataset.columns:
         raise ContractError(f"The data has no column {name}; it has {', '.join(dataset.columns)}.")
-    if dataset.columns.count(name) > 1:
-        raise ContractError(f"The data has the column {name} twice: rename or drop one of them.")
+    sensitive = dataset.sparkSession.conf.get("spark.sql.caseSensitive") == "true"
+    fold = str if sensitive else str.lower
+    same = [own for own in dataset.columns if fold(own) == fold(name)]
+    if len(same) > 1:
+        raise ContractError(
+            f"The data has the column {name} twice ({', '.join(same)}): rename or drop one of them."
+        )
     return F.col(quoted(name))
 
 

@@ -152,6 +152,8 @@ def test_what_cannot_be_measured_is_refused_in_words(spark, truth):
         measure_ranking(lists.withColumn("recommendations", F.lit(1)), truth, [1])
     with pytest.raises(ContractError, match="value of truth is string"):
         measure_ranking(lists, truth.withColumn("value", F.lit("a")), [1])
+    with pytest.raises(ConfigError, match="curve_at is 3; choose one of k"):
+        measure_exposure(lists, items, [1, 5], "run", curve_at=3)
     for k in ([], [0, 10]):
         with pytest.raises(ConfigError, match=r"k is .*1 or more"):
             measure_ranking(lists, truth, k)
