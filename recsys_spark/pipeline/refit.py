@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from recsys_spark.config import Train
 from recsys_spark.evaluation import measure_agreement, summarise
 from recsys_spark.kernels.spec import SIDES
-from recsys_spark.pipeline.beside import MB, factor_bytes
+from recsys_spark.pipeline.beside import MB
 from recsys_spark.pipeline.early_stopping import EarlyStopping
 from recsys_spark.pipeline.evaluate import evaluated_scores
 from recsys_spark.pipeline.run import Run, Summary, refit_version
@@ -42,7 +42,7 @@ def refit(run: Run) -> Summary:
         **found,
         "sweeps": len(found["losses"]),
         "evaluated_rows": trained["rows"],
-        **_agreement(run),
+        **_agreement(run, 4 * found["items"] * spec.width),
     }
     run.log.info(_sentence(summary))
     names = ("rows", "overlap", "rbo")
@@ -51,16 +51,15 @@ def refit(run: Run) -> Summary:
     return summary
 
 
-def _agreement(run: Run) -> dict[str, Any]:
+def _agreement(run: Run, item_bytes: int) -> dict[str, Any]:
     """How similar the first items of both models are, for users with held-out rows.
 
-    users: how many were compared; 0 where a side has too many factors for one broadcast.
+    item_bytes: of the items' factors; where they do not fit one broadcast, no user is compared.
     """
+    if item_bytes > run.config.solver.broadcast_budget_mb * MB:
+        return {"k": _FIRST, "compared_users": 0}
     evaluated = evaluated_scores(run)
     refitted = tuple(run.read(f"{side}_factors") for side in SIDES)
-    size, budget = factor_bytes(refitted[1]), run.config.solver.broadcast_budget_mb
-    if size > budget * MB:
-        return {"k": _FIRST, "compared_users": 0}
     history, users = run.read("interactions"), _compared_users(run)
     catalogue = read_catalogue(history, run.read("item_ids"), "index")
     ours, theirs = (
