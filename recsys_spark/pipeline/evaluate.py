@@ -107,7 +107,7 @@ def _log(run: Run, overall: list[dict[str, Any]], k: int) -> None:
     rows = [r for r in overall if (r["split"], r["metric"], r["k"]) == (main, "ndcg", k)]
     rows.sort(key=lambda row: -row["value"])
     line = ", ".join(f"{row['model'].replace('_', ' ')} {row['value']:.4f}" for row in rows)
-    trained = run.upstream("train").summary["rows"]
+    trained = run.noted("train", "rows")
     run.log.info(
         f"ndcg@{k} of {rows[0]['users']:,} users, the model fitted on {trained:,} rows: {line}"
     )

@@ -77,6 +77,7 @@ def run_stages(
         run = Run(config, run_id, spark, tables, runs, log, NullTracker(), trial=trial)
         unchanged = all(is_done(runs, tables, run_id, s.stage, s.fingerprint) for s in steps)
         with nullcontext() if unchanged else _recorded(run, stages[-1]):
+            _say_what_is_left_out(run, stages, steps)
             if "ingest" in files:
                 run.tracker.dataset("events", _events(config), files["ingest"])
             records = {step.stage: _do(run, step) for step in steps}
@@ -85,6 +86,14 @@ def run_stages(
         if "publish" in records:
             _warn_of_newer(run, records["publish"])
         return Outcome(run_id, records, unchanged)
+
+
+def _say_what_is_left_out(run: Run, stages: Sequence[str], steps: Sequence[Step]) -> None:
+    if "evaluate" in set(stages) - {step.stage for step in steps}:
+        run.log.info(
+            "split.method: none holds no rows out: evaluate and refit are skipped, training has "
+            "all interactions"
+        )
 
 
 def _events(config: Config) -> str:

@@ -41,7 +41,7 @@ def refit(run: Run) -> Summary:
         "preset": trained["preset"],
         **found,
         "sweeps": len(found["losses"]),
-        "evaluated_rows": trained["rows"],
+        "evaluated_rows": run.noted("train", "rows"),
         **_agreement(run, 4 * found["items"] * spec.width),
     }
     run.log.info(_sentence(summary))

@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 from recsys_spark.config import Config
+from recsys_spark.errors import ConfigError
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs, StageRecord, now
 from recsys_spark.runtime.slices import Slices
@@ -110,6 +111,19 @@ class Run:
         record = self.runs.stage(self.lineage[stage], stage)
         assert record is not None, f"{stage} is not upstream"
         return record
+
+    def noted(self, stage: str, key: str) -> Any:
+        """What a stage that this run builds on has in its summary.
+
+        Raises ConfigError where it was made before the stage noted it.
+        """
+        record = self.upstream(stage)
+        if key not in record.summary:
+            raise ConfigError(
+                f"{stage} of run {record.run_id} was made by an older version, which did not note "
+                f"its {key}: run {stage} again."
+            )
+        return record.summary[key]
 
     def write(
         self,

@@ -78,9 +78,8 @@ def fit(
 
 def _values(run: Run, spec: WalsSpec) -> str:
     """What the objective does with the values, of which ingest has noted the range."""
-    summary = run.upstream("ingest").summary
-    low, high = summary["values"]
-    return describe_values(spec, ValueRange(low, high, summary["interactions"]))
+    low, high = run.noted("ingest", "values")
+    return describe_values(spec, ValueRange(low, high, run.noted("ingest", "interactions")))
 
 
 def _write_factors(run: Run, trained: Factorization, spec: WalsSpec, version: str | None) -> None:

@@ -137,6 +137,8 @@ def test_users_held_out_whole_are_refitted_with_all_they_have(run, tmp_path):
 def test_without_a_split_everything_trains_and_nothing_is_evaluated(run, tmp_path):
     outcome = run("split.method=none", run_id="lists")
     assert list(outcome.records) == ["ingest", "split", "train", "recommend", "publish"]
+    said = (tmp_path / "root/runs/lists/events.jsonl").read_text()
+    assert "evaluate and refit are skipped" in said
     every = outcome.records["ingest"].summary["interactions"]
     assert outcome.records["split"].summary["rows"] == {"train": every, "validation": 0, "test": 0}
     assert outcome.records["train"].summary["rows"] == every

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from recsys_spark.config import Config
 from recsys_spark.errors import ConfigError
 from recsys_spark.pipeline.choice import candidates, conflicts, is_suitable
-from recsys_spark.pipeline.run import COMMANDS, STAGES
+from recsys_spark.pipeline.run import COMMANDS, STAGES, Run
 from recsys_spark.pipeline.upstream import newer, plan
 from recsys_spark.runtime.runs import Runs, StageRecord
 from recsys_spark.runtime.store import LocalStore
@@ -23,6 +24,7 @@ SUMMARIES = {
     "fold_in": {"users": 1},
     "recommend": {"users": 3},
 }
+
 WHOLE = [("X", stage) for stage in STAGES]
 AGAIN = [("X-2", "ingest")]
 UPDATED = [*AGAIN, ("X-2", "fold_in"), ("X-2", "recommend")]
@@ -265,3 +267,13 @@ def test_what_is_newer_than_the_published_lists(
     history.done(*after)
     found = [record.stage for record in newer(history.runs, history.record("X", "recommend"))]
     assert found == (["ingest", "fold_in", "recommend"] if expected is None else expected)
+
+
+def test_what_an_older_version_did_not_note_is_asked_for(tmp_path: Path) -> None:
+    runs = Runs(LocalStore(tmp_path))
+    runs.finish_stage(StageRecord("ingest", "X", "f", {"ingest": "X"}, "2026", 1.0, {"users": 3}))
+    some: Any = None
+    run = Run(Config(), "X", some, some, runs, some, some, lineage={"ingest": "X"})
+    assert run.noted("ingest", "users") == 3
+    with pytest.raises(ConfigError, match=r"older version, .* note its values: run ingest"):
+        run.noted("ingest", "values")
