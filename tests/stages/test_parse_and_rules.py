@@ -359,7 +359,8 @@ TIMES: dict[str, dict[str, datetime | str]] = {
         "1700000000250000999": at(T + 0.25),
         "1700000000": "bad_timestamp",
         "9223372036854775807": "future_timestamp",
-        "99999999999999999999": "bad_timestamp",
+        "99999999999999999999": "future_timestamp",  # of the year 5138
+        "1e30": "bad_timestamp",
     },
     "iso": {
         "2023-11-14T22:13:20Z": at(T),
