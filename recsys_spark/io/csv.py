@@ -157,11 +157,14 @@ def _hints(text: TextFiles, file: SourceFile, table: TableFile, names: list[str]
         other = next((mark for mark in _SEPARATORS if mark in line), None)
         if other is not None:
             hints.append(f"If {other!r} separates its fields, set {section}.separator.")
+    if line.lower().startswith("sep="):
+        return ["The first line is one that Excel writes for itself: remove it."]
     if line.startswith(("#", "//", "--")):
         hints.append("The first line looks like a comment: remove it.")
     if line.lstrip().startswith(("{", "[")):
         hints.append(f"The first line looks like JSON: set {section}.format: jsonl.")
-    if table.header and any(re.fullmatch(r"-?\d+(\.\d+)?", name) for name in names):
+    is_row = len(names) == 1 or any(re.fullmatch(r"-?\d+(\.\d+)?", name) for name in names)
+    if table.header and is_row:
         hints.append(
             f"If the first line is a row and no header, set {section}.header: false, and columns "
             "by position."

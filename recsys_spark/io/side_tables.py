@@ -120,9 +120,16 @@ def read_windows(spark: SparkSession, section: str, table: Windows) -> DataFrame
     }
     frame = read_rows(spark, section, table, names)
     times = {name: _written_time(frame, name) for name in ("since", "until")}
-    unread = (F.col(name).isNotNull() & time.isNull() for name, time in times.items())
-    if problem := _unread(frame, *unread):
-        raise ContractError(f"{table.path} ({section}) has a time that cannot be read: {problem}.")
+    unread = [F.col(name).isNotNull() & time.isNull() for name, time in times.items()]
+    if row := frame.where(unread[0] | unread[1]).first():
+        raise ContractError(
+            f"{table.path} ({section}) has a time that cannot be read, in {row.asDict()}: write "
+            "it as 2024-01-31 or 2024-01-31T10:00:00Z."
+        )
+    if row := frame.where(times["until"] <= times["since"]).first():
+        raise ContractError(
+            f"{table.path} ({section}) has a window that ends before it begins: {row.asDict()}."
+        )
     return frame.select("item_id", *(time.alias(name) for name, time in times.items()))
 
 
@@ -132,8 +139,3 @@ def _written_time(frame: DataFrame, name: str) -> Column:
         return F.col(name)
     seconds = F.timestamp_seconds(F.col(name).try_cast("decimal(20,6)"))
     return F.coalesce(F.try_to_timestamp(name), seconds)
-
-
-def _unread(frame: DataFrame, since: Column, until: Column) -> str | None:
-    row = frame.where(since | until).first()
-    return None if row is None else ", ".join(str(value) for value in row)

@@ -1,5 +1,6 @@
 """Wiring of ingest: source files to interactions, rejects and the id dictionaries."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -8,6 +9,7 @@ from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType
 
+from recsys_spark.config import Source
 from recsys_spark.errors import ContractError
 from recsys_spark.evaluation.exposure import concentration
 from recsys_spark.io.events import Events
@@ -131,15 +133,18 @@ def _hints(run: Run, counts: dict[str, int], events: Events) -> Iterator[str]:
     if counts["future_timestamp"] == read:
         yield f"All times lie in the future: ingest.source.timestamp_unit is {unit}; is it finer?"
     if counts["bad_timestamp"] == read and columns.timestamp not in _missing(events):
-        yield f"No time can be read: ingest.source.timestamp_unit is {unit}; see the rejected rows."
+        yield (
+            f"No time can be read, or all are before 1990: ingest.source.timestamp_unit is {unit}; "
+            "iso reads 2024-01-31 and 2024-01-31T10:00:00Z, the others numbers since 1970."
+        )
     for key, column in columns.model_dump().items():
         if column in _missing(events):
             keys = ", ".join(repr(name) for name in events.keys)
             yield f"ingest.source.columns.{key} is {column!r}; the first object has {keys}."
-    if counts["bad_value"] > read // 2 and source.decimal == "." and _has_commas(run):
-        yield "Values have decimal commas: set ingest.source.decimal: ','."
-    if counts["malformed_row"] and source.format == "csv" and source.quote:
-        yield "A csv record is a line: one with a line break inside quotation marks is malformed."
+    if counts["bad_value"] > read // 2 and source.decimal == ".":
+        yield from _about_commas(_example(run, "bad_value"))
+    if counts["malformed_row"] > read // 2 and source.format == "csv":
+        yield _about_fields(source, _example(run, "malformed_row"))
     if counts["bad_encoding"]:
         yield f"Text is not {source.encoding}: set ingest.source.encoding, such as latin-1."
 
@@ -150,10 +155,29 @@ def _missing(events: Events) -> set[str | int]:
     return named - set(events.keys) if events.keys else set()
 
 
-def _has_commas(run: Run) -> bool:
-    """Whether rejected records hold numbers such as 4,5."""
-    rejected = run.read("rejects").where(F.array_contains("reasons", "bad_value"))
-    return not rejected.where(F.col("raw").rlike(r"\d,\d")).isEmpty()
+def _example(run: Run, reason: str) -> str:
+    """A record that was rejected for this reason."""
+    rejected = run.read("rejects").where(F.array_contains("reasons", reason))
+    row = rejected.agg(F.min("raw").alias("raw")).first()
+    return str(row["raw"]) if row else ""
+
+
+def _about_commas(raw: str) -> Iterator[str]:
+    """What commas inside numbers may be: before three digits they may part thousands."""
+    if re.search(r"\d,(?!\d{3}(?!\d))\d", raw):
+        yield "Values have decimal commas: set ingest.source.decimal: ','."
+    elif re.search(r"\d,\d", raw):
+        yield f"Values have commas, as in {raw[:60]!r}: marks of thousands are not read."
+
+
+def _about_fields(source: Source, raw: str) -> str:
+    if source.quote and source.quote in raw:
+        return (
+            f"A csv record is a line: where a quotation is not closed on it, as in {raw[:60]!r}, "
+            "all lines up to the next mark are malformed. If marks are text, set "
+            "ingest.source.quote: ''."
+        )
+    return f"Rows have another number of fields than the first line, as in {raw[:60]!r}."
 
 
 def reason_table(counts: dict[str, Any]) -> str:

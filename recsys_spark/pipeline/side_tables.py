@@ -46,7 +46,7 @@ def _matched(
     if row["rows"] and not row["good"]:
         example = values.select(F.min(value)).first()
         raise ContractError(
-            f"{section}.path: none of its {row['rows']:,} rows has a {column} of the "
+            f"{section}.path: in none of its {row['rows']:,} rows {column} is one of the "
             f"interactions; the file has values such as {row['given']!r}, the interactions such "
             f"as {example[0] if example else None!r}. Check the file and the columns of {section}."
         )

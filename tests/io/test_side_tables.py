@@ -65,7 +65,7 @@ def test_side_tables_ids_match_whatever_their_type(spark, tmp_path, known, form,
 
 
 REFUSED = {
-    "no id matches": (b"item_id\n900\nx\n", {}, "none of its 2 rows has a item_id"),
+    "no id matches": (b"item_id\n900\nx\n", {}, "in none of its 2 rows item_id is one of"),
     "latin-1": (b"item_id\nt\xe9\n", {}, "not UTF-8 .*Set recommend.policy.deny.encoding"),
     "more fields": (b"item_id\n3\n3,4\n", {}, r"more or fewer fields .*such as '3,4'"),
     "an open quotation": (b'item_id\n3\n"4\n', {}, "more or fewer fields"),
@@ -111,7 +111,7 @@ def test_side_tables_every_column_of_a_pair_has_to_match(spark, tmp_path, known)
     rows = read_rows(spark, "recommend.policy.blocked", Blocked(path=str(path)), names)
     run = SimpleNamespace(log=Log([]))
     users = spark.createDataFrame([("ann",)], "id string")
-    with pytest.raises(ContractError, match="has a user_id of the interactions"):
+    with pytest.raises(ContractError, match="user_id is one of the interactions"):
         match(run, "recommend.policy.blocked", rows, {"user_id": users, "item_id": known["long"]})
 
 
@@ -136,6 +136,20 @@ def test_side_tables_times_as_people_write_them(spark, tmp_path):
     rows = read_windows(spark, "recommend.policy.available", Windows(path=str(path)))
     found = {row.item_id: (str(row.since), str(row.until)) for row in rows.collect()}
     assert found == {"1": ("2026-01-01 00:00:00", "None"), "2": ("None", "2023-11-14 22:13:20")}
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        ("1,2027-01-01,2026-01-01", "ends before it begins"),
+        ("1,01.01.2024,", "write it as 2024-01-31"),
+    ],
+)
+def test_side_tables_windows_that_cannot_be_are_refused(spark, tmp_path, row, text):
+    path = tmp_path / "windows.csv"
+    path.write_text(f"item_id,available_from,available_until\n{row}\n")
+    with pytest.raises(ContractError, match=text):
+        read_windows(spark, "recommend.policy.available", Windows(path=str(path)))
 
 
 def titles(spark, path, **settings):

@@ -296,6 +296,8 @@ def damaged(folder):
         "twice.csv": UTF8.replace(b"timestamp", b"user_id"),
         "twice_case.csv": UTF8.replace(b"timestamp", b"User_ID"),
         "nothing.csv": b"\n\n",
+        "excel.csv": b"sep=;\n" + UTF8.replace(b",", b";"),
+        "ids.csv": b"tea\njam\n",
     }
     for name, content in files.items():
         (folder / name).write_bytes(content)
@@ -321,6 +323,8 @@ REFUSED = [
     ("twice.csv", "csv", "'user_id' .*is there twice"),
     ("twice_case.csv", "csv", "twice in .*'user_id' and 'User_ID'"),
     ("nothing.csv", "csv", "is empty"),
+    ("excel.csv", "csv", "Excel writes for itself: remove it"),
+    ("ids.csv", "csv", "header: false"),
 ]
 
 

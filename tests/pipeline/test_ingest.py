@@ -11,9 +11,9 @@ from recsys_spark.pipeline import ingest
 from recsys_spark.stages.rules import REASONS
 
 
-def refused(monkeypatch, source, keys=(), commas=False, **counts):
+def refused(monkeypatch, source, keys=(), raw="", **counts):
     """The message of a source of a hundred rows."""
-    monkeypatch.setattr(ingest, "_has_commas", lambda run: commas)
+    monkeypatch.setattr(ingest, "_example", lambda run, reason: raw)
     limits = {"thresholds": {"max_rejected_fraction": 1.0}}
     run = SimpleNamespace(config=Config.model_validate({"ingest": limits}), run_id="r")
     every = dict.fromkeys(REASONS, 0) | {"read": 100, "rejected": 100} | counts
@@ -27,10 +27,16 @@ def refused(monkeypatch, source, keys=(), commas=False, **counts):
     ("source", "found", "text"),
     [
         ({}, {"future_timestamp": 100}, "timestamp_unit is seconds; is it finer?"),
-        ({}, {"bad_timestamp": 100}, "No time can be read: ingest.source.timestamp_unit"),
-        ({}, {"bad_value": 90, "commas": True}, "ingest.source.decimal: ','"),
+        ({}, {"bad_timestamp": 100}, "iso reads 2024-01-31"),
+        ({}, {"bad_value": 90, "raw": "u;i;4,5;1"}, "ingest.source.decimal: ','"),
+        ({}, {"bad_value": 90, "raw": 'u,i,"1,234",1700000000'}, "marks of thousands are not read"),
         ({}, {"bad_encoding": 100}, "ingest.source.encoding"),
-        ({}, {"malformed_row": 100}, "line break inside quotation marks"),
+        ({}, {"malformed_row": 100, "raw": 'u,"i,4,1'}, "ingest.source.quote: ''"),
+        (
+            {},
+            {"malformed_row": 100, "raw": "u,i,4,1,"},
+            "another number of fields than the first line",
+        ),
         (
             {"format": "jsonl"},
             {"empty_user": 100, "keys": ("user", "item_id", "rating", "timestamp")},
