@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recsys_spark.config import Config, mask
-from recsys_spark.errors import ExitCode
+from recsys_spark.errors import ContractError, ExitCode, RecsysError
 from recsys_spark.pipeline.choice import Options, choose_run
 from recsys_spark.pipeline.evaluate import evaluate
 from recsys_spark.pipeline.fold_in import fold_in
@@ -145,6 +145,8 @@ def _recorded(run: Run, last: str) -> Iterator[None]:
         text, code = describe(error)
         reason = str(mask(text))
         run.log.debug(traceback.format_exc())
+        if code == ExitCode.CONTRACT and not isinstance(error, RecsysError):
+            raise ContractError(text) from error  # what Spark says of a damaged file
         raise
     finally:
         run.log.sinks.remove(events.append)

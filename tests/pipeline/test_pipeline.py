@@ -1,5 +1,6 @@
 """Stages wired together: splits, subsets, items, objectives, resuming, and dead servers."""
 
+import gzip
 import json
 from types import SimpleNamespace
 
@@ -7,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from nights import run_in, write_source
 
-from recsys_spark.errors import ConfigError
+from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.kernels.ranking import METRICS as RANKING_METRICS
 from recsys_spark.pipeline import night
 from recsys_spark.pipeline.run import STAGES
@@ -85,6 +86,14 @@ def test_values_that_training_does_not_use_are_reported(run):
     rows = outcome.records["ingest"].summary["interactions"]
     said = f"values 1 to 5 are not used: each of {rows:,} rows counts as a like; "
     assert outcome.records["train"].summary["values"].startswith(said)
+
+
+def test_a_source_that_is_cut_off_ends_in_words(run, source):
+    packed = gzip.compress(source.read_bytes() * 200)
+    path = source.with_name("ratings.csv.gz")
+    path.write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(ContractError, match=r"ratings\.csv\.gz cannot be read to its end"):
+        run(f"ingest.source.path={path}", stages=["ingest"])
 
 
 def test_events_are_weighed_by_their_type_before_they_are_combined(run, table, tmp_path):
