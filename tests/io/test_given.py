@@ -83,7 +83,7 @@ def test_negatives(spark, tmp_path, text):
     [
         (None, ConfigError, r"split\.given\.train is not set"),
         ("nowhere", ConfigError, r"split\.given\.train is .*nowhere, which does not exist"),
-        ("", ContractError, r"split\.given\.train is empty"),
+        ("", ContractError, r"\(split\.given\.train\) is empty"),
         ("7\n8\n", ContractError, "begin with '7', which has no second field"),
     ],
     ids=["unset", "missing", "empty", "one field"],

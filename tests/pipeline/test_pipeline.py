@@ -243,7 +243,7 @@ def test_secrets_stay_out_of_everything_written(night_run):
 
 def test_the_report_is_one_page_with_figures_and_lists(night_run):
     page = (night_run.root / "runs/night/report.html").read_text()
-    assert page.count("<svg") == page.count("<figcaption>") == 10
+    assert page.count("<svg") == page.count("<figcaption>") == 12
     assert "Film, " in page
     assert "first 5, with 95 % intervals" in page
     for outside in ("src=", "<link", "<script", "@import", 'xlink:href="http'):
