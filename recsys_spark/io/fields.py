@@ -32,8 +32,8 @@ from pyspark.sql.types import (
 from recsys_spark.errors import ContractError
 
 Role = Literal["id", "number", "time", "text", "labels"]
-_EXACT = float(2**53)  # doubles from here on do not tell neighbouring whole numbers apart
-_WHOLE = r"^-?\d+\z"
+EXACT = float(2**53)  # doubles from here on do not distinguish neighbouring whole numbers
+WHOLE = r"^-?\d+\z"
 _UUID = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))  # digits: from, how many
 _KINDS: dict[str, tuple[type[DataType], ...]] = {
     "id": (StringType, NumericType, BinaryType),
@@ -81,18 +81,18 @@ def locate(
 
 
 def _position(one: Wanted, names: list[str], where: str, hints: Iterable[str]) -> int:
-    alike = [at for at, name in enumerate(names) if name.lower() == one.name.lower()]
-    if len(alike) > 1:
-        written = " and ".join(repr(names[at]) for at in alike)
+    matching = [at for at, name in enumerate(names) if name.lower() == one.name.lower()]
+    if len(matching) > 1:
+        written = " and ".join(repr(names[at]) for at in matching)
         raise ContractError(
             f"Column {one.name!r} ({one.setting}) is there twice in {where}, as {written}: rename "
             "or remove one of them."
         )
-    if alike and names[alike[0]] == one.name:
-        return alike[0]
+    if matching and names[matching[0]] == one.name:
+        return matching[0]
     columns = ", ".join(repr(name) for name in names)
     end = " (null if there is none)." if one.optional else "."
-    found = [f"There is {names[at]!r}, written otherwise." for at in alike]
+    found = [f"There is {names[at]!r}, written otherwise." for at in matching]
     raise ContractError(
         f"{where} has no column {one.name!r} ({one.setting}); its columns are {columns}. "
         + "".join(f"{hint} " for hint in [*found, *hints])
@@ -148,7 +148,7 @@ def _id_of(value: Column, kind: DataType) -> tuple[Column, Column]:
     text = _number_text(value, kind)
     if isinstance(kind, StringType | IntegralType):
         return text, F.lit(False)
-    return F.when(text.rlike(_WHOLE), text), value.isNotNull() & ~text.rlike(_WHOLE)
+    return F.when(text.rlike(WHOLE), text), value.isNotNull() & ~text.rlike(WHOLE)
 
 
 def _number_text(value: Column, kind: DataType) -> Column:
@@ -157,5 +157,5 @@ def _number_text(value: Column, kind: DataType) -> Column:
         return F.regexp_replace(value.cast("string"), r"\.0+$", "")
     if not isinstance(kind, DoubleType):
         return value.cast("string")
-    exact = (value == F.floor(value)) & (F.abs(value) < F.lit(_EXACT))
+    exact = (value == F.floor(value)) & (F.abs(value) < F.lit(EXACT))
     return F.when(exact, value.try_cast("bigint").cast("string")).otherwise(value.cast("string"))

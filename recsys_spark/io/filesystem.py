@@ -40,7 +40,7 @@ class FileSystem(Protocol):
         """The path as entries have it."""
 
     def address(self, path: str) -> str:
-        """What Spark is told for the path of an entry."""
+        """What Spark is given for the path of an entry."""
 
     def entry(self, path: str) -> Entry:
         """Facts of a file."""

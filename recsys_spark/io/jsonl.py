@@ -9,12 +9,11 @@ from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
 
 from recsys_spark.errors import ContractError
-from recsys_spark.io.fields import Wanted, WantedColumns, as_number
+from recsys_spark.io.fields import EXACT, WHOLE, Wanted, WantedColumns, as_number
 from recsys_spark.io.files import SourceFile
 from recsys_spark.io.lines import TextFiles, read_lines
 from recsys_spark.io.records import Records, partition_column
 
-_WHOLE = r"^-?\d+\z"
 _PLAIN = ("STRING", "BIGINT", "DOUBLE", "DECIMAL", "BOOLEAN", "FLOAT")
 
 
@@ -99,10 +98,10 @@ def _step(name: str) -> str:
 
 def _id(key: str, text: Column, kind: Column) -> list[Column]:
     """Whole numbers by their digits; texts as they are; true, lists and objects are no ids."""
-    exact = F.abs(text.try_cast("double")) < F.lit(float(2**53))
+    exact = F.abs(text.try_cast("double")) < F.lit(EXACT)
     floating = F.when(exact, text.try_cast("decimal(38,6)").cast("string")).otherwise(text)
     number = F.regexp_replace(F.when(kind == "DOUBLE", floating).otherwise(text), r"\.0+$", "")
     is_number = kind.startswith("DECIMAL") | kind.isin("BIGINT", "DOUBLE", "FLOAT")
-    whole = F.when(number.rlike(_WHOLE), number)
+    whole = F.when(number.rlike(WHOLE), number)
     value = F.when(kind == "STRING", text).when(is_number, whole)
     return [value.alias(key), (text.isNotNull() & value.isNull()).alias(f"{key}_bad")]

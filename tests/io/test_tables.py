@@ -256,7 +256,7 @@ def test_tables_times_of_any_precision(spark, tmp_path):
     kinds = [pa.timestamp(unit, tz) for unit in ("ms", "us", "ns") for tz in (None, "UTC")]
     for at, kind in enumerate(kinds):
         times = pa.array([exact], pa.timestamp("us")).cast(kind, safe=False)
-        other = pa.array([1], pa.timestamp("ns"))  # that nobody asked for
+        other = pa.array([1], pa.timestamp("ns"))  # a column that is not wanted
         table = {"user_id": [at], "item_id": [1], "timestamp": times, "ns": other}
         parquet(tmp_path / "p", f"{at}.parquet", **table)
     old = pa.table({"user_id": [9], "item_id": [1], "timestamp": pa.array([exact])})
