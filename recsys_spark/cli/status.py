@@ -87,7 +87,7 @@ def _table(tables: Tables, name: str, now: datetime) -> dict[str, Any]:
 def _recent(tables: Tables, runs: Runs, now: datetime) -> list[dict[str, Any]]:
     """The runs that changed last, the newest first."""
     states = [state for run_id in runs.ids() if (state := runs.status(run_id))]
-    states.sort(key=lambda state: str(state["updated_at"]), reverse=True)
+    states.sort(key=lambda state: (state["updated_at"], state["run_id"]), reverse=True)
     return [
         state
         | {"age_seconds": _age(state["updated_at"], now)}

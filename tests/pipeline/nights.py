@@ -30,6 +30,7 @@ def run_in(folder, *settings, stages=STAGES, sinks=(), **options):
         "evaluate.resamples=20",
         "evaluate.full_ranking=false",
         "evaluate.baselines=[popularity]",
+        "train.refit=false",
         "tracking.backend=none",
     ]
     config = load_config(overrides=[*base, *settings])

@@ -21,6 +21,7 @@ SMALL = (
     "evaluate.k=[5]",
     "evaluate.resamples=20",
     "evaluate.baselines=[popularity]",
+    "train.refit=false",
     "tracking.backend=none",
     "recommend.n=5",
 )

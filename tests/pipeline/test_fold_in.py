@@ -15,7 +15,7 @@ LATER = [
     f"1003,900,4,{1_600_500_000}\n",
     f"3,901,4,{1_600_500_000}\n",
 ]
-SETTINGS = ["objective.item_unobserved_exponent=0.5", "recommend.n=3"]
+SETTINGS = ["train.refit=true", "objective.item_unobserved_exponent=0.5", "recommend.n=3"]
 
 
 def later_rows(source):

@@ -11,6 +11,7 @@ from recsys_spark.pipeline.run import STAGES
 
 # An objective with statistics of the training rows, and a training that ends early.
 SETTINGS = (
+    "train.refit=true",
     "objective.item_unobserved_exponent=0.5",
     "objective.iterations=6",
     "split.validation_fraction=0.1",
@@ -125,7 +126,8 @@ def test_recommend_alone_does_the_refit_and_gives_the_same_lists(whole, tmp_path
 
 
 def test_users_held_out_whole_are_refitted_with_all_they_have(run, tmp_path):
-    outcome = run("split.method=user_holdout", "split.test_fraction=0.3", run_id="night")
+    settings = ("split.method=user_holdout", "split.test_fraction=0.3", "train.refit=true")
+    outcome = run(*settings, run_id="night")
     refit = outcome.records["refit"].summary
     assert refit["users"] == 30 > outcome.records["train"].summary["users"]
     assert refit["compared_users"] == listed_users(tmp_path) > 0
@@ -135,7 +137,7 @@ def test_users_held_out_whole_are_refitted_with_all_they_have(run, tmp_path):
 
 
 def test_without_a_split_everything_trains_and_nothing_is_evaluated(run, tmp_path):
-    outcome = run("split.method=none", run_id="lists")
+    outcome = run("split.method=none", "train.refit=true", run_id="lists")
     assert list(outcome.records) == ["ingest", "split", "train", "recommend", "publish"]
     said = (tmp_path / "root/runs/lists/events.jsonl").read_text()
     assert "evaluate and refit are skipped" in said

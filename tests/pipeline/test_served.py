@@ -250,7 +250,7 @@ def test_items_that_nobody_has_are_shown_by_their_genres(spark, tmp_path):
     users, factors = (
         {
             row["id"]: np.array(row["factors"])
-            for row in table(tmp_path, "films.refit", f"{side}_factors")
+            for row in table(tmp_path, "films", f"{side}_factors")
         }
         for side in ("user", "item")
     )

@@ -10,6 +10,11 @@ from recsys_spark.pipeline import sessions
 from recsys_spark.pipeline.run import COMMANDS
 
 
+def run(folder, *settings, **options):
+    """Stages, of which lists come from the refit."""
+    return run_in(folder, "train.refit=true", *settings, **options)
+
+
 def listed(folder):
     """The lists that readers see, by user."""
     table = folder / "root/tables/recommendations"
@@ -36,7 +41,7 @@ def shop(spark, tmp_path_factory):
     """A published run, and then another user in the source."""
     folder = tmp_path_factory.mktemp("shop")
     write_source(folder)
-    first = run_in(folder)
+    first = run(folder)
     append(folder, 1001)
     return folder, first
 
@@ -47,7 +52,7 @@ def test_stages_alone_bring_a_new_user_to_the_published_lists(shop):
     outcomes = {}
     events = []
     for stage in ("ingest", "publish", "fold_in", "recommend"):
-        outcomes[stage] = run_in(folder, stages=(stage,), sinks=[events.append])
+        outcomes[stage] = run(folder, stages=(stage,), sinks=[events.append])
     again = f"{first.run_id}-2"
     assert outcomes["ingest"].run_id == again
     assert outcomes["publish"].unchanged
@@ -58,7 +63,7 @@ def test_stages_alone_bring_a_new_user_to_the_published_lists(shop):
     assert (lineage["ingest"], lineage["train"]) == (again, first.run_id)
     assert outcomes["fold_in"].records["fold_in"].summary["users"] == 1
     assert 1001 not in listed(folder)
-    published = run_in(folder, stages=("publish",))
+    published = run(folder, stages=("publish",))
     assert listed(folder)[1001]["source"] == "fold_in"
     assert {outcome.run_id for outcome in (published, outcomes["recommend"])} == {again}
     (line,) = (text for text in messages(folder, again) if text.startswith("builds on refit"))
@@ -68,32 +73,32 @@ def test_stages_alone_bring_a_new_user_to_the_published_lists(shop):
 
 def test_a_second_split_is_of_the_second_ingest(shop):
     folder, first = shop
-    record = run_in(folder, stages=("split",)).records["split"]
+    record = run(folder, stages=("split",)).records["split"]
     assert record.lineage["ingest"] == f"{first.run_id}-2"
 
 
 def test_update_is_the_same_in_one_command(shop):
     folder, first = shop
     append(folder, 1002)
-    outcome = run_in(folder, stages=COMMANDS["update"])
+    outcome = run(folder, stages=COMMANDS["update"])
     assert list(outcome.records) == list(COMMANDS["update"])
     assert outcome.records["recommend"].lineage["train"] == first.run_id
     assert listed(folder)[1001]["source"] == listed(folder)[1002]["source"] == "fold_in"
-    assert run_in(folder, stages=COMMANDS["update"]).unchanged
+    assert run(folder, stages=COMMANDS["update"]).unchanged
 
 
 def test_what_is_finished_needs_no_session(shop, monkeypatch):
     """Neither to see that nothing is new, nor to publish."""
     folder, _ = shop
-    run_in(folder, stages=COMMANDS["update"])
-    run_in(folder, "recommend.n=3", stages=("recommend",))
+    run(folder, stages=COMMANDS["update"])
+    run(folder, "recommend.n=3", stages=("recommend",))
 
     def refuse(*_):
         raise AssertionError("a session was opened")
 
     monkeypatch.setattr(sessions, "open_session", refuse)
-    published = run_in(folder, stages=("publish",))
+    published = run(folder, stages=("publish",))
     assert not published.unchanged
     assert max(len(row["recommendations"]) for row in listed(folder).values()) == 3
     for stage in ("ingest", "publish"):
-        assert run_in(folder, stages=(stage,)).unchanged
+        assert run(folder, stages=(stage,)).unchanged
