@@ -102,7 +102,8 @@ def test_a_fold_in_that_is_done_is_not_done_again(nights):
 
 def test_the_objective_is_that_of_the_model_whatever_is_configured(nights):
     root, _ = nights
-    other = run_in(root.parent, "objective.preset=hu2008", stages=("fold_in",), run_id="other")
+    settings = ("train.refit=true", "objective.preset=hu2008")
+    other = run_in(root.parent, *settings, stages=("fold_in",), run_id="other")
     assert other.records["fold_in"].lineage["train"] == "monday"
     assert rows(root, "folded_users", "other") == rows(root, "folded_users", "tuesday")
 
