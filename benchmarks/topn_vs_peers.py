@@ -31,7 +31,7 @@ from systems import session
 from recsys_spark.arrow import list_array
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.kernels.topn import arrange, top_n
-from recsys_spark.stages.recommend import read_catalogue, recommend
+from recsys_spark.topn.recommend import read_catalogue, recommend
 
 Result = dict[str, Any]
 Lists = npt.NDArray[np.int64]

@@ -7,8 +7,8 @@ first use, so that importing the package does no work.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recsys_spark.wals.estimator import WALS
-    from recsys_spark.wals.model import WALSModel
+    from recsys_spark.ml.estimator import WALS
+    from recsys_spark.ml.model import WALSModel
 
 __version__ = "0.1.0"
 __all__ = ["WALS", "WALSModel", "__version__"]
@@ -16,11 +16,11 @@ __all__ = ["WALS", "WALSModel", "__version__"]
 
 def __getattr__(name: str) -> Any:
     if name == "WALS":
-        from recsys_spark.wals.estimator import WALS
+        from recsys_spark.ml.estimator import WALS
 
         return WALS
     if name == "WALSModel":
-        from recsys_spark.wals.model import WALSModel
+        from recsys_spark.ml.model import WALSModel
 
         return WALSModel
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

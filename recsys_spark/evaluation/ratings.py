@@ -12,8 +12,8 @@ from recsys_spark.evaluation.inputs import require_whole
 from recsys_spark.evaluation.ranking import ALL
 from recsys_spark.schema import METRICS as TABLE
 from recsys_spark.schema import require
-from recsys_spark.wals.model import clipped
-from recsys_spark.wals.model import predicted as product
+from recsys_spark.wals.prediction import clipped
+from recsys_spark.wals.prediction import predicted as product
 
 _OWN_SEGMENT = 20  # different values
 _BINS = 10

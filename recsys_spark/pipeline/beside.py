@@ -11,12 +11,12 @@ from recsys_spark.pipeline.policy import seen_rows
 from recsys_spark.pipeline.run import Run
 from recsys_spark.pipeline.side_tables import match
 from recsys_spark.schema import group_recommendations, similar
-from recsys_spark.stages.audit import audit
-from recsys_spark.stages.groups import group_lists
-from recsys_spark.stages.recommend import read_catalogue
-from recsys_spark.stages.similar import similar as find_similar
-from recsys_spark.wals.catalogue import Catalogue
-from recsys_spark.wals.policy import Policy, without
+from recsys_spark.topn.business_rules import Policy, without
+from recsys_spark.topn.catalog import Catalogue
+from recsys_spark.topn.groups import group_lists
+from recsys_spark.topn.recommend import read_catalogue
+from recsys_spark.topn.similar import similar as find_similar
+from recsys_spark.topn.validate_lists import audit
 
 MB = 2**20
 _WEIGHT = "recommend.similar_items.genre_weight"

@@ -4,8 +4,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql.types import StructType
 
 from recsys_spark.pipeline.run import Run
-from recsys_spark.stages.carry import changed_users, kept_lists
-from recsys_spark.wals.policy import Policy
+from recsys_spark.topn.business_rules import Policy
+from recsys_spark.topn.incremental import changed_users, kept_lists
 
 PUBLISHED = "published"
 # What lists are made by, beside what `kept_lists` looks up in them.

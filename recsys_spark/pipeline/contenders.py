@@ -11,10 +11,10 @@ from recsys_spark.pipeline.run import Run
 from recsys_spark.pipeline.train import trained_spec
 from recsys_spark.stages.mllib import fit_mllib
 from recsys_spark.stages.neighbours import multiplications, recommend_by_neighbours
-from recsys_spark.stages.recommend import recommend_from
 from recsys_spark.stages.segments import count_rows
 from recsys_spark.stages.simple_scores import popularity_scores, random_scores, recent
-from recsys_spark.wals.catalogue import Catalogue
+from recsys_spark.topn.catalog import Catalogue
+from recsys_spark.topn.recommend import recommend_from
 
 MODEL = "model"
 Scores = tuple[DataFrame, DataFrame]

@@ -16,8 +16,8 @@ from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.pipeline.train import evaluated_factors, make_plan, trained_spec
 from recsys_spark.pipeline.validation import relevant_rows
 from recsys_spark.schema import METRICS
-from recsys_spark.stages.recommend import read_catalogue, with_seen
 from recsys_spark.stages.segments import by_popularity
+from recsys_spark.topn.recommend import read_catalogue, with_seen
 from recsys_spark.wals.fold_in import fold_in
 
 _TRACKED = ("ndcg", "recall", "precision", "hit_rate", "auc", "item_coverage", "novelty", "rmse")

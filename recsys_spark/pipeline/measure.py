@@ -26,9 +26,9 @@ from recsys_spark.pipeline.genres import item_genres
 from recsys_spark.pipeline.side_tables import match
 from recsys_spark.pipeline.train import trained_spec
 from recsys_spark.schema import metric_names, per_user
-from recsys_spark.stages.negatives import draw_negatives
-from recsys_spark.stages.rank_candidates import rank_candidates
 from recsys_spark.stages.segments import by_activity, by_attribute
+from recsys_spark.topn.negatives import draw_negatives
+from recsys_spark.topn.rank_candidates import rank_candidates
 
 Contenders = dict[str, Contender]
 

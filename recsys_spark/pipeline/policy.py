@@ -14,8 +14,8 @@ from recsys_spark.io.side_tables import read_rows, read_windows
 from recsys_spark.pipeline.genres import required_genres
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.pipeline.side_tables import match
-from recsys_spark.wals.catalogue import Tally
-from recsys_spark.wals.policy import Policy, popular_in_segments, removed_items
+from recsys_spark.topn.business_rules import Policy, popular_in_segments, removed_items
+from recsys_spark.topn.catalog import Tally
 
 _KEY = "recommend.policy"
 _DAY = 86_400  # seconds

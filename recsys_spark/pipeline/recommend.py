@@ -22,12 +22,12 @@ from recsys_spark.pipeline.train import trained_spec, training_rows
 from recsys_spark.runtime.slices import Slices
 from recsys_spark.runtime.tables import Manifest, conform
 from recsys_spark.schema import RATINGS, recommendations
-from recsys_spark.stages.audit import audit
-from recsys_spark.stages.recommend import Notes, gather, rank_rows, read_catalogue
-from recsys_spark.wals.catalogue import FOLD_IN, MODEL, POPULAR, Catalogue, Tally, with_factors
-from recsys_spark.wals.explain import make_explainer, weighted_history
-from recsys_spark.wals.newcomers import estimate
-from recsys_spark.wals.policy import Policy, make_listing
+from recsys_spark.topn.business_rules import Policy, make_listing
+from recsys_spark.topn.catalog import FOLD_IN, MODEL, POPULAR, Catalogue, Tally, with_factors
+from recsys_spark.topn.cold_items import estimate
+from recsys_spark.topn.explanation_inputs import make_explainer, weighted_history
+from recsys_spark.topn.recommend import Notes, gather, rank_rows, read_catalogue
+from recsys_spark.topn.validate_lists import audit
 
 
 def recommend(run: Run) -> Summary:

@@ -15,7 +15,7 @@ from recsys_spark.pipeline.evaluate import evaluated_scores
 from recsys_spark.pipeline.run import Run, Summary, refit_version
 from recsys_spark.pipeline.train import evaluated_factors, fit, trained_spec
 from recsys_spark.schema import RATINGS
-from recsys_spark.stages.recommend import read_catalogue, recommend_from, with_seen
+from recsys_spark.topn.recommend import read_catalogue, recommend_from, with_seen
 from recsys_spark.wals.factors import read_factors
 from recsys_spark.wals.fit import Factorization
 

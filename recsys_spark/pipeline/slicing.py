@@ -8,8 +8,8 @@ from pyspark.sql import functions as F
 
 from recsys_spark.pipeline.run import Run
 from recsys_spark.runtime.slices import Slices
-from recsys_spark.stages.recommend import Layout
-from recsys_spark.wals.catalogue import Tally
+from recsys_spark.topn.catalog import Tally
+from recsys_spark.topn.recommend import Layout
 
 MB = 2**20
 _ENTRY = 6  # bytes of an entry of a list in Parquet, about; measured 5.9

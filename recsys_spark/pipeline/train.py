@@ -11,6 +11,7 @@ from recsys_spark.config import Config
 from recsys_spark.kernels.spec import SIDES, WalsSpec, restored_spec
 from recsys_spark.kernels.value_use import ValueRange, describe_values
 from recsys_spark.kernels.weights import ratio_warning, weight_ratio
+from recsys_spark.ml.model import WALSModel
 from recsys_spark.pipeline.checkpoints import Checkpoints
 from recsys_spark.pipeline.early_stopping import EarlyStopping, early_stopping
 from recsys_spark.pipeline.run import Run, Summary
@@ -18,7 +19,6 @@ from recsys_spark.schema import FACTORS, RATINGS
 from recsys_spark.wals.budget import needs, within_limits
 from recsys_spark.wals.factors import read_factors
 from recsys_spark.wals.fit import Factorization, Loss, fit_factors
-from recsys_spark.wals.model import WALSModel
 from recsys_spark.wals.plan import Plan, Sizes
 
 # Factors to begin with, and the run they come from.

@@ -7,7 +7,7 @@ from recsys_spark.errors import ContractError
 from recsys_spark.evaluation import measure_ranking, summarise
 from recsys_spark.pipeline.run import Run
 from recsys_spark.schema import FACTORS
-from recsys_spark.stages.recommend import read_catalogue, recommend_from, with_seen
+from recsys_spark.topn.recommend import read_catalogue, recommend_from, with_seen
 from recsys_spark.wals.factors import factors_frame
 from recsys_spark.wals.fit import Factorization
 

@@ -7,7 +7,7 @@ from reference.ranking import metrics
 
 from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.evaluation import TopNEvaluator
-from recsys_spark.wals.estimator import WALS
+from recsys_spark.ml.estimator import WALS
 
 LISTS = {1: [5, 3, 9], 2: [7], 3: None}
 TRUTH = {1: {3: 2.0, 8: 1.0}, 2: {7: 3.0}, 3: {5: 1.0}}

@@ -248,10 +248,7 @@ def test_items_that_nobody_has_are_shown_by_their_genres(spark, tmp_path):
         run_id="films",
     )
     users, factors = (
-        {
-            row["id"]: np.array(row["factors"])
-            for row in table(tmp_path, "films", f"{side}_factors")
-        }
+        {row["id"]: np.array(row["factors"]) for row in table(tmp_path, "films", f"{side}_factors")}
         for side in ("user", "item")
     )
     index = {row["id"]: row["index"] for row in table(tmp_path, "films", "user_ids")}

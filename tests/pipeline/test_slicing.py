@@ -12,7 +12,7 @@ from nights import ROWS, run_in, write_source
 from recsys_spark.pipeline import recommend as wiring
 from recsys_spark.pipeline.run import STAGES
 from recsys_spark.pipeline.slicing import plan_layout
-from recsys_spark.stages.recommend import Layout
+from recsys_spark.topn.recommend import Layout
 
 SLICED = "recommend.slice_users=7"  # thirty users: five slices
 

@@ -13,7 +13,7 @@ from recsys_spark.wals.biases import (
     side_biases,
     with_baseline,
 )
-from recsys_spark.wals.model import clipped
+from recsys_spark.wals.prediction import clipped
 
 DAMPED = resolve_spec("lenskit_explicit", bias_damping=3.0)
 MEANS = resolve_spec("mllib_explicit", biases="means")

@@ -186,7 +186,7 @@ def test_rising_losses_are_told_from_falling_ones_whatever_their_sign(terms, bef
 
 
 def test_stop_reasons_are_on_the_model_and_saved_with_it(spark, tmp_path, monkeypatch):
-    from recsys_spark.wals import estimator
+    from recsys_spark.ml import estimator
 
     real = estimator.fit_factors
     stop = lambda *args, **kwargs: real(*args, on_sweep=lambda _: "enough", **kwargs)  # noqa: E731

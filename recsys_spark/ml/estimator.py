@@ -10,11 +10,11 @@ from pyspark.ml import Estimator
 from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import DataFrame, SparkSession
 
+from recsys_spark.ml.columns import id_type, whole_ids
+from recsys_spark.ml.model import WALSModel
+from recsys_spark.ml.params import EstimatorParams
 from recsys_spark.wals import files
-from recsys_spark.wals.columns import id_type, whole_ids
 from recsys_spark.wals.fit import Factorization, fit_factors
-from recsys_spark.wals.model import WALSModel
-from recsys_spark.wals.params import EstimatorParams
 from recsys_spark.wals.plan import Plan
 
 

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 from pyspark.sql.types import StringType
 
-from recsys_spark.wals.catalogue import Catalogue
-from recsys_spark.wals.newcomers import estimate
+from recsys_spark.topn.catalog import Catalogue
+from recsys_spark.topn.cold_items import estimate
 
 FACTORS = np.array([[4, 0], [0, 2], [2, 6], [0, 0], [0, 0], [0, 0]], np.float32)
 CATALOGUE = Catalogue(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from recsys_spark.stages.rank_candidates import rank_candidates
+from recsys_spark.topn.rank_candidates import rank_candidates
 
 CANDIDATES = [("a", 0, item) for item in range(5)] + [("b", 1, 3), ("b", 1, 0), ("c", 9, 1)]
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from recsys_spark.errors import ConfigError
-from recsys_spark.stages.recommend import read_catalogue
-from recsys_spark.stages.similar import similar
-from recsys_spark.wals.policy import without
+from recsys_spark.topn.business_rules import without
+from recsys_spark.topn.recommend import read_catalogue
+from recsys_spark.topn.similar import similar
 
 DRAW = np.random.default_rng(4)
 FACTORS = DRAW.normal(size=(30, 5)).astype(np.float32)

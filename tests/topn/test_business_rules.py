@@ -8,8 +8,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql.types import StringType
 
-from recsys_spark.wals.catalogue import Catalogue
-from recsys_spark.wals.policy import (
+from recsys_spark.topn.business_rules import (
     Policy,
     list_rules,
     make_listing,
@@ -18,6 +17,7 @@ from recsys_spark.wals.policy import (
     with_blocked,
     without,
 )
+from recsys_spark.topn.catalog import Catalogue
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NAMES = ["a", "b", "c", "d"]  # index 0 to 3

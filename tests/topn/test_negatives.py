@@ -5,8 +5,8 @@ import pyarrow as pa
 from chispa import assert_df_equality
 from pyspark.sql.types import IntegerType
 
-from recsys_spark.stages.negatives import draw_negatives
-from recsys_spark.wals.catalogue import Catalogue
+from recsys_spark.topn.catalog import Catalogue
+from recsys_spark.topn.negatives import draw_negatives
 
 INDEX = [90, 10, 30, 70, 50, 20]  # in the order of the items' own ids
 CATALOGUE = Catalogue(

@@ -21,7 +21,7 @@ from recsys_spark.kernels.listing import (
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.topn import Items, arrange
 from recsys_spark.lookup import Lookup
-from recsys_spark.wals.catalogue import (
+from recsys_spark.topn.catalog import (
     NOTHING,
     POPULAR,
     POPULAR_IN_SEGMENT,
@@ -30,7 +30,7 @@ from recsys_spark.wals.catalogue import (
     Segment,
     Tally,
 )
-from recsys_spark.wals.explainer import Explainer, Weighted
+from recsys_spark.topn.explanations import Explainer, Weighted
 
 EXTRAS = "had", "had_at", "known", "a", "b"
 _TIERS = POPULAR_IN_SEGMENT, POPULAR

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from recsys_spark.arrow import list_bounds
 from recsys_spark.kernels.listing import Popular, Rules, no_rules
 from recsys_spark.kernels.ragged import Ragged
-from recsys_spark.wals.catalogue import Catalogue, Listing, Mask, Reserved, Segment
+from recsys_spark.topn.catalog import Catalogue, Listing, Mask, Reserved, Segment
 
 DENIED, NOT_ALLOWED, UNAVAILABLE = "denied", "not_allowed", "unavailable"
 

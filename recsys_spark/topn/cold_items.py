@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from pyspark.sql import DataFrame
 
-from recsys_spark.wals.catalogue import Catalogue, Mask
-from recsys_spark.wals.policy import genre_groups, item_indices
+from recsys_spark.topn.business_rules import genre_groups, item_indices
+from recsys_spark.topn.catalog import Catalogue, Mask
 
 
 def estimate(catalogue: Catalogue, new: DataFrame, genres: DataFrame | None) -> Catalogue:

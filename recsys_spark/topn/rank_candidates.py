@@ -4,7 +4,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.schema import recommendation_list
-from recsys_spark.wals.model import predicted
+from recsys_spark.wals.prediction import predicted
 
 
 def rank_candidates(

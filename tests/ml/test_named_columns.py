@@ -12,7 +12,7 @@ from samples import factors_of, frame_of, ratings
 
 from recsys_spark import WALS, WALSModel
 from recsys_spark.errors import ConfigError, ContractError
-from recsys_spark.wals import columns
+from recsys_spark.ml import columns
 
 GIVEN = {"objective": "explicit", "rank": 2, "maxIter": 1, "numBlocks": 1}
 

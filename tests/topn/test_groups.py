@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from recsys_spark.stages.groups import group_lists
-from recsys_spark.stages.recommend import read_catalogue
-from recsys_spark.wals.catalogue import with_factors
-from recsys_spark.wals.policy import Policy
+from recsys_spark.topn.business_rules import Policy
+from recsys_spark.topn.catalog import with_factors
+from recsys_spark.topn.groups import group_lists
+from recsys_spark.topn.recommend import read_catalogue
 
 DRAW = np.random.default_rng(8)
 USERS = DRAW.integers(-3, 4, size=(6, 3)).astype(np.float32)

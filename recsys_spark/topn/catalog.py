@@ -16,7 +16,7 @@ from recsys_spark.kernels.grouping import Opinion
 from recsys_spark.kernels.listing import Popular, Rules, no_rules
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.lookup import Lookup
-from recsys_spark.wals.explainer import Explainer
+from recsys_spark.topn.explanations import Explainer
 
 MODEL, FOLD_IN, POPULAR, POPULAR_IN_SEGMENT = "model", "fold_in", "popular", "popular_in_segment"
 NOTHING = Popular(np.zeros(0, np.int32), np.zeros(0, np.float32))

@@ -7,9 +7,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.kernels.grouping import Opinion
-from recsys_spark.wals.catalogue import Catalogue
-from recsys_spark.wals.policy import Policy, make_listing
-from recsys_spark.wals.topn import recommend_top_n
+from recsys_spark.topn.business_rules import Policy, make_listing
+from recsys_spark.topn.catalog import Catalogue
+from recsys_spark.topn.distributed import recommend_top_n
 
 
 def group_lists(

@@ -9,9 +9,9 @@ from recsys_spark.kernels.solve import gram
 from recsys_spark.kernels.spec import WalsSpec
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.kernels.weights import unobserved_weights
-from recsys_spark.wals.catalogue import Catalogue
+from recsys_spark.topn.catalog import Catalogue
+from recsys_spark.topn.explanations import Explainer
 from recsys_spark.wals.context import training_counts
-from recsys_spark.wals.explainer import Explainer
 from recsys_spark.wals.factors import read_factors
 from recsys_spark.wals.weighting import weigh
 

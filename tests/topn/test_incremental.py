@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from recsys_spark.stages.carry import changed_users, kept_lists
+from recsys_spark.topn.incremental import changed_users, kept_lists
 
 WHEN, LATER = datetime(2026, 1, 1), datetime(2026, 1, 2)
 ROWS = "user_id string, item_id string, value double, timestamp timestamp"

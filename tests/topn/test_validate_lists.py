@@ -6,7 +6,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from recsys_spark.errors import AuditError
-from recsys_spark.stages.audit import audit
+from recsys_spark.topn.validate_lists import audit
 
 KIND = "user_id string, recommendations array<struct<item_id: string, score: float, rank: int>>, "
 KIND += "source string"

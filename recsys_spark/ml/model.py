@@ -22,15 +22,16 @@ from pyspark.sql.types import ByteType, DataType, IntegerType, LongType, ShortTy
 from recsys_spark.arrow import list_matrix
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.spec import SIDES, WalsSpec, other_side, restored_spec
+from recsys_spark.ml.columns import id_type, whole_ids
+from recsys_spark.ml.params import ModelParams
 from recsys_spark.schema import quoted
+from recsys_spark.topn.catalog import Catalogue, Listing
+from recsys_spark.topn.distributed import recommend_top_n
 from recsys_spark.wals import files
-from recsys_spark.wals.catalogue import Catalogue, Listing
-from recsys_spark.wals.columns import id_type, whole_ids
 from recsys_spark.wals.factors import FactorFrame, factors_frame, read_factors
 from recsys_spark.wals.fit import Factorization, solve_side
-from recsys_spark.wals.params import ModelParams
 from recsys_spark.wals.plan import Plan
-from recsys_spark.wals.topn import recommend_top_n
+from recsys_spark.wals.prediction import clipped, predicted
 
 _PLAIN = ("rank", "lossHistory", "stopReason")  # attributes that the metadata of a saved model has
 _PAIRS = "known_pairs"
@@ -245,21 +246,6 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
     def read(cls) -> "MLReader[WALSModel]":
         """Reader of what `write` wrote."""
         return _WALSModelReader()
-
-
-def predicted(left: str, right: str) -> Column:
-    """Dot product of two factor columns, summed in double precision; null if either is null."""
-    products = F.zip_with(left, right, lambda x, y: x.cast("double") * y.cast("double"))
-    return F.aggregate(products, F.lit(0.0), lambda total, x: total + x).cast("float")
-
-
-def clipped(prediction: Column, limits: Sequence[float] | None) -> Column:
-    """The prediction held in [low, high], if there are limits; null and NaN stay."""
-    if limits is None:
-        return prediction
-    low, high = (F.lit(limit).cast("float") for limit in limits)
-    held = F.when(prediction < low, low).when(prediction > high, high).otherwise(prediction)
-    return F.when(F.isnan(prediction), prediction).otherwise(held)
 
 
 def _as_mllib(item: str) -> Column:

@@ -10,8 +10,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import IntegerType
 
-from recsys_spark.wals.catalogue import Catalogue, Listing, Mask, Segment, Tally, with_factors
-from recsys_spark.wals.topn import recommend_top_n
+from recsys_spark.topn.catalog import Catalogue, Listing, Mask, Segment, Tally, with_factors
+from recsys_spark.topn.distributed import recommend_top_n
 
 
 def recommend_in_tiles(

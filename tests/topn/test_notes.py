@@ -8,12 +8,16 @@ import pytest
 
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.spec import resolve_spec
-from recsys_spark.stages.recommend import Notes, read_catalogue, recommend
-from recsys_spark.wals.catalogue import with_factors
-from recsys_spark.wals.explain import make_explainer, refuse_unexplained, weighted_history
+from recsys_spark.topn.business_rules import Policy
+from recsys_spark.topn.catalog import with_factors
+from recsys_spark.topn.explanation_inputs import (
+    make_explainer,
+    refuse_unexplained,
+    weighted_history,
+)
+from recsys_spark.topn.recommend import Notes, read_catalogue, recommend
 from recsys_spark.wals.fit import fit_factors
 from recsys_spark.wals.plan import Plan
-from recsys_spark.wals.policy import Policy
 
 ROWS = [
     (user, item, float((user + item) % 5 + 1))

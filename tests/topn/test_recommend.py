@@ -9,9 +9,9 @@ from chispa import assert_df_equality
 from pyspark.sql import DataFrame, SparkSession
 from reference.topn import top_n
 
-from recsys_spark.stages.recommend import read_catalogue, recommend
-from recsys_spark.wals.catalogue import Tally
-from recsys_spark.wals.policy import Policy
+from recsys_spark.topn.business_rules import Policy
+from recsys_spark.topn.catalog import Tally
+from recsys_spark.topn.recommend import read_catalogue, recommend
 
 USERS, ITEMS, RANK = 16, 12, 3
 UNKNOWN = ("newcomer", None)

@@ -7,11 +7,11 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.wals.catalogue import Catalogue, Listing, Tally, with_factors
-from recsys_spark.wals.explainer import Explainer
-from recsys_spark.wals.policy import Policy, make_listing, with_blocked
-from recsys_spark.wals.tiles import recommend_in_tiles
-from recsys_spark.wals.topn import recommend_top_n
+from recsys_spark.topn.business_rules import Policy, make_listing, with_blocked
+from recsys_spark.topn.catalog import Catalogue, Listing, Tally, with_factors
+from recsys_spark.topn.distributed import recommend_top_n
+from recsys_spark.topn.explanations import Explainer
+from recsys_spark.topn.tiled import recommend_in_tiles
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The Spark ML interface: estimator, model, parameters."""
