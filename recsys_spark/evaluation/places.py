@@ -15,9 +15,10 @@ from recsys_spark.arrow import arrow_schema, list_matrix, list_parts, make_batch
 from recsys_spark.errors import ContractError
 from recsys_spark.evaluation.inputs import refuse_repeated, require_whole
 from recsys_spark.evaluation.ranking import ALL
-from recsys_spark.kernels.places import PLACES, pad_items, place_metrics
+from recsys_spark.kernels.places import PLACES, place_metrics
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.threads import single_threaded
+from recsys_spark.kernels.tile import ItemFactors, padded_items
 from recsys_spark.lookup import Lookup
 from recsys_spark.schema import per_user, require
 from recsys_spark.wals.packed import Batches
@@ -60,10 +61,10 @@ def measure_places(
 
 @dataclass(frozen=True)
 class _Items:
-    """lookup: of the items' ids. factors: padded, in the order of the ids."""
+    """lookup: of the items' ids. factors: in the order of the ids."""
 
     lookup: Lookup
-    factors: npt.NDArray[np.float32]
+    factors: ItemFactors
     rank: int
 
     def positions(self, lists: pa.ListArray) -> Ragged:
@@ -84,7 +85,7 @@ def _ranked_items(item_factors: DataFrame, model: str) -> _Items:
             f"Some item factors of {model} are NaN or infinite, so that no item has a rank: train "
             "again with a stronger regularization."
         )
-    return _Items(Lookup(ids), pad_items(matrix), rank)
+    return _Items(Lookup(ids), padded_items(matrix), rank)
 
 
 def _measure(

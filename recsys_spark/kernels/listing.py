@@ -1,5 +1,6 @@
 """From ranked candidates to lists that keep rules, completed by what is popular."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -7,7 +8,8 @@ import numpy.typing as npt
 
 from recsys_spark.kernels.jit import jit, kernel
 from recsys_spark.kernels.ragged import Ragged
-from recsys_spark.kernels.topn import Items, Positions, Single, score, top_n
+from recsys_spark.kernels.tile import Mask, Tile, best_of
+from recsys_spark.kernels.topn import Items, Lists, Positions, Single, score, top_n
 
 _POOL = 4  # candidates a place where the best are not simply taken
 
@@ -60,17 +62,44 @@ def rank(users: Single, items: Items, seen: Ragged, n: int, rules: Rules) -> Ran
     the score between the least and the best of them, as 0 to 1, and likeness the largest cosine
     to an item listed before (Carbonell and Goldstein 1998).
     """
-    positions = np.full((len(users), n), -1, dtype=np.int32)
-    scores = np.zeros((len(users), n), dtype=np.float32)
+
+    def best(rows: Mask, size: int) -> Lists:
+        return top_n(users[rows], items, *seen.where(rows), size)
+
+    return _rank(best, len(users), len(items.position), n, rules, items)
+
+
+def rank_tile(tile: Tile, n: int, rules: Rules) -> Ranked:
+    """The same by the scores of a tile, of what it does not leave out. Without variety."""
+
+    def best(rows: Mask, size: int) -> Lists:
+        found = best_of(tile if rows.all() else tile.where(rows), size)
+        return Lists(*found, 0)
+
+    users, items = tile.values.shape
+    return _rank(best, users, items, n, rules)._replace(computed=tile.values.size)
+
+
+def _rank(
+    best: Callable[[Mask, int], Lists],
+    users: int,
+    candidates: int,
+    n: int,
+    rules: Rules,
+    items: Items | None = None,
+) -> Ranked:
+    """best: of some users, so many candidates. items: whose factors variety compares."""
+    positions = np.full((users, n), -1, dtype=np.int32)
+    scores = np.zeros((users, n), dtype=np.float32)
     counts = np.zeros(2, dtype=np.int64)
     taking = len(rules.groups.positions) == 0 and rules.variety == 0
-    size, open_, computed = n if taking else _POOL * n, np.ones(len(users), dtype=bool), 0
+    size, open_, computed = n if taking else _POOL * n, np.ones(users, dtype=bool), 0
     while open_.any():
-        found = top_n(users[open_], items, *seen.where(open_), size)
+        found = best(open_, size)
         own, own_scores = positions[open_], scores[open_]
-        final = size >= len(items.position)
+        final = size >= candidates
         pools = found.positions, found.scores
-        if rules.variety > 0:
+        if rules.variety > 0 and items is not None:
             ended = _vary(*pools, rules, items, n, final, own, own_scores, counts)
         else:
             ended = _take(*pools, rules, n, final, own, own_scores, counts)

@@ -17,106 +17,140 @@ import numpy.typing as npt
 
 from recsys_spark.kernels.jit import jit, kernel
 from recsys_spark.kernels.ragged import Ragged
-from recsys_spark.kernels.topn import rounding_bound, row_norms, score
+from recsys_spark.kernels.tile import (
+    ItemFactors,
+    Mask,
+    Tile,
+    Whole,
+    exact_scores,
+    factor_tile,
+    leave_out,
+    user_blocks,
+)
+from recsys_spark.kernels.topn import Single
 
 PLACES = ("auc", "partial_auc", "percentile_rank")
 FALSE_POSITIVES = 0.1
-CELLS = 4_000_000  # scores of a tile
-_ITEMS = 64
-
-_Whole = npt.NDArray[np.int64]
-_Single = npt.NDArray[np.float32]
-
-
-def pad_items(factors: _Single) -> _Single:
-    """The item matrix padded with zeros for `place_metrics`: (items, rank) to (padded, rank)."""
-    padded = -(-max(len(factors), 1) // _ITEMS) * _ITEMS
-    out = np.zeros((padded, factors.shape[1]), dtype=np.float32)
-    out[: len(factors)] = factors
-    return out
 
 
 def place_metrics(
-    users: _Single, items: _Single, candidates: npt.NDArray[np.bool_], seen: Ragged, truth: Ragged
+    users: Single, items: ItemFactors, candidates: Mask, seen: Ragged, truth: Ragged
 ) -> npt.NDArray[np.float64]:
     """Metrics of every user, shape (users, metrics) in the order of PLACES.
 
-    users: (users, rank). items: from `pad_items`. candidates: (items,) which have a score. seen:
-    positions left out. truth: distinct relevant positions, -1 for those outside the catalogue.
+    users: (users, rank). candidates: (items,) which have a score. seen: positions left out.
+    truth: distinct relevant positions, -1 for those outside the catalogue.
     """
     out = np.full((len(users), len(PLACES)), np.nan)
-    height = max(1, CELLS // len(items))
-    users = np.ascontiguousarray(users, dtype=np.float32)
-    slack = rounding_bound(users, row_norms(items).max())
-    for start in range(0, len(users), height):
-        rows = slice(start, min(start + height, len(users)))
-        tile = users[rows] @ items.T
-        _place(tile, users[rows], items, 2 * slack[rows], candidates, start, seen, truth, out[rows])
+    for rows in user_blocks(len(users), len(candidates)):
+        tile = factor_tile(users[rows], items)
+        leave_out(tile.values, candidates, seen.rows(rows))
+        out[rows] = full_ranking(tile, truth.rows(rows))
     return out
 
 
+def full_ranking(tile: Tile, truth: Ragged) -> npt.NDArray[np.float64]:
+    """The same of a tile, which is used up."""
+    rows = np.repeat(np.arange(len(tile.values)), np.diff(truth.indptr))
+    placed = truth.positions >= 0
+    placed[placed] = tile.values[rows[placed], truth.positions[placed]] > -np.inf
+    rows, positions = rows[placed], truth.positions[placed]
+    in_doubt = tile.slack[rows] > 0
+    scores = exact_scores(tile, rows, positions)
+    tile.values[rows, positions] = -np.inf
+    better, near = _counts(tile.values, rows, *_limits(scores, 2 * tile.slack[rows]))
+    equal = np.where(in_doubt, 0, near)
+    if near[in_doubt].any():
+        _resolve(tile, rows, scores, np.where(in_doubt, near, 0), better, equal)
+    negatives = np.count_nonzero(tile.values > -np.inf, axis=1)
+    bounds = np.searchsorted(rows, np.arange(len(tile.values) + 1))
+    out = np.full((len(tile.values), len(PLACES)), np.nan)
+    _summarise(bounds, scores, better, equal, negatives, np.diff(truth.indptr), out)
+    return out
+
+
+def _limits(scores: Single, slack: npt.NDArray[np.float64]) -> tuple[Single, Single]:
+    """Below and above which a value decides, as single numbers, rounded outwards."""
+    low, high = (scores - slack).astype(np.float32), (scores + slack).astype(np.float32)
+    moved = slack > 0
+    low[moved], high[moved] = np.nextafter(low[moved], -np.inf), np.nextafter(high[moved], np.inf)
+    return low, high
+
+
+def _resolve(
+    tile: Tile, rows: Whole, scores: Single, near: Whole, better: Whole, equal: Whole
+) -> None:
+    """Count the negatives that are near a relevant item by their exact scores."""
+    low, high = _limits(scores, 2 * tile.slack[rows])
+    of, positions = _near(tile.values, rows, low, high, near)
+    exact = tile.refine(rows[of], positions)
+    better += np.bincount(of[exact > scores[of]], minlength=len(rows))
+    equal += np.bincount(of[exact == scores[of]], minlength=len(rows))
+
+
 @kernel
-def _place(tile, users, items, slack, candidates, start, seen, truth, out):  # type: ignore[no-untyped-def]
-    """Single-precision products decide where they differ by more than their rounding may."""
-    size = len(candidates)
-    kinds = np.zeros(size, dtype=np.int8)  # 0 no candidate, 1 negative, 2 relevant candidate
-    for user in range(len(tile)):
-        kinds[:] = candidates
-        for entry in range(seen.indptr[start + user], seen.indptr[start + user + 1]):
-            kinds[seen.positions[entry]] = 0
-        relevant = truth.positions[truth.indptr[start + user] : truth.indptr[start + user + 1]]
-        scores = np.empty(len(relevant), dtype=np.float32)
-        placed = 0
-        for item in relevant:
-            if item >= 0 and kinds[item] == 1:
-                kinds[item] = 2
-                scores[placed] = score(users[user], items[item])
-                placed += 1
-        scores = np.sort(scores[:placed])
-        above, equal = np.zeros(placed + 1), np.zeros(placed + 1)
-        negatives = 0
-        for item in range(size):
-            if kinds[item] == 1:
-                negatives += 1
-                _count(
-                    tile[user, item], users[user], items[item], slack[user], scores, above, equal
-                )
-        if negatives > 0 and len(relevant) > 0:
-            _summarise(scores, above, equal, negatives, len(relevant), out[user])
+def _counts(values, rows, low, high):  # type: ignore[no-untyped-def]
+    """How many of the row are above `high`, and how many from `low` to `high`."""
+    above, between = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
+    for at in range(len(rows)):
+        row, least, most = values[rows[at]], low[at], high[at]
+        over, upto = np.int32(0), np.int32(0)
+        for item in range(len(row)):
+            over += row[item] > most
+            upto += row[item] >= least
+        above[at], between[at] = over, upto - over
+    return above, between
+
+
+@kernel
+def _near(values, rows, low, high, near):  # type: ignore[no-untyped-def]
+    """The positions from `low` to `high`, and the entry of `rows` that each belongs to."""
+    of, positions = np.empty(near.sum(), np.int64), np.empty(near.sum(), np.int32)
+    filled = 0
+    for at in range(len(rows)):
+        if near[at] == 0:
+            continue
+        row = values[rows[at]]
+        for item in range(len(row)):
+            if low[at] <= row[item] <= high[at]:
+                of[filled], positions[filled] = at, item
+                filled += 1
+    return of, positions
+
+
+@kernel
+def _summarise(bounds, scores, better, equal, negatives, relevant, out):  # type: ignore[no-untyped-def]
+    for user in range(len(out)):
+        first, last = bounds[user], bounds[user + 1]
+        if negatives[user] > 0 and relevant[user] > 0:
+            _of_user(
+                scores[first:last],
+                better[first:last],
+                equal[first:last],
+                negatives[user],
+                relevant[user],
+                out[user],
+            )
 
 
 @jit
-def _count(value, user, item, slack, scores, above, equal):  # type: ignore[no-untyped-def]
-    """Note a negative: above[j] more of the first j scores below it, and those equal to it."""
-    low = np.searchsorted(scores, value)
-    near = (low < len(scores) and scores[low] - value <= slack) or (
-        low > 0 and value - scores[low - 1] <= slack
-    )
-    if near:
-        value = score(user, item)
-        low = np.searchsorted(scores, value)
-    above[low] += 1
-    high = low
-    while high < len(scores) and scores[high] == value:
-        equal[high] += 1
-        high += 1
-
-
-@jit
-def _summarise(scores, above, equal, negatives, relevant, out):  # type: ignore[no-untyped-def]
+def _of_user(scores, better, equal, negatives, relevant, out):  # type: ignore[no-untyped-def]
+    """Relevant items are taken from the best downwards."""
+    order = np.argsort(scores)
+    ordered = scores[order]
     placed = len(scores)
     reach = FALSE_POSITIVES * negatives
-    better, below, area, percentile = 0.0, 0.0, 0.0, 0.0
+    below, area, percentile = 0.0, 0.0, 0.0
     for at in range(placed - 1, -1, -1):
-        better += above[at + 1]
-        below += negatives - better - equal[at] / 2.0
-        area += _area(better, equal[at], reach)
-        first, last = np.searchsorted(scores, scores[at]), at
-        while last + 1 < placed and scores[last + 1] == scores[at]:
+        over, ties = float(better[order[at]]), float(equal[order[at]])
+        below += negatives - over - ties / 2.0
+        area += _area(over, ties, reach)
+        first, last = np.searchsorted(ordered, ordered[at]), at
+        while last + 1 < placed and ordered[last + 1] == ordered[at]:
             last += 1
         others = placed - 1 - last + (last - first) / 2.0  # relevant ones above, ties by half
         rest = negatives + placed - 1
-        percentile += (better + equal[at] / 2.0 + others) / rest if rest > 0 else 0.0
+        percentile += (over + ties / 2.0 + others) / rest if rest > 0 else 0.0
     out[0] = below / negatives / relevant
     out[1] = area / reach / relevant
     out[2] = (percentile + (relevant - placed)) / relevant

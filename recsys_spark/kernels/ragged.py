@@ -23,3 +23,8 @@ class Ragged(NamedTuple):
         found = self.positions != position
         kept = np.concatenate([[0], np.cumsum(found)]).astype(np.int64)
         return Ragged(kept[self.indptr], self.positions[found])
+
+    def rows(self, rows: slice) -> "Ragged":
+        """Consecutive rows."""
+        indptr = self.indptr[rows.start : rows.stop + 1]
+        return Ragged(indptr - indptr[0], self.positions[indptr[0] : indptr[-1]])

@@ -24,7 +24,7 @@ _USERS, _ITEMS = 512, 1024  # of a tile: its scores, 4 MB, stay in the cache
 _GROUP = 16  # scores that are compared at once
 _SPARE = 8
 _EPSILON = 2.0**-23
-_LOW = 0xFFFFFFFF  # the lower half of a key
+LOW = 0xFFFFFFFF  # the lower half of a key
 
 Single = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int32]
@@ -144,7 +144,7 @@ def _note(tile, rows, first, items, seen_indptr, seen, size, noted, notes, least
                 continue
             for item in range(group, group + _GROUP):
                 if row[item] > bound:
-                    noted[user, filled] = _key(bits[at, item], first + item)
+                    noted[user, filled] = key_of(bits[at, item], first + item)
                     filled += 1
             if filled > noted.shape[1] - _GROUP:
                 filled = _raise(noted[user, :filled], size, least_bits[user : user + 1])
@@ -165,8 +165,8 @@ def _mask(row, places, first, seen):  # type: ignore[no-untyped-def]
 @jit
 def _raise(keys, size, least_bits):  # type: ignore[no-untyped-def]
     """Keep the best, and raise the least score that is noted to theirs."""
-    kept = _keep(keys, size)
-    least_bits[0] = _bits(keys[kept - 1])
+    kept = keep(keys, size)
+    least_bits[0] = bits_of(keys[kept - 1])
     return kept
 
 
@@ -180,15 +180,15 @@ def _list(users, items, seen_indptr, seen, size, noted, notes, least, slack, pos
     for user in range(len(users)):
         keys, filled = noted[user], notes[user]
         some_left_out = least[user] > -np.inf or filled > size
-        filled = _keep(keys[:filled], size)
-        bits[0] = _bits(keys[filled - 1]) if filled > 0 else 0
+        filled = keep(keys[:filled], size)
+        bits[0] = bits_of(keys[filled - 1]) if filled > 0 else 0
         outside = value[0] + slack[user]  # no item outside the short list is above this
         for at in range(filled):
-            place = keys[at] & _LOW
+            place = keys[at] & LOW
             value[0] = score(users[user], items.factors[place])
-            keys[at] = _key(bits[0], _LOW - items.position[place])
-        filled = _keep(keys[:filled], n)
-        bits[0] = _bits(keys[filled - 1]) if filled > 0 else 0
+            keys[at] = key_of(bits[0], LOW - items.position[place])
+        filled = keep(keys[:filled], n)
+        bits[0] = bits_of(keys[filled - 1]) if filled > 0 else 0
         if some_left_out and not (filled == n and value[0] > outside):
             for entry in range(seen_indptr[user], seen_indptr[user + 1]):
                 marks[seen[entry]] = user + 1
@@ -196,8 +196,8 @@ def _list(users, items, seen_indptr, seen, size, noted, notes, least, slack, pos
         best = np.sort(keys[:filled])
         for at in range(filled):
             key = best[filled - 1 - at]
-            positions[user, at] = _LOW - (key & _LOW)
-            out_bits[user, at] = _bits(key)
+            positions[user, at] = LOW - (key & LOW)
+            out_bits[user, at] = bits_of(key)
 
 
 @jit
@@ -208,15 +208,15 @@ def _best_of_all(user, items, marks, mark, keys, n):  # type: ignore[no-untyped-
         position = items.position[place]
         if marks[position] != mark:
             value[0] = score(user, items.factors[place])
-            keys[filled] = _key(bits[0], _LOW - position)
+            keys[filled] = key_of(bits[0], LOW - position)
             filled += 1
             if filled == len(keys):
-                filled = _keep(keys, n)
-    return _keep(keys[:filled], n)
+                filled = keep(keys, n)
+    return keep(keys[:filled], n)
 
 
 @jit
-def _key(bits, low):  # type: ignore[no-untyped-def]
+def key_of(bits, low):  # type: ignore[no-untyped-def]
     """A number that orders as the score with these bits, then as `low`."""
     ordered = np.int64(bits)
     if ordered < 0:
@@ -225,14 +225,14 @@ def _key(bits, low):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _bits(key):  # type: ignore[no-untyped-def]
+def bits_of(key):  # type: ignore[no-untyped-def]
     """The bits of the score of a key."""
     ordered = key >> 32
     return np.int32(ordered) if ordered >= 0 else np.int32(-0x80000000 - ordered)
 
 
 @jit
-def _keep(keys, size):  # type: ignore[no-untyped-def]
+def keep(keys, size):  # type: ignore[no-untyped-def]
     """Bring the largest to the front, the least of them last (Hoare 1961); how many are kept."""
     size = min(size, len(keys))
     first, last, middle = 0, len(keys) - 1, size - 1

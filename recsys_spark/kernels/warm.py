@@ -12,11 +12,12 @@ from recsys_spark.kernels.csr import Csr
 from recsys_spark.kernels.listing import Popular, fill_popular, no_rules, rank, reserve
 from recsys_spark.kernels.lists import Traits, list_metrics
 from recsys_spark.kernels.negatives import draw_positions
-from recsys_spark.kernels.places import pad_items, place_metrics
+from recsys_spark.kernels.places import place_metrics
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.ranking import ranking_metrics
 from recsys_spark.kernels.solve import Problem, fix, gram, solve_rows
 from recsys_spark.kernels.solver import Solver
+from recsys_spark.kernels.tile import best_of, exact_tile, factor_tile, padded_items
 from recsys_spark.kernels.topn import arrange
 
 
@@ -47,7 +48,9 @@ def _warm_measures(factors: npt.NDArray[np.float32]) -> None:
     placed = Ragged(indptr, items.astype(np.int32))
     seen = Ragged(np.zeros(2, dtype=np.int64), placed.positions[:0])
     draw_positions(items, seen.indptr, seen.positions, 2, 1, 1)
-    place_metrics(factors[:1], pad_items(factors), np.ones(2, dtype=bool), seen, placed)
+    best_of(factor_tile(factors, padded_items(factors)), 1)
+    best_of(exact_tile(np.zeros((1, 16), dtype=np.float32)), 1)
+    place_metrics(factors[:1], padded_items(factors), np.ones(2, dtype=bool), seen, placed)
 
 
 def _warm_solvers(factors: npt.NDArray[np.float32], cols: npt.NDArray[np.int32]) -> None:

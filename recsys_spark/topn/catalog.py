@@ -17,6 +17,7 @@ from recsys_spark.kernels.listing import Popular, Rules, no_rules
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.lookup import Lookup
 from recsys_spark.topn.explanations import Explainer
+from recsys_spark.topn.scorers import Scorer
 
 MODEL, FOLD_IN, POPULAR, POPULAR_IN_SEGMENT = "model", "fold_in", "popular", "popular_in_segment"
 NOTHING = Popular(np.zeros(0, np.int32), np.zeros(0, np.float32))
@@ -109,7 +110,8 @@ class Listing:
     n: their length. fill: complete short ones by what is popular, in the user's segment first.
     rules: what each keeps. segments: by name. reserved: those that come later are kept first.
     explainer: names the items of the user because of which an item is listed. opinion: lists are
-    of groups, whose factors are those of their members, one behind the other.
+    of groups, whose factors are those of their members, one behind the other. scorers: rank the
+    catalogue in place of its factors, by name; each serves the users whom none before it knows.
     """
 
     catalogue: Catalogue
@@ -120,6 +122,12 @@ class Listing:
     reserved: tuple[Reserved, ...] = ()
     explainer: Explainer | None = None
     opinion: Opinion | None = None
+    scorers: tuple[tuple[str, Scorer], ...] = ()
+
+    @property
+    def ranks(self) -> dict[str, int]:
+        """Of the user factors that the scorers take, by model."""
+        return {name: rank for _, own in self.scorers for name, rank in own.needs.items()}
 
     @property
     def kept_rules(self) -> Rules:

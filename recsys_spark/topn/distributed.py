@@ -10,6 +10,7 @@ from pyspark.sql.types import StringType, StructField, StructType
 from recsys_spark.arrow import arrow_schema, make_batch
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.schema import recommendation_list
+from recsys_spark.topn.blocks import block_columns
 from recsys_spark.topn.catalog import MODEL, Listing, Tally
 from recsys_spark.topn.list_builder import EXTRAS, Lister, basis_of
 from recsys_spark.wals.packed import Batches
@@ -29,7 +30,7 @@ def recommend_top_n(
 
     had array<long> and had_at array<timestamp>, if there: when users had items last, which entries
     are marked with. known array<long>, a and b array<float>, if the listing has an explainer: what
-    users have, and its weights.
+    users have, and its weights. With scorers, in place of factors, what `blocks.read_block` takes.
     """
     marked, explained = "had" in users.columns, listing.explainer is not None
     lists = recommendation_list(listing.catalogue.item_type, marked, explained)
@@ -44,8 +45,9 @@ def recommend_top_n(
     optional = {"source": F.lit(MODEL), "segment": F.lit(None).cast("string")}
     missing = {name: value for name, value in optional.items() if name not in users.columns}
     extras = [name for name in EXTRAS if name in users.columns]
-    basis = basis_of(users.columns)
-    rows = users.withColumns(missing).select(key, basis, "seen", *optional, *extras)
+    basis = [] if listing.scorers else [basis_of(users.columns)]
+    basis += [name for name in block_columns(listing.ranks) if name in users.columns]
+    rows = users.withColumns(missing).select(key, *basis, "seen", *optional, *extras)
     return map_in_arrow(rows, _recommend(key, broadcast, tally, schema), schema)
 
 

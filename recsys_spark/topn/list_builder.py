@@ -16,11 +16,14 @@ from recsys_spark.kernels.listing import (
     rank,
     rank_pools,
     rank_scores,
+    rank_tile,
     reserve,
 )
 from recsys_spark.kernels.ragged import Ragged
+from recsys_spark.kernels.tile import leave_out, user_blocks
 from recsys_spark.kernels.topn import Items, arrange
 from recsys_spark.lookup import Lookup
+from recsys_spark.topn.blocks import read_block
 from recsys_spark.topn.catalog import (
     NOTHING,
     POPULAR,
@@ -31,6 +34,7 @@ from recsys_spark.topn.catalog import (
     Tally,
 )
 from recsys_spark.topn.explanations import Explainer, Weighted
+from recsys_spark.topn.scorers import Block, Scorer, keep_listed
 
 EXTRAS = "had", "had_at", "known", "a", "b"
 _TIERS = POPULAR_IN_SEGMENT, POPULAR
@@ -68,15 +72,60 @@ class Lister:
 
     def lists(self, batch: pa.RecordBatch) -> tuple[pa.Array, pa.Array]:
         """Recommendation lists and sources of a batch of users."""
-        seen = self.catalogue.inside(batch.column("seen"))
         made = _empty(batch.num_rows, self.listing.n)
-        basis = batch.column(basis_of(batch.schema.names))
+        names = batch.column("source")
+        if self.listing.scorers:
+            block = read_block(batch, self.catalogue.lookup, self.listing.ranks)
+            names = self._serving(block)
         for segment, rows in self._by_segment(batch.column("segment")):
-            own = basis.filter(pa.array(rows))
-            part = self._part(own, seen.where(rows), self._shelf(segment))
+            shelf = self._shelf(segment)
+            if self.listing.scorers:
+                part = self._scored(block.where(rows), shelf)
+            else:
+                part = self._part(*self._known(batch, rows), shelf)
             made.positions[rows], made.scores[rows] = part.positions, part.scores
             made.ends[:, rows] = part.ends
-        return self._as_lists(made, batch), _sources(batch.column("source"), made.ends)
+        return self._as_lists(made, batch), _sources(names, made.ends)
+
+    def _known(self, batch: pa.RecordBatch, rows: Mask) -> tuple[pa.ListArray, Ragged]:
+        """Of some users, what they are ranked by, and what they have seen."""
+        seen = self.catalogue.inside(batch.column("seen"))
+        return batch.column(basis_of(batch.schema.names)).filter(pa.array(rows)), seen.where(rows)
+
+    def _serving(self, block: Block) -> pa.StringArray:
+        """The name of the first scorer that knows each user; null: none does."""
+        names = np.full(block.size, None, dtype=object)
+        for name, scorer in reversed(self.listing.scorers):
+            names[scorer.knows(block)] = name
+        return pa.array(names, type=pa.string())
+
+    def _scored(self, block: Block, shelf: _Shelf) -> _Lists:
+        """The lists of users with one shelf, each by the first scorer that knows the user."""
+        made = _empty(block.size, self.listing.n)
+        served = np.zeros(block.size, dtype=bool)
+        for _, scorer in self.listing.scorers:
+            rows = scorer.knows(block) & ~served
+            if rows.any():
+                best = self._by_scorer(scorer, block.where(rows), shelf)
+                made.positions[rows], made.scores[rows] = best
+            served |= rows
+        return self._filled(made, block.seen, shelf)
+
+    def _by_scorer(
+        self, scorer: Scorer, block: Block, shelf: _Shelf
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        found = _empty(block.size, self.listing.n)
+        for rows in user_blocks(block.size, scorer.items):
+            own = block.rows(rows)
+            tile = scorer.score(own)
+            leave_out(tile.values, shelf.arranged.items.place >= 0, own.seen)
+            keep_listed(scorer, tile.values)
+            ranked = rank_tile(tile, self.listing.n, self.rules)
+            found.positions[rows], found.scores[rows] = ranked.positions, ranked.scores
+            if self.tally:
+                possible = own.size * len(shelf.arranged.items.position)
+                self.tally.add(possible, ranked.computed, ranked.below, ranked.passed, 0)
+        return found.positions, found.scores
 
     def _by_segment(self, names: pa.StringArray) -> Iterator[tuple[Segment, Mask]]:
         """The segments of the users, and which users are in each."""
@@ -108,6 +157,10 @@ class Lister:
         known = basis.is_valid().to_numpy(zero_copy_only=False)
         best = self._best(basis.filter(pa.array(known)), seen.where(known), shelf.arranged)
         made.positions[known], made.scores[known] = best
+        return self._filled(made, seen, shelf)
+
+    def _filled(self, made: _Lists, seen: Ragged, shelf: _Shelf) -> _Lists:
+        """The lists completed by what is popular, if that is wanted."""
         made.ends[:] = (made.positions >= 0).sum(axis=1)
         for at, popular in enumerate(shelf.tiers if self.listing.fill else (), start=1):
             fill_popular(made.positions, made.scores, popular, seen, self.rules)

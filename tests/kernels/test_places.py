@@ -8,8 +8,9 @@ from ragged import ragged
 from reference import lists as plain
 from sklearn.metrics import roc_auc_score
 
-from recsys_spark.kernels.places import PLACES, pad_items, place_metrics
+from recsys_spark.kernels.places import PLACES, place_metrics
 from recsys_spark.kernels.ragged import Ragged
+from recsys_spark.kernels.tile import padded_items
 
 DRAW = np.random.default_rng(3)
 ITEMS = 230
@@ -19,7 +20,7 @@ def measure(users, items, seen, truth, candidates=None):
     candidates = np.ones(len(items), dtype=bool) if candidates is None else candidates
     out = place_metrics(
         np.array(users, dtype=np.float32),
-        pad_items(np.array(items, dtype=np.float32)),
+        padded_items(np.array(items, dtype=np.float32)),
         candidates,
         Ragged(*ragged(seen, np.int32)),
         Ragged(*ragged(truth, np.int32)),
@@ -97,6 +98,6 @@ def test_neither_other_users_nor_the_height_of_a_tile_change_a_bit(monkeypatch):
     truth = [DRAW.choice(len(items), 5, replace=False) for _ in users]
     seen = [[] for _ in users]
     whole = measure(users, items, seen, truth)
-    monkeypatch.setattr("recsys_spark.kernels.places.CELLS", 3 * len(items))
+    monkeypatch.setattr("recsys_spark.kernels.tile.CELLS", 3 * len(items))
     assert measure(users, items, seen, truth) == whole
     assert measure(users[7:8], items, seen[7:8], truth[7:8]) == whole[7:8]

@@ -1,0 +1,296 @@
+"""Scorers: what a recommender hands over to be ranked, without Spark.
+
+A scorer gives a block of users a tile of scores, a column an item of the catalog. Everything after
+that is the same for every kind of recommender: leaving out, ranking, rules, metrics.
+
+kind         score of user u and item i
+factors      x_u . y_i, with `cosine` of vectors of length 1
+neighbours   sum over items j of the history of h_uj W_ji (item-kNN, RP3beta, EASE, content)
+static       one score an item, the same for every user (popularity)
+blend        weighted sum of the scores of others, each optionally divided by its standard deviation
+             over the user's items; or reciprocal rank fusion, sum of w / (constant + rank)
+             (Cormack, Clarke, Buettcher 2009)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys_spark.kernels.ragged import Ragged
+from recsys_spark.kernels.scatter import SparseRows, fuse, row_spread, scatter, spread
+from recsys_spark.kernels.tile import (
+    ItemFactors,
+    Mask,
+    Refine,
+    Tile,
+    best_of,
+    empty_tile,
+    exact_scores,
+    exact_tile,
+    factor_tile,
+    leave_out,
+    padded_items,
+)
+from recsys_spark.kernels.topn import Positions, Single
+
+Double = npt.NDArray[np.float64]
+_EPSILON = 2.0**-22
+
+
+class Block(NamedTuple):
+    """What scorers know of a block of users.
+
+    factors: (users, rank) by the name of the model; rows of NaN for users without. history: the
+    positions of the items that users interacted with, ascending. weights: of these, (entries,).
+    seen: positions left out of lists.
+    """
+
+    size: int
+    factors: Mapping[str, Single]
+    history: Ragged
+    weights: Single
+    seen: Ragged
+
+    def where(self, rows: Mask) -> "Block":
+        """Some of the users, by a mask."""
+        history = self.history.where(rows)
+        weights = self.weights[np.repeat(rows, np.diff(self.history.indptr))]
+        factors = {name: own[rows] for name, own in self.factors.items()}
+        return Block(int(rows.sum()), factors, history, weights, self.seen.where(rows))
+
+    def rows(self, rows: slice) -> "Block":
+        """Consecutive users."""
+        bounds = self.history.indptr[[rows.start, rows.stop]]
+        factors = {name: own[rows] for name, own in self.factors.items()}
+        history, weights = self.history.rows(rows), self.weights[slice(*bounds)]
+        return Block(rows.stop - rows.start, factors, history, weights, self.seen.rows(rows))
+
+
+class Scorer(Protocol):
+    """items: length of the catalog. needs: ranks of the models whose user factors it takes."""
+
+    @property
+    def items(self) -> int: ...
+
+    @property
+    def needs(self) -> Mapping[str, int]: ...
+
+    def knows(self, block: Block) -> Mask:
+        """The users of whom it has something to score by, (users,)."""
+        ...
+
+    def score(self, block: Block) -> Tile:
+        """The scores of all users and items; -inf for items that it never lists."""
+        ...
+
+    def spread(self, block: Block, tile: Tile) -> Single:
+        """Standard deviation of each user's scores over the items that it lists, (users,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class FactorScorer:
+    """model: whose user factors are taken. factors: (items, rank). scored: (items,) which count."""
+
+    model: str
+    factors: Single
+    scored: Mask
+    cosine: bool = False
+
+    @property
+    def items(self) -> int:
+        return len(self.scored)
+
+    @property
+    def needs(self) -> Mapping[str, int]:
+        return {self.model: self.factors.shape[1]}
+
+    @cached_property
+    def _padded(self) -> ItemFactors:
+        return padded_items(_unit(self.factors) if self.cosine else self.factors)
+
+    @cached_property
+    def _covariance(self) -> Double:
+        own = self._padded.factors[: self.items][self.scored].astype(np.float64)
+        centred = own - own.mean(axis=0) if len(own) else own
+        return np.asarray(centred.T @ centred / max(len(own), 1))
+
+    def knows(self, block: Block) -> Mask:
+        return np.asarray(np.isfinite(block.factors[self.model]).all(axis=1))
+
+    def _users(self, block: Block) -> Single:
+        own = block.factors[self.model]
+        users = np.where(self.knows(block)[:, None], own, np.float32(0.0)).astype(np.float32)
+        return _unit(users) if self.cosine else users
+
+    def score(self, block: Block) -> Tile:
+        tile = factor_tile(self._users(block), self._padded)
+        tile.values[:, : self.items][:, ~self.scored] = -np.inf
+        return tile
+
+    def spread(self, block: Block, tile: Tile) -> Single:
+        return spread(self._users(block), self._covariance)
+
+
+@dataclass(frozen=True)
+class NeighbourScorer:
+    """matrix: (items, items), by rows of the history. positive: only scores above 0 are listed.
+
+    Where scores are sums of similarities, 0 says that nothing is known of user and item.
+    """
+
+    matrix: SparseRows
+    positive: bool = True
+
+    @property
+    def items(self) -> int:
+        return len(self.matrix.indptr) - 1
+
+    @property
+    def needs(self) -> Mapping[str, int]:
+        return {}
+
+    def knows(self, block: Block) -> Mask:
+        return np.diff(block.history.indptr) > 0
+
+    def score(self, block: Block) -> Tile:
+        values = empty_tile(block.size, self.items)
+        scatter(block.history, block.weights, self.matrix, self.items, values)
+        return exact_tile(values)
+
+    def spread(self, block: Block, tile: Tile) -> Single:
+        return row_spread(tile.values, self.items)
+
+
+@dataclass(frozen=True)
+class StaticScorer:
+    """scores: (items,); scored: (items,) which count."""
+
+    scores: Single
+    scored: Mask
+
+    @property
+    def items(self) -> int:
+        return len(self.scores)
+
+    @property
+    def needs(self) -> Mapping[str, int]:
+        return {}
+
+    def knows(self, block: Block) -> Mask:
+        return np.ones(block.size, dtype=bool)
+
+    def score(self, block: Block) -> Tile:
+        values = empty_tile(block.size, self.items)
+        values[:, : self.items] = np.where(self.scored, self.scores, -np.inf)
+        return exact_tile(values)
+
+    def spread(self, block: Block, tile: Tile) -> Single:
+        own = self.scores[self.scored].astype(np.float64)
+        return np.full(block.size, own.std() if len(own) else 0.0, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class BlendScorer:
+    """parts: scorers and their weights. method: sum of scores; standardised: of scores divided by
+    their spread; rank_fusion: of 1 / (constant + rank), over each part's first `depth` items.
+    """
+
+    parts: tuple[tuple[Scorer, float], ...]
+    method: Literal["sum", "standardised", "rank_fusion"] = "sum"
+    constant: float = 60.0
+    depth: int = 1000
+
+    @property
+    def items(self) -> int:
+        return self.parts[0][0].items
+
+    @property
+    def needs(self) -> Mapping[str, int]:
+        return {name: rank for part, _ in self.parts for name, rank in part.needs.items()}
+
+    def knows(self, block: Block) -> Mask:
+        known = np.zeros(block.size, dtype=bool)
+        for scorer, _ in self.parts:
+            known |= scorer.knows(block)
+        return known
+
+    def score(self, block: Block) -> Tile:
+        return self._fused(block) if self.method == "rank_fusion" else self._summed(block)
+
+    def spread(self, block: Block, tile: Tile) -> Single:
+        return row_spread(np.where(np.isfinite(tile.values), tile.values, 0), self.items)
+
+    def _fused(self, block: Block) -> Tile:
+        values = empty_tile(block.size, self.items)
+        values[:, : self.items] = 0.0
+        every = np.ones(self.items, dtype=bool)
+        for scorer, weight in self.parts:
+            tile = scorer.score(block)
+            leave_out(tile.values, every, block.seen)
+            keep_listed(scorer, tile.values)
+            best = best_of(tile, min(self.depth, self.items)).positions
+            best[~scorer.knows(block)] = -1
+            fuse(best, weight, self.constant, values)
+        values[values == 0.0] = -np.inf
+        return exact_tile(values)
+
+    def _summed(self, block: Block) -> Tile:
+        """Items that a part does not score get nothing from it; none scored by nobody."""
+        parts = [self._part(block, scorer, weight) for scorer, weight in self.parts]
+        values = np.zeros_like(parts[0].tile.values)
+        anywhere = np.zeros(values.shape, dtype=bool)
+        slack, size = np.zeros(block.size), np.zeros(block.size)
+        for part in parts:
+            scored = part.tile.values > -np.inf
+            anywhere |= scored
+            own = np.where(scored, part.tile.values, 0) * part.scale[:, None]
+            values += own
+            largest = np.abs(own).max(axis=1, initial=0.0)
+            slack += np.abs(part.scale) * part.tile.slack
+            size += largest
+        values[~anywhere] = -np.inf
+        return Tile(values, slack + len(parts) * _EPSILON * size, _refine(parts))
+
+    def _part(self, block: Block, scorer: Scorer, weight: float) -> "_Part":
+        tile = scorer.score(block)
+        scale = np.full(block.size, weight)
+        if self.method == "standardised":
+            width = scorer.spread(block, tile).astype(np.float64)
+            scale = np.where(width > 0, weight / np.where(width > 0, width, 1.0), 0.0)
+        return _Part(tile, np.where(scorer.knows(block), scale, 0.0).astype(np.float32))
+
+
+class _Part(NamedTuple):
+    """scale: (users,) by which the scores are multiplied."""
+
+    tile: Tile
+    scale: Single
+
+
+def _refine(parts: list[_Part]) -> Refine:
+    """Exact scores of a sum: of the parts' exact scores, in their order, rounded once."""
+
+    def refine(rows: npt.NDArray[np.int64], positions: Positions) -> Single:
+        total = np.zeros(len(rows))
+        for tile, scale in parts:
+            own = exact_scores(tile, rows, positions).astype(np.float64)
+            total += np.where(np.isfinite(own), own, 0.0) * scale[rows].astype(np.float64)
+        return total.astype(np.float32)
+
+    return refine
+
+
+def keep_listed(scorer: Scorer, values: Single) -> None:
+    """Mark in place what the scorer would not list by itself."""
+    if isinstance(scorer, NeighbourScorer) and scorer.positive:
+        values[values <= 0.0] = -np.inf
+
+
+def _unit(vectors: Single) -> Single:
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    return (vectors / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
