@@ -1,0 +1,1 @@
+"""Fitting of neighbour models: sparse matrices of item-item or user-user weights."""
