@@ -85,6 +85,15 @@ PAIRS = _table(("user", IntegerType()), ("item", IntegerType()))
 
 FACTORS = _table(("id", IntegerType()), ("factors", ArrayType(FloatType())))
 
+ITEM_NEIGHBOURS = _table(
+    ("model", StringType()),
+    ("item", IntegerType()),
+    ("neighbours", ArrayType(IntegerType())),
+    ("weights", ArrayType(FloatType())),
+)
+
+ITEM_SCORES = _table(("model", StringType()), ("item", IntegerType()), ("score", FloatType()))
+
 METRICS = _table(
     ("run_id", StringType()),
     ("model", StringType()),

@@ -29,7 +29,7 @@ def repeat(name: str, config: Config, options: Options, log: Log) -> Callable[[]
 def print_trials(tuned: Tuned, config: Config) -> None:
     """Every trial, the best first, and how to run with the best settings."""
     console = Console(highlight=False)
-    keys = list(config.tune.space)
+    keys = list(dict.fromkeys(key for trial in tuned.trials for key in trial.settings))
     name = f"{config.tune.metric}@{config.tune.k}"
     table = Table(box=None, title="Trials", title_justify="left", title_style="bold")
     for column in ("trial", *keys, name, "s"):

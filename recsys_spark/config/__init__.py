@@ -7,14 +7,16 @@ is written from them (`recsys-spark config --defaults`), and a wheel works witho
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from functools import reduce
 from operator import getitem
 from shlex import quote
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
+from recsys_spark.config.models import WALS, Model
 from recsys_spark.config.running import (
     USE_INSTEAD,
     Generate,
@@ -26,6 +28,7 @@ from recsys_spark.config.running import (
 from recsys_spark.config.secrets import MASK, mask
 from recsys_spark.config.section import Scalar, Section
 from recsys_spark.config.serving import (
+    BaselineName,
     Blocked,
     Evaluate,
     Groups,
@@ -47,8 +50,10 @@ from recsys_spark.config.wanted import as_wanted, options, under, wants_text
 from recsys_spark.kernels import solver as solvers
 
 __all__ = [
+    "FITTED",
     "MASK",
     "USE_INSTEAD",
+    "WALS",
     "Backtest",
     "Blocked",
     "Config",
@@ -59,6 +64,7 @@ __all__ = [
     "ItemList",
     "Items",
     "MllibAls",
+    "Model",
     "Neighbours",
     "Objective",
     "Range",
@@ -87,6 +93,12 @@ __all__ = [
 ]
 
 
+# A key of `Config.digest`: the models that are fitted, which blends are not.
+FITTED = "fitted_models"
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_TAKEN = (WALS, "fold_in", "popular", "popular_in_segment", *get_args(BaselineName))
+
+
 def _flat(content: dict[str, Any], kind: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in content.items():
         inner = under(kind, name)
@@ -105,6 +117,11 @@ class Config(Section):
     items: Items = Items()
     split: Split = Split()
     objective: Objective = Objective()
+    models: dict[str, Model] = Field(
+        {},
+        description="Recommenders beside the weighted ALS of objective, by names of your choice, "
+        "such as {walks: {kind: rp3beta, beta: 0.4}}; docs/models.md has the kinds and their keys.",
+    )
     solver: Solver = Solver()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
@@ -118,6 +135,47 @@ class Config(Section):
     def _solvable(self) -> "Config":
         self.solver_of_rows()
         return self
+
+    @model_validator(mode="after")
+    def _models(self) -> "Config":
+        for name, model in self.models.items():
+            if not _NAME.fullmatch(name) or name in _TAKEN:
+                raise ValueError(
+                    f"models.{name} needs another name, of letters, digits and _, and none of "
+                    f"{', '.join(_TAKEN)}"
+                )
+            for part in model.parts:
+                if part != WALS and (part not in self.models or self.models[part].parts):
+                    raise ValueError(
+                        f"models.{name}.parts has {part}, which is no part of a blend: choose "
+                        f"among {', '.join(self.scored_alone())}"
+                    )
+        unknown = [name for name in self.recommend.chain if name not in (WALS, *self.models)]
+        if unknown:
+            raise ValueError(
+                f"recommend.model is {', '.join(unknown)}; there are "
+                f"{', '.join((WALS, *self.models))}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _served(self) -> "Config":
+        policy = self.recommend.policy
+        asked = {
+            "policy.variety": policy.variety,
+            "policy.popularity_discount": policy.popularity_discount,
+            "policy.new_items": policy.new_items.places,
+        }
+        wanting = [key for key, value in asked.items() if value]
+        if wanting and self.recommend.chain != [WALS]:
+            raise ValueError(
+                f"recommend.{wanting[0]} needs factors: remove it, or set recommend.model: {WALS}"
+            )
+        return self
+
+    def scored_alone(self) -> list[str]:
+        """The names of the weighted ALS and of the other models that are no blends."""
+        return [WALS, *(name for name, model in self.models.items() if not model.parts)]
 
     @model_validator(mode="after")
     def _genres(self) -> "Config":
@@ -162,6 +220,8 @@ class Config(Section):
     def digest(self, *keys: str) -> str:
         """Hash of the (dotted) keys that decide a result, or of all; eight hexadecimal digits."""
         whole = self.model_dump(mode="json")
+        alone = self.scored_alone()
+        whole[FITTED] = {name: own for name, own in whole["models"].items() if name in alone}
         content = {key: reduce(getitem, key.split("."), whole) for key in keys} or whole
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 

@@ -240,6 +240,11 @@ class Groups(TableFile):
 
 class Recommend(Section):
     n: int = Field(10, ge=1, description="Recommendations a user.")
+    model: str | list[str] = Field(
+        "model",
+        description="Whose lists are delivered: model, the weighted ALS, or a name under models; "
+        "of several, each serves the users whom none before it knows.",
+    )
     users: UserSubset = UserSubset()
     changed_since: str | None = Field(
         None,
@@ -282,6 +287,19 @@ class Recommend(Section):
     similar_items: SimilarItems = SimilarItems()
     similar_users: SimilarUsers = SimilarUsers()
     groups: Groups = Groups()
+
+    @property
+    def chain(self) -> list[str]:
+        """The names of the models that serve, the first ones first."""
+        return [self.model] if isinstance(self.model, str) else self.model
+
+    @model_validator(mode="after")
+    def _someone(self) -> "Recommend":
+        if not self.chain:
+            raise ValueError("model names nobody; name model, or one under models")
+        if self.explain and self.chain != ["model"]:
+            raise ValueError("explain names reasons of the weighted ALS; remove it, or model")
+        return self
 
     @model_validator(mode="after")
     def _seen(self) -> "Recommend":

@@ -53,14 +53,15 @@ class Tune(Section):
     )
     space: dict[str, list[Scalar] | Range] = Field(
         {},
-        description="Keys under objective with a list of values or a range, such as {rank: "
-        "[32, 64], regularization: {low: 0.0003, high: 0.03, log: true}}.",
+        description="Keys of objective, or in full those of models (models.walks.beta), with a "
+        "list of values or a range, such as {rank: [32, 64], regularization: {low: 0.0003, high: "
+        "0.03, log: true}}; empty: a guided search, which begins with the configuration.",
     )
     metric: TunedMetric = Field(
         "ndcg", description="Ranking metric of the validation rows that is made large."
     )
     k: int = Field(10, ge=1, description="Its cut-off.")
-    trials: int = Field(20, ge=1, description="At most so many, for random and tpe.")
+    trials: int = Field(20, ge=1, description="At most so many, but for grid.")
     minutes: float | None = Field(
         None, gt=0, description="No trial but the first begins later than this; null: no limit."
     )
@@ -75,8 +76,8 @@ class Tune(Section):
     @classmethod
     def _known(cls, space: dict[str, list[Scalar] | Range]) -> dict[str, list[Scalar] | Range]:
         for key, values in space.items():
-            if key not in Objective.model_fields:
-                raise ValueError(f"{key} is no key of objective")
+            if key not in Objective.model_fields and not key.startswith("models."):
+                raise ValueError(f"{key} is no key of objective, and none of models.NAME.KEY")
             if isinstance(values, list) and not values:
                 raise ValueError(f"{key} has no values")
         return space

@@ -28,3 +28,8 @@ class Ragged(NamedTuple):
         """Consecutive rows."""
         indptr = self.indptr[rows.start : rows.stop + 1]
         return Ragged(indptr - indptr[0], self.positions[indptr[0] : indptr[-1]])
+
+
+def no_entries(rows: int) -> Ragged:
+    """Rows without positions."""
+    return Ragged(np.zeros(rows + 1, dtype=np.int64), np.zeros(0, dtype=np.int32))

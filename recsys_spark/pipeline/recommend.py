@@ -7,6 +7,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
+from recsys_spark.config import WALS
 from recsys_spark.errors import AuditError, ConfigError
 from recsys_spark.io.side_tables import read_rows
 from recsys_spark.kernels.spec import SIDES
@@ -14,6 +15,7 @@ from recsys_spark.pipeline.beside import MB, check_beside, factor_bytes, write_b
 from recsys_spark.pipeline.carry import carry_over, rules
 from recsys_spark.pipeline.genres import item_genres
 from recsys_spark.pipeline.listed import report_lists
+from recsys_spark.pipeline.models import needs_factors, scorers, weighs_values
 from recsys_spark.pipeline.policy import effect, listed_ids, read_policy, seen_rows
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.pipeline.side_tables import match
@@ -23,10 +25,18 @@ from recsys_spark.runtime.slices import Slices
 from recsys_spark.runtime.tables import Manifest, conform
 from recsys_spark.schema import RATINGS, recommendations
 from recsys_spark.topn.business_rules import Policy, make_listing
-from recsys_spark.topn.catalog import FOLD_IN, MODEL, POPULAR, Catalogue, Tally, with_factors
+from recsys_spark.topn.catalog import (
+    FOLD_IN,
+    MODEL,
+    POPULAR,
+    Catalogue,
+    Tally,
+    with_factors,
+    without_factors,
+)
 from recsys_spark.topn.cold_items import estimate
 from recsys_spark.topn.explanation_inputs import make_explainer, weighted_history
-from recsys_spark.topn.recommend import Notes, gather, rank_rows, read_catalogue
+from recsys_spark.topn.recommend import Notes, RankedBy, gather, rank_rows, read_catalogue
 from recsys_spark.topn.validate_lists import audit
 
 
@@ -42,13 +52,15 @@ def recommend(run: Run) -> Summary:
         catalogue = with_factors(catalogue, run.read("item_factors"))
     if policy.new_items is not None:
         catalogue = estimate(catalogue, policy.new_items, item_genres(run, ids))
+    ranked = _ranked(run, history, catalogue)
     slices, tally = run.slices("recommendations"), Tally.of(run.spark)
     for counts in slices.progress.notes:
         tally.add(*counts)
     if done := len(slices.progress.notes):
         run.log.info(f"{done} {'slice' if done == 1 else 'slices'} of lists were written before")
     if not slices.progress.complete:
-        _write(run, slices, history, catalogue, policy, ids, tiles, tally)
+        listed = without_factors(catalogue) if ranked else catalogue
+        _write(run, slices, history, listed, policy, ids, tiles, tally, ranked)
     written = _seal(run, slices, policy, tally)
     write_beside(run, history, catalogue, policy, _user_factors(run), tiles)
     return report_lists(run, written.findings)
@@ -63,6 +75,7 @@ def _write(
     ids: DataFrame,
     tiles: int,
     tally: Tally,
+    ranked: RankedBy | None,
 ) -> None:
     """Write the lists of users who have none yet."""
     config, notes = run.config.recommend, _notes(run, history)
@@ -71,8 +84,10 @@ def _write(
     layout = plan_layout(run, _at_most(run, users, slices))
     users, kept = carry_over(run, users, history, policy, ids, schema)
     seen = seen_rows(history, config.seen_days) if config.exclude_seen else None
-    rows = gather(users, seen, _user_factors(run), layout, policy, notes)
+    rows = gather(users, seen, _user_factors(run), layout, policy, notes, ranked)
     listing = make_listing(catalogue, policy, config.n, config.backfill)
+    if ranked:
+        listing = replace(listing, scorers=ranked.scorers)
     if notes.explain:
         listing = replace(listing, explainer=notes.explain(catalogue))
 
@@ -83,6 +98,19 @@ def _write(
         )
 
     write_slices(run, slices, layout, rows, rank, kept, tally)
+
+
+def _ranked(run: Run, history: DataFrame, catalogue: Catalogue) -> RankedBy | None:
+    """What the lists are ranked by, where it is not the weighted ALS alone."""
+    chain = run.config.recommend.chain
+    if chain == [WALS]:
+        return None
+    version = run.version("item_factors")
+    assert version is not None
+    found = scorers(run, chain, catalogue, version)
+    columns = ["user", "item", *(["value"] if weighs_values(run.config) else [])]
+    factors = {WALS: _user_factors(run)} if needs_factors(run.config, chain) else {}
+    return RankedBy(tuple(found.items()), factors, history.select(*columns))
 
 
 def _schema(run: Run) -> StructType:
@@ -103,7 +131,7 @@ def _seal(run: Run, slices: Slices, policy: Policy, tally: Tally) -> Manifest:
     n = run.config.recommend.n
 
     def check(table: DataFrame) -> Summary:
-        found = _found(table, n, policy)
+        found = _found(run, table, n, policy)
         return found | {"policy": effect(run, policy, tally), "rules": rules(run)}
 
     try:
@@ -119,11 +147,12 @@ def _tiles(run: Run, policy: Policy) -> int:
     size, budget = factor_bytes(run.read("item_factors")), run.config.solver.broadcast_budget_mb
     tiles = -(-size // (budget * MB))
     whole = policy.needs_all_factors or config.explain or config.groups.path is not None
+    whole = whole or config.chain != [WALS]
     if tiles > 1 and whole:
         raise ConfigError(
             f"The items' factors have {size / MB:,.0f} MB and are ranked in {tiles} tiles: raise "
-            "solver.broadcast_budget_mb above that, or remove recommend.explain and groups and, "
-            "of recommend.policy, max_per_genre, variety, popularity_discount, new_items and "
+            "solver.broadcast_budget_mb above that, or remove recommend.model, explain and groups, "
+            "and of recommend.policy max_per_genre, variety, popularity_discount, new_items and "
             "tail_items."
         )
     return max(1, tiles)
@@ -175,8 +204,9 @@ def _users(run: Run, history: DataFrame) -> DataFrame:
     return wanted.join(known, "user_id", "left")
 
 
-def _found(table: DataFrame, n: int, policy: Policy) -> Summary:
+def _found(run: Run, table: DataFrame, n: int, policy: Policy) -> Summary:
     """What is found in the files: scores descend within a source, and rise where another begins."""
-    by_score = (POPULAR,) if policy.reorders else (MODEL, FOLD_IN, POPULAR)
+    scored = (MODEL, FOLD_IN, *run.config.recommend.chain)
+    by_score = (POPULAR,) if policy.reorders else (*scored, POPULAR)
     alone = F.col("source").isin(*by_score)
     return audit(table, "user_id", "recommendations", n, ordered=alone)

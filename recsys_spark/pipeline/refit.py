@@ -12,6 +12,7 @@ from recsys_spark.kernels.spec import SIDES
 from recsys_spark.pipeline.beside import MB
 from recsys_spark.pipeline.early_stopping import EarlyStopping
 from recsys_spark.pipeline.evaluate import evaluated_scores
+from recsys_spark.pipeline.models import fit_models
 from recsys_spark.pipeline.run import Run, Summary, refit_version
 from recsys_spark.pipeline.train import evaluated_factors, fit, trained_spec
 from recsys_spark.schema import RATINGS
@@ -37,6 +38,7 @@ def refit(run: Run) -> Summary:
     version = refit_version(run.run_id)
     rows = run.read("interactions").select(*RATINGS.names)
     found = fit(run, rows, spec, stopping, lambda: start, version)
+    fit_models(run, rows, version)
     summary = {
         "preset": trained["preset"],
         **found,

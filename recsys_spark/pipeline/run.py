@@ -15,7 +15,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
-from recsys_spark.config import Config
+from recsys_spark.config import FITTED, Config
 from recsys_spark.errors import ConfigError
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs, StageRecord, now
@@ -29,7 +29,7 @@ COMMANDS = {"run": STAGES, "update": ("ingest", "fold_in", "recommend", "publish
 TABLES = {
     "ingest": ("interactions", "rejects", "user_ids", "item_ids", "items"),
     "split": ("train", "validation", "test", "fold_in", "negatives"),
-    "train": ("user_factors", "item_factors"),
+    "train": ("user_factors", "item_factors", "item_neighbours", "item_scores"),
     "evaluate": ("metrics", "metrics_per_user", "lists_per_user", "places_per_user"),
     "fold_in": ("folded_users",),
     "recommend": (
@@ -48,12 +48,13 @@ _SECTIONS = {
         "objective",
         *(f"train.{key}" for key in _TRAIN),
         "evaluate.min_relevant_value",  # of the validation rows that early stopping looks at
+        FITTED,
         *_SOLVER,
     ),
-    "evaluate": ("evaluate",),
+    "evaluate": ("evaluate", "models"),
     "refit": ("train.refit", *_SOLVER),
     "fold_in": (),
-    "recommend": ("recommend",),
+    "recommend": ("recommend", "models"),
     "publish": (),
 }
 _STAGE_OF = {table: stage for stage, tables in TABLES.items() for table in tables}

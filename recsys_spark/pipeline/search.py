@@ -7,24 +7,44 @@ from typing import Any
 
 import numpy as np
 
-from recsys_spark.config import Range, Scalar, Tune
+from recsys_spark.config import Config, Range, Scalar, Tune
 from recsys_spark.errors import ConfigError
+from recsys_spark.pipeline.guided import Walk, guided
 
 Settings = dict[str, Scalar]
 Tried = tuple[Settings, float]
 
 
-def proposals(config: Tune, tried: Sequence[Tried]) -> Iterator[Settings]:
+def proposals(config: Config, parts: list[str], tried: Sequence[Tried]) -> Iterator[Settings]:
     """Settings to try, the ones tried before first, so that a search can be taken up again.
 
-    tried: settings and what they were worth, in order; the list may grow between two proposals,
-    and TPE learns from it. Raises ConfigError if TPE is wanted and Optuna is not installed.
+    parts: the models that the measured one is made of. tried: settings and what they were worth, in
+    order; the list grows between two proposals, which TPE and the guided search learn from. Raises
+    ConfigError if TPE is wanted and Optuna is not installed.
     """
-    if not config.space:
-        raise ConfigError(
-            "tune.space is empty: name keys of the objective to search, such as --set "
-            "'tune.space={rank: [32, 64], regularization: {low: 0.0003, high: 0.03, log: true}}'."
-        )
+    if not config.tune.space:
+        return _answered(guided(config, parts), tried, config.tune.trials)
+    return _from_space(config.tune, tried)
+
+
+def _answered(walk: Walk, tried: Sequence[Tried], most: int) -> Iterator[Settings]:
+    """The settings of a walk, which is told what each was worth; none is handed out twice."""
+    known: dict[str, float] = {}
+    settings = next(walk, None)
+    while settings is not None:
+        name = repr(settings)
+        if name not in known:
+            if len(known) == most:
+                return
+            yield settings
+            known[name] = tried[len(known)][1]
+        try:
+            settings = walk.send(known[name])
+        except StopIteration:
+            return
+
+
+def _from_space(config: Tune, tried: Sequence[Tried]) -> Iterator[Settings]:
     if config.method == "grid":
         yield from _grid(config)
     elif config.method == "random":

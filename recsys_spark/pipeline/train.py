@@ -14,6 +14,7 @@ from recsys_spark.kernels.weights import ratio_warning, weight_ratio
 from recsys_spark.ml.model import WALSModel
 from recsys_spark.pipeline.checkpoints import Checkpoints
 from recsys_spark.pipeline.early_stopping import EarlyStopping, early_stopping
+from recsys_spark.pipeline.models import fit_models
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.schema import FACTORS, RATINGS
 from recsys_spark.wals.budget import needs, within_limits
@@ -32,6 +33,7 @@ def train(run: Run) -> Summary:
     values = _values(run, spec)
     run.log.info(values)
     fitted = fit(run, run.read("train"), spec, stopping, lambda: _warm_start(run))
+    fit_models(run, run.read("train"))
     return {"preset": run.config.objective.preset, "values": values, **fitted}
 
 

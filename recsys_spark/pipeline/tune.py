@@ -1,4 +1,7 @@
-"""Wiring of tune: search settings of the objective for the best ranking of the validation rows."""
+"""Wiring of tune: search settings for the best ranking of the validation rows.
+
+What is measured is the model whose lists are delivered, the first of recommend.model.
+"""
 
 import hashlib
 import json
@@ -7,13 +10,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, reduce
+
+from pydantic import ValidationError
+from pyspark.sql import DataFrame
 
 from recsys_spark import yaml12
-from recsys_spark.config import Config, Objective, Scalar
+from recsys_spark.config import WALS, Config, Objective, Scalar
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.spec import SIDES, WalsSpec
 from recsys_spark.pipeline.choice import Options
+from recsys_spark.pipeline.models import fit_model, parts_of, scorer_of, with_parts
 from recsys_spark.pipeline.night import run_stages
 from recsys_spark.pipeline.run import Run, default_run_id
 from recsys_spark.pipeline.search import Settings, Tried, best, proposals
@@ -25,6 +32,9 @@ from recsys_spark.runtime.runs import Runs
 from recsys_spark.runtime.store import open_store
 from recsys_spark.runtime.tables import Tables
 from recsys_spark.runtime.tracking import open_tracker
+from recsys_spark.topn.catalog import with_factors
+from recsys_spark.topn.recommend import RankedBy
+from recsys_spark.topn.scorers import FactorScorer, NeighbourScorer, Scorer, StaticScorer
 from recsys_spark.wals.factors import widened
 from recsys_spark.wals.fit import Factorization, Prepared, prepared
 
@@ -51,8 +61,8 @@ class Tuned:
 def tune(config: Config, options: Options, log: Log) -> Tuned:
     """Ingest and split once, then train and measure one set of settings after the other.
 
-    Trials that the run has made before are not made again. Raises ConfigError for an empty space,
-    or a split without validation rows.
+    Trials that the run has made before are not made again. Raises ConfigError for a split without
+    validation rows.
     """
     with lazy_session(config, log, options.debug) as spark:
         run_id = options.run_id or _default_run_id(config, options)
@@ -84,7 +94,8 @@ def _trials(run: Run) -> Iterator[Trial]:
     config, started = run.config.tune, time.monotonic()
     tried: list[Tried] = []
     with _Bench(run) as bench:
-        for number, settings in enumerate(proposals(config, tried), start=1):
+        parts = parts_of(run.config, run.config.recommend.chain[:1])
+        for number, settings in enumerate(proposals(run.config, parts, tried), start=1):
             trial = _kept(run, number, settings)
             if trial is None:
                 minutes = (time.monotonic() - started) / 60
@@ -111,14 +122,13 @@ def _perform(run: Run, bench: "_Bench", number: int, settings: Settings) -> Tria
     config, started = run.config.tune, time.monotonic()
     described = ", ".join(f"{key} {value}" for key, value in settings.items())
     run.log.progress(f"trial {number}: {described}")
-    objective = with_settings(run.config.objective, settings)
-    state = bench.fit(objective.spec())
-    value = bench.validation.metric(state, config.metric, config.k)
+    changed = with_settings(run.config, settings)
+    value = bench.measure(changed)
     trial = Trial(number, settings, value, round(time.monotonic() - started, 3))
     run.runs.store.replace(_path(run, number), json.dumps(asdict(trial), indent=2))
     name = f"{config.metric}@{config.k}"
     run.log.info(f"trial {number}: {described}: {name} {value:.4f}, {trial.seconds:.1f} s")
-    _track(run, trial, objective, name)
+    _track(run, trial, changed.objective, name)
     return trial
 
 
@@ -133,28 +143,45 @@ def _track(run: Run, trial: Trial, objective: Objective, name: str) -> None:
     child.finish("FINISHED")
 
 
-def with_settings(objective: Objective, settings: Mapping[str, Scalar]) -> Objective:
-    """The objective with some keys changed. Raises ConfigError if they do not go together."""
-    return Objective.model_validate(objective.model_dump(exclude_defaults=True) | dict(settings))
+def with_settings(config: Config, settings: Mapping[str, Scalar]) -> Config:
+    """The configuration with some keys changed: those of the objective, and of models in full.
+
+    Raises ConfigError if they do not go together.
+    """
+    content = config.model_dump(exclude_unset=True)
+    for key, value in settings.items():
+        *above, name = key.split(".") if "." in key else ("objective", key)
+        reduce(lambda section, part: section.setdefault(part, {}), above, content)[name] = value
+    try:
+        return Config.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(f"tune.space: {error.errors()[0]['msg']}.") from None
 
 
 def _write_best(run: Run, trials: list[Trial]) -> str:
-    """The objective of the best trial, as a configuration that `run` takes."""
+    """The objective and the models of the best trial, as a configuration that `run` takes."""
     settings = best([(trial.settings, trial.value) for trial in trials])
-    objective = with_settings(run.config.objective, settings)
-    content = {"objective": objective.model_dump(mode="json", exclude_defaults=True)}
+    changed = with_settings(run.config, settings)
+    content = {"objective": changed.objective.model_dump(mode="json", exclude_defaults=True)}
+    if changed.models:
+        models = changed.model_dump(mode="json", exclude_unset=True)["models"]
+        content |= {"models": models, "recommend": {"model": changed.recommend.model}}
     path = run.runs.path(run.run_id, "best.yaml")
     run.runs.store.replace(path, yaml12.dump(content))
     return path
 
 
 class _Bench:
-    """The training blocks of the last trial, kept for the next one if they serve it."""
+    """What the last trials were measured by, kept for the next ones as far as it serves them.
+
+    These are the training blocks, the factors, and the matrices of neighbour models.
+    """
 
     def __init__(self, run: Run) -> None:
         self.run, self._held = run, ExitStack()
         self._data: Prepared | None = None
         self._last: tuple[WalsSpec, Factorization] | None = None
+        self._matrices: dict[str, NeighbourScorer | StaticScorer] = {}
 
     def __enter__(self) -> "_Bench":
         return self
@@ -168,8 +195,40 @@ class _Bench:
         """On which all trials are measured; not prepared where every trial was made before."""
         return Validation(self.run)
 
+    def measure(self, config: Config) -> float:
+        """The metric of the first of the models that are delivered."""
+        name, tune = config.recommend.chain[0], config.tune
+        parts = parts_of(config, [name])
+        state = self.fit(config.objective.spec()) if WALS in parts else None
+        if name == WALS and state is not None:
+            return self.validation.metric(state, tune.metric, tune.k)
+        factors = {WALS: self.validation.factors(state)} if state is not None else {}
+        alone = {part: self._scorer(config, part, factors) for part in parts}
+        ranked = RankedBy(
+            ((name, with_parts(config, name, alone)),),
+            {model: users for model, (users, _) in factors.items()},
+            self.validation.history,
+        )
+        return self.validation.metric_of(ranked, tune.metric, tune.k)
+
+    def _scorer(
+        self, config: Config, part: str, factors: Mapping[str, tuple[DataFrame, DataFrame]]
+    ) -> Scorer:
+        catalogue = self.validation.catalogue
+        if part in factors:
+            own = with_factors(catalogue, factors[part][1])
+            return FactorScorer(part, own.factors, own.scored)
+        model = config.models[part]
+        key = repr(model)
+        if key not in self._matrices:
+            fitted = fit_model(part, model, self.run.read("train"))
+            self._matrices = {key: scorer_of(model, fitted, catalogue.lookup), **self._matrices}
+        return self._matrices[key]
+
     def fit(self, spec: WalsSpec) -> Factorization:
         """Train the objective, beginning with the last trial's factors where that is wanted."""
+        if self._last is not None and self._last[0] == spec:
+            return self._last[1]
         if self._data is None or not self._data.serves(spec):
             self._held.close()
             name = hashlib.sha256(repr(spec).encode()).hexdigest()[:16]

@@ -7,7 +7,9 @@ from recsys_spark.errors import ContractError
 from recsys_spark.evaluation import measure_ranking, summarise
 from recsys_spark.pipeline.run import Run
 from recsys_spark.schema import FACTORS
-from recsys_spark.topn.recommend import read_catalogue, recommend_from, with_seen
+from recsys_spark.topn.catalog import Listing, without_factors
+from recsys_spark.topn.distributed import recommend_top_n
+from recsys_spark.topn.recommend import RankedBy, read_catalogue, recommend_from, with_seen
 from recsys_spark.wals.factors import factors_frame
 from recsys_spark.wals.fit import Factorization
 
@@ -23,18 +25,31 @@ class Validation:
         self.run, train = run, run.read("train")
         self.truth = run.keep(_truth(run, most_users), "validation/truth")
         users = self.truth.select("user_id", "user").distinct()
-        seen = train.select("user", "item").join(users.select("user"), "user", "left_semi")
-        self.users = run.keep(with_seen(users, seen), "validation/users")
+        known = train.join(users.select("user"), "user", "left_semi")
+        self.history = run.keep(known.select("user", "item", "value"), "validation/history")
+        self.users = run.keep(with_seen(users, self.history), "validation/users")
         self.catalogue = read_catalogue(train, run.read("item_ids"), "index")
 
     def metric(self, state: Factorization, metric: str, k: int) -> float:
         """A ranking metric of the users' lists, their training rows left out."""
-        restored = state.restored()
+        scores = self.factors(state)
+        return self._mean(recommend_from(self.users, self.catalogue, scores, k, False), metric, k)
+
+    def metric_of(self, ranked: RankedBy, metric: str, k: int) -> float:
+        """The same of lists that scorers rank."""
+        listing = Listing(without_factors(self.catalogue), k, scorers=ranked.scorers)
+        lists = recommend_top_n(ranked.beside(self.users), "user_id", listing)
+        return self._mean(lists, metric, k)
+
+    def factors(self, state: Factorization) -> tuple[DataFrame, DataFrame]:
+        """Columns id, factors, of both sides."""
+        restored, kind = state.restored(), FACTORS["id"].dataType
         users, items = (
-            factors_frame(self.run.spark, side, FACTORS["id"].dataType)
-            for side in (restored.user, restored.item)
+            factors_frame(self.run.spark, side, kind) for side in (restored.user, restored.item)
         )
-        lists = recommend_from(self.users, self.catalogue, (users, items), k, fill=False)
+        return users, items
+
+    def _mean(self, lists: DataFrame, metric: str, k: int) -> float:
         measured = measure_ranking(lists, self.truth, [k])
         rows = summarise(measured, self.run.run_id, resamples=0)
         row = rows.where(F.col("metric") == metric).first()

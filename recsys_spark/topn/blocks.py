@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from recsys_spark.arrow import list_bounds, list_parts
-from recsys_spark.kernels.ragged import Ragged
+from recsys_spark.kernels.ragged import Ragged, no_entries
 from recsys_spark.kernels.topn import Single
 from recsys_spark.lookup import Lookup
 from recsys_spark.topn.scorers import Block
@@ -49,9 +49,7 @@ def _vectors(batch: pa.RecordBatch, model: str, rank: int) -> Single:
 def _history(batch: pa.RecordBatch, lookup: Lookup) -> tuple[Ragged, Single]:
     """Known items by ascending position, so that sums over them have one order."""
     if HISTORY not in batch.schema.names:
-        return Ragged(np.zeros(batch.num_rows + 1, np.int64), np.zeros(0, np.int32)), np.zeros(
-            0, np.float32
-        )
+        return no_entries(batch.num_rows), np.zeros(0, dtype=np.float32)
     all_ = _positions(batch.column(HISTORY), lookup)
     weights = np.ones(len(all_.positions), dtype=np.float32)
     if WEIGHTS in batch.schema.names:

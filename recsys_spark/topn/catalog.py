@@ -80,6 +80,13 @@ def with_factors(catalogue: Catalogue, item_factors: DataFrame) -> Catalogue:
     return replace(catalogue, factors=factors, scored=scored)
 
 
+def without_factors(catalogue: Catalogue) -> Catalogue:
+    """The catalogue for scorers, which bring what they rank by; every item may be listed."""
+    size = len(catalogue.index)
+    nothing = np.zeros((size, 1), dtype=np.float32)
+    return replace(catalogue, factors=nothing, scored=np.ones(size, dtype=bool))
+
+
 @dataclass(frozen=True)
 class Segment:
     """What lists of a segment's users have of their own.

@@ -12,6 +12,7 @@ from recsys_spark.arrow import list_array, list_bounds, list_matrix, list_parts
 from recsys_spark.kernels.grouping import Opinion, group_scores
 from recsys_spark.kernels.listing import (
     Popular,
+    Ranked,
     fill_popular,
     rank,
     rank_pools,
@@ -19,8 +20,8 @@ from recsys_spark.kernels.listing import (
     rank_tile,
     reserve,
 )
-from recsys_spark.kernels.ragged import Ragged
-from recsys_spark.kernels.tile import leave_out, user_blocks
+from recsys_spark.kernels.ragged import Ragged, no_entries
+from recsys_spark.kernels.tile import Tile, leave_out, user_blocks
 from recsys_spark.kernels.topn import Items, arrange
 from recsys_spark.lookup import Lookup
 from recsys_spark.topn.blocks import read_block
@@ -120,12 +121,25 @@ class Lister:
             tile = scorer.score(own)
             leave_out(tile.values, shelf.arranged.items.place >= 0, own.seen)
             keep_listed(scorer, tile.values)
-            ranked = rank_tile(tile, self.listing.n, self.rules)
+            ranked, gained = self._by_tile(tile, shelf)
             found.positions[rows], found.scores[rows] = ranked.positions, ranked.scores
             if self.tally:
                 possible = own.size * len(shelf.arranged.items.position)
-                self.tally.add(possible, ranked.computed, ranked.below, ranked.passed, 0)
+                self.tally.add(possible, ranked.computed, ranked.below, ranked.passed, gained)
         return found.positions, found.scores
+
+    def _by_tile(self, tile: Tile, shelf: _Shelf) -> tuple[Ranked, int]:
+        """The lists, and how many of their items are there for a reserved place alone."""
+        ranked, gained = rank_tile(tile, self.listing.n, self.rules), 0
+        kept = np.zeros(ranked.positions.shape, dtype=bool)
+        for reserved, items in zip(self.listing.reserved, shelf.arranged.reserved, strict=True):
+            own = tile._replace(values=tile.values.copy())
+            leave_out(own.values, items.place >= 0, no_entries(len(kept)))
+            best = rank_tile(own, reserved.places, self.rules)
+            gained += reserve(
+                ranked.positions, ranked.scores, kept, best, reserved.places, self.rules
+            )
+        return ranked, gained
 
     def _by_segment(self, names: pa.StringArray) -> Iterator[tuple[Segment, Mask]]:
         """The segments of the users, and which users are in each."""

@@ -1,16 +1,18 @@
 """Top-N lists of users: the model's best unseen items, completed by popular ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.topn.blocks import HISTORY, WEIGHTS, factor_column
 from recsys_spark.topn.business_rules import Policy, make_listing, with_blocked
 from recsys_spark.topn.catalog import Catalogue, Listing, Tally, with_factors
 from recsys_spark.topn.distributed import recommend_top_n
 from recsys_spark.topn.explanations import Explainer
+from recsys_spark.topn.scorers import Scorer
 from recsys_spark.topn.tiled import recommend_in_tiles
 
 
@@ -25,6 +27,37 @@ class Notes:
     had: DataFrame | None = None
     known: DataFrame | None = None
     explain: Callable[[Catalogue], Explainer] | None = None
+
+
+@dataclass(frozen=True)
+class RankedBy:
+    """What scorers rank by: see `topn.scorers`.
+
+    scorers: by name, in the order in which they serve. factors: user factors of a model, columns id
+    and factors, by its name. history: columns user, item and perhaps value, which weighs it.
+    """
+
+    scorers: tuple[tuple[str, Scorer], ...]
+    factors: Mapping[str, DataFrame]
+    history: DataFrame
+
+    def beside(self, users: DataFrame) -> DataFrame:
+        """users, with a column user, and what `blocks.read_block` takes."""
+        for name, factors in self.factors.items():
+            column = F.col("factors").alias(factor_column(name))
+            users = users.join(factors.select(F.col("id").alias("user"), column), "user", "left")
+        return users.join(histories(self.history), "user", "left")
+
+
+def histories(history: DataFrame) -> DataFrame:
+    """Columns user, history and, where pairs have a value, history_weights: a row a user."""
+    pair = [F.col("item").cast("bigint").alias("item")]
+    if "value" in history.columns:
+        pair.append(F.col("value").cast("float").alias("value"))
+    lists = history.groupBy("user").agg(F.collect_list(F.struct(*pair)).alias("pairs"))
+    columns = [F.col("pairs.item").alias(HISTORY)]
+    columns += [F.col("pairs.value").alias(WEIGHTS)] if len(pair) > 1 else []
+    return lists.select("user", *columns)
 
 
 @dataclass(frozen=True)
@@ -94,6 +127,7 @@ def gather(
     layout: Layout,
     policy: Policy,
     notes: Notes | None = None,
+    ranked: RankedBy | None = None,
 ) -> DataFrame:
     """users with all that their lists are made of, and with a column part, the range of their ids.
 
@@ -101,7 +135,7 @@ def gather(
     """
     ranged = users.repartitionByRange(layout.parts * layout.slices, "user_id")
     rows = with_seen(ranged.withColumn("part", F.spark_partition_id()), seen)
-    rows = _with_factors(rows, user_factors)
+    rows = ranked.beside(rows) if ranked else _with_factors(rows, user_factors)
     if policy.blocked is not None:
         rows = with_blocked(rows, policy.blocked)
     if policy.segments is not None:

@@ -139,12 +139,14 @@ class FactorScorer:
 @dataclass(frozen=True)
 class NeighbourScorer:
     """matrix: (items, items), by rows of the history. positive: only scores above 0 are listed.
+    weighted: whether items of the history count by their weights, or 1.
 
     Where scores are sums of similarities, 0 says that nothing is known of user and item.
     """
 
     matrix: SparseRows
     positive: bool = True
+    weighted: bool = False
 
     @property
     def items(self) -> int:
@@ -159,7 +161,8 @@ class NeighbourScorer:
 
     def score(self, block: Block) -> Tile:
         values = empty_tile(block.size, self.items)
-        scatter(block.history, block.weights, self.matrix, self.items, values)
+        weights = block.weights if self.weighted else np.ones_like(block.weights)
+        scatter(block.history, weights, self.matrix, self.items, values)
         return exact_tile(values)
 
     def spread(self, block: Block, tile: Tile) -> Single:

@@ -2,12 +2,13 @@
 
 import json
 from functools import partial
+from math import log
 
 import pytest
 import yaml
 from nights import write_source
 
-from recsys_spark.config import Tune
+from recsys_spark.config import Config, Tune
 from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.pipeline import tune as tuning
 from recsys_spark.pipeline.night import Options
@@ -101,9 +102,9 @@ def test_no_trial_begins_after_the_time_is_up(searched):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (["tune.space={}"], "tune.space is empty"),
         (["split.validation_fraction=0.0", "tune.space={rank: [2]}"], "split has none"),
         (["tune.space={rnk: [2]}"], "rnk is no key of objective"),
+        (["tune.space={models.walks.beta: [0.2]}"], "models.walks.kind"),
         (["tune.method=grid", "tune.space={nu: {low: 0, high: 1}}"], "a grid needs lists"),
         (["tune.space={nu: {low: 2, high: 1}}"], "low is above high"),
     ],
@@ -114,8 +115,8 @@ def test_what_cannot_be_searched_is_refused(searched, settings, words):
 
 
 def tries(method, count, tried=(), **keys):
-    config = Tune(method=method, space=SPACE, trials=count, **keys)
-    return list(proposals(config, list(tried)))
+    config = Config(tune=Tune(method=method, space=SPACE, trials=count, **keys))
+    return list(proposals(config, [], list(tried)))
 
 
 def test_random_settings_are_a_function_of_seed_and_number():
@@ -130,12 +131,54 @@ def test_random_settings_are_a_function_of_seed_and_number():
 
 def test_tpe_learns_from_what_was_tried():
     """Of a value that grows with the key, later tries are near the upper end."""
-    config = Tune(method="tpe", space={"nu": {"low": 0.0, "high": 1.0}}, trials=40)
-    tried = []
-    for settings in proposals(config, tried):
+    tune = Tune(method="tpe", space={"nu": {"low": 0.0, "high": 1.0}}, trials=40)
+    config, tried = Config(tune=tune), []
+    for settings in proposals(config, [], tried):
         tried.append((settings, settings["nu"]))
     later = [settings["nu"] for settings, _ in tried[20:]]
     assert len(tried) == 40
     assert sum(later) / len(later) > 0.75
-    again = [s for s, _ in zip(proposals(config, tried[:10]), range(10), strict=False)]
+    again = [s for s, _ in zip(proposals(config, [], tried[:10]), range(10), strict=False)]
     assert again == [settings for settings, _ in tried[:10]]
+
+
+def answered(config, parts, value):
+    """The trials of a guided search where settings are worth what the function says."""
+    tried = []
+    for settings in proposals(config, parts, tried):
+        tried.append((settings, value(settings)))
+    return tried
+
+
+def test_a_guided_search_walks_to_the_best_and_raises_the_rank_while_it_pays():
+    def value(settings):
+        w0, reg = settings["unobserved_weight"], settings["regularization"]
+        near = 1 - 0.01 * abs(log(w0 / 0.03)) - 0.01 * abs(log(reg / 0.001))
+        return near + 0.1 * min(settings["rank"], 256) / 256
+
+    config = load_config(overrides=["objective.rank=32", "tune.trials=100"])
+    tried = answered(config, ["model"], value)
+    best = max(tried, key=lambda one: one[1])[0]
+    assert best["rank"] == 256
+    assert best["unobserved_weight"] == pytest.approx(0.03, rel=1.0)
+    assert best["regularization"] == pytest.approx(0.001, rel=1.0)
+    assert max(settings["rank"] for settings, _ in tried) == 512  # which did not pay
+    assert len({repr(settings) for settings, _ in tried}) == len(tried) < 40
+
+
+def test_a_guided_search_ends_with_the_settings_of_a_blend_and_keeps_the_factors():
+    words = ["models={w: {kind: rp3beta}, mix: {kind: blend, parts: {model: 1, w: 10}}}"]
+    config = load_config(overrides=[*words, "recommend.model=mix", "tune.trials=100"])
+    tried = answered(config, ["model", "w"], lambda s: -abs(s["models.mix.parts.w"] - 40))
+    best = max(tried, key=lambda one: one[1])[0]
+    assert 30 < best["models.mix.parts.w"] < 50
+    last = [{key: s[key] for key in s if not key.startswith("models.")} for s, _ in tried[-5:]]
+    assert all(settings == last[0] for settings in last)
+
+
+def test_a_guided_search_goes_on_where_it_was_and_ends_with_its_trials():
+    config = load_config(overrides=["tune.trials=7"])
+    tried = answered(config, ["model"], lambda s: s["rank"])
+    assert len(tried) == 7
+    again = [s for s, _ in zip(proposals(config, ["model"], tried), range(7), strict=False)]
+    assert again == [settings for settings, _ in tried]

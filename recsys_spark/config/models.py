@@ -1,0 +1,80 @@
+"""Recommenders beside the weighted ALS, and mixtures of them."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from recsys_spark.config.section import Section
+
+# The weighted ALS of the section objective, which is always trained.
+WALS = "model"
+
+Kind = Literal["item_knn", "rp3beta", "ease", "popularity", "blend"]
+
+_KEYS: dict[str, set[str]] = {
+    "item_knn": {"similarity", "shrinkage", "neighbours", "weights", "centring"},
+    "rp3beta": {"alpha", "user_alpha", "beta", "neighbours", "weights"},
+    "ease": {"regularization", "neighbours"},
+    "popularity": {"days"},
+    "blend": {"parts", "method", "constant"},
+}
+
+
+class Model(Section):
+    kind: Kind = Field(
+        ...,
+        description="item_knn, rp3beta (random walks), ease (linear autoencoder), popularity, or "
+        "blend (of others).",
+    )
+    similarity: Literal["cosine", "jaccard", "bm25", "tfidf"] = Field(
+        "cosine", description="item_knn: of the users of two items."
+    )
+    shrinkage: float = Field(
+        0.0, ge=0, description="item_knn: added to the denominator of the similarity."
+    )
+    neighbours: int | None = Field(
+        None,
+        ge=1,
+        description="item_knn (50), rp3beta (300), ease (all): nearest items of each that count.",
+    )
+    weights: Literal["binary", "values"] = Field(
+        "binary", description="item_knn, rp3beta: whether an interaction counts 1 or its value."
+    )
+    centring: Literal["none", "item_mean", "user_mean"] = Field(
+        "none", description="item_knn: the mean that is subtracted from values."
+    )
+    alpha: float = Field(1.0, description="rp3beta: power of the degrees along the walk.")
+    user_alpha: float | None = Field(
+        None, description="rp3beta: power of the users' degrees; null: alpha."
+    )
+    beta: float = Field(0.5, description="rp3beta: power of the popularity that scores lose.")
+    regularization: float = Field(200.0, gt=0, description="ease: strength of the L2 penalty.")
+    days: float | None = Field(
+        None,
+        gt=0,
+        description="popularity: only interactions of so many days before the newest count; null: "
+        "all.",
+    )
+    parts: dict[str, float] = Field(
+        {}, description="blend: weights of others by name; model is the weighted ALS."
+    )
+    method: Literal["sum", "standardised", "rank_fusion"] = Field(
+        "sum",
+        description="blend: sum of scores; standardised: each divided by its standard deviation "
+        "over the user's items; rank_fusion: sum of weight / (constant + rank).",
+    )
+    constant: float = Field(60.0, gt=0, description="blend: constant of rank_fusion.")
+
+    @model_validator(mode="after")
+    def _effective(self) -> "Model":
+        idle = sorted(self.model_fields_set - _KEYS[self.kind] - {"kind"})
+        if idle:
+            raise ValueError(
+                f"{', '.join(idle)} has no effect with kind: {self.kind}, which has "
+                f"{', '.join(sorted(_KEYS[self.kind]))}; remove it"
+            )
+        if self.kind == "blend" and not self.parts:
+            raise ValueError("a blend needs parts, such as {model: 1.0, walks: 20.0}")
+        if "constant" in self.model_fields_set and self.method != "rank_fusion":
+            raise ValueError("constant has no effect without method: rank_fusion; remove it")
+        return self

@@ -1,0 +1,44 @@
+"""Tables of fitted models as the arrays of scorers, over the positions of a catalog."""
+
+import numpy as np
+import numpy.typing as npt
+from pyspark.sql import DataFrame
+
+from recsys_spark.arrow import list_bounds, list_parts
+from recsys_spark.kernels.scatter import SparseRows
+from recsys_spark.kernels.topn import Single
+from recsys_spark.lookup import Lookup
+from recsys_spark.topn.catalog import Mask
+
+
+def sparse_rows(neighbours: DataFrame, lookup: Lookup) -> SparseRows:
+    """An item-item matrix on the driver, to be broadcast: at most as many entries as the frame has.
+
+    neighbours: columns item, neighbours (internal ids) and weights, a row an item. lookup: of the
+    catalog's internal ids; rows and entries of other items are left out.
+    """
+    table = neighbours.select("item", "neighbours", "weights").toArrow().combine_chunks()
+    lists = table["neighbours"].combine_chunks()
+    at = lookup.positions(table["item"].to_numpy().astype(np.int64))
+    rows = np.repeat(at, np.diff(list_bounds(lists)))
+    columns = lookup.positions(list_parts(lists, np.int64)[1])
+    weights = list_parts(table["weights"].combine_chunks(), np.float32)[1]
+    inside = (rows >= 0) & (columns >= 0)
+    rows, columns, weights = rows[inside], columns[inside], weights[inside]
+    order = np.lexsort((columns, rows))
+    bounds = np.searchsorted(rows[order], np.arange(len(lookup.ids) + 1)).astype(np.int64)
+    return SparseRows(bounds, columns[order], weights[order])
+
+
+def item_scores(scores: DataFrame, lookup: Lookup) -> tuple[Single, Mask]:
+    """Scores, (items,), and which items have one, (items,).
+
+    scores: columns item (internal id) and score, a row an item.
+    """
+    table = scores.select("item", "score").toArrow()
+    at = lookup.positions(table["item"].to_numpy().astype(np.int64))
+    values: npt.NDArray[np.float32] = np.zeros(len(lookup.ids), dtype=np.float32)
+    scored = np.zeros(len(lookup.ids), dtype=bool)
+    values[at[at >= 0]] = table["score"].to_numpy().astype(np.float32)[at >= 0]
+    scored[at[at >= 0]] = True
+    return values, scored

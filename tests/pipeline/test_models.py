@@ -1,0 +1,85 @@
+"""Models beside the weighted ALS: fitted, delivered, and blended."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from nights import run_in, write_source
+
+WALKS = "models.walks={kind: rp3beta, beta: 0.3}"
+MODELS = (
+    WALKS,
+    "models.near={kind: item_knn, neighbours: 5}",
+    "models.sold={kind: popularity}",
+    "models.mix={kind: blend, parts: {model: 1.0, walks: 3.0}}",
+    "models.even={kind: blend, parts: {model: 1.0, walks: 0.5}, method: standardised}",
+    "models.fused={kind: blend, parts: {model: 1, near: 2}, method: rank_fusion}",
+)
+UPSTREAM = ("ingest", "split", "train")
+
+
+def table(folder, name, version="night"):
+    return pq.read_table(folder / "root/tables" / name / "versions" / version).to_pylist()
+
+
+@pytest.fixture(scope="module")
+def trained(spark, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    write_source(folder)
+    run_in(folder, *MODELS, stages=UPSTREAM, run_id="night")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dense(trained):
+    """Scores of every model by its definition, (users, items), and what users have."""
+    rows = table(trained, "interactions")
+    train = table(trained, "train")
+    users, items = (max(row[side] for row in rows) + 1 for side in ("user", "item"))
+    fitted, known = np.zeros((users, items)), np.zeros((users, items))
+    for row in train:
+        fitted[row["user"], row["item"]] = 1
+    for row in rows:
+        known[row["user"], row["item"]] = 1
+    X, Y = np.zeros((users, 4)), np.zeros((items, 4))
+    for matrix, side in ((X, "user"), (Y, "item")):
+        for row in table(trained, f"{side}_factors"):
+            matrix[row["id"]] = row["factors"]
+    degrees, popularity = fitted.sum(axis=1), fitted.sum(axis=0)
+    W = fitted.T @ (fitted / degrees[:, None]) / popularity[:, None] / popularity[None, :] ** 0.3
+    np.fill_diagonal(W, 0)
+    scores = {"model": X @ Y.T, "walks": known @ W, "sold": np.tile(popularity, (users, 1))}
+    scores["mix"] = scores["model"] + 3 * scores["walks"]
+    scores["even"] = scores["model"] / scores["model"].std(axis=1, keepdims=True) + (
+        0.5 * scores["walks"] / scores["walks"].std(axis=1, keepdims=True)
+    )
+    return scores, known
+
+
+def lists(folder, run_id):
+    rows = table(folder, "recommendations", run_id)
+    users = {row["id"]: row["index"] for row in table(folder, "user_ids")}
+    items = {row["id"]: row["index"] for row in table(folder, "item_ids")}
+    return {
+        users[row["user_id"]]: (
+            row["source"],
+            [(items[entry["item_id"]], entry["score"]) for entry in row["recommendations"]],
+        )
+        for row in rows
+    }
+
+
+@pytest.mark.parametrize("name", ["walks", "sold", "mix", "even"])
+def test_lists_are_ranked_by_the_scores_of_the_definition(trained, dense, name):
+    scores, known = dense
+    settings = (*MODELS, f"recommend.model={name}", "recommend.n=4", "recommend.backfill=false")
+    run_in(trained, *settings, stages=("recommend",), run_id=f"night-{name}")
+    found = lists(trained, f"night-{name}")
+    assert len(found) == 30
+    for user, (source, entries) in found.items():
+        assert source == (name if entries else "popular")  # some users have every item
+        own = np.where(known[user] > 0, -np.inf, scores[name][user])
+        best = np.sort(own)[::-1][: len(entries)]
+        assert [score for _, score in entries] == pytest.approx(best, rel=1e-5)
+        assert [own[item] for item, _ in entries] == pytest.approx(best, rel=1e-5)
+        free = (own > 0).sum() if name == "walks" else np.isfinite(own).sum()
+        assert len(entries) == min(4, free)
