@@ -141,8 +141,9 @@ def best_of(tile: Tile, n: int) -> Lists:
 
 
 def exact_scores(tile: Tile, rows: Whole, positions: Positions) -> Single:
-    """The scores of pairs, (pairs,)."""
-    scores, in_doubt = tile.values[rows, positions], tile.slack[rows] > 0
+    """The scores of pairs, (pairs,); -inf of those that are no candidates."""
+    scores = tile.values[rows, positions]
+    in_doubt = (tile.slack[rows] > 0) & (scores > -np.inf)
     if in_doubt.any():
         scores[in_doubt] = tile.refine(rows[in_doubt], positions[in_doubt])
     return scores
