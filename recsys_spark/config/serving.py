@@ -297,8 +297,6 @@ class Recommend(Section):
     def _someone(self) -> "Recommend":
         if not self.chain:
             raise ValueError("model names nobody; name model, or one under models")
-        if self.explain and self.chain != ["model"]:
-            raise ValueError("explain names reasons of the weighted ALS; remove it, or model")
         return self
 
     @model_validator(mode="after")

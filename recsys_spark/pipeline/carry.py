@@ -10,6 +10,7 @@ from recsys_spark.topn.incremental import changed_users, kept_lists
 PUBLISHED = "published"
 # What lists are made by, beside what `kept_lists` looks up in them.
 _RULES = (
+    "model",
     "exclude_seen",
     "seen_days",
     "explain",
@@ -26,7 +27,7 @@ _RULES = (
 
 def rules(run: Run) -> str:
     """A hash of the settings that lists which stay were made by, too."""
-    return run.config.digest(*(f"recommend.{key}" for key in _RULES))
+    return run.config.digest(*(f"recommend.{key}" for key in _RULES), "models")
 
 
 def carry_over(

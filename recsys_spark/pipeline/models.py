@@ -15,6 +15,7 @@ from recsys_spark.pipeline.run import Run
 from recsys_spark.schema import ITEM_NEIGHBOURS, ITEM_SCORES
 from recsys_spark.stages.simple_scores import recent
 from recsys_spark.topn.catalog import Catalogue
+from recsys_spark.topn.explanations import Explainer
 from recsys_spark.topn.matrices import item_scores, sparse_rows
 from recsys_spark.topn.scorers import (
     BlendScorer,
@@ -83,13 +84,20 @@ def _popularity(name: str, model: Model, rows: DataFrame) -> DataFrame:
 
 
 def scorers(
-    run: Run, names: Sequence[str], catalogue: Catalogue, version: str
+    run: Run,
+    names: Sequence[str],
+    catalogue: Catalogue,
+    version: str,
+    explainer: Explainer | None = None,
 ) -> dict[str, Scorer]:
     """The scorers of these models, by name, as fitted in a version.
 
-    catalogue: with the item factors where the weighted ALS is among them or in a blend.
+    catalogue: with the item factors where the weighted ALS is among them or in a blend. explainer:
+    of its scores, where they are to be explained.
     """
-    alone = {own: _scorer(run, own, catalogue, version) for own in parts_of(run.config, names)}
+    alone = {
+        own: _scorer(run, own, catalogue, version, explainer) for own in parts_of(run.config, names)
+    }
     return {name: with_parts(run.config, name, alone) for name in names}
 
 
@@ -119,9 +127,11 @@ def weighs_values(config: Config) -> bool:
     return any(model.weights == "values" for model in config.models.values())
 
 
-def _scorer(run: Run, name: str, catalogue: Catalogue, version: str) -> Scorer:
+def _scorer(
+    run: Run, name: str, catalogue: Catalogue, version: str, explainer: Explainer | None
+) -> Scorer:
     if name == WALS:
-        return FactorScorer(WALS, catalogue.factors, catalogue.scored)
+        return FactorScorer(WALS, catalogue.factors, catalogue.scored, explainer=explainer)
     model = run.config.models[name]
     own = run.tables.read(_table(model), version).where(F.col("model") == name)
     if model.kind != "popularity":

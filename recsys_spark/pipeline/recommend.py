@@ -52,7 +52,8 @@ def recommend(run: Run) -> Summary:
         catalogue = with_factors(catalogue, run.read("item_factors"))
     if policy.new_items is not None:
         catalogue = estimate(catalogue, policy.new_items, item_genres(run, ids))
-    ranked = _ranked(run, history, catalogue)
+    notes = _notes(run, history)
+    ranked = _ranked(run, history, catalogue, notes)
     slices, tally = run.slices("recommendations"), Tally.of(run.spark)
     for counts in slices.progress.notes:
         tally.add(*counts)
@@ -60,7 +61,7 @@ def recommend(run: Run) -> Summary:
         run.log.info(f"{done} {'slice' if done == 1 else 'slices'} of lists were written before")
     if not slices.progress.complete:
         listed = without_factors(catalogue) if ranked else catalogue
-        _write(run, slices, history, listed, policy, ids, tiles, tally, ranked)
+        _write(run, slices, history, listed, policy, ids, tiles, tally, notes, ranked)
     written = _seal(run, slices, policy, tally)
     write_beside(run, history, catalogue, policy, _user_factors(run), tiles)
     return report_lists(run, written.findings)
@@ -75,10 +76,11 @@ def _write(
     ids: DataFrame,
     tiles: int,
     tally: Tally,
+    notes: Notes,
     ranked: RankedBy | None,
 ) -> None:
     """Write the lists of users who have none yet."""
-    config, notes = run.config.recommend, _notes(run, history)
+    config = run.config.recommend
     schema = _schema(run)
     users = not_written(slices, _users(run, history))
     layout = plan_layout(run, _at_most(run, users, slices))
@@ -88,8 +90,9 @@ def _write(
     listing = make_listing(catalogue, policy, config.n, config.backfill)
     if ranked:
         listing = replace(listing, scorers=ranked.scorers)
-    if notes.explain:
+    if notes.explain and not ranked:
         listing = replace(listing, explainer=notes.explain(catalogue))
+    listing = replace(listing, reasons=notes.reasons)
 
     def rank(some: DataFrame) -> DataFrame:
         lists = rank_rows(some, listing, layout, (run.read("item_factors"), tiles), tally)
@@ -100,14 +103,15 @@ def _write(
     write_slices(run, slices, layout, rows, rank, kept, tally)
 
 
-def _ranked(run: Run, history: DataFrame, catalogue: Catalogue) -> RankedBy | None:
+def _ranked(run: Run, history: DataFrame, catalogue: Catalogue, notes: Notes) -> RankedBy | None:
     """What the lists are ranked by, where it is not the weighted ALS alone."""
     chain = run.config.recommend.chain
     if chain == [WALS]:
         return None
     version = run.version("item_factors")
     assert version is not None
-    found = scorers(run, chain, catalogue, version)
+    explainer = notes.explain(catalogue) if notes.explain else None
+    found = scorers(run, chain, catalogue, version, explainer)
     columns = ["user", "item", *(["value"] if weighs_values(run.config) else [])]
     factors = {WALS: _user_factors(run)} if needs_factors(run.config, chain) else {}
     return RankedBy(tuple(found.items()), factors, history.select(*columns))
@@ -170,8 +174,8 @@ def _notes(run: Run, history: DataFrame) -> Notes:
     """When users had what is listed, and why it is; as far as the configuration asks."""
     config = run.config.recommend
     had = history.select("user", "item", "timestamp") if config.mark_seen else None
-    if not config.explain:
-        return Notes(had)
+    if not config.explain or not needs_factors(run.config, config.chain):
+        return Notes(had, reasons=config.explain)
     spec, training = trained_spec(run), training_rows(run)
     known = weighted_history(training, spec)
     if run.has("folded_users"):
@@ -188,9 +192,8 @@ def _notes(run: Run, history: DataFrame) -> Notes:
         item_factors=run.read("item_factors"),
         training=training,
         spec=spec,
-        most=config.explain,
     )
-    return Notes(had, known, explain)
+    return Notes(had, known, explain, config.explain)
 
 
 def _users(run: Run, history: DataFrame) -> DataFrame:

@@ -116,7 +116,8 @@ class Listing:
 
     n: their length. fill: complete short ones by what is popular, in the user's segment first.
     rules: what each keeps. segments: by name. reserved: those that come later are kept first.
-    explainer: names the items of the user because of which an item is listed. opinion: lists are
+    explainer: what the user's items add to scores by factors. reasons: items that are named for an
+    entry, because of which it is listed. opinion: lists are
     of groups, whose factors are those of their members, one behind the other. scorers: rank the
     catalogue in place of its factors, by name; each serves the users whom none before it knows.
     """
@@ -128,6 +129,7 @@ class Listing:
     segments: Mapping[str, Segment] = field(default_factory=dict)
     reserved: tuple[Reserved, ...] = ()
     explainer: Explainer | None = None
+    reasons: int = 0
     opinion: Opinion | None = None
     scorers: tuple[tuple[str, Scorer], ...] = ()
 

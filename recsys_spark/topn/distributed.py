@@ -32,7 +32,7 @@ def recommend_top_n(
     are marked with. known array<long>, a and b array<float>, if the listing has an explainer: what
     users have, and its weights. With scorers, in place of factors, what `blocks.read_block` takes.
     """
-    marked, explained = "had" in users.columns, listing.explainer is not None
+    marked, explained = "had" in users.columns, listing.reasons > 0
     lists = recommendation_list(listing.catalogue.item_type, marked, explained)
     schema = StructType(
         [

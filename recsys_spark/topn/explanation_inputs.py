@@ -17,7 +17,7 @@ from recsys_spark.wals.weighting import weigh
 
 
 def make_explainer(
-    catalogue: Catalogue, item_factors: DataFrame, training: DataFrame, spec: WalsSpec, most: int
+    catalogue: Catalogue, item_factors: DataFrame, training: DataFrame, spec: WalsSpec
 ) -> Explainer:
     """For lists of this catalogue, which has these factors (columns id, factors) as trained.
 
@@ -31,7 +31,7 @@ def make_explainer(
         weights = unobserved_weights(counts, spec.item_unobserved_exponent).astype(np.float32)
     with single_threaded():
         everything = spec.unobserved_weight * gram(trained.vectors, weights)
-    return Explainer(most, catalogue.factors, everything, spec, len(trained.ids))
+    return Explainer(catalogue.factors, everything, spec, len(trained.ids))
 
 
 def refuse_unexplained(spec: WalsSpec) -> None:

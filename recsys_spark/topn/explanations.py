@@ -1,5 +1,6 @@
 """Why items are listed: the items of the user that add most to their scores."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,11 @@ class Weighted:
     a: Single
     b: Single
 
+    def where(self, rows: npt.NDArray[np.bool_]) -> "Weighted":
+        """Some of the users, by a mask."""
+        kept = np.repeat(rows, np.diff(self.items.indptr))
+        return Weighted(self.items.where(rows), self.a[kept], self.b[kept])
+
 
 @dataclass(frozen=True)
 class Reasons:
@@ -31,43 +37,64 @@ class Reasons:
     parts: Single
 
 
+# Items of a user, (had,), and what each adds to the score of each listed one, (had, listed).
+Parts = tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]
+# Of a user, by number, and listed positions.
+PartsOf = Callable[[int, npt.NDArray[np.int32]], Parts]
+
+
+def reasons(parts: PartsOf, lists: Ragged, most: int) -> Reasons:
+    """Those of every entry of every list, `most` at most; only what adds to a score is named."""
+    found, values, counts = [], [], []
+    for user in range(len(lists.indptr) - 1):
+        listed = lists.positions[lists.indptr[user] : lists.indptr[user + 1]]
+        items, added = _best_parts(*parts(user, listed), most)
+        found.append(items[added > 0])
+        values.append(added[added > 0])
+        counts.append((added > 0).sum(axis=1))
+    indptr = np.concatenate([[0], np.cumsum(np.concatenate([[], *counts]))]).astype(np.int64)
+    flat = np.concatenate([np.zeros(0, np.int32), *found]).astype(np.int32)
+    return Reasons(indptr, flat, np.concatenate([[], *values]).astype(np.float32))
+
+
+def _best_parts(
+    had: npt.NDArray[np.int32], added: npt.NDArray[np.float64], most: int
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+    """The items that add most to each of the listed, and how much, (listed, most or fewer)."""
+    if not added.size:
+        return np.zeros((added.shape[1], 0), np.int32), np.zeros((added.shape[1], 0))
+    best = largest(added, most)
+    return had[best.T], np.take_along_axis(added, best, axis=0).T
+
+
+def added_up(parts: Sequence[Parts], listed: int) -> Parts:
+    """The parts of a sum of scores: what each item adds to all of them together."""
+    had = np.unique(np.concatenate([np.zeros(0, np.int32), *(items for items, _ in parts)]))
+    total = np.zeros((len(had), listed))
+    for items, added in parts:
+        total[np.searchsorted(had, items)] += added
+    return had.astype(np.int32), total
+
+
 @dataclass(frozen=True)
 class Explainer:
-    """most: items named for an entry. factors: (items, rank) of the catalogue, as trained.
+    """factors: (items, rank) of the catalogue, as trained.
 
     gram: (rank, rank) of all items that were trained, of which there are `items`, weighted.
     """
 
-    most: int
     factors: Single
     gram: npt.NDArray[np.float64]
     spec: WalsSpec
     items: int
 
-    def reasons(self, users: Weighted, lists: Ragged) -> Reasons:
-        """Those of every entry of every list; only what adds to a score is named."""
-        found, parts, counts = [], [], []
-        for user in range(len(lists.indptr) - 1):
-            listed = lists.positions[lists.indptr[user] : lists.indptr[user + 1]]
-            own = slice(users.items.indptr[user], users.items.indptr[user + 1])
-            items, values = self._of_user(users, own, listed)
-            found.append(items[values > 0])
-            parts.append(values[values > 0])
-            counts.append((values > 0).sum(axis=1))
-        indptr = np.concatenate([[0], np.cumsum(np.concatenate([[], *counts]))]).astype(np.int64)
-        flat = np.concatenate([np.zeros(0, np.int32), *found]).astype(np.int32)
-        return Reasons(indptr, flat, np.concatenate([[], *parts]).astype(np.float32))
-
-    def _of_user(
-        self, users: Weighted, own: slice, listed: npt.NDArray[np.int32]
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
-        """The items that add most to each of the listed, and how much, (listed, most or fewer)."""
+    def of_user(self, users: Weighted, user: int, listed: npt.NDArray[np.int32]) -> Parts:
+        """The parts of a user's scores."""
+        own = slice(users.items.indptr[user], users.items.indptr[user + 1])
         had = users.items.positions[own]
         if not len(had) or not len(listed):
-            return np.zeros((len(listed), 0), np.int32), np.zeros((len(listed), 0))
-        added = self.parts(had, users.a[own], users.b[own], listed)
-        best = largest(added, self.most)
-        return had[best.T], np.take_along_axis(added, best, axis=0).T
+            return had[:0], np.zeros((0, len(listed)))
+        return had, self.parts(had, users.a[own], users.b[own], listed)
 
     def parts(
         self, had: npt.NDArray[np.int32], a: Single, b: Single, listed: npt.NDArray[np.int32]

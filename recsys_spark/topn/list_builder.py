@@ -1,6 +1,7 @@
 """The lists of a batch of users, by one task."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from recsys_spark.kernels.listing import (
 )
 from recsys_spark.kernels.ragged import Ragged, no_entries
 from recsys_spark.kernels.tile import Tile, leave_out, user_blocks
-from recsys_spark.kernels.topn import Items, arrange
+from recsys_spark.kernels.topn import Items, Positions, arrange
 from recsys_spark.lookup import Lookup
 from recsys_spark.topn.blocks import read_block
 from recsys_spark.topn.catalog import (
@@ -34,8 +35,8 @@ from recsys_spark.topn.catalog import (
     Segment,
     Tally,
 )
-from recsys_spark.topn.explanations import Explainer, Weighted
-from recsys_spark.topn.scorers import Block, Scorer, keep_listed
+from recsys_spark.topn.explanations import Parts, PartsOf, Weighted, reasons
+from recsys_spark.topn.scorers import Block, Scorer, keep_listed, nothing
 
 EXTRAS = "had", "had_at", "known", "a", "b"
 _TIERS = POPULAR_IN_SEGMENT, POPULAR
@@ -255,8 +256,8 @@ class Lister:
         }
         if "had" in batch.schema.names:
             columns["last_seen"] = self._last_seen(lists, batch)
-        if self.listing.explainer:
-            columns["because"] = self._because(self.listing.explainer, made, lists, batch)
+        if self.listing.reasons:
+            columns["because"] = self._because(made, lists, batch)
         entries = pa.StructArray.from_arrays(list(columns.values()), names=list(columns))
         return list_array(lists.indptr, entries)
 
@@ -267,18 +268,33 @@ class Lister:
         times = batch.column("had_at").flatten()
         return times.take(pa.array(at, mask=at < 0))
 
-    def _because(
-        self, explainer: Explainer, made: _Lists, lists: Ragged, batch: pa.RecordBatch
-    ) -> pa.Array:
+    def _because(self, made: _Lists, lists: Ragged, batch: pa.RecordBatch) -> pa.Array:
         """The reasons of the model's entries; null where it has none."""
         by_model = np.arange(self.listing.n) < made.ends[0][:, None]
         own = Ragged(np.concatenate([[0], np.cumsum(made.ends[0])]), made.positions[by_model])
-        reasons = explainer.reasons(self._weighted(batch), own)
-        items = self.catalogue.labels.take(pa.array(reasons.items))
-        named = pa.StructArray.from_arrays([items, pa.array(reasons.parts)], ["item_id", "score"])
+        found = reasons(self._parts(batch), own, self.listing.reasons)
+        items = self.catalogue.labels.take(pa.array(found.items))
+        named = pa.StructArray.from_arrays([items, pa.array(found.parts)], ["item_id", "score"])
         among = by_model[made.positions >= 0]  # of the entries of all lists
         at = np.where(among, np.cumsum(among) - 1, 0)
-        return list_array(reasons.indptr, named).take(pa.array(at, mask=~among))
+        return list_array(found.indptr, named).take(pa.array(at, mask=~among))
+
+    def _parts(self, batch: pa.RecordBatch) -> PartsOf:
+        """What a user's items add to the scores of listed ones, by what has ranked them."""
+        known = self._weighted(batch) if "known" in batch.schema.names else None
+        if not self.listing.scorers:
+            assert self.listing.explainer is not None
+            assert known is not None
+            return partial(self.listing.explainer.of_user, known)
+        block = read_block(batch, self.catalogue.lookup, self.listing.ranks)._replace(known=known)
+        serving = self._serving(block).to_pylist()
+        scorers = dict(self.listing.scorers)
+
+        def parts(user: int, listed: Positions) -> Parts:
+            own = scorers.get(serving[user])
+            return own.parts(block, user, listed) if own else nothing(listed)
+
+        return parts
 
     def _weighted(self, batch: pa.RecordBatch) -> Weighted:
         known = self._ragged(batch.column("known"))

@@ -21,12 +21,14 @@ class Notes:
     """What entries of lists say beside the item.
 
     had: columns user, item, timestamp; each entry has when the user had it last. known: from
-    `weighted_history`. explain: what explains lists of a catalogue with its factors.
+    `weighted_history`. explain: what explains lists of a catalogue
+    with its factors. reasons: items named for an entry, at most.
     """
 
     had: DataFrame | None = None
     known: DataFrame | None = None
     explain: Callable[[Catalogue], Explainer] | None = None
+    reasons: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def recommend(
         catalogue = with_factors(catalogue, model[1])
     listing = make_listing(catalogue, kept, n, fill)
     if notes and notes.explain:
-        listing = replace(listing, explainer=notes.explain(catalogue))
+        listing = replace(listing, explainer=notes.explain(catalogue), reasons=notes.reasons)
     return rank_rows(rows, listing, layout, (model[1], tiles) if model else None, tally)
 
 

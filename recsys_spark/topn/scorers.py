@@ -36,6 +36,7 @@ from recsys_spark.kernels.tile import (
     padded_items,
 )
 from recsys_spark.kernels.topn import Positions, Single
+from recsys_spark.topn.explanations import Explainer, Parts, Weighted, added_up
 
 Double = npt.NDArray[np.float64]
 _EPSILON = 2.0**-22
@@ -46,7 +47,7 @@ class Block(NamedTuple):
 
     factors: (users, rank) by the name of the model; rows of NaN for users without. history: the
     positions of the items that users interacted with, ascending. weights: of these, (entries,).
-    seen: positions left out of lists.
+    seen: positions left out of lists. known: what the factors were solved for, to explain them.
     """
 
     size: int
@@ -54,20 +55,25 @@ class Block(NamedTuple):
     history: Ragged
     weights: Single
     seen: Ragged
+    known: Weighted | None = None
 
     def where(self, rows: Mask) -> "Block":
         """Some of the users, by a mask."""
         history = self.history.where(rows)
         weights = self.weights[np.repeat(rows, np.diff(self.history.indptr))]
         factors = {name: own[rows] for name, own in self.factors.items()}
-        return Block(int(rows.sum()), factors, history, weights, self.seen.where(rows))
+        known = self.known.where(rows) if self.known else None
+        return Block(int(rows.sum()), factors, history, weights, self.seen.where(rows), known)
 
     def rows(self, rows: slice) -> "Block":
         """Consecutive users."""
         bounds = self.history.indptr[[rows.start, rows.stop]]
         factors = {name: own[rows] for name, own in self.factors.items()}
         history, weights = self.history.rows(rows), self.weights[slice(*bounds)]
-        return Block(rows.stop - rows.start, factors, history, weights, self.seen.rows(rows))
+        size, seen = rows.stop - rows.start, self.seen.rows(rows)
+        mask = np.zeros(self.size, dtype=bool)
+        mask[rows] = True
+        return Block(size, factors, history, weights, seen, self.known and self.known.where(mask))
 
 
 class Scorer(Protocol):
@@ -91,6 +97,10 @@ class Scorer(Protocol):
         """Standard deviation of each user's scores over the items that it lists, (users,)."""
         ...
 
+    def parts(self, block: Block, user: int, listed: Positions) -> Parts:
+        """What the items of a user add to the scores of listed ones."""
+        ...
+
 
 @dataclass(frozen=True)
 class FactorScorer:
@@ -100,6 +110,7 @@ class FactorScorer:
     factors: Single
     scored: Mask
     cosine: bool = False
+    explainer: Explainer | None = None
 
     @property
     def items(self) -> int:
@@ -135,10 +146,21 @@ class FactorScorer:
     def spread(self, block: Block, tile: Tile) -> Single:
         return spread(self._users(block), self._covariance)
 
+    def parts(self, block: Block, user: int, listed: Positions) -> Parts:
+        if self.explainer is None or block.known is None:
+            return nothing(listed)
+        had, added = self.explainer.of_user(block.known, user, listed)
+        if self.cosine:
+            lengths = np.linalg.norm(self.factors[listed], axis=1)
+            own = np.linalg.norm(block.factors[self.model][user])
+            added = added / np.where(lengths > 0, lengths, 1.0) / (own or 1.0)
+        return had, added
+
 
 @dataclass(frozen=True)
 class NeighbourScorer:
-    """matrix: (items, items), by rows of the history. positive: only scores above 0 are listed.
+    """matrix: (items, items), by rows of the history, whose columns ascend. positive: only scores
+    above 0 are listed.
     weighted: whether items of the history count by their weights, or 1.
 
     Where scores are sums of similarities, 0 says that nothing is known of user and item.
@@ -168,6 +190,15 @@ class NeighbourScorer:
     def spread(self, block: Block, tile: Tile) -> Single:
         return row_spread(tile.values, self.items)
 
+    def parts(self, block: Block, user: int, listed: Positions) -> Parts:
+        own = slice(block.history.indptr[user], block.history.indptr[user + 1])
+        had = block.history.positions[own]
+        weights = block.weights[own] if self.weighted else np.ones(len(had))
+        added = np.zeros((len(had), len(listed)))
+        for at, (item, weight) in enumerate(zip(had, weights, strict=True)):
+            added[at] = weight * _row_values(self.matrix, item, listed)
+        return had, added
+
 
 @dataclass(frozen=True)
 class StaticScorer:
@@ -196,29 +227,32 @@ class StaticScorer:
         own = self.scores[self.scored].astype(np.float64)
         return np.full(block.size, own.std() if len(own) else 0.0, dtype=np.float32)
 
+    def parts(self, block: Block, user: int, listed: Positions) -> Parts:
+        return nothing(listed)
+
 
 @dataclass(frozen=True)
 class BlendScorer:
-    """parts: scorers and their weights. method: sum of scores; standardised: of scores divided by
+    """members: scorers and their weights. method: sum of scores; standardised: of scores divided by
     their spread; rank_fusion: of 1 / (constant + rank), over each part's first `depth` items.
     """
 
-    parts: tuple[tuple[Scorer, float], ...]
+    members: tuple[tuple[Scorer, float], ...]
     method: Literal["sum", "standardised", "rank_fusion"] = "sum"
     constant: float = 60.0
     depth: int = 1000
 
     @property
     def items(self) -> int:
-        return self.parts[0][0].items
+        return self.members[0][0].items
 
     @property
     def needs(self) -> Mapping[str, int]:
-        return {name: rank for part, _ in self.parts for name, rank in part.needs.items()}
+        return {name: rank for part, _ in self.members for name, rank in part.needs.items()}
 
     def knows(self, block: Block) -> Mask:
         known = np.zeros(block.size, dtype=bool)
-        for scorer, _ in self.parts:
+        for scorer, _ in self.members:
             known |= scorer.knows(block)
         return known
 
@@ -228,11 +262,22 @@ class BlendScorer:
     def spread(self, block: Block, tile: Tile) -> Single:
         return row_spread(np.where(np.isfinite(tile.values), tile.values, 0), self.items)
 
+    def parts(self, block: Block, user: int, listed: Positions) -> Parts:
+        """Those of the sum; ranks are nobody's sum."""
+        if self.method == "rank_fusion":
+            return nothing(listed)
+        alone, found = block.rows(slice(user, user + 1)), []
+        for scorer, weight in self.members:
+            scale = self._part(alone, scorer, weight).scale[0]
+            had, added = scorer.parts(block, user, listed)
+            found.append((had, added * float(scale)))
+        return added_up(found, len(listed))
+
     def _fused(self, block: Block) -> Tile:
         values = empty_tile(block.size, self.items)
         values[:, : self.items] = 0.0
         every = np.ones(self.items, dtype=bool)
-        for scorer, weight in self.parts:
+        for scorer, weight in self.members:
             tile = scorer.score(block)
             leave_out(tile.values, every, block.seen)
             keep_listed(scorer, tile.values)
@@ -244,7 +289,7 @@ class BlendScorer:
 
     def _summed(self, block: Block) -> Tile:
         """Items that a part does not score get nothing from it; none scored by nobody."""
-        parts = [self._part(block, scorer, weight) for scorer, weight in self.parts]
+        parts = [self._part(block, scorer, weight) for scorer, weight in self.members]
         values = np.zeros_like(parts[0].tile.values)
         anywhere = np.zeros(values.shape, dtype=bool)
         slack, size = np.zeros(block.size), np.zeros(block.size)
@@ -286,6 +331,20 @@ def _refine(parts: list[_Part]) -> Refine:
         return total.astype(np.float32)
 
     return refine
+
+
+def _row_values(matrix: SparseRows, row: int, wanted: Positions) -> Double:
+    """The entries of a row in these columns, 0 where it has none."""
+    entries = slice(matrix.indptr[row], matrix.indptr[row + 1])
+    columns = np.append(matrix.columns[entries], -1)
+    weights = np.append(matrix.weights[entries], 0.0).astype(np.float64)
+    at = np.searchsorted(columns[:-1], wanted)
+    return np.asarray(np.where(columns[at] == wanted, weights[at], 0.0))
+
+
+def nothing(listed: Positions) -> Parts:
+    """No parts of any score."""
+    return np.zeros(0, dtype=np.int32), np.zeros((0, len(listed)))
 
 
 def keep_listed(scorer: Scorer, values: Single) -> None:

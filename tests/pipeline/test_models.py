@@ -83,3 +83,33 @@ def test_lists_are_ranked_by_the_scores_of_the_definition(trained, dense, name):
         assert [own[item] for item, _ in entries] == pytest.approx(best, rel=1e-5)
         free = (own > 0).sum() if name == "walks" else np.isfinite(own).sum()
         assert len(entries) == min(4, free)
+
+
+def test_lists_name_the_items_that_add_most_to_their_scores(trained):
+    settings = (*MODELS, "recommend.model=mix", "recommend.n=3", "recommend.explain=25")
+    run_in(trained, *settings, stages=("recommend",), run_id="night-why")
+    items = {row["id"]: row["index"] for row in table(trained, "item_ids")}
+    rows = table(trained, "recommendations", "night-why")
+    explained = 0
+    for row in rows:
+        for entry in row["recommendations"] if row["source"] == "mix" else ():
+            parts = [reason["score"] for reason in entry["because"]]
+            assert parts == sorted(parts, reverse=True)
+            assert all(part > 0 for part in parts)
+            assert {items[reason["item_id"]] for reason in entry["because"]} <= set(range(25))
+            explained += bool(parts)
+    assert explained > 30
+
+
+def test_a_user_who_came_after_training_is_served_by_the_next_of_the_chain(spark, tmp_path):
+    """Without fold-in the ALS does not know the user; walks do."""
+    source = write_source(tmp_path)
+    run_in(tmp_path, *MODELS, stages=UPSTREAM, run_id="night")
+    with source.open("a") as file:
+        file.write(f"1001,3,5,{1_600_500_000}\n1001,4,5,{1_600_500_001}\n")
+    run_in(tmp_path, *MODELS, stages=("ingest",), run_id="later")
+    settings = (*MODELS, "recommend.model=[model, walks]", "recommend.n=3")
+    run_in(tmp_path, *settings, stages=("recommend",), run_id="later")
+    sources = {row["user_id"]: row["source"] for row in table(tmp_path, "recommendations", "later")}
+    assert sources.pop(1001) == "walks"
+    assert set(sources.values()) <= {"model", "model+popular", "popular"}

@@ -60,7 +60,7 @@ def make_world(spark, settings):
 def test_what_a_users_items_add_sums_to_the_models_scores(world, name):
     spec, history, model, catalogue, _ = world[name]
     known = with_factors(catalogue, model[1])
-    explainer = make_explainer(known, model[1], history, spec, 3)
+    explainer = make_explainer(known, model[1], history, spec)
     vectors = {row["id"]: row["factors"] for row in model[0].collect()}
     everything = np.arange(15, dtype=np.int32)
     for row in weighted_history(history, spec).collect():
@@ -73,8 +73,8 @@ def test_what_a_users_items_add_sums_to_the_models_scores(world, name):
 
 def test_reasons_are_items_that_the_user_has(world):
     spec, history, model, catalogue, users = world["ials"]
-    explain = partial(make_explainer, item_factors=model[1], training=history, spec=spec, most=15)
-    notes = Notes(known=weighted_history(history, spec), explain=explain)
+    explain = partial(make_explainer, item_factors=model[1], training=history, spec=spec)
+    notes = Notes(known=weighted_history(history, spec), explain=explain, reasons=15)
     rows = recommend(users, history, catalogue, tuple(model), 4, True, notes=notes).collect()
     had = {f"user{u}": {f"item{i}" for user, i, _ in ROWS if user == u} for u in range(12)}
     for row in rows:
@@ -95,8 +95,8 @@ def test_only_as_many_reasons_as_asked_for_and_the_same_on_any_partitions(world)
     texts = []
     for parts in (1, 5):
         rows = history.repartition(parts)
-        explain = partial(make_explainer, item_factors=model[1], training=rows, spec=spec, most=2)
-        notes = Notes(known=weighted_history(rows, spec), explain=explain)
+        explain = partial(make_explainer, item_factors=model[1], training=rows, spec=spec)
+        notes = Notes(known=weighted_history(rows, spec), explain=explain, reasons=2)
         lists = recommend(users, rows, catalogue, tuple(model), 3, True, notes=notes).collect()
         texts.append(sorted(map(str, lists)))
         counts = {

@@ -116,7 +116,7 @@ def spread(scorer):
 @pytest.mark.parametrize("blend", BLENDS[:3], ids=lambda b: b.method)
 def test_a_blend_sums_the_scores_of_those_who_know_the_user(blend):
     expected = np.zeros((USERS, ITEMS))
-    for scorer, weight in blend.parts:
+    for scorer, weight in blend.members:
         own = np.where(np.isfinite(dense(scorer)), dense(scorer), 0)
         scale = np.full(USERS, weight)
         if blend.method == "standardised":
@@ -132,7 +132,7 @@ def test_a_blend_sums_the_scores_of_those_who_know_the_user(blend):
 
 def test_rank_fusion_adds_up_reciprocal_ranks():
     blend, expected = BLENDS[3], np.zeros((USERS, ITEMS))
-    for scorer, weight in blend.parts:
+    for scorer, weight in blend.members:
         own = dense(scorer)
         for user in np.flatnonzero(known(scorer)):
             candidates = np.isfinite(own[user]) & ((own[user] > 0) | (scorer is FACTORS))
@@ -163,3 +163,23 @@ def test_a_cold_item_is_scored_by_the_parts_that_have_it():
     reached = (dense(NEAR)[:, cold] > 0) & known(NEAR)[:, None]
     assert reached.any()
     assert np.isfinite(values[:, cold][reached]).all()
+
+
+@pytest.mark.parametrize(
+    "scorer",
+    [
+        NEAR,
+        NeighbourScorer(sparse(W), weighted=True),
+        BlendScorer(((NEAR, 1.5), (NeighbourScorer(sparse(W.T)), 0.5))),
+        BlendScorer(((NEAR, 1.5), (NeighbourScorer(sparse(W.T)), 0.5)), "standardised"),
+    ],
+    ids=["near", "weighted", "sum", "standardised"],
+)
+def test_what_items_add_to_a_score_adds_up_to_it(scorer):
+    of, listed = block(), np.array([0, 3, 41, 60, 89], dtype=np.int32)
+    tile = scorer.score(of)
+    for user, own in enumerate(HISTORY):
+        had, added = scorer.parts(of, user, listed)
+        assert set(had) == set(own)
+        exact = exact_scores(tile, np.full(5, user), listed)
+        np.testing.assert_allclose(added.sum(axis=0), exact, rtol=1e-5, atol=1e-6)
