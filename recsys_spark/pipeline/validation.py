@@ -45,7 +45,8 @@ class Validation:
         """Columns id, factors, of both sides."""
         restored, kind = state.restored(), FACTORS["id"].dataType
         users, items = (
-            factors_frame(self.run.spark, side, kind) for side in (restored.user, restored.item)
+            factors_frame(self.run.spark, side, kind).toDF("id", "factors")
+            for side in (restored.user, restored.item)
         )
         return users, items
 
