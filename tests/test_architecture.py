@@ -69,6 +69,12 @@ def test_imports_are_found_wherever_they_stand() -> None:
         ),
         (rooms("wals"), rooms("topn", "ml", "stages", "config", "evaluation")),
         (rooms("topn"), rooms("ml", "stages", "config", "evaluation")),
+        (
+            rooms("neighbours"),
+            rooms("config", "pipeline", "runtime", "io", "stages", "evaluation", "topn", "ml")
+            + rooms("cli", "report", "serving"),
+        ),
+        (rooms("wals"), rooms("neighbours")),
         (rooms("ml"), rooms("stages", "config")),
         (rooms("stages"), rooms("evaluation")),
         (rooms("evaluation"), rooms("runtime", "io", "pipeline", "cli", "report", "stages")),

@@ -15,6 +15,7 @@ from recsys_spark.kernels.negatives import draw_positions
 from recsys_spark.kernels.places import place_metrics
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.ranking import ranking_metrics
+from recsys_spark.kernels.similarity import Middles, Rows, largest, nearest, scale
 from recsys_spark.kernels.solve import Problem, fix, gram, solve_rows
 from recsys_spark.kernels.solver import Solver
 from recsys_spark.kernels.tile import best_of, exact_tile, factor_tile, padded_items
@@ -37,6 +38,10 @@ def warm() -> None:
     listed = np.zeros(1, dtype=np.int64)
     ranking_metrics(rows, listed, rows, listed, np.array([1]))
     _warm_measures(factors)
+    product = Middles(np.array([0, 1, 2]), cols, np.ones(2), np.ones(2))
+    one = scale("cosine", np.ones(2), np.ones(2))
+    nearest(Rows(np.array([0, 1, 2]), cols, np.ones(2), rows, rows), product, one, 1)
+    largest(factors, rows, 1)
 
 
 def _warm_measures(factors: npt.NDArray[np.float32]) -> None:

@@ -23,54 +23,89 @@ from recsys_spark.neighbours.rows import ROWS, batch_of
 from recsys_spark.workers import cogroup_in_arrow, map_in_arrow
 
 _ROWS_A_BLOCK = 2_000
-_NUMBERS = ("value", "weight", "square", "row_factor", "column_factor")
-_WEIGHED = StructType(
-    [StructField(name, IntegerType()) for name in ("row", "middle")]
-    + [StructField(name, DoubleType()) for name in _NUMBERS]
-)
 _Fields = dict[str, npt.NDArray[Any]]
+_Computed = Callable[[_Fields], _Fields]
 
 
 def nearest_cogrouped(
     entries: DataFrame, formula: Formula, wanted: DataFrame | None = None
 ) -> DataFrame:
     """Columns row, neighbours, weights. entries: columns row, middle, value. wanted: column row."""
-    weighed = _weighed(entries, formula)
+    sizes = _sizes(entries)
+    weighed = entries if formula.plain else _weighed(entries, formula, sizes)
+    weights = _weights(entries, formula, sizes)
+    factors = _factors(entries, weighed, weights, formula)
     own = weighed if wanted is None else weighed.join(wanted, "row", "left_semi")
-    entry = F.collect_list(F.struct("middle", "value")).alias("entries")
-    rows = own.groupBy("row").agg(entry, F.first("row_factor").alias("factor"))
-    blocks = max(1, -(-rows.count() // _ROWS_A_BLOCK))
-    dealt = rows.withColumn("block", _block(blocks))
-    needed = own.select(_block(blocks).alias("block"), "middle").distinct()
-    entry = F.collect_list(F.struct("row", "value", "column_factor")).alias("entries")
-    middles = weighed.groupBy("middle").agg(entry, F.first("weight").alias("weight"))
-    return cogroup_in_arrow(dealt, needed.join(middles, "middle"), "block", _fit(formula), ROWS)
+    count = sizes.rows if wanted is None else own.select("row").distinct().count()
+    block = F.pmod(F.xxhash64("row"), F.lit(max(1, -(-count // _ROWS_A_BLOCK)))).alias("block")
+    rows = own.groupBy("row").agg(_list("entries", "middle", "value"))
+    dealt = rows.join(factors.select("row", "row_factor"), "row").select("*", block)
+    columns = weighed.join(factors.select("row", "column_factor"), "row")
+    middles = columns.groupBy("middle").agg(_list("entries", "row", "value", "column_factor"))
+    needed = own.select(block, "middle").distinct()
+    sent = needed.join(middles.join(weights, "middle"), "middle")
+    return cogroup_in_arrow(dealt, sent, "block", _fit(formula), ROWS)
 
 
-def _block(blocks: int) -> Column:
-    return F.pmod(F.xxhash64("row"), F.lit(blocks))
+def _list(name: str, *fields: str) -> Column:
+    return F.collect_list(F.struct(*fields)).alias(name)
 
 
-def _weighed(entries: DataFrame, formula: Formula) -> DataFrame:
-    """Entries with what the formula makes of their values and degrees."""
+def _sizes(entries: DataFrame) -> Sizes:
     units = F.sum(F.rint(F.col("value") / UNIT).cast("long"))
     total = entries.agg(F.count_distinct("row").alias("rows"), units.alias("units")).first()
     assert total is not None
-    sizes = Sizes(max(1, total["rows"]), float((total["units"] or 0) * UNIT))
-    joined = entries.join(_degrees(entries, "row", "middle"), "row")
-    joined = joined.join(_degrees(entries, "middle", "row"), "middle")
-    weighed = map_in_arrow(joined, _weigh(formula, sizes), _WEIGHED)
-    if formula.kind == "product":
-        return weighed
-    lengths = weighed.groupBy("row").agg(_ordered_sum("middle", "square").alias("row_factor"))
-    lengths = lengths.withColumn("column_factor", F.col("row_factor"))
-    return weighed.drop("row_factor", "column_factor").join(lengths, "row")
+    return Sizes(max(1, total["rows"]), float((total["units"] or 0) * UNIT))
 
 
-def _degrees(entries: DataFrame, side: str, other: str) -> DataFrame:
+def _weighed(entries: DataFrame, formula: Formula, sizes: Sizes) -> DataFrame:
+    """Columns row, middle, value: x of each entry."""
+    joined = entries.join(_degrees(entries, formula, "row", "middle"), "row")
+    joined = joined.join(_degrees(entries, formula, "middle", "row"), "middle")
+
+    def weigh(given: _Fields) -> _Fields:
+        degrees = _of(given, "row"), _of(given, "middle")
+        return {"value": formula.entries(given["value"], *degrees, sizes)}
+
+    return _computed(joined, weigh, ["row", "middle"], ["value"])
+
+
+def _weights(entries: DataFrame, formula: Formula, sizes: Sizes) -> DataFrame:
+    """Columns middle, weight."""
+    degrees = _degrees(entries, formula, "middle", "row")
+
+    def weigh(given: _Fields) -> _Fields:
+        return {"weight": formula.middles(_of(given, "middle"), sizes)}
+
+    return _computed(degrees, weigh, ["middle"], ["weight"])
+
+
+def _factors(
+    entries: DataFrame, weighed: DataFrame, weights: DataFrame, formula: Formula
+) -> DataFrame:
+    """Columns row, row_factor, column_factor: of the formula, or the squared length."""
+    names = ["row_factor", "column_factor"]
+    if formula.kind != "product":
+        squares = F.col("value") * F.col("value") * F.col("weight")
+        measured = weighed.join(weights, "middle").withColumn("square", squares)
+        lengths = measured.groupBy("row").agg(_ordered_sum("middle", "square").alias(names[0]))
+        return lengths.withColumn(names[1], F.col(names[0]))
+
+    def compute(given: _Fields) -> _Fields:
+        return dict(zip(names, formula.factors(_of(given, "row")), strict=True))
+
+    return _computed(_degrees(entries, formula, "row", "middle"), compute, ["row"], names)
+
+
+def _degrees(entries: DataFrame, formula: Formula, side: str, other: str) -> DataFrame:
     """Columns of the side: its id, pairs and total."""
-    pairs = F.count("*").alias(f"{side}_pairs")
-    return entries.groupBy(side).agg(pairs, _ordered_sum(other, "value").alias(f"{side}_total"))
+    pairs = F.count("*")
+    total = _ordered_sum(other, "value") if formula.values else pairs.cast("double")
+    return entries.groupBy(side).agg(pairs.alias(f"{side}_pairs"), total.alias(f"{side}_total"))
+
+
+def _of(given: _Fields, side: str) -> Degrees:
+    return Degrees(given[f"{side}_pairs"], given[f"{side}_total"])
 
 
 def _ordered_sum(order: str, value: str) -> Column:
@@ -79,29 +114,20 @@ def _ordered_sum(order: str, value: str) -> Column:
     return F.aggregate(ascending, F.lit(0.0), lambda total, entry: total + entry[value])
 
 
-def _weigh(
-    formula: Formula, sizes: Sizes
-) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    schema = arrow_schema(_WEIGHED)
+def _computed(
+    frame: DataFrame, compute: _Computed, ids: list[str], numbers: list[str]
+) -> DataFrame:
+    """The ids and some numbers that are computed from all columns."""
+    fields = [StructField(name, IntegerType()) for name in ids]
+    schema = StructType([*fields, *(StructField(name, DoubleType()) for name in numbers)])
+    target = arrow_schema(schema)
 
-    def weigh(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             given = {name: batch[name].to_numpy() for name in batch.schema.names}
-            yield make_batch(schema, _weighed_entries(given, formula, sizes))
+            yield make_batch(target, {name: given[name] for name in ids} | compute(given))
 
-    return weigh
-
-
-def _weighed_entries(given: _Fields, formula: Formula, sizes: Sizes) -> _Fields:
-    rows = Degrees(given["row_pairs"], given["row_total"])
-    middles = Degrees(given["middle_pairs"], given["middle_total"])
-    x, weight = (
-        formula.entries(given["value"], rows, middles, sizes),
-        formula.middles(middles, sizes),
-    )
-    numbers = (x, weight, x * x * weight, *formula.factors(rows))
-    ids = {"row": given["row"], "middle": given["middle"]}
-    return ids | dict(zip(_NUMBERS, numbers, strict=True))
+    return map_in_arrow(frame, run, schema)
 
 
 def _fit(formula: Formula) -> Callable[[pa.Table, pa.Table], pa.Table]:
@@ -146,7 +172,7 @@ def _matrices(
 def _scale(dealt: pa.Table, other: _Fields, columns: Whole, formula: Formula) -> Scale:
     factors = np.zeros(len(columns))
     factors[np.searchsorted(columns, other["row"])] = other["column_factor"]
-    return scale(formula.kind, dealt["factor"].to_numpy(), factors, formula.shrinkage)
+    return scale(formula.kind, dealt["row_factor"].to_numpy(), factors, formula.shrinkage)
 
 
 def _flat(column: pa.ChunkedArray) -> _Fields:
