@@ -9,12 +9,13 @@ from recsys_spark.config.section import Section
 # The weighted ALS of the section objective, which is always trained.
 WALS = "model"
 
-Kind = Literal["item_knn", "rp3beta", "ease", "popularity", "blend"]
+Kind = Literal["item_knn", "rp3beta", "ease", "content", "popularity", "blend"]
 
 _KEYS: dict[str, set[str]] = {
     "item_knn": {"similarity", "shrinkage", "neighbours", "weights", "centring"},
     "rp3beta": {"alpha", "user_alpha", "beta", "neighbours", "weights"},
     "ease": {"regularization", "neighbours"},
+    "content": {"neighbours"},
     "popularity": {"days"},
     "blend": {"parts", "method", "constant"},
 }
@@ -23,8 +24,8 @@ _KEYS: dict[str, set[str]] = {
 class Model(Section):
     kind: Kind = Field(
         ...,
-        description="item_knn, rp3beta (random walks), ease (linear autoencoder), popularity, or "
-        "blend (of others).",
+        description="item_knn, rp3beta (random walks), ease (linear autoencoder), content (titles "
+        "and genres), popularity, or blend (of others).",
     )
     similarity: Literal["cosine", "jaccard", "bm25", "tfidf"] = Field(
         "cosine", description="item_knn: of the users of two items."
@@ -35,7 +36,8 @@ class Model(Section):
     neighbours: int | None = Field(
         None,
         ge=1,
-        description="item_knn (50), rp3beta (300), ease (all): nearest items of each that count.",
+        description="item_knn and content (50), rp3beta (300), ease (all): nearest items of each "
+        "that count.",
     )
     weights: Literal["binary", "values"] = Field(
         "binary", description="item_knn, rp3beta: whether an interaction counts 1 or its value."

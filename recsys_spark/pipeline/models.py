@@ -1,6 +1,6 @@
 """Wiring of the models beside the weighted ALS: fitting them, and the scorers of all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 
 from pyspark.sql import DataFrame
@@ -9,8 +9,10 @@ from pyspark.sql import functions as F
 from recsys_spark.config import WALS, Config, Model
 from recsys_spark.errors import ConfigError
 from recsys_spark.lookup import Lookup
+from recsys_spark.neighbours.content import content_matrix
+from recsys_spark.neighbours.ease import fit_ease
 from recsys_spark.neighbours.fit import fit_items
-from recsys_spark.neighbours.spec import Ease, ItemKnn, RP3Beta
+from recsys_spark.neighbours.spec import ContentKnn, Ease, ItemKnn, RP3Beta
 from recsys_spark.pipeline.run import Run
 from recsys_spark.schema import ITEM_NEIGHBOURS, ITEM_SCORES
 from recsys_spark.stages.simple_scores import recent
@@ -28,6 +30,7 @@ from recsys_spark.topn.scorers import (
 _MB = 2**20
 _ENTRY_BYTES = 8  # a position and a weight
 _TABLES = {"popularity": "item_scores"}
+Spec = ItemKnn | RP3Beta | Ease | ContentKnn
 
 
 def fit_models(run: Run, rows: DataFrame, version: str | None = None) -> None:
@@ -52,25 +55,44 @@ def _table(model: Model) -> str:
 
 def _logged(run: Run, name: str, model: Model, rows: DataFrame) -> DataFrame:
     run.log.progress(f"fitting {name}")
-    return fit_model(name, model, rows)
+    return fit_model(run, name, model, rows)
 
 
-def fit_model(name: str, model: Model, rows: DataFrame) -> DataFrame:
+def fit_model(run: Run, name: str, model: Model, rows: DataFrame) -> DataFrame:
     """A row an item: columns item and score, or item, neighbours and weights, by the kind.
 
-    rows: columns user, item, value, timestamp. Raises ConfigError for what the rows do not allow.
+    rows: columns user, item, value, timestamp. Raises ConfigError for what the data does not allow.
     """
     if model.kind == "popularity":
         return _popularity(name, model, rows)
-    return fit_items(rows.select("user", "item", "value"), spec_of(model))
+    spec, pairs = spec_of(model), rows.select("user", "item", "value")
+    if isinstance(spec, ContentKnn):
+        return content_matrix(_texts(run, name), spec)
+    return fit_ease(pairs, spec) if isinstance(spec, Ease) else fit_items(pairs, spec)
 
 
-def spec_of(model: Model) -> ItemKnn | RP3Beta | Ease:
+def spec_of(model: Model) -> Spec:
     """The settings of a neighbour model, with its own defaults where the configuration has none."""
     keys = model.model_dump(exclude_unset=True, exclude={"kind"})
     given = {key: value for key, value in keys.items() if value is not None}
-    kinds = {"item_knn": ItemKnn, "rp3beta": RP3Beta, "ease": Ease}
+    kinds: dict[str, Callable[..., Spec]] = {
+        "item_knn": ItemKnn,
+        "rp3beta": RP3Beta,
+        "ease": Ease,
+        "content": ContentKnn,
+    }
     return kinds[model.kind](**given)
+
+
+def _texts(run: Run, name: str) -> DataFrame:
+    """Columns item and terms: the words of the title, and the genres."""
+    if not run.has("items"):
+        raise ConfigError(f"models.{name} compares titles and genres: set items.path.")
+    ids = run.read("item_ids").toDF("item_id", "item")
+    words = F.split(F.lower("title"), r"[^\p{L}\p{N}]+")
+    genres = F.transform(F.coalesce("genres", F.array()), lambda genre: F.concat(F.lit("="), genre))
+    terms = F.concat(F.coalesce(F.array_remove(words, ""), F.array()), genres)
+    return run.read("items").join(ids, "item_id").select("item", terms.alias("terms"))
 
 
 def _popularity(name: str, model: Model, rows: DataFrame) -> DataFrame:

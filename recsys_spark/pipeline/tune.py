@@ -221,7 +221,7 @@ class _Bench:
         model = config.models[part]
         key = repr(model)
         if key not in self._matrices:
-            fitted = fit_model(part, model, self.run.read("train"))
+            fitted = fit_model(self.run, part, model, self.run.read("train"))
             self._matrices = {key: scorer_of(model, fitted, catalogue.lookup), **self._matrices}
         return self._matrices[key]
 

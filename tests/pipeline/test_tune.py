@@ -67,6 +67,29 @@ def test_a_trial_is_worth_what_training_by_itself_is(searched, tmp_path):
     assert one[-1].value == two[0].value
 
 
+def test_weights_of_a_blend_are_searched_with_the_factors_kept(searched, tmp_path, monkeypatch):
+    fitted, scorer_of = [], tuning.scorer_of
+    monkeypatch.setattr(
+        tuning, "scorer_of", lambda *given: fitted.append(given) or scorer_of(*given)
+    )
+    models = "models={w: {kind: rp3beta}, mix: {kind: blend, parts: {model: 1, w: 1}}}"
+    space = "tune.space={models.w.beta: [0.2, 0.6], models.mix.parts.w: [0.5, 5000.0]}"
+    found = searched(models, "recommend.model=mix", "tune.method=grid", space)
+    assert len(found.trials) == 4
+    assert len(fitted) == 2  # walks of each beta
+    best = load_config([tmp_path / "root" / found.best])
+    chosen = max(found.trials, key=lambda trial: trial.value).settings
+    assert best.models["w"].beta == chosen["models.w.beta"]
+    assert best.models["mix"].parts == {"model": 1.0, "w": chosen["models.mix.parts.w"]}
+    assert best.recommend.model == "mix"
+    walks = searched("models={w: {kind: rp3beta, beta: 0.6}}", "recommend.model=w",
+                     "tune.method=grid", "tune.space={models.w.beta: [0.6]}",
+                     f"paths.root={tmp_path / 'walks'}")  # fmt: skip
+    heavy = next(t for t in found.trials if t.settings["models.mix.parts.w"] == 5000.0
+                 and t.settings["models.w.beta"] == 0.6)  # fmt: skip
+    assert heavy.value == pytest.approx(walks.trials[0].value, abs=1e-9)
+
+
 def test_tune_counts_only_the_rows_that_evaluate_finds_relevant(searched):
     with pytest.raises(ContractError, match=r"no relevant validation rows.*min_relevant_value"):
         searched("tune.space={rank: [4, 8]}", "evaluate.min_relevant_value=6")
