@@ -1,14 +1,16 @@
 """How lists spread over the catalogue: coverage, concentration, groups of items."""
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType
 
@@ -67,23 +69,44 @@ def measure_exposure(
     named = named.withColumn("list", F.col("list").cast(ArrayType(kind)))
     catalogue = items.select("item_id").distinct()
     size, lists = catalogue.count(), _lists(named)
-    rows: list[Row] = []
     counts = _listed(named, catalogue, ks).persist()
     try:
-        histograms = _histograms(counts, ks, size, list(lists))
+        spread = Spread(lists, _histograms(counts, ks, size, list(lists)))
         if groups is not None:
             require(groups, ["item_id", "group"], "groups")
             require_same("item_id", items=items, groups=groups)
-            rows += _by_group(counts, groups, catalogue, ks, size, lists)
+            spread = Spread(*spread[:2], *_groups(counts, groups, catalogue, ks, size))
     finally:
         counts.unpersist()
-    for (name, cutoff), found in histograms.items():
-        rows += _overall(name, cutoff, found, *lists[name])
+    spark = recommendations.sparkSession
+    return exposure_of(spark, spread, run_id, split, curve_at or ks[0])
+
+
+class Spread(NamedTuple):
+    """How lists spread over the items.
+
+    lists: by model, its users and how many of them have items. histograms: by model and cut-off,
+    numbers of lists, and how many items of the catalog are in so many; also in none. shares: by
+    group, its share of the catalog. listed: by model and cut-off, the listed items of each group.
+    """
+
+    lists: Mapping[str, tuple[int, int]]
+    histograms: Mapping[tuple[str, int], Counts]
+    shares: Mapping[str, float] = {}
+    listed: Mapping[tuple[str, int], Mapping[str, int]] = {}
+
+
+def exposure_of(
+    spark: SparkSession, spread: Spread, run_id: str, split: str, curve_at: int
+) -> Exposure:
+    """The metrics of what is known of the lists."""
+    rows: list[Row] = []
+    for (name, k), found in spread.histograms.items():
+        rows += [*_overall(name, k, found, *spread.lists[name]), *_by_group(spread, name, k)]
     same = {"run_id": run_id, "split": split, "ci_low": None, "ci_high": None}
     content = [tuple((same | row)[name] for name in TABLE.names) for row in rows]
-    table = recommendations.sparkSession.createDataFrame(content, TABLE)
-    shown = curve_at or ks[0]
-    return Exposure(table, {name: lorenz_curve(*histograms[name, shown]) for name in lists})
+    curves = {name: lorenz_curve(*spread.histograms[name, curve_at]) for name in spread.lists}
+    return Exposure(spark.createDataFrame(content, TABLE), curves)
 
 
 def concentration(counts: DataFrame, column: str) -> list[list[float]]:
@@ -132,28 +155,30 @@ def _overall(model: str, k: int, counts: Counts, everyone: int, served: int) -> 
         yield _row(model, name, k, ALL, value, served)
 
 
-def _by_group(
-    counts: DataFrame, groups: DataFrame, catalogue: DataFrame, ks: list[int], size: int,
-    lists: dict[str, tuple[int, int]],
-) -> list[Row]:  # fmt: skip
-    columns = [str(k) for k in ks]
-    sums = [F.sum(name).alias(name) for name in columns]
-    totals = {row["model"]: row for row in counts.groupBy("model").agg(*sums).collect()}
+def _groups(
+    counts: DataFrame, groups: DataFrame, catalogue: DataFrame, ks: list[int], size: int
+) -> tuple[dict[str, float], dict[tuple[str, int], dict[str, int]]]:
+    """The groups' shares of the catalog, and how many of the listed items each has."""
     inside = groups.join(catalogue, "item_id", "left_semi").groupBy("group").count()
     shares = {row["group"]: row["count"] / size for row in inside.orderBy("group").collect()}
+    sums = [F.sum(str(k)).alias(str(k)) for k in ks]
     joined = counts.join(groups, "item_id").groupBy("model", "group").agg(*sums).collect()
-    listed = {(row["model"], row["group"]): row for row in joined}
-    rows = []
-    for model, total in sorted(totals.items()):
-        for group, share in shares.items():
-            for k, column in zip(ks, columns, strict=True):
-                own = listed.get((model, group))
-                served = lists[model][1]
-                part = (own[column] if own else 0) / total[column] if total[column] else None
-                if part is not None:
-                    rows.append(_row(model, "exposure", k, group, part, served))
-                rows.append(_row(model, "catalogue_share", k, group, share, served))
-    return rows
+    listed: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
+    for row, k in product(joined, ks):
+        listed[row["model"], k][row["group"]] = row[str(k)]
+    return shares, dict(listed)
+
+
+def _by_group(spread: Spread, model: str, k: int) -> Iterator[Row]:
+    times, items = spread.histograms[model, k]
+    total, served = int(times @ items), spread.lists[model][1]
+    if not any((own[0] > 0).any() for (name, _), own in spread.histograms.items() if name == model):
+        return
+    own = spread.listed.get((model, k), {})
+    for group, share in spread.shares.items():
+        if total:
+            yield _row(model, "exposure", k, group, own.get(group, 0) / total, served)
+        yield _row(model, "catalogue_share", k, group, share, served)
 
 
 def _row(model: str, metric: str, k: int, segment: str, value: float, users: int) -> Row:

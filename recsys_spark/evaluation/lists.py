@@ -22,6 +22,7 @@ from recsys_spark.evaluation.inputs import (
 )
 from recsys_spark.evaluation.ranking import by_cutoff
 from recsys_spark.kernels.lists import LIST_METRICS, Traits, list_metrics
+from recsys_spark.kernels.topn import Single
 from recsys_spark.schema import per_user, require
 from recsys_spark.workers import map_in_arrow
 
@@ -87,13 +88,48 @@ def _catalogue(items: DataFrame) -> _Catalogue:
     columns = ("item_id", users, factors.alias("factors"), attributes.alias("attributes"))
     table = items.select(*columns).toArrow().sort_by("item_id").combine_chunks()
     refuse_repeated(table["item_id"], "items", "item")
-    share = table["users"].to_numpy()
-    indptr, codes = _codes(table["attributes"].combine_chunks())
+    vectors = table["factors"].combine_chunks()
+    width = int(pc.max(vectors.value_lengths()).as_py() or 1)
+    traits = _traits(
+        table["users"].to_numpy(), list_matrix(vectors, width), table["attributes"].combine_chunks()
+    )
+    return _Catalogue(table["item_id"].combine_chunks(), traits)
+
+
+@dataclass(frozen=True)
+class ItemTraits:
+    """ids: (items,) of the catalog, ascending. traits: in their order."""
+
+    ids: _Whole
+    traits: Traits
+
+
+def item_traits(
+    ids: _Whole, users: npt.NDArray[np.float64], factors: Single, attributes: pa.ListArray
+) -> ItemTraits:
+    """Traits from arrays.
+
+    Parameters
+    ----------
+    ids
+        (items,) in any order.
+    users
+        (items,) share of the users who have each.
+    factors
+        (items, rank), rows of zeros for items without.
+    attributes
+        (items,) lists of names, each once in a list; null for items without.
+    """
+    order = np.argsort(ids)
+    own = attributes.take(pa.array(order))
+    return ItemTraits(ids[order], _traits(users[order], factors[order], own))
+
+
+def _traits(share: npt.NDArray[np.float64], factors: Single, attributes: pa.ListArray) -> Traits:
+    indptr, codes = _codes(attributes)
     popularity = rankdata(-share, method="average")
     known = np.log2(np.maximum(share, np.min(share, initial=1.0, where=share > 0)))
-    vectors = _unit_vectors(table["factors"].combine_chunks())
-    traits = Traits(-known, popularity, vectors, indptr, codes)
-    return _Catalogue(table["item_id"].combine_chunks(), traits)
+    return Traits(-known, popularity, _unit_vectors(factors), indptr, codes)
 
 
 def _optional(items: DataFrame, name: str, kind: str) -> Column:
@@ -105,9 +141,8 @@ def _codes(attributes: pa.ListArray) -> tuple[_Whole, _Whole]:
     return list_bounds(attributes), names.to_numpy(zero_copy_only=False).astype(np.int64)
 
 
-def _unit_vectors(factors: pa.ListArray) -> npt.NDArray[np.float64]:
-    width = int(pc.max(factors.value_lengths()).as_py() or 1)
-    vectors = list_matrix(factors, width).astype(np.float64)
+def _unit_vectors(factors: Single) -> npt.NDArray[np.float64]:
+    vectors = factors.astype(np.float64)
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     np.divide(vectors, length, out=vectors, where=length > 0)
     return vectors

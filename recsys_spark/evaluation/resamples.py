@@ -90,11 +90,11 @@ def resampled_sums(weights: Values, values: Values) -> Values:
     """
     flat = values.reshape(len(values), -1)
     known = ~np.isnan(flat)
-    rounded = np.rint(np.where(known, flat, 0.0) * RESAMPLED) / RESAMPLED
-    partly = ~known.all(axis=0)
-    out = np.empty((2, weights.shape[1], flat.shape[1]))
-    np.matmul(weights.T, rounded, out=out[0])
-    out[1] = weights.sum(axis=0)[:, None]
+    some, partly = known.any(axis=0), known.any(axis=0) & ~known.all(axis=0)
+    rounded = np.rint(np.where(known[:, some], flat[:, some], 0.0) * RESAMPLED) / RESAMPLED
+    out = np.zeros((2, weights.shape[1], flat.shape[1]))
+    out[0][:, some] = weights.T @ rounded
+    out[1][:, some] = weights.sum(axis=0)[:, None]
     out[1][:, partly] = weights.T @ known[:, partly].astype(np.float64)
     return out.reshape(2, -1, *values.shape[1:])
 

@@ -15,9 +15,10 @@ from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs, StageRecord
 from recsys_spark.runtime.store import open_store
 from recsys_spark.runtime.tables import Tables
+from recsys_spark.schema import PER_USER_KEY, metric_names
 
 _LEAST = 10_000  # exchanges: with fewer, nothing is significant after Holm over sixty metrics
-_TABLES = ("metrics_per_user", "lists_per_user", "places_per_user")
+_TABLE = "metrics_per_user"
 
 
 @dataclass(frozen=True)
@@ -40,19 +41,21 @@ def compare_runs(config: Config, log: Log, one: Side, other: Side) -> pa.Table:
         records = [_record(runs, side) for side in (one, other)]
         _warn_of_other_rows(runs, log, records)
         log.progress("comparing user by user")
-        versions = [record.lineage["evaluate"] for record in records]
         resamples = max(config.evaluate.resamples, _LEAST)
-        found = []
-        for table in _TABLES:
-            if not all(tables.manifest(table, version) for version in versions):
-                continue
-            ours, theirs = (
-                _of_model(tables.read(table, version), side)
-                for version, side in zip(versions, (one, other), strict=True)
+        ours, theirs = _in_common(
+            *(
+                _of_model(tables.read(_TABLE, record.lineage["evaluate"]), side)
+                for record, side in zip(records, (one, other), strict=True)
             )
-            if not ours.isEmpty() and not theirs.isEmpty():
-                found.append(compare(ours, theirs, resamples).toArrow())
-    return corrected(pa.concat_tables(found))
+        )
+        return corrected(compare(ours, theirs, resamples).toArrow())
+
+
+def _in_common(one: DataFrame, other: DataFrame) -> tuple[DataFrame, DataFrame]:
+    """Both with the metrics that both have."""
+    shared = [name for name in metric_names(one) if name in other.columns]
+    columns = [*PER_USER_KEY, *shared]
+    return one.select(*columns), other.select(*columns)
 
 
 def _record(runs: Runs, side: Side) -> StageRecord:

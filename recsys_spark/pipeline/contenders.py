@@ -1,51 +1,72 @@
-"""Everyone who is measured on the held-out rows: the model and the baselines, by their lists."""
+"""Everyone who is measured on the held-out rows: the model, the baselines and further models."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
-from recsys_spark.config import Neighbours
+from recsys_spark.arrow import list_parts
+from recsys_spark.errors import ContractError
+from recsys_spark.evaluation.model_lists import Draw
+from recsys_spark.kernels.scatter import SparseRows
+from recsys_spark.pipeline.genres import item_genres
 from recsys_spark.pipeline.run import Run
 from recsys_spark.pipeline.train import trained_spec
 from recsys_spark.stages.mllib import fit_mllib
-from recsys_spark.stages.neighbours import multiplications, recommend_by_neighbours
+from recsys_spark.stages.neighbours import (
+    multiplications,
+    recommend_by_neighbours,
+    similar_items,
+)
 from recsys_spark.stages.segments import count_rows
-from recsys_spark.stages.simple_scores import popularity_scores, random_scores, recent
-from recsys_spark.topn.catalog import Catalogue
-from recsys_spark.topn.recommend import recommend_from
+from recsys_spark.stages.simple_scores import (
+    directions,
+    popularity_scores,
+    random_scores,
+    recent,
+)
+from recsys_spark.topn.catalog import Catalogue, with_factors
+from recsys_spark.topn.scorers import FactorScorer, NeighbourScorer, Scorer, StaticScorer
 
 MODEL = "model"
 Scores = tuple[DataFrame, DataFrame]
+Whole = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Contender:
-    """lists: columns user_id and recommendations, which name items by index.
+    """A recommender that is measured.
 
-    scores: factors of users and items, columns id and factors, of those who score every item.
+    scorer: ranks the catalogue; it may need user factors of models that are measured, too. lists:
+    without a scorer, columns user and items (array<int>, best first). scores: factors of users and
+    items, columns id and factors, of those whose scores are their products. drawn: user factors
+    that are a function of the user's index.
     """
 
-    lists: DataFrame
-    scores: Scores | None
+    scorer: Scorer | None = None
+    lists: DataFrame | None = None
+    scores: Scores | None = None
+    drawn: Mapping[str, Draw] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Contest:
     """What everyone is given.
 
-    users: columns user_id, user, of whom lists are wanted, and seen, the items left out of their
-    list. known: the same as pairs, columns user, item, of all users. items: of the training rows,
-    columns item, rows and segment, from `by_popularity`. catalogue: the same items on the driver,
-    named by index. n: length of the lists.
+    truth: the held-out rows, columns user, item, value. catalogue: the items of the training rows,
+    named by index. counts: (items,) training rows of each. n: length of the lists.
     """
 
     run: Run
-    users: DataFrame
-    known: DataFrame
-    items: DataFrame
+    truth: DataFrame
     catalogue: Catalogue
+    counts: Whole
     n: int
 
     @property
@@ -61,26 +82,70 @@ class Contest:
             rows = rows.unionByName(self.run.read("fold_in").select("user", "item"))
         return rows
 
+    @property
+    def known(self) -> DataFrame | None:
+        """Columns user, item: what users are known to have beside their history."""
+        if self.run.config.evaluate.split != "test":
+            return None
+        return self.run.read("validation").select("user", "item")
 
-def contenders(contest: Contest, model: Scores) -> dict[str, Contender]:
-    """The lists of all, computed one after the other; a baseline that cannot be is left out."""
-    run, found = contest.run, {}
-    for name in (MODEL, *run.config.evaluate.baselines):
-        run.log.progress(f"ranking by {name.replace('_', ' ')}")
-        if name == MODEL:
-            found[name] = _by_scores(contest, name, model)
-        elif (contender := _BASELINES[name](contest, name)) is not None:
+    @property
+    def users(self) -> DataFrame:
+        """Column user: of whom lists are wanted."""
+        return self.truth.select("user").distinct()
+
+    @property
+    def items(self) -> DataFrame:
+        """Columns item and rows of the training rows."""
+        table = pa.table({"item": self.catalogue.index, "rows": self.counts})
+        return self.run.spark.createDataFrame(table)
+
+    @cached_property
+    def genres(self) -> pa.Table | None:
+        """Columns item and genres, each once; None where items have none. Read once."""
+        found = item_genres(self.run, self.run.read("item_ids"))
+        if found is None:
+            return None
+        return found.select("item", F.array_distinct("genres").alias("genres")).toArrow()
+
+
+def contenders(
+    contest: Contest, model: Scores, further: Mapping[str, Contender] | None = None
+) -> dict[str, Contender]:
+    """All by name: the model, the baselines, and further ones from elsewhere.
+
+    A baseline that cannot be is left out.
+    """
+    run = contest.run
+    found = {MODEL: _by_factors(contest, MODEL, model)}
+    for name in run.config.evaluate.baselines:
+        run.log.progress(f"preparing {name.replace('_', ' ')}")
+        contender = _BASELINES[name](contest, name)
+        if contender is not None:
             found[name] = contender
-    return found
+    return found | dict(further or {})
 
 
-def _by_scores(contest: Contest, name: str, scores: Scores) -> Contender:
-    lists = recommend_from(contest.users, contest.catalogue, scores, contest.n, fill=False)
-    return Contender(contest.run.keep(lists.drop("source"), f"lists/{name}"), scores)
+def _by_factors(contest: Contest, name: str, scores: Scores) -> Contender:
+    own = with_factors(contest.catalogue, scores[1])
+    if not np.isfinite(own.factors).all():
+        raise ContractError(
+            f"Some item factors of {name} are NaN or infinite, so that no item has a rank: train "
+            "again with a stronger regularization."
+        )
+    return Contender(FactorScorer(name, own.factors, own.scored), scores=scores)
+
+
+def _by_counts(contest: Contest, counts: Whole) -> Contender:
+    """counts: (items,), 0 for items that are not listed."""
+    table = pa.table({"item": contest.catalogue.index, "rows": counts}).filter(pa.array(counts > 0))
+    items = contest.run.spark.createDataFrame(table)
+    scorer = StaticScorer(counts.astype(np.float32), counts > 0)
+    return Contender(scorer, scores=popularity_scores(contest.users, items))
 
 
 def _popularity(contest: Contest, name: str) -> Contender:
-    return _by_scores(contest, name, popularity_scores(contest.users, contest.items))
+    return _by_counts(contest, contest.counts)
 
 
 def _recent(contest: Contest, name: str) -> Contender | None:
@@ -88,27 +153,67 @@ def _recent(contest: Contest, name: str) -> Contender | None:
     if rows is None:
         contest.run.log.info("recent_popularity is left out: the training rows have no time")
         return None
-    counts = contest.run.keep(count_rows(rows, "item"), name)
-    return _by_scores(contest, name, popularity_scores(contest.users, counts))
+    table = count_rows(rows, "item").toArrow()
+    counts = np.zeros(len(contest.catalogue.index), dtype=np.int64)
+    at = contest.catalogue.lookup.positions(table["item"].to_numpy().astype(np.int64))
+    counts[at[at >= 0]] = table["rows"].to_numpy()[at >= 0]
+    return _by_counts(contest, counts)
 
 
 def _random(contest: Contest, name: str) -> Contender:
-    seed = contest.run.config.split.seed
-    return _by_scores(contest, name, random_scores(contest.users, contest.items, seed))
+    seed, index = contest.run.config.split.seed, contest.catalogue.index
+    scorer = FactorScorer(name, directions(seed, "item", index), np.ones(len(index), dtype=bool))
+    scores = random_scores(contest.users, contest.items, seed)
+    return Contender(scorer, scores=scores, drawn={name: partial(directions, seed, "user")})
 
 
-def _neighbours(side: str, config: Neighbours, contest: Contest, name: str) -> Contender | None:
+def _item_knn(contest: Contest, name: str) -> Contender | None:
+    if not _affordable(contest, "item", name):
+        return None
+    similar = similar_items(contest.history, contest.run.config.evaluate.item_knn)
+    return Contender(NeighbourScorer(sparse_rows(similar, contest.catalogue)))
+
+
+def _user_knn(contest: Contest, name: str) -> Contender | None:
+    if not _affordable(contest, "user", name):
+        return None
+    known = contest.history if contest.known is None else contest.history.union(contest.known)
+    named = contest.users.select("user", F.col("user").alias("user_id"))
+    config = contest.run.config.evaluate.user_knn
+    lists = recommend_by_neighbours(named, contest.history, known, "user", config, contest.n)
+    items = F.col("recommendations.item_id").alias("items")
+    kept = contest.run.keep(lists.select(F.col("user_id").alias("user"), items), f"lists/{name}")
+    return Contender(lists=kept)
+
+
+def _affordable(contest: Contest, side: str, name: str) -> bool:
     run, limit = contest.run, contest.run.config.evaluate.max_multiplications
-    history = contest.history
-    needed = multiplications(contest.users, history, side)
+    needed = multiplications(contest.users, contest.history, side)
     if needed > limit:
         run.log.warning(
             f"{name} is left out: it needs {needed:,} multiplications, more than "
             f"evaluate.max_multiplications, {limit:,}"
         )
-        return None
-    lists = recommend_by_neighbours(contest.users, history, contest.known, side, config, contest.n)
-    return Contender(run.keep(lists, f"lists/{name}"), None)
+    return needed <= limit
+
+
+def sparse_rows(similar: DataFrame, catalogue: Catalogue) -> SparseRows:
+    """The matrix of item neighbours over the positions of the catalogue.
+
+    similar: columns item, neighbours (array<int>) and weights (array<float>), each item once. It
+    comes to the driver, to be broadcast: so many neighbours for every item.
+    """
+    table = similar.toArrow().combine_chunks()
+    rows = catalogue.lookup.positions(table["item"].to_numpy().astype(np.int64))
+    bounds, ids = list_parts(table["neighbours"].combine_chunks(), np.int64)
+    weights = list_parts(table["weights"].combine_chunks(), np.float32)[1]
+    columns = catalogue.lookup.positions(ids)
+    row_of = np.repeat(rows, np.diff(bounds))
+    inside = (row_of >= 0) & (columns >= 0)
+    row_of, columns, weights = row_of[inside], columns[inside], weights[inside]
+    order = np.lexsort((columns, row_of))
+    indptr = np.searchsorted(row_of[order], np.arange(len(catalogue.index) + 1))
+    return SparseRows(indptr, columns[order], weights[order])
 
 
 def _mllib(contest: Contest, name: str) -> Contender:
@@ -119,7 +224,7 @@ def _mllib(contest: Contest, name: str) -> Contender:
             run.keep(factors, f"{name}/{side}")
             for side, factors in zip(("user", "item"), fitted, strict=True)
         )
-    return _by_scores(contest, name, (users, items))
+    return _by_factors(contest, name, (users, items))
 
 
 @contextmanager
@@ -139,11 +244,7 @@ _BASELINES: dict[str, Callable[[Contest, str], Contender | None]] = {
     "popularity": _popularity,
     "recent_popularity": _recent,
     "random": _random,
-    "item_knn": lambda contest, name: _neighbours(
-        "item", contest.run.config.evaluate.item_knn, contest, name
-    ),
-    "user_knn": lambda contest, name: _neighbours(
-        "user", contest.run.config.evaluate.user_knn, contest, name
-    ),
+    "item_knn": _item_knn,
+    "user_knn": _user_knn,
     "mllib": _mllib,
 }

@@ -5,10 +5,13 @@ import json
 from io import StringIO
 from typing import Any
 
+import numpy as np
 from pyspark.sql import DataFrame
 
+from recsys_spark.evaluation.model_lists import Ranking, list_column, rank_models
 from recsys_spark.evaluation.ranking import ALL, shown_cutoff
-from recsys_spark.pipeline.contenders import Contest, Scores, contenders
+from recsys_spark.evaluation.user_rows import gather_users
+from recsys_spark.pipeline.contenders import Contender, Contest, Scores, contenders
 from recsys_spark.pipeline.measure import measure
 from recsys_spark.pipeline.paired import paired_with_best
 from recsys_spark.pipeline.pictures import pictures
@@ -16,8 +19,8 @@ from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.pipeline.train import evaluated_factors, make_plan, trained_spec
 from recsys_spark.pipeline.validation import relevant_rows
 from recsys_spark.schema import METRICS
-from recsys_spark.stages.segments import by_popularity
-from recsys_spark.topn.recommend import read_catalogue, with_seen
+from recsys_spark.topn.blocks import factor_column
+from recsys_spark.topn.recommend import read_catalogue
 from recsys_spark.wals.fold_in import fold_in
 
 _TRACKED = ("ndcg", "recall", "precision", "hit_rate", "auc", "item_coverage", "novelty", "rmse")
@@ -31,36 +34,50 @@ def evaluate(run: Run) -> Summary:
     fold in, and the validation rows where the test rows are scored.
     """
     config = run.config.evaluate
-    truth = run.keep(_truth(run), "truth")
-    contest = _contest(run, truth)
-    ranked = contenders(contest, evaluated_scores(run))
+    contest = _contest(run)
+    found = contenders(contest, evaluated_scores(run))
     shown = shown_cutoff(config.k)
-    run.log.progress("measuring the lists")
-    measured = measure(contest, truth, ranked, shown)
+    run.log.progress(f"ranking by {', '.join(found).replace('_', ' ')}")
+    ranked = run.keep(_ranked(contest, found), "ranked")
+    run.log.progress("computing metrics")
+    measured = measure(contest, ranked, found, shown)
     table = measured.table.coalesce(1).sortWithinPartitions("model", "metric", "k")
     run.write(table, "metrics", METRICS)
-    run.log.progress("drawing the lists")
-    drawn = pictures(contest, truth, ranked, shown) | {"exposure": measured.curves}
-    found = _report(run, shown)
-    return found | {"pictures": drawn, "paired": paired_with_best(run, found)}
+    run.log.progress("preparing report data")
+    drawn = pictures(contest, ranked, found, shown) | {"exposure": measured.curves}
+    summary = _report(run, shown)
+    return summary | {"pictures": drawn, "paired": paired_with_best(run, summary)}
 
 
-def _contest(run: Run, truth: DataFrame) -> Contest:
-    train, known = run.read("train"), _known_rows(run)
-    users = with_seen(truth.select("user_id", "user").distinct(), known)
-    return Contest(
-        run,
-        run.keep(users, "users"),
-        known,
-        run.keep(by_popularity(train), "items"),
-        read_catalogue(train, run.read("item_ids"), "index"),
-        max(run.config.evaluate.k),
+def _contest(run: Run) -> Contest:
+    truth, train = relevant_rows(run, run.config.evaluate.split), run.read("train")
+    users = train.select("user").distinct().count()
+    catalogue = read_catalogue(train, run.read("item_ids"), "index", users=users)
+    counts = np.rint(catalogue.popularity * users).astype(np.int64)
+    return Contest(run, truth, catalogue, counts, max(run.config.evaluate.k))
+
+
+def _ranked(contest: Contest, found: dict[str, Contender]) -> DataFrame:
+    """A row for each user of the truth, with everyone's lists."""
+    run = contest.run
+    drawn = {name: draw for each in found.values() for name, draw in each.drawn.items()}
+    ranking = Ranking(
+        contest.catalogue.index,
+        {name: each.scorer for name, each in found.items()},
+        contest.n,
+        run.config.evaluate.full_ranking,
+        drawn,
     )
-
-
-def _truth(run: Run) -> DataFrame:
-    rows = relevant_rows(run, run.config.evaluate.split)
-    return rows.join(run.read("user_ids").toDF("user_id", "user"), "user")
+    columns = {"user_id": run.read("user_ids").select("index", "id")}
+    for name in set(ranking.ranks) - set(drawn):
+        scores = found[name].scores
+        assert scores is not None, f"{name} has no user factors"
+        columns[factor_column(name)] = scores[0]
+    for name, each in found.items():
+        if each.lists is not None:
+            columns[list_column(name)] = each.lists
+    rows = gather_users(contest.history, contest.known, contest.truth, columns)
+    return rank_models(rows, ranking)
 
 
 def evaluated_scores(run: Run) -> Scores:
@@ -71,15 +88,6 @@ def evaluated_scores(run: Run) -> Scores:
         folded = fold_in(rows, item_factors, trained_spec(run), make_plan(run.config), training)
         user_factors = user_factors.unionByName(folded)
     return user_factors, item_factors
-
-
-def _known_rows(run: Run) -> DataFrame:
-    parts = ["train"] + (["validation"] if run.config.evaluate.split == "test" else [])
-    parts += ["fold_in"] if run.has("fold_in") else []
-    rows = run.read(parts[0])
-    for part in parts[1:]:
-        rows = rows.unionByName(run.read(part))
-    return rows.select("user", "item")
 
 
 def _report(run: Run, shown: int) -> Summary:

@@ -1,36 +1,34 @@
-"""Wiring of the measures: everyone's lists and scores to the metrics table."""
+"""Wiring of the measures: everyone's lists and full rankings to the metrics table."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
-from itertools import chain
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.evaluation import (
-    measure_agreement,
-    measure_exposure,
-    measure_lists,
-    measure_places,
-    measure_ranking,
-    predict_ratings,
-    rating_error,
-    summarise,
-)
-from recsys_spark.evaluation.ranking import ALL
+from recsys_spark.arrow import list_bounds
+from recsys_spark.evaluation import measure_ranking, predict_ratings, rating_error, summarise
+from recsys_spark.evaluation.lists import ItemTraits, item_traits
+from recsys_spark.evaluation.model_exposure import Listed, exposure_of_models
+from recsys_spark.evaluation.model_metrics import ALL_METRICS, Measures, measure_models
 from recsys_spark.io.side_tables import read_user_attributes
+from recsys_spark.lookup import Lookup
 from recsys_spark.pipeline.contenders import MODEL, Contender, Contest
-from recsys_spark.pipeline.genres import item_genres
 from recsys_spark.pipeline.side_tables import match
 from recsys_spark.pipeline.train import trained_spec
-from recsys_spark.schema import metric_names, per_user
-from recsys_spark.stages.segments import by_activity, by_attribute
+from recsys_spark.schema import per_user
+from recsys_spark.stages.segments import BY_POPULARITY, by_activity, by_attribute, by_popularity
 from recsys_spark.topn.negatives import draw_negatives
 from recsys_spark.topn.rank_candidates import rank_candidates
+from recsys_spark.topn.scorers import FactorScorer
 
 Contenders = dict[str, Contender]
+Whole = npt.NDArray[np.int64]
+_NEW = "items=new"  # the part of the truth that no training row has
 
 
 @dataclass(frozen=True)
@@ -41,76 +39,116 @@ class Measured:
     curves: dict[str, list[list[float]]]
 
 
-def measure(contest: Contest, truth: DataFrame, ranked: Contenders, shown: int) -> Measured:
-    """Write the tables of users' metrics, and make the rows of the metrics table of them.
+def measure(contest: Contest, ranked: DataFrame, found: Contenders, shown: int) -> Measured:
+    """Write the table of users' metrics, and make the rows of the metrics table of it.
 
-    truth: columns user_id, user, item, value. shown: the cut-off of the curves.
+    ranked: from `rank_models`, of all that were found, with columns user and user_id. shown: the
+    cut-off of the curves.
     """
     run, config = contest.run, contest.run.config.evaluate
-    lists = _all_lists(ranked)
-    measured = {
-        "metrics_per_user": _rankings(contest, truth, ranked),
-        "lists_per_user": _lists(contest, truth, ranked),
-    }
-    if config.full_ranking:
-        measured["places_per_user"] = _places(contest, truth, ranked)
-    segments, tables = _segments(contest), []
-    for name, frame in measured.items():
-        run.write(frame, name, per_user(frame.schema["user_id"].dataType, metric_names(frame)))
-        tables.append(summarise(run.read(name), run.run_id, segments, config.resamples))
-    if len(ranked) > 1:
-        others = lists.where(F.col("model") != MODEL)
-        alike = measure_agreement(others, ranked[MODEL].lists, config.k, list(ranked), config.split)
-        tables.append(summarise(alike, run.run_id, resamples=config.resamples))
-    exposure = measure_exposure(
-        lists,
-        contest.train.select(F.col("item").alias("item_id")),
-        config.k,
-        run.run_id,
-        list(ranked),
-        config.split,
-        _groups(contest),
-        shown,
+    measured = measure_models(ranked, _measures(contest, found))
+    for among in _among_candidates(contest, ranked, found):
+        measured = measured.unionByName(among, allowMissingColumns=True)
+    schema = per_user(ranked.schema["user_id"].dataType, ALL_METRICS)
+    run.write(measured, "metrics_per_user", schema)
+    users = summarise(
+        run.read("metrics_per_user"), run.run_id, _segments(contest, ranked), config.resamples
     )
-    tables += [exposure.table, *_rating_errors(contest, truth, ranked)]
-    return Measured(_union(tables), exposure.curves)
+    listed = Listed(contest.catalogue.index, tuple(found), tuple(config.k), _groups(contest))
+    exposure = exposure_of_models(ranked, listed, run.run_id, config.split, shown)
+    errors = _rating_errors(contest, ranked, found)
+    return Measured(_union([users, exposure.table, *errors]), exposure.curves)
+
+
+def truth_of(ranked: DataFrame) -> DataFrame:
+    """Columns user_id, user, item, value: the held-out rows again."""
+    pairs = F.arrays_zip(F.col("truth").alias("item"), F.col("values").alias("value"))
+    rows = ranked.select("user_id", "user", F.inline(pairs))
+    return rows.withColumn("item", F.col("item").cast("int"))
 
 
 def _union(frames: Iterable[DataFrame]) -> DataFrame:
     return reduce(DataFrame.unionByName, frames)
 
 
-def _all_lists(ranked: Contenders) -> DataFrame:
-    """Columns user_id, recommendations, model."""
-    return _union(
-        contender.lists.withColumn("model", F.lit(name)) for name, contender in ranked.items()
+def _measures(contest: Contest, found: Contenders) -> Measures:
+    config, traits = contest.run.config.evaluate, _traits(contest, found[MODEL])
+    part_of = by_popularity(contest.counts)
+    return Measures(
+        traits,
+        tuple(found),
+        MODEL,
+        tuple(config.k),
+        config.split,
+        (*BY_POPULARITY, _NEW),
+        part_of[contest.catalogue.lookup.positions(traits.ids)],
     )
 
 
-def _rankings(contest: Contest, truth: DataFrame, ranked: Contenders) -> DataFrame:
-    """Metrics of the lists of all, and of each item bucket's share of the truth."""
-    config = contest.run.config.evaluate
+def _traits(contest: Contest, model: Contender) -> ItemTraits:
+    """Of the items: shares of users, the model's factors, and genres."""
+    assert isinstance(model.scorer, FactorScorer)
+    catalogue, genres = contest.catalogue, contest.genres
+    attributes = pa.nulls(len(catalogue.index), pa.list_(pa.string()))
+    if genres is not None:
+        at = Lookup(genres["item"].to_numpy().astype(np.int64)).positions(catalogue.index)
+        attributes = genres["genres"].combine_chunks().take(pa.array(at, mask=at < 0))
+    return item_traits(catalogue.index, catalogue.popularity, model.scorer.factors, attributes)
+
+
+def _segments(contest: Contest, ranked: DataFrame) -> DataFrame:
+    """Columns user_id, segment: by activity, and by the attributes of a file."""
+    run, config = contest.run, contest.run.config.evaluate
+    sized = ranked.select("user_id", F.size("history").alias("rows"))
+    segments = by_activity(sized, config.cold_below)
+    if config.users.path is None:
+        return segments
+    attributes = read_user_attributes(run.spark, config.users)
+    typed = match(run, "evaluate.users", attributes, {"user_id": run.read("user_ids")})
+    return segments.unionByName(by_attribute(typed))
+
+
+def _groups(contest: Contest) -> dict[str, Whole]:
+    """Positions of items by popularity and genre."""
+    part_of = by_popularity(contest.counts)
+    groups = {name: np.flatnonzero(part_of == at) for at, name in enumerate(BY_POPULARITY)}
+    return groups | (_by_genre(contest) if contest.genres is not None else {})
+
+
+def _by_genre(contest: Contest) -> dict[str, Whole]:
+    assert contest.genres is not None
+    lists = contest.genres["genres"].combine_chunks()
+    ids = contest.genres["item"].to_numpy().astype(np.int64)
+    at = np.repeat(contest.catalogue.lookup.positions(ids), np.diff(list_bounds(lists)))
+    names = lists.flatten().dictionary_encode()
+    codes = names.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return {
+        f"genre={name}": at[(codes == code) & (at >= 0)].astype(np.int64)
+        for code, name in enumerate(names.dictionary.to_pylist())
+    }
+
+
+def _among_candidates(
+    contest: Contest, ranked: DataFrame, found: Contenders
+) -> Iterator[DataFrame]:
+    """Metrics of those who have scores, where users have few candidates, by protocol."""
+    if not contest.run.has("negatives") and contest.run.config.evaluate.drawn_negatives is None:
+        return
+    truth = contest.run.keep(truth_of(ranked), "truth")
     relevant = truth.select("user_id", F.col("item").alias("item_id"), "value")
-    buckets = contest.items.select(F.col("item").alias("item_id"), "segment")
-    parts = relevant.join(buckets, "item_id", "left").fillna("items=new", ["segment"])
-    whole = relevant.withColumn("segment", F.lit(ALL)).unionByName(parts)
-    measured = measure_ranking(_all_lists(ranked), whole, config.k, list(ranked), config.split)
-    sampled = _candidates(contest, truth).items()
-    among = (_among(contest, pairs, relevant, ranked, name) for name, pairs in sampled)
-    return _union([measured, *chain.from_iterable(among)])
+    for name, pairs in _candidates(contest, ranked, truth).items():
+        yield from _among(contest, pairs, relevant, found, name)
 
 
-def _candidates(contest: Contest, truth: DataFrame) -> dict[str, DataFrame]:
+def _candidates(contest: Contest, ranked: DataFrame, truth: DataFrame) -> dict[str, DataFrame]:
     """The few that each user's items are ranked among, by protocol: columns user_id, user, item."""
     run, config = contest.run, contest.run.config.evaluate
-    chosen = truth.select("user_id", "user", "item")
-    names, found = contest.users.select("user_id", "user"), {}
+    chosen, names = truth.select("user_id", "user", "item"), ranked.select("user_id", "user")
+    found = {}
     if run.has("negatives"):
         found["among_negatives"] = run.read("negatives")
     if config.drawn_negatives is not None:
-        own = chosen.groupBy("user").agg(F.collect_set(F.col("item").cast("bigint")).alias("own"))
-        left_out = F.concat("own", F.coalesce("seen", F.array().cast("array<bigint>")))
-        users = contest.users.join(own, "user").select("user", left_out.alias("left_out"))
+        users = ranked.select("user", F.concat("truth", "history", "known").alias("left_out"))
         seed, n = run.config.split.seed, config.drawn_negatives
         found[f"among_{n}_drawn"] = draw_negatives(users, contest.catalogue, n, seed)
     return {
@@ -120,9 +158,8 @@ def _candidates(contest: Contest, truth: DataFrame) -> dict[str, DataFrame]:
 
 
 def _among(
-    contest: Contest, candidates: DataFrame, relevant: DataFrame, ranked: Contenders, name: str
+    contest: Contest, candidates: DataFrame, relevant: DataFrame, found: Contenders, name: str
 ) -> list[DataFrame]:
-    """Metrics of those who have scores, where there are no other candidates."""
     config, ids = contest.run.config.evaluate, contest.run.read("item_ids")
     return [
         measure_ranking(
@@ -132,76 +169,13 @@ def _among(
             model,
             f"{config.split}_{name}",
         )
-        for model, contender in ranked.items()
+        for model, contender in found.items()
         if contender.scores is not None
     ]
 
 
-def _lists(contest: Contest, truth: DataFrame, ranked: Contenders) -> DataFrame:
-    config = contest.run.config.evaluate
-    relevant = truth.select("user_id", F.col("item").alias("item_id"))
-    before = None
-    if _genres(contest) is not None:
-        known = contest.known.join(contest.users, "user")
-        before = known.select("user_id", F.col("item").alias("item_id"))
-    return measure_lists(
-        _all_lists(ranked),
-        _catalogue(contest, ranked[MODEL]),
-        config.k,
-        list(ranked),
-        config.split,
-        relevant,
-        before,
-    )
-
-
-def _catalogue(contest: Contest, model: Contender) -> DataFrame:
-    """Columns item_id (the index), users, factors and perhaps attributes of all trained items."""
-    assert model.scores is not None
-    popularity = {"item_id": contest.catalogue.index, "users": contest.catalogue.popularity}
-    items = contest.run.spark.createDataFrame(pa.table(popularity))
-    items = items.join(model.scores[1].toDF("item_id", "factors"), "item_id", "left")
-    genres = _genres(contest)
-    if genres is None:
-        return items
-    return items.join(genres.toDF("item_id", "attributes"), "item_id", "left")
-
-
-def _genres(contest: Contest) -> DataFrame | None:
-    return item_genres(contest.run, contest.run.read("item_ids"))
-
-
-def _places(contest: Contest, truth: DataFrame, ranked: Contenders) -> DataFrame:
-    scores = {name: found.scores for name, found in ranked.items() if found.scores is not None}
-    return measure_places(truth, contest.known, scores, contest.run.config.evaluate.split)
-
-
-def _segments(contest: Contest) -> DataFrame:
-    """Columns user_id, segment: by activity, and by the attributes of a file."""
-    run, config = contest.run, contest.run.config.evaluate
-    segments = by_activity(contest.users, contest.history, config.cold_below)
-    if config.users.path is None:
-        return segments
-    attributes = read_user_attributes(run.spark, config.users)
-    typed = match(run, "evaluate.users", attributes, {"user_id": run.read("user_ids")})
-    return segments.unionByName(by_attribute(typed))
-
-
-def _groups(contest: Contest) -> DataFrame:
-    """Columns item_id (the index), group: items by popularity and genre."""
-    groups = contest.items.select(F.col("item").alias("item_id"), F.col("segment").alias("group"))
-    genres = _genres(contest)
-    if genres is None:
-        return groups
-    genres = genres.select(
-        F.col("item").alias("item_id"), F.explode(F.array_distinct("genres")).alias("genre")
-    )
-    named = F.concat(F.lit("genre="), "genre").alias("group")
-    return groups.unionByName(genres.select("item_id", named))
-
-
-def _rating_errors(contest: Contest, truth: DataFrame, ranked: Contenders) -> Iterator[DataFrame]:
-    spec, scores = trained_spec(contest.run), ranked[MODEL].scores
+def _rating_errors(contest: Contest, ranked: DataFrame, found: Contenders) -> Iterator[DataFrame]:
+    spec, scores = trained_spec(contest.run), found[MODEL].scores
     if spec.explicit and scores is not None:
-        predicted = predict_ratings(truth, *scores, spec.clip)
+        predicted = predict_ratings(truth_of(ranked), *scores, spec.clip)
         yield rating_error(predicted, contest.run.run_id, split=contest.run.config.evaluate.split)

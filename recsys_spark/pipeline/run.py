@@ -30,7 +30,7 @@ TABLES = {
     "ingest": ("interactions", "rejects", "user_ids", "item_ids", "items"),
     "split": ("train", "validation", "test", "fold_in", "negatives"),
     "train": ("user_factors", "item_factors", "item_neighbours", "item_scores"),
-    "evaluate": ("metrics", "metrics_per_user", "lists_per_user", "places_per_user"),
+    "evaluate": ("metrics", "metrics_per_user"),
     "fold_in": ("folded_users",),
     "recommend": (
         "recommendations",

@@ -67,6 +67,18 @@ def recommend_by_neighbours(
     return named.select("user_id", F.coalesce("recommendations", none).alias("recommendations"))
 
 
+def similar_items(history: DataFrame, config: Neighbours) -> DataFrame:
+    """Columns item, neighbours (array<int>) and weights (array<float>), the nearest first.
+
+    history: columns user, item, no pair twice. Equally near items are in the order of the index.
+    """
+    weighed = _weighed(history, config)
+    weights = F.col("recommendations.score").cast("array<float>").alias("weights")
+    neighbours = F.col("recommendations.item_id").alias("neighbours")
+    near = _nearest(weighed, weighed, "item", config)
+    return near.select(F.col("row").alias("item"), neighbours, weights)
+
+
 def multiplications(users: DataFrame, history: DataFrame, side: str) -> int:
     """How many the similarities take, the part that grows fastest."""
     counts = history.groupBy(other_side(side)).agg(F.count("*").alias("rows"))
@@ -102,14 +114,19 @@ def _weighed(history: DataFrame, config: Neighbours) -> DataFrame:
 
 def _similar(own: DataFrame, every: DataFrame, side: str, config: Neighbours) -> DataFrame:
     """Columns one, other, weight: the nearest others of each `side` in own, among all of every."""
+    near = _nearest(own, every, side, config)
+    return near.select("row", F.inline("recommendations")).selectExpr(
+        "row one", "item_id other", "cast(score as double) weight"
+    )
+
+
+def _nearest(own: DataFrame, every: DataFrame, side: str, config: Neighbours) -> DataFrame:
+    """Columns row, recommendations: the same as lists."""
     left = _entries(own, "weight", row=side, middle=other_side(side))
     right = _entries(every, "weight", middle=other_side(side), column=side)
     itself = left.select("row").distinct().selectExpr("row", "row column")
     kind: Similarity = "dot" if config.similarity == "bm25" else config.similarity
-    near = _top_of_product(left, right, itself, config.neighbours, kind, config.shrinkage)
-    return near.select("row", F.inline("recommendations")).selectExpr(
-        "row one", "item_id other", "cast(score as double) weight"
-    )
+    return _top_of_product(left, right, itself, config.neighbours, kind, config.shrinkage)
 
 
 def _top_of_product(

@@ -1,9 +1,11 @@
 """Who a metric is averaged over: users by activity, and truth by the popularity of its items."""
 
 import numpy as np
-from pyspark.sql import Column, DataFrame
+import numpy.typing as npt
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+BY_POPULARITY = ("items=head", "items=torso", "items=tail")
 _HEAD, _TORSO = 0.5, 0.8  # shares of the training rows
 
 
@@ -12,20 +14,18 @@ def count_rows(history: DataFrame, side: str) -> DataFrame:
     return history.groupBy(side).agg(F.count("*").alias("rows"))
 
 
-def by_activity(users: DataFrame, history: DataFrame, cold_below: int) -> DataFrame:
+def by_activity(users: DataFrame, cold_below: int) -> DataFrame:
     """Columns user_id, segment: activity=cold, light or heavy.
 
-    users: columns user_id, user. history: columns user, item. cold: fewer rows of history than
-    cold_below. The others are heavy if they have more rows than half of those others, else light.
+    users: columns user_id and rows, those of the user's history. cold: fewer rows than cold_below.
+    The others are heavy if they have more rows than half of those others, else light.
     """
-    counts = count_rows(history, "user")
-    sized = users.join(counts, "user", "left").fillna(0, ["rows"])
-    warm = sized.where(F.col("rows") >= cold_below)
+    warm = users.where(F.col("rows") >= cold_below)
     middle = warm.agg(F.percentile("rows", 0.5).alias("middle")).first()
     median = middle["middle"] if middle and middle["middle"] is not None else 0.0
     rows = F.col("rows")
     name = F.when(rows < cold_below, "cold").when(rows > median, "heavy").otherwise("light")
-    return sized.select("user_id", F.concat(F.lit("activity="), name).alias("segment"))
+    return users.select("user_id", F.concat(F.lit("activity="), name).alias("segment"))
 
 
 def by_attribute(attributes: DataFrame) -> DataFrame:
@@ -37,21 +37,18 @@ def by_attribute(attributes: DataFrame) -> DataFrame:
     return long.where("value is not null").select("user_id", segment)
 
 
-def by_popularity(history: DataFrame) -> DataFrame:
-    """Columns item, rows (of history), segment: items=head, torso or tail.
+def by_popularity(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """In which of `BY_POPULARITY` each item is, from how many rows of history it has, (items,).
 
     The head is the fewest items, the most popular first, that hold half of the rows of history;
     the torso those after them up to four fifths; the tail the rest. Items with equally many rows
     are never parted.
     """
-    counts = count_rows(history, "item")
-    # How many items have so many rows: as many numbers as the square root of the rows, at most.
-    sizes = counts.groupBy("rows").count().toArrow().sort_by([("rows", "descending")])
-    rows, items = sizes["rows"].to_numpy(), sizes["count"].to_numpy()
-    before = np.cumsum(rows * items) - rows * items
-    named: Column = F.lit("tail")
-    for name, share in (("torso", _TORSO), ("head", _HEAD)):
-        inside = rows[before < share * (rows @ items)]
+    sizes, items = (part[::-1] for part in np.unique(rows, return_counts=True))
+    before = np.cumsum(sizes * items) - sizes * items
+    parts = np.full(len(rows), 2)
+    for part, share in ((1, _TORSO), (0, _HEAD)):
+        inside = sizes[before < share * (sizes @ items)]
         if len(inside):
-            named = F.when(F.col("rows") >= int(inside[-1]), name).otherwise(named)
-    return counts.select("item", "rows", F.concat(F.lit("items="), named).alias("segment"))
+            parts[rows >= inside[-1]] = part
+    return parts

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -53,14 +54,20 @@ def random_scores(users: DataFrame, items: DataFrame, seed: int) -> Scores:
     return directions[0], directions[1]
 
 
+def directions(seed: int, side: str, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Random factors of length 1, (ids, rank), a function of seed, side (user or item) and id."""
+    vectors = normal(seed, _STREAMS[side], ids, _RANK)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors.astype(np.float32)
+
+
 def _draw(seed: int, side: str) -> Callable[[Batches], Batches]:
     target = arrow_schema(FACTORS)
 
     def draw(batches: Batches) -> Batches:
         for batch in batches:
             ids = batch.column("id")
-            vectors = normal(seed, _STREAMS[side], ids.to_numpy().astype(np.int64), _RANK)
-            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+            vectors = directions(seed, side, ids.to_numpy().astype(np.int64))
             bounds = np.arange(len(ids) + 1) * _RANK
             yield make_batch(
                 target, {"id": ids, "factors": list_array(bounds, pa.array(vectors.ravel()))}

@@ -202,20 +202,25 @@ def with_seen(users: DataFrame, seen: DataFrame | None) -> DataFrame:
 
 
 def read_catalogue(
-    history: DataFrame, item_ids: DataFrame, label: str = "id", new: DataFrame | None = None
+    history: DataFrame,
+    item_ids: DataFrame,
+    label: str = "id",
+    new: DataFrame | None = None,
+    users: int | None = None,
 ) -> Catalogue:
     """The items of history on the driver, without factors; their users are the popularity.
 
     history: distinct pairs, columns user, item. item_ids: columns id, index. label: what lists
     name items by, their external `id` or their `index`. new: column item; further items, which
-    nobody need have.
+    nobody need have. users: how many history has; None: they are counted.
     """
     counts = history.groupBy("item").agg(F.count("*").alias("users"))
     if new is not None:
         counts = counts.join(new.select("item").distinct(), "item", "full").fillna(0, ["users"])
     named = counts.join(item_ids.withColumnRenamed("index", "item"), "item")
     table = named.toArrow().sort_by("id").combine_chunks()
-    users = history.select("user").distinct().count()
+    if users is None:
+        users = history.select("user").distinct().count()
     return Catalogue(
         index=table["item"].to_numpy().astype(np.int64),
         labels=table["item" if label == "index" else "id"].combine_chunks(),

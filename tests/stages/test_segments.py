@@ -1,25 +1,27 @@
 """Which users and items a metric is averaged over."""
 
+import numpy as np
 import pytest
 
-from recsys_spark.stages.segments import by_activity, by_attribute, by_popularity
-
-
-def history(spark, counts):
-    """As many rows of each user as counted, of items 0, 1, and so on."""
-    rows = [(user, item) for user, rows in counts.items() for item in range(rows)]
-    return spark.createDataFrame(rows, "user int, item int")
+from recsys_spark.stages.segments import (
+    BY_POPULARITY,
+    by_activity,
+    by_attribute,
+    by_popularity,
+)
 
 
 def segments(frame):
     return sorted((row[0], row["segment"]) for row in frame.collect())
 
 
+def users(spark, rows):
+    return spark.createDataFrame(list(rows.items()), "user_id string, rows int")
+
+
 def test_users_are_cold_light_or_heavy(spark):
-    counts = {0: 1, 1: 2, 2: 3, 3: 4, 4: 7, 5: 9, 9: 30}
-    users = spark.createDataFrame([(f"u{at}", at) for at in range(7)], "user_id string, user int")
-    found = segments(by_activity(users, history(spark, counts), 3))
-    assert found == [
+    rows = {"u0": 1, "u1": 2, "u2": 3, "u3": 4, "u4": 7, "u5": 9, "u6": 0}
+    assert segments(by_activity(users(spark, rows), 3)) == [
         ("u0", "activity=cold"), ("u1", "activity=cold"), ("u2", "activity=light"),
         ("u3", "activity=light"), ("u4", "activity=heavy"), ("u5", "activity=heavy"),
         ("u6", "activity=cold"),
@@ -27,8 +29,7 @@ def test_users_are_cold_light_or_heavy(spark):
 
 
 def test_everybody_may_be_cold(spark):
-    users = spark.createDataFrame([("u0", 0)], "user_id string, user int")
-    assert segments(by_activity(users, history(spark, {0: 2}), 3)) == [("u0", "activity=cold")]
+    assert segments(by_activity(users(spark, {"u0": 2}), 3)) == [("u0", "activity=cold")]
 
 
 def test_each_value_of_an_attribute_is_a_segment(spark):
@@ -50,7 +51,6 @@ def test_each_value_of_an_attribute_is_a_segment(spark):
         ([10], "head"),
     ],
 )
-def test_items_are_of_the_head_the_torso_or_the_tail(spark, rows, expected):
-    pairs = [(user, item) for item, count in enumerate(rows) for user in range(count)]
-    found = segments(by_popularity(spark.createDataFrame(pairs, "user int, item int")))
-    assert found == [(item, f"items={name}") for item, name in enumerate(expected.split())]
+def test_items_are_of_the_head_the_torso_or_the_tail(rows, expected):
+    found = [BY_POPULARITY[part] for part in by_popularity(np.array(rows))]
+    assert found == [f"items={name}" for name in expected.split()]

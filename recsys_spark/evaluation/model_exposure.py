@@ -1,0 +1,212 @@
+"""How the lists of several models spread over the items, and what they have in common."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyspark import Broadcast
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import (
+    ArrayType,
+    IntegerType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+)
+
+from recsys_spark.arrow import arrow_schema, list_parts, make_batch
+from recsys_spark.evaluation.exposure import Exposure, Spread, exposure_of
+from recsys_spark.evaluation.model_lists import LISTS
+from recsys_spark.evaluation.sums import Keys, Sums, sum_by_key
+from recsys_spark.lookup import Lookup
+from recsys_spark.wals.packed import Batches
+from recsys_spark.workers import map_in_arrow
+
+Whole = npt.NDArray[np.int64]
+_WHOLES = ArrayType(LongType())
+_SPREAD = StructType(
+    [
+        StructField("model", StringType()),
+        StructField("k", IntegerType()),
+        StructField("users", _WHOLES),
+        StructField("times", _WHOLES),
+        StructField("items", _WHOLES),
+        StructField("groups", _WHOLES),
+    ]
+)
+_COUNTED = StructType([StructField("members", LongType()), StructField("pairs", LongType())])
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Whose lists are counted, over which items.
+
+    index: (items,) internal ids of the catalog. models: names, in the order of the lists. k:
+    cut-offs, ascending. groups: by name, the positions of its items, each once.
+    """
+
+    index: Whole
+    models: tuple[str, ...]
+    k: tuple[int, ...]
+    groups: Mapping[str, Whole] = field(default_factory=dict)
+
+    @cached_property
+    def lookup(self) -> Lookup:
+        """Where internal ids stand."""
+        return Lookup(self.index)
+
+
+def exposure_of_models(
+    ranked: DataFrame, listed: Listed, run_id: str, split: str, curve_at: int
+) -> Exposure:
+    """`evaluation.measure_exposure` of the lists of `rank_models`.
+
+    Each task counts how often every item is listed; the counts of a model are added up by one
+    task, as long as the catalog for each cut-off. To the driver comes how many items are listed
+    how often, and the groups' sums.
+
+    Parameters
+    ----------
+    ranked
+        From `rank_models`.
+    listed
+        Sent to every worker.
+    run_id, split
+        Of the rows of the table.
+    curve_at
+        The cut-off of the curves, one of k.
+    """
+    broadcast = ranked.sparkSession.sparkContext.broadcast(listed)
+    kinds = {"users": LongType(), "counts": LongType()}
+    keys = {"model": StringType()}
+    frame = sum_by_key(
+        ranked.select(LISTS), keys, kinds, _counts(broadcast), _spread(broadcast), _SPREAD
+    )
+    rows = sorted(frame.collect(), key=lambda row: (row["model"], row["k"]))
+    size = max(1, len(listed.index))
+    spread = Spread(
+        {row["model"]: (row["users"][0], row["users"][1]) for row in rows},
+        {
+            (row["model"], row["k"]): (np.array(row["times"]), np.array(row["items"]))
+            for row in rows
+        },
+        {name: len(own) / size for name, own in sorted(listed.groups.items()) if len(own)},
+        {
+            (row["model"], row["k"]): dict(zip(listed.groups, row["groups"], strict=True))
+            for row in rows
+        },
+    )
+    return exposure_of(ranked.sparkSession, spread, run_id, split, curve_at)
+
+
+def _counts(
+    broadcast: "Broadcast[Listed]",
+) -> Callable[[pa.RecordBatch], Iterator[tuple[Keys, Sums]]]:
+    def counts(batch: pa.RecordBatch) -> Iterator[tuple[Keys, Sums]]:
+        listed = broadcast.value
+        models, items = len(listed.models), len(listed.index)
+        bounds, ids = list_parts(batch.column(LISTS).flatten(), np.int64)
+        lengths = np.diff(bounds)
+        ranks = np.arange(len(ids)) - np.repeat(bounds[:-1], lengths)
+        of_model = np.repeat(np.arange(len(lengths)) % models, lengths)
+        cells = of_model * items + listed.lookup.positions(ids)
+        known = listed.lookup.positions(ids) >= 0
+        totals = np.stack(
+            [np.bincount(cells[known & (ranks < k)], minlength=models * items) for k in listed.k]
+        )
+        served = (lengths.reshape(-1, models) > 0).sum(axis=0)
+        users = np.stack([np.full(models, batch.num_rows), served], axis=1)
+        by_model = totals.reshape(len(listed.k), models, items)
+        yield tuple((name,) for name in listed.models), {"users": users, "counts": by_model}
+
+    return counts
+
+
+def _spread(
+    broadcast: "Broadcast[Listed]",
+) -> Callable[[dict[str, Any], Sums], Mapping[str, Any]]:
+    """How many items are listed how often, and what groups have of it, a row a cut-off."""
+
+    def spread(key: dict[str, Any], sums: Sums) -> Mapping[str, Any]:
+        listed = broadcast.value
+        counts = sums["counts"].reshape(len(listed.k), -1)
+        histograms = [np.unique(np.append(own, 0), return_counts=True) for own in counts]
+        return {
+            "model": [key["model"]] * len(counts),
+            "k": list(listed.k),
+            "users": [sums["users"].tolist()] * len(counts),
+            "times": [times.tolist() for times, _ in histograms],
+            "items": [(items - (times == 0)).tolist() for times, items in histograms],
+            "groups": [
+                [int(own[positions].sum()) for positions in listed.groups.values()]
+                for own in counts
+            ],
+        }
+
+    return spread
+
+
+def count_patterns(
+    ranked: DataFrame, models: Sequence[str], k: int, truth: str
+) -> dict[tuple[str, ...], int]:
+    """How many items of users each combination of first k of lists and truth has in common.
+
+    Parameters
+    ----------
+    ranked
+        From `rank_models`, of these models.
+    k
+        How much of each list counts.
+    truth
+        What the truth is called beside the models.
+
+    Returns
+    -------
+    dict
+        Of the combinations that there are: their names, ascending.
+    """
+    counted = map_in_arrow(ranked.select("truth", LISTS), _patterns(len(models), k), _COUNTED)
+    rows = counted.groupBy("members").agg(F.sum("pairs").alias("pairs")).collect()
+    names = [*models, truth]
+    return {
+        tuple(sorted(name for at, name in enumerate(names) if row["members"] >> at & 1)): row[
+            "pairs"
+        ]
+        for row in rows
+    }
+
+
+def _patterns(models: int, k: int) -> Callable[[Batches], Batches]:
+    target = arrow_schema(_COUNTED)
+
+    def patterns(batches: Batches) -> Batches:
+        found: dict[int, int] = {}
+        for batch in filter(len, batches):
+            for members, pairs in zip(*_members(batch, models, k), strict=True):
+                found[members] = found.get(members, 0) + pairs
+        yield make_batch(target, {"members": list(found), "pairs": list(found.values())})
+
+    return patterns
+
+
+def _members(batch: pa.RecordBatch, models: int, k: int) -> tuple[list[int], list[int]]:
+    """Combinations, a bit a list, the last the truth's; and how many pairs have each."""
+    bounds, ids = list_parts(batch.column(LISTS).flatten(), np.int64)
+    lengths = np.diff(bounds)
+    inside = np.arange(len(ids)) - np.repeat(bounds[:-1], lengths) < k
+    list_of = np.repeat(np.arange(len(lengths)), lengths)[inside]
+    own_bounds, own = list_parts(batch.column("truth"), np.int64)
+    rows = np.repeat(np.arange(batch.num_rows), np.diff(own_bounds))
+    cells = np.concatenate([list_of // models, rows]) << 32 | np.concatenate([ids[inside], own])
+    bits = np.concatenate([list_of % models, np.full(len(own), models)])
+    pairs, at = np.unique(cells, return_inverse=True)
+    combined = np.zeros(len(pairs), dtype=np.int64)
+    np.bitwise_or.at(combined, at, np.int64(1) << bits)
+    members, counts = np.unique(combined, return_counts=True)
+    return members.tolist(), counts.tolist()

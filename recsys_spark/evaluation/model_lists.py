@@ -1,0 +1,191 @@
+"""The lists of several models for the same users, and their full ranking, in one pass over users.
+
+Every tile of scores is computed once: the list is taken from it, then the ranks of the relevant
+items are counted in it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyspark import Broadcast
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, DoubleType, IntegerType, StructField, StructType
+
+from recsys_spark.arrow import arrow_schema, list_array, list_parts, make_batch
+from recsys_spark.kernels.places import PLACES, full_ranking
+from recsys_spark.kernels.ragged import Ragged
+from recsys_spark.kernels.threads import single_threaded
+from recsys_spark.kernels.tile import Tile, best_of, leave_out, user_blocks
+from recsys_spark.kernels.topn import Positions, Single
+from recsys_spark.lookup import Lookup
+from recsys_spark.topn.blocks import factor_column, read_block
+from recsys_spark.topn.scorers import Block, NeighbourScorer, Scorer
+from recsys_spark.wals.packed import Batches
+from recsys_spark.workers import map_in_arrow
+
+LISTS, FULL_RANKING = "lists", "full_ranking"
+Draw = Callable[[npt.NDArray[np.int64]], Single]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How users' lists are made.
+
+    index: (items,) internal ids of the catalog, in the order that breaks ties. models: the scorers
+    by the names of the models; None: lists are given, in column `list_column(name)`. n: length of
+    the lists. full_ranking: whether the relevant items' ranks are counted. drawn: user factors
+    that a function of the users' indices gives, (users, rank), by model.
+    """
+
+    index: npt.NDArray[np.int64]
+    models: Mapping[str, Scorer | None]
+    n: int
+    full_ranking: bool = False
+    drawn: Mapping[str, Draw] = field(default_factory=dict)
+
+    @cached_property
+    def lookup(self) -> Lookup:
+        """Where internal ids stand."""
+        return Lookup(self.index)
+
+    @property
+    def ranks(self) -> dict[str, int]:
+        """Of the user factors that the scorers take, by model."""
+        scorers = [scorer for scorer in self.models.values() if scorer]
+        return {name: rank for scorer in scorers for name, rank in scorer.needs.items()}
+
+
+def list_column(model: str) -> str:
+    """The column with given lists of a model: internal ids of items, best first."""
+    return f"list_of_{model}"
+
+
+def rank_models(rows: DataFrame, ranking: Ranking) -> DataFrame:
+    """Rows with the lists of all models, each score computed once.
+
+    Parameters
+    ----------
+    rows
+        Columns user, history, known and truth, as of `gather_users`; for each model that a scorer
+        needs, the user factors, `topn.blocks.factor_column`, unless they are drawn; given lists.
+        Others stay as they are.
+    ranking
+        Sent to every worker.
+
+    Returns
+    -------
+    DataFrame
+        Without factors and given lists, but with columns lists, array<array<int>>: for each model,
+        in their order, internal ids of items, best first, those of history and known left out; and
+        full_ranking, array<double>: for each model the metrics of `kernels.places.PLACES`, null
+        where there are none.
+    """
+    taken = [factor_column(name) for name in ranking.ranks if name not in ranking.drawn]
+    taken += [list_column(name) for name, scorer in ranking.models.items() if scorer is None]
+    kept = [column for column in rows.schema.fields if column.name not in taken]
+    schema = StructType(
+        [
+            *kept,
+            StructField(LISTS, ArrayType(ArrayType(IntegerType()))),
+            StructField(FULL_RANKING, ArrayType(DoubleType())),
+        ]
+    )
+    broadcast = rows.sparkSession.sparkContext.broadcast(ranking)
+    return map_in_arrow(
+        rows.withColumn("seen", F.concat("history", "known")), _rank(broadcast, schema), schema
+    )
+
+
+def _rank(
+    broadcast: "Broadcast[Ranking]", schema: StructType
+) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+    target = arrow_schema(schema)
+
+    def rank(batches: Batches) -> Iterator[pa.RecordBatch]:
+        ranking = broadcast.value
+        with single_threaded():
+            for batch in filter(len, batches):
+                kept = {name: batch.column(name) for name in target.names[:-2]}
+                yield make_batch(target, kept | _ranked(batch, ranking))
+
+    return rank
+
+
+def _ranked(batch: pa.RecordBatch, ranking: Ranking) -> dict[str, pa.Array]:
+    block = read_block(_with_drawn(batch, ranking), ranking.lookup, ranking.ranks)
+    indptr, ids = list_parts(batch.column("truth"), np.int64)
+    truth = Ragged(indptr, ranking.lookup.positions(ids))
+    items = np.full((block.size, len(ranking.models), ranking.n), -1, dtype=np.int32)
+    places = np.full((block.size, len(ranking.models), len(PLACES)), np.nan)
+    for at, (name, scorer) in enumerate(ranking.models.items()):
+        if scorer is None:
+            _fill(items[:, at], batch.column(list_column(name)))
+        else:
+            found = items[:, at]
+            _by_scorer(scorer, block, truth, found, places[:, at] if ranking.full_ranking else None)
+            found[found >= 0] = ranking.index[found[found >= 0]]
+    return {LISTS: _nested(items), FULL_RANKING: _flat(places)}
+
+
+def _with_drawn(batch: pa.RecordBatch, ranking: Ranking) -> pa.RecordBatch:
+    for name, draw in ranking.drawn.items():
+        vectors = draw(batch.column("user").to_numpy().astype(np.int64))
+        bounds = np.arange(len(vectors) + 1) * vectors.shape[1]
+        column = list_array(bounds, pa.array(vectors.astype(np.float32).ravel()))
+        batch = batch.append_column(factor_column(name), column)
+    return batch
+
+
+def _by_scorer(
+    scorer: Scorer,
+    block: Block,
+    truth: Ragged,
+    positions: Positions,
+    places: npt.NDArray[np.float64] | None,
+) -> None:
+    """Fill positions, (users, n), and places, (users, metrics), tile by tile."""
+    every = np.ones(scorer.items, dtype=bool)
+    for rows in user_blocks(block.size, scorer.items):
+        own = block.rows(rows)
+        tile = scorer.score(own)
+        leave_out(tile.values, every, own.seen)
+        positions[rows] = _list_of(scorer, own, tile, positions.shape[1])
+        if places is not None:
+            places[rows] = full_ranking(tile, truth.rows(rows))
+
+
+def _list_of(scorer: Scorer, block: Block, tile: Tile, n: int) -> Positions:
+    """The best of the users whom the scorer knows; the tile stays as it is."""
+    found = best_of(tile, n)
+    found.positions[~scorer.knows(block)] = -1
+    if isinstance(scorer, NeighbourScorer) and scorer.positive:
+        found.positions[found.scores <= 0.0] = -1
+    return found.positions
+
+
+def _fill(items: Positions, given: pa.ListArray) -> None:
+    """Given lists, (users, n), as far as there is room."""
+    bounds, ids = list_parts(given, np.int32)
+    ranks = np.arange(len(ids)) - np.repeat(bounds[:-1], np.diff(bounds))
+    rows = np.repeat(np.arange(len(given)), np.diff(bounds))
+    inside = ranks < items.shape[1]
+    items[rows[inside], ranks[inside]] = ids[inside]
+
+
+def _nested(items: Positions) -> pa.ListArray:
+    """Lists of lists, from (users, models, n), -1 behind the last item."""
+    users, models, _ = items.shape
+    listed = items >= 0
+    bounds = np.concatenate([[0], np.cumsum(listed.sum(axis=2).ravel())])
+    return list_array(np.arange(users + 1) * models, list_array(bounds, pa.array(items[listed])))
+
+
+def _flat(values: npt.NDArray[np.float64]) -> pa.ListArray:
+    users = len(values)
+    bounds = np.arange(users + 1) * (values.size // max(1, users))
+    return list_array(bounds, pa.array(values.ravel(), from_pandas=True))

@@ -1,0 +1,258 @@
+"""All metrics of the lists of several models, user by user."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyspark import Broadcast
+from pyspark.sql import DataFrame
+from pyspark.sql.types import StructType
+
+from recsys_spark.arrow import arrow_schema, list_parts, make_batch
+from recsys_spark.evaluation.lists import ItemTraits
+from recsys_spark.evaluation.model_lists import FULL_RANKING, LISTS
+from recsys_spark.evaluation.ranking import ALL
+from recsys_spark.kernels.agreement import AGREEMENT, list_agreement
+from recsys_spark.kernels.lists import LIST_METRICS, list_metrics
+from recsys_spark.kernels.places import PLACES
+from recsys_spark.kernels.ranking import METRICS, ranking_metrics
+from recsys_spark.lookup import Lookup
+from recsys_spark.schema import per_user
+from recsys_spark.wals.packed import Batches
+from recsys_spark.workers import map_in_arrow
+
+BY_CUTOFF = (*METRICS, *LIST_METRICS, *AGREEMENT)
+ALL_METRICS = (*BY_CUTOFF, *PLACES)
+
+Mask = npt.NDArray[np.bool_]
+Whole = npt.NDArray[np.int64]
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is measured, and by what.
+
+    traits: of the items of the catalog. models: names, in the order of the lists. reference: the
+    one whose lists the others' are compared with. k: cut-offs, ascending. split: what the truth is
+    called. parts: names of parts of the truth that are measured by themselves, of which the last
+    holds the items outside the catalog. part_of: (items,) which part each item of `traits.ids` is
+    in; without parts, not used.
+    """
+
+    traits: ItemTraits
+    models: tuple[str, ...]
+    reference: str
+    k: tuple[int, ...]
+    split: str
+    parts: tuple[str, ...] = ()
+    part_of: Whole = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    @cached_property
+    def lookup(self) -> Lookup:
+        """Where internal ids stand among the traits."""
+        return Lookup(self.traits.ids)
+
+    @property
+    def cutoffs(self) -> Whole:
+        return np.array(self.k, dtype=np.int64)
+
+    def codes(self, ids: Whole) -> Whole:
+        """A number for each id: its position, or one behind all positions."""
+        at = self.lookup.positions(ids).astype(np.int64)
+        return np.where(at >= 0, at, len(self.traits.ids) + ids)
+
+    def parts_of(self, codes: Whole) -> Whole:
+        """In which part of the truth the items with these codes are."""
+        out = np.full(len(codes), len(self.parts) - 1, dtype=np.int64)
+        inside = codes < len(self.traits.ids)
+        out[inside] = self.part_of[codes[inside]]
+        return out
+
+
+def measure_models(ranked: DataFrame, measures: Measures) -> DataFrame:
+    """All metrics of every user and model (docs/metrics.md), each null where it is not defined.
+
+    Parameters
+    ----------
+    ranked
+        From `rank_models`, with a column user_id.
+    measures
+        Sent to every worker.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `schema.per_user`. A row a user, model, cut-off and part of the truth: `all`,
+        which has all metrics that have a cut-off, and each other part that the user has items of,
+        which has those of ranking; and a row without cut-off with those of the full ranking, where
+        there is one.
+    """
+    schema = per_user(ranked.schema["user_id"].dataType, ALL_METRICS)
+    broadcast = ranked.sparkSession.sparkContext.broadcast(measures)
+    columns = ("user_id", "history", "known", "truth", "values", LISTS, FULL_RANKING)
+    return map_in_arrow(ranked.select(*columns), _measure(broadcast, schema), schema)
+
+
+def _measure(
+    broadcast: "Broadcast[Measures]", schema: StructType
+) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
+    target = arrow_schema(schema)
+
+    def measure(batches: Batches) -> Iterator[pa.RecordBatch]:
+        measures = broadcast.value
+        for batch in filter(len, batches):
+            users = _read(batch, measures)
+            for at, name in enumerate(measures.models):
+                for rows in _of_model(users, at, measures):
+                    yield make_batch(target, rows.columns(name, measures.split))
+
+    return measure
+
+
+class _Coded(NamedTuple):
+    """Row i's items are codes[indptr[i]:indptr[i + 1]]."""
+
+    indptr: Whole
+    codes: Whole
+
+    @property
+    def rows(self) -> Whole:
+        """The row of each entry."""
+        return np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
+
+    def where(self, rows: Mask) -> "_Coded":
+        lengths = np.diff(self.indptr)
+        kept = self.codes[np.repeat(rows, lengths)]
+        return _Coded(np.concatenate([[0], np.cumsum(lengths[rows])]), kept)
+
+
+class _Part(NamedTuple):
+    """A part of the truth of the users, (users,), who have one."""
+
+    name: str
+    users: Mask
+    truth: _Coded
+    gains: Values
+
+
+class _Users(NamedTuple):
+    """A batch of users. lists: by model. history: positions. places: (users, models, metrics)."""
+
+    ids: pa.Array
+    lists: list[_Coded]
+    history: _Coded
+    parts: list[_Part]
+    places: Values
+
+
+class _Rows(NamedTuple):
+    """Rows of the table: of users, each as often as there are cut-offs, and metrics by name."""
+
+    users: pa.Array
+    segment: str
+    k: Whole | None
+    metrics: dict[str, Values]
+
+    def columns(self, model: str, split: str) -> dict[str, object]:
+        each = 1 if self.k is None else len(self.k)
+        size = len(self.users) * each
+        constants = {"model": model, "split": split, "segment": self.segment}
+        empty = dict.fromkeys(ALL_METRICS, pa.nulls(size, pa.float64()))
+        return {
+            "user_id": self.users.take(pa.array(np.repeat(np.arange(len(self.users)), each))),
+            "k": pa.nulls(size) if self.k is None else np.tile(self.k, len(self.users)),
+            **{name: pa.repeat(value, size) for name, value in constants.items()},
+            **empty,
+            **{n: pa.array(own.ravel(), from_pandas=True) for n, own in self.metrics.items()},
+        }
+
+
+def _read(batch: pa.RecordBatch, measures: Measures) -> _Users:
+    truth = _coded(batch.column("truth"), measures)
+    values = list_parts(batch.column("values"), np.float64)[1]
+    gains = np.where(np.isfinite(values), values, 0.0)
+    nested, models = batch.column(LISTS), len(measures.models)
+    lists = _coded(nested.flatten(), measures)
+    of_model = np.arange(len(nested) * models) % models
+    places = list_parts(batch.column(FULL_RANKING), np.float64)[1]
+    return _Users(
+        batch.column("user_id"),
+        [lists.where(of_model == at) for at in range(models)],
+        _history(batch, measures),
+        list(_parts(truth, gains, measures)),
+        places.reshape(len(nested), models, len(PLACES)),
+    )
+
+
+def _coded(column: pa.ListArray, measures: Measures) -> _Coded:
+    indptr, ids = list_parts(column, np.int64)
+    return _Coded(indptr, measures.codes(ids))
+
+
+def _history(batch: pa.RecordBatch, measures: Measures) -> _Coded:
+    """The items that lists leave out, each once, ascending."""
+    items = len(measures.traits.ids)
+    both = [_coded(batch.column(name), measures) for name in ("history", "known")]
+    rows, codes = (np.concatenate([getattr(p, name) for p in both]) for name in ("rows", "codes"))
+    cells = np.unique(rows[codes < items] * items + codes[codes < items])
+    indptr = np.searchsorted(cells, np.arange(batch.num_rows + 1) * items)
+    return _Coded(indptr, cells % max(items, 1))
+
+
+def _parts(truth: _Coded, gains: Values, measures: Measures) -> Iterator[_Part]:
+    """The whole truth, which every user has, and its parts."""
+    users = len(truth.indptr) - 1
+    yield _Part(ALL, np.ones(users, dtype=bool), truth, gains)
+    part_of = measures.parts_of(truth.codes)
+    for at, name in enumerate(measures.parts):
+        own = part_of == at
+        counts = np.bincount(truth.rows[own], minlength=users)
+        indptr = np.concatenate([[0], np.cumsum(counts[counts > 0])])
+        if own.any():
+            yield _Part(name, counts > 0, _Coded(indptr, truth.codes[own]), gains[own])
+
+
+def _of_model(users: _Users, at: int, measures: Measures) -> Iterator[_Rows]:
+    lists, ks = users.lists[at], measures.cutoffs
+    for part in users.parts:
+        own = lists if part.name == ALL else lists.where(part.users)
+        values = ranking_metrics(*own, *part.truth, ks, part.gains)
+        metrics = _named(METRICS, values)
+        if part.name == ALL:
+            metrics |= _named(LIST_METRICS, _list_metrics(users, lists, part.truth, measures))
+            metrics |= _agreement(users, at, measures)
+        yield _Rows(users.ids.filter(pa.array(part.users)), part.name, ks, metrics)
+    places = users.places[:, at]
+    ranked = ~np.isnan(places).all(axis=1)
+    if ranked.any():
+        yield _Rows(users.ids.filter(pa.array(ranked)), ALL, None, _named(PLACES, places[ranked]))
+
+
+def _named(names: tuple[str, ...], values: Values) -> dict[str, Values]:
+    """Values by metric, the last axis."""
+    return dict(zip(names, np.moveaxis(values, -1, 0), strict=True))
+
+
+def _list_metrics(users: _Users, lists: _Coded, truth: _Coded, measures: Measures) -> Values:
+    items = len(measures.traits.ids)
+    codes = np.where(lists.codes < items, lists.codes, -1)
+    width = 1 + max(lists.codes.max(initial=0), truth.codes.max(initial=0))
+    hits = np.isin(lists.rows * width + lists.codes, truth.rows * width + truth.codes)
+    return list_metrics(
+        lists.indptr, codes, hits & (codes >= 0), *users.history, measures.traits.traits,
+        measures.cutoffs,
+    )  # fmt: skip
+
+
+def _agreement(users: _Users, at: int, measures: Measures) -> dict[str, Values]:
+    """How similar the lists are to the reference's, which have none themselves."""
+    other = measures.models.index(measures.reference)
+    if at == other:
+        return {}
+    values = list_agreement(*users.lists[at], *users.lists[other], measures.cutoffs)
+    return _named(AGREEMENT, values)
