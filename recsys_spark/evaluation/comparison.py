@@ -87,6 +87,11 @@ def compare(one: DataFrame, other: DataFrame, resamples: int = 10_000, seed: int
     _require_one_model(one, "one")
     _require_one_model(other, "other")
     require_same("user_id", one=one, other=other)
+    return compare_models(one, other, resamples, seed)
+
+
+def compare_models(one: DataFrame, other: DataFrame, resamples: int, seed: int = 42) -> DataFrame:
+    """The same of two that are known to be of one model each, and to name users alike."""
     metrics = metric_names(one)
     sides = {"one": one, "other": other}
     ours, theirs = (_named(frame, name, metrics) for name, frame in sides.items())

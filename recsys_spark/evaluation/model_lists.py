@@ -111,12 +111,13 @@ def _rank(
         with single_threaded():
             for batch in filter(len, batches):
                 kept = {name: batch.column(name) for name in target.names[:-2]}
-                yield make_batch(target, kept | _ranked(batch, ranking))
+                yield make_batch(target, kept | rank_batch(batch, ranking))
 
     return rank
 
 
-def _ranked(batch: pa.RecordBatch, ranking: Ranking) -> dict[str, pa.Array]:
+def rank_batch(batch: pa.RecordBatch, ranking: Ranking) -> dict[str, pa.Array]:
+    """Columns lists and full_ranking of a batch of the rows of `rank_models`, with column seen."""
     block = read_block(_with_drawn(batch, ranking), ranking.lookup, ranking.ranks)
     indptr, ids = list_parts(batch.column("truth"), np.int64)
     truth = Ragged(indptr, ranking.lookup.positions(ids))

@@ -208,7 +208,7 @@ def _parts(truth: _Coded, gains: Values, measures: Measures) -> Iterator[_Part]:
     """The whole truth, which every user has, and its parts."""
     users = len(truth.indptr) - 1
     yield _Part(ALL, np.ones(users, dtype=bool), truth, gains)
-    part_of = measures.parts_of(truth.codes)
+    part_of = measures.parts_of(truth.codes) if measures.parts else np.zeros(0, np.int64)
     for at, name in enumerate(measures.parts):
         own = part_of == at
         counts = np.bincount(truth.rows[own], minlength=users)

@@ -5,7 +5,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.evaluation.comparison import compare
+from recsys_spark.evaluation.comparison import compare_models
 from recsys_spark.evaluation.ranking import ALL
 from recsys_spark.pipeline.contenders import MODEL
 from recsys_spark.pipeline.run import Run
@@ -26,8 +26,7 @@ def paired_with_best(run: Run, summary: Summary) -> dict[str, Any] | None:
     table = run.read("metrics_per_user").select(*PER_USER_KEY, METRIC)
     shown = table.where((F.col("split") == summary["split"]) & (F.col("k") == summary["k"]))
     baseline, model = (_of(shown, name) for name in (best["model"], MODEL))
-    row = compare(baseline, model, resamples).first()
-    assert row is not None
+    row = compare_models(baseline, model, resamples).toArrow().to_pylist()[0]
     kept = ("difference", "ci_low", "ci_high", "p_value", "users")
     return {"baseline": best["model"], "metric": METRIC, **{name: row[name] for name in kept}}
 

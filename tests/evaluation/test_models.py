@@ -1,0 +1,300 @@
+"""The pass that measures all models at once, against the functions that measure tables."""
+
+import random
+from dataclasses import replace
+from functools import partial
+from operator import getitem
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyspark.sql import functions as F
+
+from recsys_spark.evaluation import (
+    measure_agreement,
+    measure_exposure,
+    measure_lists,
+    measure_places,
+    measure_ranking,
+)
+from recsys_spark.evaluation.lists import item_traits
+from recsys_spark.evaluation.model_exposure import Listed, count_patterns, exposure_of_models
+from recsys_spark.evaluation.model_lists import LISTS, Ranking, list_column, rank_batch, rank_models
+from recsys_spark.evaluation.model_metrics import Measures, measure_models
+from recsys_spark.evaluation.user_rows import gather_users
+from recsys_spark.kernels import tile
+from recsys_spark.kernels.agreement import AGREEMENT
+from recsys_spark.kernels.lists import LIST_METRICS
+from recsys_spark.kernels.places import PLACES
+from recsys_spark.kernels.ranking import METRICS
+from recsys_spark.kernels.scatter import SparseRows
+from recsys_spark.schema import PER_USER_KEY
+from recsys_spark.topn.blocks import factor_column
+from recsys_spark.topn.catalog import Listing, with_factors
+from recsys_spark.topn.distributed import recommend_top_n
+from recsys_spark.topn.recommend import read_catalogue, recommend_from, with_seen
+from recsys_spark.topn.scorers import FactorScorer, NeighbourScorer, StaticScorer
+
+DRAW = random.Random(23)
+USERS, ITEMS, OUTSIDE, CUTOFFS = 24, 19, 2, (2, 5, 8)
+N, RUN, SPLIT = max(CUTOFFS), "run", "held_out"
+WITHOUT = {"model": {5}, "narrow": {7, 8}}  # users without factors
+UNSCORED = {"model": {4}, "narrow": {0, 4}}  # items without
+PARTS = ("few", "many", "new")
+
+
+def rows_of(count, items=ITEMS):
+    return {user: DRAW.sample(range(items), DRAW.randint(*count)) for user in range(USERS)}
+
+
+HISTORY = rows_of((1, 6))
+HISTORY[3], HISTORY[9] = [], list(range(ITEMS))  # one knows nothing, one everything
+KNOWN = {u: [i for i in items if i not in HISTORY[u]] for u, items in rows_of((0, 3)).items()}
+TRUTH = rows_of((1, 5), ITEMS + OUTSIDE)  # some of it known, some outside the catalogue
+TRUTH[6], TRUTH[11] = [ITEMS], HISTORY[11][:1]
+VALUES = {(u, i): DRAW.choice([0.5, 1.0, 3.0]) for u, items in TRUTH.items() for i in items}
+NAMES = DRAW.sample(range(100, 400), ITEMS + OUTSIDE)  # ids in another order than the indices
+FACTORS = {
+    name: [[float(DRAW.randint(-1, 2)) for _ in range(rank)] for _ in range(USERS + ITEMS)]
+    for name, rank in (("model", 3), ("narrow", 1))
+}
+WEIGHTS = [[DRAW.choice([0.0, 0.0, 0.5, 1.0, 2.0]) for _ in range(ITEMS)] for _ in range(ITEMS)]
+GIVEN = {user: DRAW.sample(range(ITEMS + 1), DRAW.randint(0, N)) for user in range(USERS - 1)}
+GENRES = {item: DRAW.sample("abc", DRAW.randint(1, 3)) for item in range(ITEMS) if item % 5}
+MODELS = ("model", "narrow", "popular", "neighbours", "given")
+
+
+class World:
+    """The same data as the pass takes them, and as the functions of tables do."""
+
+    def __init__(self, spark, partitions=2):
+        self.spark, self.partitions = spark, partitions
+        ids = [(str(name), at) for at, name in enumerate(NAMES)]
+        self.ids = spark.createDataFrame(ids, "id string, index int")
+        self.users = spark.createDataFrame(
+            [(u, f"u{u}") for u in range(USERS)], "user int, user_id string"
+        )
+        self.history, self.known = self.pairs(HISTORY), self.pairs(KNOWN)
+        self.seen = self.history.unionByName(self.known)
+        truth = [(user, item, value) for (user, item), value in VALUES.items()]
+        self.truth = spark.createDataFrame(truth, "user int, item int, value double")
+        self.catalogue = read_catalogue(self.history, self.ids.where(f"index < {ITEMS}"), "index")
+        self.index = self.catalogue.index
+        counts = np.rint(self.catalogue.popularity * self.history.select("user").distinct().count())
+        self.counts = counts.astype(np.float32)
+
+    def pairs(self, lists):
+        rows = [(user, item) for user, items in lists.items() for item in items]
+        return self.spark.createDataFrame(rows, "user int, item int").repartition(self.partitions)
+
+    def factors(self, name):
+        users, items = FACTORS[name][:USERS], FACTORS[name][USERS:]
+        return tuple(
+            self.spark.createDataFrame(
+                [(at, row) for at, row in enumerate(rows) if at not in without],
+                "id int, factors array<float>",
+            )
+            for rows, without in ((users, WITHOUT[name]), (items, UNSCORED[name]))
+        )
+
+    @property
+    def scores(self):
+        """Factors of users and items, also of the models that are no products by themselves."""
+        own = {name: self.factors(name) for name in FACTORS}
+        schema = "id int, factors array<float>"
+        ones = [(user, [1.0]) for user in range(USERS)]
+        counts = [(int(i), [float(c)]) for i, c in zip(self.index, self.counts, strict=True)]
+        own["popular"] = tuple(self.spark.createDataFrame(rows, schema) for rows in (ones, counts))
+        known = [(u, [float(i in HISTORY[u]) for i in range(ITEMS)]) for u in range(USERS)]
+        columns = [(i, [row[i] for row in WEIGHTS]) for i in range(ITEMS)]
+        own["neighbours"] = tuple(
+            self.spark.createDataFrame(rows, schema) for rows in (known, columns)
+        )
+        return own
+
+    @property
+    def scorers(self):
+        found = {}
+        for name in FACTORS:
+            own = with_factors(self.catalogue, self.factors(name)[1])
+            found[name] = FactorScorer(name, own.factors, own.scored)
+        found["popular"] = StaticScorer(self.counts, np.ones(ITEMS, dtype=bool))
+        matrix = np.array(WEIGHTS, dtype=np.float32)[np.ix_(self.index, self.index)]
+        rows, columns = np.nonzero(matrix)
+        indptr = np.searchsorted(rows, np.arange(ITEMS + 1))
+        sparse = SparseRows(indptr, columns.astype(np.int32), matrix[rows, columns])
+        found["neighbours"] = NeighbourScorer(sparse)
+        return found | {"given": None}
+
+    @property
+    def ranking(self):
+        return Ranking(self.index, self.scorers, N, full_ranking=True)
+
+    @property
+    def rows(self):
+        given = self.spark.createDataFrame(list(GIVEN.items()), "user int, items array<int>")
+        columns = {"user_id": self.users, list_column("given"): given}
+        columns |= {factor_column(name): self.factors(name)[0] for name in FACTORS}
+        return gather_users(self.history, self.known, self.truth, columns)
+
+    @property
+    def ranked(self):
+        return rank_models(self.rows.repartition(self.partitions), self.ranking)
+
+    @property
+    def measures(self):
+        genres = pa.array([GENRES.get(item) for item in self.index], pa.list_(pa.string()))
+        vectors = with_factors(self.catalogue, self.factors("model")[1]).factors
+        traits = item_traits(self.index, self.catalogue.popularity, vectors, genres)
+        parts = traits.ids % 2
+        return Measures(traits, MODELS, "model", CUTOFFS, SPLIT, PARTS, parts)
+
+    def lists(self):
+        """Those of the functions that recommend: columns user_id, recommendations, model."""
+        users = with_seen(self.users, self.seen)
+        frames = []
+        for name in ("model", "narrow", "popular"):
+            own = recommend_from(users, self.catalogue, self.scores[name], N, fill=False)
+            frames.append(own.select("user_id", "recommendations", F.lit(name).alias("model")))
+        history = self.history.groupBy("user").agg(F.collect_list("item").alias("history"))
+        rows = users.join(history, "user", "left")
+        catalogue = replace(self.catalogue, scored=np.ones(ITEMS, dtype=bool))
+        listing = Listing(catalogue, N, scorers=(("neighbours", self.scorers["neighbours"]),))
+        own = recommend_top_n(rows, "user_id", listing).select("user_id", "recommendations")
+        frames.append(own.withColumn("model", F.lit("neighbours")))
+        entries = [
+            (f"u{user}", [(item, 0.0, rank) for rank, item in enumerate(GIVEN.get(user, []), 1)])
+            for user in range(USERS)
+        ]
+        schema = f"user_id string, recommendations {frames[0].schema[1].dataType.simpleString()}"
+        given = self.spark.createDataFrame(entries, schema)
+        frames.append(given.withColumn("model", F.lit("given")))
+        every = frames[0]
+        for frame in frames[1:]:
+            every = every.unionByName(frame)
+        return every
+
+    def of_tables(self):
+        """Values by row and metric, from the functions that measure tables."""
+        lists, truth = self.lists().localCheckpoint(), self.truth.join(self.users, "user")
+        relevant = truth.select("user_id", F.col("item").alias("item_id"), "value")
+        part = F.when(F.col("item_id") >= ITEMS, "new").when(F.col("item_id") % 2 == 0, "few")
+        parts = relevant.withColumn("segment", part.otherwise("many"))
+        both = relevant.withColumn("segment", F.lit("all")).unionByName(parts)
+        shares = zip(self.index, self.catalogue.popularity, strict=True)
+        items = [(int(i), float(share), GENRES.get(int(i))) for i, share in shares]
+        items = self.spark.createDataFrame(
+            items, "item_id int, users double, attributes array<string>"
+        ).join(self.factors("model")[1].toDF("item_id", "factors"), "item_id", "left")
+        before = self.seen.join(self.users, "user").select("user_id", F.expr("item item_id"))
+        others = lists.where("model != 'model'")
+        frames = [
+            measure_ranking(lists, both, CUTOFFS, MODELS, SPLIT),
+            measure_lists(lists, items, CUTOFFS, MODELS, SPLIT, relevant, before),
+            measure_agreement(others, lists.where("model = 'model'"), CUTOFFS, MODELS, SPLIT),
+            measure_places(truth, self.seen, self.scores, SPLIT),
+        ]
+        return {key: value for frame in frames for key, value in values_of(frame).items()}
+
+
+def values_of(frame):
+    """What is there, by the row's key and the metric."""
+    return {
+        (*(row[name] for name in PER_USER_KEY), metric): row[metric]
+        for row in frame.collect()
+        for metric in row.asDict()
+        if metric not in PER_USER_KEY and row[metric] is not None
+    }
+
+
+@pytest.fixture(scope="module")
+def world(spark):
+    return World(spark)
+
+
+@pytest.fixture(scope="module")
+def ranked(world):
+    return world.ranked.localCheckpoint()
+
+
+@pytest.fixture(scope="module")
+def measured(world, ranked):
+    return values_of(measure_models(ranked, world.measures))
+
+
+def test_every_value_is_that_of_the_functions_of_tables(world, measured):
+    expected = world.of_tables()
+    assert {metric for *_, metric in expected} == {*METRICS, *LIST_METRICS, *AGREEMENT, *PLACES}
+    assert measured == expected
+
+
+def test_exposure_is_that_of_the_function_of_tables(world, ranked):
+    positions = {name: np.flatnonzero(world.index % 3 == at) for at, name in enumerate("xyz")}
+    listed = Listed(world.index, MODELS, CUTOFFS, positions)
+    found = exposure_of_models(ranked, listed, RUN, SPLIT, 5)
+    items = world.spark.createDataFrame([(int(i),) for i in world.index], "item_id int")
+    groups = items.withColumn("group", F.expr("element_at(array('x', 'y', 'z'), item_id % 3 + 1)"))
+    expected = measure_exposure(
+        world.lists(), items, CUTOFFS, RUN, MODELS, SPLIT, groups=groups, curve_at=5
+    )
+    assert sorted(found.table.collect()) == sorted(expected.table.collect())
+    assert found.curves == expected.curves
+
+
+def test_patterns_count_what_lists_and_truth_have_in_common(ranked):
+    expected = {}
+    for row in ranked.collect():
+        lists = {name: set(items[:5]) for name, items in zip(MODELS, row[LISTS], strict=True)}
+        lists["truth"] = set(row["truth"])
+        for item in set().union(*lists.values()):
+            members = tuple(sorted(name for name, items in lists.items() if item in items))
+            expected[members] = expected.get(members, 0) + 1
+    assert count_patterns(ranked, MODELS, 5, "truth") == expected
+
+
+@pytest.mark.parametrize(("partitions", "batch"), [(1, 1000), (5, 3)])
+def test_partitions_and_batches_do_not_change_a_bit(spark, measured, partitions, batch):
+    key = "spark.sql.execution.arrow.maxRecordsPerBatch"
+    before = spark.conf.get(key)
+    spark.conf.set(key, batch)
+    try:
+        other = World(spark, partitions)
+        assert values_of(measure_models(other.ranked, other.measures)) == measured
+    finally:
+        spark.conf.set(key, before)
+
+
+def test_heights_of_tiles_and_the_order_of_users_do_not_change_a_bit(world, monkeypatch):
+    rows = world.rows.withColumn("seen", F.concat("history", "known")).toArrow()
+    (batch,) = rows.combine_chunks().to_batches()
+    expected = rank_batch(batch, world.ranking)
+    order = np.random.default_rng(3).permutation(batch.num_rows)
+    monkeypatch.setattr(tile, "CELLS", 3 * ITEMS)
+    found = rank_batch(batch.take(pa.array(order)), world.ranking)
+    for name, column in expected.items():
+        assert found[name].to_pylist() == column.take(pa.array(order)).to_pylist()
+
+
+def test_full_ranking_is_left_out_unless_it_is_wanted(world):
+    ranking = Ranking(world.index, {"popular": world.scorers["popular"]}, N)
+    kept = [name for name in world.rows.columns if "_of_" not in name]
+    ranked = rank_models(world.rows.select(kept), ranking)
+    measures = world.measures
+    own = Measures(measures.traits, ("popular",), "popular", CUTOFFS, SPLIT)
+    assert {metric for *_, metric in values_of(measure_models(ranked, own))} == {
+        *METRICS, *LIST_METRICS,
+    }  # fmt: skip
+
+
+def test_drawn_factors_are_those_that_are_given(world):
+    """Factors that a function of the user's index gives, in place of a column."""
+    vectors = np.array(FACTORS["narrow"][:USERS], dtype=np.float32)
+    scorers = {"narrow": world.scorers["narrow"]}
+    drawn = Ranking(world.index, scorers, N, drawn={"narrow": partial(getitem, vectors)})
+    kept = [name for name in world.rows.columns if "_of_" not in name]
+    found = {r["user"]: r[LISTS] for r in rank_models(world.rows.select(kept), drawn).collect()}
+    known = world.rows.select(*kept, factor_column("narrow"))
+    given = rank_models(known, Ranking(world.index, scorers, N)).collect()
+    for row in given:
+        if row["user"] not in WITHOUT["narrow"]:
+            assert found[row["user"]] == row[LISTS]
