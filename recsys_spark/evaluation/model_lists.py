@@ -23,7 +23,7 @@ from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.kernels.tile import Tile, best_of, leave_out, user_blocks
 from recsys_spark.kernels.topn import Positions, Single
 from recsys_spark.lookup import Lookup
-from recsys_spark.topn.blocks import factor_column, read_block
+from recsys_spark.topn.blocks import WEIGHTS, factor_column, read_block
 from recsys_spark.topn.scorers import Block, NeighbourScorer, Scorer
 from recsys_spark.wals.packed import Batches
 from recsys_spark.workers import map_in_arrow
@@ -86,6 +86,7 @@ def rank_models(rows: DataFrame, ranking: Ranking) -> DataFrame:
         where there are none.
     """
     taken = [factor_column(name) for name in ranking.ranks if name not in ranking.drawn]
+    taken += [WEIGHTS]
     taken += [list_column(name) for name, scorer in ranking.models.items() if scorer is None]
     kept = [column for column in rows.schema.fields if column.name not in taken]
     schema = StructType(

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.topn.blocks import WEIGHTS
+
 _HISTORY, _KNOWN, _TRUTH = range(3)
 
 
@@ -19,7 +21,7 @@ def gather_users(
     Parameters
     ----------
     history
-        Columns user, item, each pair once: what models know of users.
+        Columns user, item, value, each pair once: what models know of users.
     known
         The same of further pairs that lists leave out; None: there are none.
     truth
@@ -31,24 +33,25 @@ def gather_users(
     Returns
     -------
     DataFrame
-        Columns user, history, known and truth (array<bigint>), values (array<double>, parallel to
-        truth) and the further ones, null where a user has none.
+        Columns user, history, known and truth (array<bigint>), history_weights and values
+        (array<double>, parallel to history and truth), and the further ones, null where a user has
+        none.
     """
-    parts = [_tagged(history, _HISTORY), _tagged(truth, _TRUTH, F.col("value"))]
+    parts = [_tagged(history, _HISTORY, F.col("value")), _tagged(truth, _TRUTH, F.col("value"))]
     parts += [] if known is None else [_tagged(known, _KNOWN)]
     tagged = parts[0]
     for part in parts[1:]:
         tagged = tagged.unionByName(part)
-    relevant = F.collect_list(F.when(F.col("kind") == _TRUTH, F.struct("item", "value")))
     grouped = tagged.groupBy("user").agg(
-        _items(_HISTORY).alias("history"), _items(_KNOWN).alias("known"), relevant.alias("pairs")
+        *(_pairs(kind).alias(f"of_{kind}") for kind in (_HISTORY, _KNOWN, _TRUTH))
     )
-    rows = grouped.where(F.size("pairs") > 0).select(
+    rows = grouped.where(F.size(f"of_{_TRUTH}") > 0).select(
         "user",
-        "history",
-        "known",
-        F.col("pairs.item").alias("truth"),
-        F.col("pairs.value").alias("values"),
+        F.col(f"of_{_HISTORY}.item").alias("history"),
+        F.col(f"of_{_HISTORY}.value").alias(WEIGHTS),
+        F.col(f"of_{_KNOWN}.item").alias("known"),
+        F.col(f"of_{_TRUTH}.item").alias("truth"),
+        F.col(f"of_{_TRUTH}.value").alias("values"),
     )
     for name, frame in columns.items():
         rows = rows.join(frame.toDF("user", name), "user", "left")
@@ -64,5 +67,5 @@ def _tagged(rows: DataFrame, kind: int, value: Column | None = None) -> DataFram
     )
 
 
-def _items(kind: int) -> Column:
-    return F.collect_list(F.when(F.col("kind") == kind, F.col("item")))
+def _pairs(kind: int) -> Column:
+    return F.collect_list(F.when(F.col("kind") == kind, F.struct("item", "value")))

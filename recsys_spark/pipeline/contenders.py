@@ -11,18 +11,18 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from recsys_spark.arrow import list_parts
 from recsys_spark.errors import ContractError
 from recsys_spark.evaluation.model_lists import Draw
-from recsys_spark.kernels.scatter import SparseRows
+from recsys_spark.neighbours.fit import fit_items
+from recsys_spark.neighbours.spec import ItemKnn
 from recsys_spark.pipeline.genres import item_genres
+from recsys_spark.pipeline.models import scorers
 from recsys_spark.pipeline.run import Run
 from recsys_spark.pipeline.train import trained_spec
 from recsys_spark.stages.mllib import fit_mllib
 from recsys_spark.stages.neighbours import (
     multiplications,
     recommend_by_neighbours,
-    similar_items,
 )
 from recsys_spark.stages.segments import count_rows
 from recsys_spark.stages.simple_scores import (
@@ -32,6 +32,7 @@ from recsys_spark.stages.simple_scores import (
     recent,
 )
 from recsys_spark.topn.catalog import Catalogue, with_factors
+from recsys_spark.topn.matrices import sparse_rows
 from recsys_spark.topn.scorers import FactorScorer, NeighbourScorer, Scorer, StaticScorer
 
 MODEL = "model"
@@ -76,10 +77,10 @@ class Contest:
 
     @property
     def history(self) -> DataFrame:
-        """Columns user, item: those, and of users held out whole the rows to fold in."""
-        rows = self.train.select("user", "item")
+        """Columns user, item, value: those, and of users held out whole the rows to fold in."""
+        rows = self.train.select("user", "item", "value")
         if self.run.has("fold_in"):
-            rows = rows.unionByName(self.run.read("fold_in").select("user", "item"))
+            rows = rows.unionByName(self.run.read("fold_in").select(rows.columns))
         return rows
 
     @property
@@ -109,21 +110,27 @@ class Contest:
         return found.select("item", F.array_distinct("genres").alias("genres")).toArrow()
 
 
-def contenders(
-    contest: Contest, model: Scores, further: Mapping[str, Contender] | None = None
-) -> dict[str, Contender]:
-    """All by name: the model, the baselines, and further ones from elsewhere.
+def contenders(contest: Contest, model: Scores) -> dict[str, Contender]:
+    """All by name: the weighted ALS, the other models, and the baselines.
 
     A baseline that cannot be is left out.
     """
     run = contest.run
-    found = {MODEL: _by_factors(contest, MODEL, model)}
+    found = {MODEL: _by_factors(contest, MODEL, model)} | _models(contest, model)
     for name in run.config.evaluate.baselines:
         run.log.progress(f"preparing {name.replace('_', ' ')}")
         contender = _BASELINES[name](contest, name)
         if contender is not None:
             found[name] = contender
-    return found | dict(further or {})
+    return found
+
+
+def _models(contest: Contest, model: Scores) -> dict[str, Contender]:
+    """Those of the configuration, as they were fitted to the training rows."""
+    run = contest.run
+    catalogue = with_factors(contest.catalogue, model[1])
+    found = scorers(run, tuple(run.config.models), catalogue, run.lineage["train"])
+    return {name: Contender(scorer) for name, scorer in found.items()}
 
 
 def _by_factors(contest: Contest, name: str, scores: Scores) -> Contender:
@@ -170,14 +177,16 @@ def _random(contest: Contest, name: str) -> Contender:
 def _item_knn(contest: Contest, name: str) -> Contender | None:
     if not _affordable(contest, "item", name):
         return None
-    similar = similar_items(contest.history, contest.run.config.evaluate.item_knn)
-    return Contender(NeighbourScorer(sparse_rows(similar, contest.catalogue)))
+    spec = ItemKnn(**contest.run.config.evaluate.item_knn.model_dump())
+    matrix = sparse_rows(fit_items(contest.history, spec), contest.catalogue.lookup)
+    return Contender(NeighbourScorer(matrix))
 
 
 def _user_knn(contest: Contest, name: str) -> Contender | None:
     if not _affordable(contest, "user", name):
         return None
-    known = contest.history if contest.known is None else contest.history.union(contest.known)
+    known = contest.history.select("user", "item")
+    known = known if contest.known is None else known.union(contest.known)
     named = contest.users.select("user", F.col("user").alias("user_id"))
     config = contest.run.config.evaluate.user_knn
     lists = recommend_by_neighbours(named, contest.history, known, "user", config, contest.n)
@@ -195,25 +204,6 @@ def _affordable(contest: Contest, side: str, name: str) -> bool:
             f"evaluate.max_multiplications, {limit:,}"
         )
     return needed <= limit
-
-
-def sparse_rows(similar: DataFrame, catalogue: Catalogue) -> SparseRows:
-    """The matrix of item neighbours over the positions of the catalogue.
-
-    similar: columns item, neighbours (array<int>) and weights (array<float>), each item once. It
-    comes to the driver, to be broadcast: so many neighbours for every item.
-    """
-    table = similar.toArrow().combine_chunks()
-    rows = catalogue.lookup.positions(table["item"].to_numpy().astype(np.int64))
-    bounds, ids = list_parts(table["neighbours"].combine_chunks(), np.int64)
-    weights = list_parts(table["weights"].combine_chunks(), np.float32)[1]
-    columns = catalogue.lookup.positions(ids)
-    row_of = np.repeat(rows, np.diff(bounds))
-    inside = (row_of >= 0) & (columns >= 0)
-    row_of, columns, weights = row_of[inside], columns[inside], weights[inside]
-    order = np.lexsort((columns, row_of))
-    indptr = np.searchsorted(row_of[order], np.arange(len(catalogue.index) + 1))
-    return SparseRows(indptr, columns[order], weights[order])
 
 
 def _mllib(contest: Contest, name: str) -> Contender:

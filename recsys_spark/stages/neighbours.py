@@ -67,18 +67,6 @@ def recommend_by_neighbours(
     return named.select("user_id", F.coalesce("recommendations", none).alias("recommendations"))
 
 
-def similar_items(history: DataFrame, config: Neighbours) -> DataFrame:
-    """Columns item, neighbours (array<int>) and weights (array<float>), the nearest first.
-
-    history: columns user, item, no pair twice. Equally near items are in the order of the index.
-    """
-    weighed = _weighed(history, config)
-    weights = F.col("recommendations.score").cast("array<float>").alias("weights")
-    neighbours = F.col("recommendations.item_id").alias("neighbours")
-    near = _nearest(weighed, weighed, "item", config)
-    return near.select(F.col("row").alias("item"), neighbours, weights)
-
-
 def multiplications(users: DataFrame, history: DataFrame, side: str) -> int:
     """How many the similarities take, the part that grows fastest."""
     counts = history.groupBy(other_side(side)).agg(F.count("*").alias("rows"))

@@ -135,7 +135,8 @@ class World:
         given = self.spark.createDataFrame(list(GIVEN.items()), "user int, items array<int>")
         columns = {"user_id": self.users, list_column("given"): given}
         columns |= {factor_column(name): self.factors(name)[0] for name in FACTORS}
-        return gather_users(self.history, self.known, self.truth, columns)
+        history = self.history.withColumn("value", F.lit(1.0))
+        return gather_users(history, self.known, self.truth, columns)
 
     @property
     def ranked(self):
