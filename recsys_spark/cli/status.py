@@ -12,6 +12,7 @@ from recsys_spark.config import Config
 from recsys_spark.pipeline.run import refit_version
 from recsys_spark.pipeline.sessions import lazy_session
 from recsys_spark.pipeline.upstream import described, newer
+from recsys_spark.report.words import delivered
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs, StageRecord
 from recsys_spark.runtime.store import open_store
@@ -104,11 +105,11 @@ def _bytes(tables: Tables, run_id: str) -> int:
 
 
 def _metric(runs: Runs, run_id: str) -> dict[str, Any] | None:
-    """NDCG of the trained model at the cut-off of the report, if the run has measured it."""
+    """NDCG of the delivered model at the cut-off of the report, if the run has measured it."""
     record = runs.stage(run_id, "evaluate") if run_id else None
     if record is None:
         return None
-    wanted = ("model", "ndcg", record.summary["k"], record.summary["split"])
+    wanted = (delivered(record.summary), "ndcg", record.summary["k"], record.summary["split"])
     for row in record.summary["metrics"]:
         if (row["model"], row["metric"], row["k"], row["split"]) == wanted:
             shown = {name: row[name] for name in ("metric", "k", "model", "split", "users")}

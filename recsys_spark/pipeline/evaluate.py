@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 from recsys_spark.evaluation.model_lists import Ranking, list_column, rank_models
 from recsys_spark.evaluation.ranking import ALL, shown_cutoff
 from recsys_spark.evaluation.user_rows import gather_users
-from recsys_spark.pipeline.contenders import Contender, Contest, Scores, contenders
+from recsys_spark.pipeline.contenders import MODEL, Contender, Contest, Scores, contenders
 from recsys_spark.pipeline.measure import measure
 from recsys_spark.pipeline.paired import paired_with_best
 from recsys_spark.pipeline.pictures import pictures
@@ -98,12 +98,14 @@ def _report(run: Run, shown: int) -> Summary:
     run.runs.store.replace(run.runs.path(run.run_id, "metrics.json"), text)
     overall = [row for row in figures if row["segment"] == ALL]
     run.runs.store.replace(run.runs.path(run.run_id, "metrics.csv"), _as_csv(figures))
-    tracked = [row for row in overall if _is_tracked(row, main, shown)]
+    chosen = run.config.recommend.chain[0]
+    tracked = [row for row in overall if _is_tracked(row, main, shown, chosen)]
     run.tracker.metrics({_key(row, main): row["value"] for row in tracked})
     _log(run, overall, shown)
     return {
         "split": main,
         "k": shown,
+        "delivered": chosen,
         "min_relevant_value": run.config.evaluate.min_relevant_value,
         "metrics": overall,
         "segments": [row for row in figures if _is_part(row, shown)],
@@ -129,9 +131,9 @@ def _as_csv(rows: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _is_tracked(row: dict[str, Any], main: str, shown: int) -> bool:
+def _is_tracked(row: dict[str, Any], main: str, shown: int, delivered: str) -> bool:
     """The few figures that runs are compared by; all of them are in the files of metrics."""
-    metrics = _TRACKED if row["model"] == "model" else ("ndcg",)
+    metrics = _TRACKED if row["model"] in (MODEL, delivered) else ("ndcg",)
     return row["split"] == main and row["metric"] in metrics and row["k"] in (shown, None)
 
 

@@ -51,7 +51,7 @@ _SECTIONS = {
         FITTED,
         *_SOLVER,
     ),
-    "evaluate": ("evaluate", "models"),
+    "evaluate": ("evaluate", "models", "recommend.model"),
     "refit": ("train.refit", *_SOLVER),
     "fold_in": (),
     "recommend": ("recommend", "models"),

@@ -24,9 +24,15 @@ def metric_of(summary: Summary, model: str, metric: str) -> dict[str, Any] | Non
     return None
 
 
+def delivered(summary: Summary) -> str:
+    """The name of the model whose lists are delivered, in the summary of evaluate."""
+    return str(summary.get("delivered", MODEL))
+
+
 def best_baseline(summary: Summary, metric: str = "ndcg") -> dict[str, Any] | None:
-    """The row of the baseline with the largest value; None where there is none."""
-    models = dict.fromkeys(row["model"] for row in summary["metrics"] if row["model"] != MODEL)
+    """The row of the largest value among all but the delivered model; None where there is none."""
+    own = delivered(summary)
+    models = dict.fromkeys(row["model"] for row in summary["metrics"] if row["model"] != own)
     rows = [row for name in models if (row := metric_of(summary, name, metric))]
     return max(rows, key=lambda row: row["value"], default=None)
 
@@ -35,7 +41,7 @@ def headline(summaries: Summaries, published_at: str | None) -> list[str]:
     """Model against the best baseline, what the lists cover, and whether readers have them."""
     evaluated = summaries["evaluate"]
     found = [text for text in (_comparison(evaluated), _relevance(evaluated)) if text]
-    coverage = metric_of(evaluated, MODEL, "item_coverage")
+    coverage = metric_of(evaluated, delivered(evaluated), "item_coverage")
     if coverage:
         found.append(
             f"The first {evaluated['k']} items of its lists show {coverage['value']:.1%} of the "
@@ -50,14 +56,17 @@ def headline(summaries: Summaries, published_at: str | None) -> list[str]:
 
 
 def _comparison(evaluated: Summary) -> str:
-    own, other = metric_of(evaluated, MODEL, "ndcg"), best_baseline(evaluated)
+    chosen = delivered(evaluated)
+    own, other = metric_of(evaluated, chosen, "ndcg"), best_baseline(evaluated)
     if own is None:
         return ""
     name = f"NDCG@{evaluated['k']}"
-    measured = f"The model has an {name} of {own['value']:.4f}{_limits(own)}"
+    subject = "The model" if chosen == MODEL else f"The delivered model, {words(chosen)},"
+    measured = f"{subject} has an {name} of {own['value']:.4f}{_limits(own)}"
     if other is None:
         return f"{measured}; no baseline was measured."
-    against = f"the best baseline, {words(other['model'])}, {other['value']:.4f}"
+    rest = "baseline" if chosen == MODEL else "of the others"
+    against = f"the best {rest}, {words(other['model'])}, {other['value']:.4f}"
     return f"{measured}, {against}{_difference(evaluated, other['model'])}."
 
 
@@ -154,12 +163,15 @@ def _behind_baseline(summaries: Summaries) -> str:
     evaluated = summaries.get("evaluate")
     if evaluated is None:
         return ""
-    own, other = metric_of(evaluated, MODEL, "ndcg"), best_baseline(evaluated)
+    chosen = delivered(evaluated)
+    own, other = metric_of(evaluated, chosen, "ndcg"), best_baseline(evaluated)
     if own is None or other is None or own["value"] >= other["value"]:
         return ""
+    name = "the model" if chosen == MODEL else words(chosen)
     return (
-        f"{words(other['model']).capitalize()} is ahead of the model: search regularization, "
-        "unobserved_weight and rank with `recsys-spark tune` and conf/tune.yaml."
+        f"{words(other['model']).capitalize()} is ahead of {name}: search settings with "
+        "`recsys-spark tune`, or deliver another model or a blend of several (recommend.model, "
+        "docs/models.md)."
     )
 
 

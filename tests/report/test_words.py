@@ -64,6 +64,16 @@ def test_headline_compares_with_the_best_baseline():
     ]
 
 
+def test_headline_is_of_the_delivered_model():
+    first, *_ = headline(summaries(evaluate=evaluated(delivered="item_knn", paired=None)), None)
+    assert first == (
+        "The delivered model, item knn, has an NDCG@10 of 0.3000, the best of the others, model, "
+        "0.4000."
+    )
+    (line, *_) = advice(summaries(evaluate=evaluated(delivered="item_knn", paired=None)))
+    assert line.startswith("Model is ahead of item knn: ")
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
