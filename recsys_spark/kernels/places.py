@@ -18,6 +18,7 @@ import numpy.typing as npt
 from recsys_spark.kernels.jit import jit, kernel
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.tile import (
+    WIDTH,
     ItemFactors,
     Mask,
     Tile,
@@ -110,11 +111,17 @@ def _near(values, rows, low, high, near):  # type: ignore[no-untyped-def]
     for at in range(len(rows)):
         if near[at] == 0:
             continue
-        row = values[rows[at]]
-        for item in range(len(row)):
-            if low[at] <= row[item] <= high[at]:
-                of[filled], positions[filled] = at, item
-                filled += 1
+        row, least, most = values[rows[at]], low[at], high[at]
+        for group in range(0, len(row), WIDTH):
+            inside = 0
+            for item in range(group, group + WIDTH):
+                inside += (row[item] >= least) & (row[item] <= most)
+            if inside == 0:
+                continue
+            for item in range(group, group + WIDTH):
+                if least <= row[item] <= most:
+                    of[filled], positions[filled] = at, item
+                    filled += 1
     return of, positions
 
 

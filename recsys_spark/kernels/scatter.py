@@ -45,6 +45,29 @@ def fuse(positions: npt.NDArray[np.int32], weight: float, constant: float, out: 
     out[rows, positions[rows, ranks]] += (weight / (constant + 1.0 + ranks)).astype(np.float32)
 
 
+def add_scaled(total: Single, part: Single, scale: Single) -> Single:
+    """Add part, (users, items), times scale, (users,), in place; the largest addend of each user.
+
+    What is -inf in part adds nothing, and stays -inf in total where nothing was added before.
+    """
+    largest = np.zeros(len(total), dtype=np.float32)
+    _add_scaled(total, part, scale, largest)
+    return largest
+
+
+@kernel
+def _add_scaled(total, part, scale, largest):  # type: ignore[no-untyped-def]
+    for user in range(len(total)):
+        row, added, times, most = total[user], part[user], scale[user], np.float32(0.0)
+        for item in range(len(row)):
+            scored = added[item] > -np.inf
+            value = added[item] * times if scored else np.float32(0.0)
+            before = row[item] if row[item] > -np.inf else np.float32(0.0)
+            row[item] = before + value if scored else row[item]
+            most = max(most, abs(value))
+        largest[user] = most
+
+
 def spread(users: npt.NDArray[np.float32], covariance: npt.NDArray[np.float64]) -> Single:
     """Standard deviation of every user's scores by factors, from the covariance of the items'.
 

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys_spark.kernels.ragged import Ragged
-from recsys_spark.kernels.scatter import SparseRows, fuse, row_spread, scatter, spread
+from recsys_spark.kernels.scatter import SparseRows, add_scaled, fuse, row_spread, scatter, spread
 from recsys_spark.kernels.tile import (
     ItemFactors,
     Mask,
@@ -290,18 +290,11 @@ class BlendScorer:
     def _summed(self, block: Block) -> Tile:
         """Items that a part does not score get nothing from it; none scored by nobody."""
         parts = [self._part(block, scorer, weight) for scorer, weight in self.members]
-        values = np.zeros_like(parts[0].tile.values)
-        anywhere = np.zeros(values.shape, dtype=bool)
+        values = np.full_like(parts[0].tile.values, -np.inf)
         slack, size = np.zeros(block.size), np.zeros(block.size)
-        for part in parts:
-            scored = part.tile.values > -np.inf
-            anywhere |= scored
-            own = np.where(scored, part.tile.values, 0) * part.scale[:, None]
-            values += own
-            largest = np.abs(own).max(axis=1, initial=0.0)
-            slack += np.abs(part.scale) * part.tile.slack
-            size += largest
-        values[~anywhere] = -np.inf
+        for tile, scale in parts:
+            size += add_scaled(values, tile.values, scale)
+            slack += np.abs(scale) * tile.slack
         return Tile(values, slack + len(parts) * _EPSILON * size, _refine(parts))
 
     def _part(self, block: Block, scorer: Scorer, weight: float) -> "_Part":
