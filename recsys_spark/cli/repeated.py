@@ -33,7 +33,7 @@ def print_trials(tuned: Tuned, config: Config) -> None:
     name = f"{config.tune.metric}@{config.tune.k}"
     table = Table(box=None, title="Trials", title_justify="left", title_style="bold")
     for column in ("trial", *keys, name, "s"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", overflow="fold")
     for trial in sorted(tuned.trials, key=lambda trial: -trial.value):
         settings = [str(trial.settings[key]) for key in keys]
         table.add_row(str(trial.number), *settings, f"{trial.value:.4f}", f"{trial.seconds:.1f}")
