@@ -129,7 +129,7 @@ def _models(contest: Contest, model: Scores) -> dict[str, Contender]:
     """Those of the configuration, as they were fitted to the training rows."""
     run = contest.run
     catalogue = with_factors(contest.catalogue, model[1])
-    found = scorers(run, tuple(run.config.models), catalogue, run.lineage["train"])
+    found = scorers(run, tuple(run.config.models), catalogue, "train")
     return {name: Contender(scorer) for name, scorer in found.items()}
 
 

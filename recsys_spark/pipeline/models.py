@@ -13,7 +13,7 @@ from recsys_spark.neighbours.content import content_matrix
 from recsys_spark.neighbours.ease import fit_ease
 from recsys_spark.neighbours.fit import fit_items
 from recsys_spark.neighbours.spec import ContentKnn, Ease, ItemKnn, RP3Beta
-from recsys_spark.pipeline.run import Run
+from recsys_spark.pipeline.run import Run, Summary, refit_version
 from recsys_spark.schema import ITEM_NEIGHBOURS, ITEM_SCORES
 from recsys_spark.stages.simple_scores import recent
 from recsys_spark.topn.catalog import Catalogue
@@ -33,10 +33,11 @@ _TABLES = {"popularity": "item_scores"}
 Spec = ItemKnn | RP3Beta | Ease | ContentKnn
 
 
-def fit_models(run: Run, rows: DataFrame, version: str | None = None) -> None:
+def fit_models(run: Run, rows: DataFrame, version: str | None = None) -> Summary:
     """Fit those of the configuration on these rows, and write them as this version.
 
-    rows: columns user, item, value, timestamp. version: None is that of the run.
+    rows: columns user, item, value, timestamp. version: None is that of the run. Returns their
+    settings by name, for the summary of the stage.
     """
     for table, schema in (("item_neighbours", ITEM_NEIGHBOURS), ("item_scores", ITEM_SCORES)):
         fitted = [
@@ -47,6 +48,12 @@ def fit_models(run: Run, rows: DataFrame, version: str | None = None) -> None:
         if fitted:
             ordered = reduce(DataFrame.unionByName, fitted).select(*schema.names)
             run.write(ordered, table, schema, version=version)
+    kinds = run.config.models.items()
+    return {name: _settings(model) for name, model in kinds if model.kind != "blend"}
+
+
+def _settings(model: Model) -> Summary:
+    return model.model_dump(mode="json", exclude_unset=True)
 
 
 def _table(model: Model) -> str:
@@ -109,16 +116,17 @@ def scorers(
     run: Run,
     names: Sequence[str],
     catalogue: Catalogue,
-    version: str,
+    stage: str,
     explainer: Explainer | None = None,
 ) -> dict[str, Scorer]:
-    """The scorers of these models, by name, as fitted in a version.
+    """The scorers of these models, by name, as fitted by a stage, train or refit.
 
     catalogue: with the item factors where the weighted ALS is among them or in a blend. explainer:
-    of its scores, where they are to be explained.
+    of its scores, where they are to be explained. Raises ConfigError for models that the stage has
+    not fitted with these settings.
     """
     alone = {
-        own: _scorer(run, own, catalogue, version, explainer) for own in parts_of(run.config, names)
+        own: _scorer(run, own, catalogue, stage, explainer) for own in parts_of(run.config, names)
     }
     return {name: with_parts(run.config, name, alone) for name in names}
 
@@ -150,11 +158,17 @@ def weighs_values(config: Config) -> bool:
 
 
 def _scorer(
-    run: Run, name: str, catalogue: Catalogue, version: str, explainer: Explainer | None
+    run: Run, name: str, catalogue: Catalogue, stage: str, explainer: Explainer | None
 ) -> Scorer:
     if name == WALS:
         return FactorScorer(WALS, catalogue.factors, catalogue.scored, explainer=explainer)
-    model = run.config.models[name]
+    model, made = run.config.models[name], run.lineage[stage]
+    if run.upstream(stage).summary.get("models", {}).get(name) != _settings(model):
+        raise ConfigError(
+            f"models.{name} is not what {stage} of run {made} has fitted: run `recsys-spark train` "
+            "with these settings first, or `recsys-spark run`."
+        )
+    version = refit_version(made) if stage == "refit" else made
     own = run.tables.read(_table(model), version).where(F.col("model") == name)
     if model.kind != "popularity":
         _require_room(run, name, own)

@@ -108,10 +108,10 @@ def _ranked(run: Run, history: DataFrame, catalogue: Catalogue, notes: Notes) ->
     chain = run.config.recommend.chain
     if chain == [WALS]:
         return None
-    version = run.version("item_factors")
-    assert version is not None
     explainer = notes.explain(catalogue) if notes.explain else None
-    found = scorers(run, chain, catalogue, version, explainer)
+    found = scorers(
+        run, chain, catalogue, "refit" if "refit" in run.lineage else "train", explainer
+    )
     columns = ["user", "item", *(["value"] if weighs_values(run.config) else [])]
     factors = {WALS: _user_factors(run)} if needs_factors(run.config, chain) else {}
     return RankedBy(tuple(found.items()), factors, history.select(*columns))

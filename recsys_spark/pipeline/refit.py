@@ -38,10 +38,11 @@ def refit(run: Run) -> Summary:
     version = refit_version(run.run_id)
     rows = run.read("interactions").select(*RATINGS.names)
     found = fit(run, rows, spec, stopping, lambda: start, version)
-    fit_models(run, rows, version)
+    models = fit_models(run, rows, version)
     summary = {
         "preset": trained["preset"],
         **found,
+        "models": models,
         "sweeps": len(found["losses"]),
         "evaluated_rows": run.noted("train", "rows"),
         **_agreement(run, 4 * found["items"] * spec.width),

@@ -33,8 +33,8 @@ def train(run: Run) -> Summary:
     values = _values(run, spec)
     run.log.info(values)
     fitted = fit(run, run.read("train"), spec, stopping, lambda: _warm_start(run))
-    fit_models(run, run.read("train"))
-    return {"preset": run.config.objective.preset, "values": values, **fitted}
+    models = fit_models(run, run.read("train"))
+    return {"preset": run.config.objective.preset, "values": values, "models": models, **fitted}
 
 
 def fit(

@@ -5,6 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 from nights import run_in, write_source
 
+from recsys_spark.errors import ConfigError
+
 WALKS = "models.walks={kind: rp3beta, beta: 0.3}"
 MODELS = (
     WALKS,
@@ -113,3 +115,45 @@ def test_a_user_who_came_after_training_is_served_by_the_next_of_the_chain(spark
     sources = {row["user_id"]: row["source"] for row in table(tmp_path, "recommendations", "later")}
     assert sources.pop(1001) == "walks"
     assert set(sources.values()) <= {"model", "model+popular", "popular"}
+
+
+def test_a_model_that_was_not_fitted_is_refused(trained):
+    for settings, name in (
+        (("models.other={kind: item_knn}", "recommend.model=other"), "other"),
+        (("models.walks={kind: rp3beta, beta: 0.9}", "recommend.model=walks"), "walks"),
+    ):
+        with pytest.raises(ConfigError, match=rf"models\.{name} is not what train of run night"):
+            run_in(trained, *settings, stages=("recommend",), run_id=f"night-no-{name}")
+
+
+def test_models_are_measured_beside_the_als(trained, dense):
+    """Those with a full ranking by their scores: AUC of the walks, by its definition."""
+    scores, _ = dense
+    run_in(trained, *MODELS, "evaluate.full_ranking=true", stages=("evaluate",), run_id="night")
+    rows = table(trained, "metrics_per_user")
+    assert {row["model"] for row in rows} == {
+        "model", "walks", "near", "sold", "mix", "even", "fused", "popularity",
+    }  # fmt: skip
+    users = {row["id"]: row["index"] for row in table(trained, "user_ids")}
+    train, test = ({}, {})
+    for name, found in (("train", train), ("test", test)):
+        for row in table(trained, name):
+            found.setdefault(row["user"], set()).add(row["item"])
+    fitted = np.zeros_like(scores["walks"])
+    for user, items in train.items():
+        fitted[user, list(items)] = 1
+    W = fitted.T @ (fitted / fitted.sum(1)[:, None]) / fitted.sum(0)[:, None] / fitted.sum(0) ** 0.3
+    np.fill_diagonal(W, 0)
+    for row in rows:
+        if row["model"] != "walks" or row["auc"] is None:
+            continue
+        user = users[row["user_id"]]
+        own = (fitted @ W)[user]
+        relevant = test[user] & set(np.flatnonzero(fitted.sum(0)))
+        negatives = set(range(fitted.shape[1])) - train[user] - test[user]
+        below = [
+            np.mean([(own[n] < own[i] - 1e-9) + 0.5 * (abs(own[n] - own[i]) <= 1e-9)
+                     for n in negatives])
+            for i in relevant
+        ]  # fmt: skip
+        assert row["auc"] == pytest.approx(sum(below) / len(test[user]), abs=1e-9)
