@@ -83,11 +83,13 @@ def _starts(config: Config, parts: list[str]) -> list[tuple[str, Scalar]]:
 
 
 def _strengths(config: Config) -> list[Setting]:
+    """Those that the objective has: one without unobserved pairs has no weight of them."""
     spec = config.objective.spec()
-    return [
-        Setting("unobserved_weight", spec.unobserved_weight or 0.1, _times(3.0, 1e-4, 10.0)),
-        Setting("regularization", spec.regularization or 0.003, _times(3.0, 1e-5, 10.0)),
-    ]
+    strengths = {
+        "unobserved_weight": (spec.unobserved_weight, _times(3.0, 1e-4, 10.0)),
+        "regularization": (spec.regularization, _times(3.0, 1e-5, 10.0)),
+    }
+    return [Setting(key, start, step) for key, (start, step) in strengths.items() if start > 0]
 
 
 def _raise_rank(here: _Place, config: Config, strengths: list[Setting]) -> Walk:

@@ -205,3 +205,10 @@ def test_a_guided_search_goes_on_where_it_was_and_ends_with_its_trials():
     assert len(tried) == 7
     again = [s for s, _ in zip(proposals(config, ["model"], tried), range(7), strict=False)]
     assert again == [settings for settings, _ in tried]
+
+
+def test_a_guided_search_leaves_out_what_the_objective_has_not():
+    config = load_config(overrides=["objective.preset=mllib_explicit", "tune.trials=30"])
+    tried = answered(config, ["model"], lambda s: -abs(s["regularization"] - 0.1))
+    assert all("unobserved_weight" not in settings for settings, _ in tried)
+    assert tried[0][0] == {"rank": 64, "regularization": config.objective.spec().regularization}
