@@ -19,12 +19,13 @@ from pyspark.sql.types import ArrayType, DoubleType, IntegerType, StructField, S
 from recsys_spark.arrow import arrow_schema, list_array, list_parts, make_batch
 from recsys_spark.kernels.places import PLACES, full_ranking
 from recsys_spark.kernels.ragged import Ragged
+from recsys_spark.kernels.static import static_lists, static_ranking
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.kernels.tile import Tile, best_of, leave_out, user_blocks
 from recsys_spark.kernels.topn import Positions, Single
 from recsys_spark.lookup import Lookup
 from recsys_spark.topn.blocks import WEIGHTS, factor_column, read_block
-from recsys_spark.topn.scorers import Block, NeighbourScorer, Scorer
+from recsys_spark.topn.scorers import Block, NeighbourScorer, Scorer, StaticScorer
 from recsys_spark.wals.packed import Batches
 from recsys_spark.workers import map_in_arrow
 
@@ -151,6 +152,11 @@ def _by_scorer(
     places: npt.NDArray[np.float64] | None,
 ) -> None:
     """Fill positions, (users, n), and places, (users, metrics), tile by tile."""
+    if isinstance(scorer, StaticScorer):
+        positions[:] = static_lists(scorer.ordered, block.seen, positions.shape[1])
+        if places is not None:
+            places[:] = static_ranking(scorer.ordered, block.seen, truth)
+        return
     every = np.ones(scorer.items, dtype=bool)
     for rows in user_blocks(block.size, scorer.items):
         own = block.rows(rows)

@@ -130,7 +130,7 @@ def _summarise(bounds, scores, better, equal, negatives, relevant, out):  # type
     for user in range(len(out)):
         first, last = bounds[user], bounds[user + 1]
         if negatives[user] > 0 and relevant[user] > 0:
-            _of_user(
+            of_user(
                 scores[first:last],
                 better[first:last],
                 equal[first:last],
@@ -141,7 +141,7 @@ def _summarise(bounds, scores, better, equal, negatives, relevant, out):  # type
 
 
 @jit
-def _of_user(scores, better, equal, negatives, relevant, out):  # type: ignore[no-untyped-def]
+def of_user(scores, better, equal, negatives, relevant, out):  # type: ignore[no-untyped-def]
     """Relevant items are taken from the best downwards."""
     order = np.argsort(scores)
     ordered = scores[order]

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.scatter import SparseRows, add_scaled, fuse, row_spread, scatter, spread
+from recsys_spark.kernels.static import StaticOrder, static_order
 from recsys_spark.kernels.tile import (
     ItemFactors,
     Mask,
@@ -214,6 +215,11 @@ class StaticScorer:
     @property
     def needs(self) -> Mapping[str, int]:
         return {}
+
+    @cached_property
+    def ordered(self) -> StaticOrder:
+        """The items in the order of everyone's lists."""
+        return static_order(self.scores, self.scored)
 
     def knows(self, block: Block) -> Mask:
         return np.ones(block.size, dtype=bool)
