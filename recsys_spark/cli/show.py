@@ -58,6 +58,11 @@ def _render(
 ) -> str:
     manifest = tables.version(table, run_id)
     rows = _rows(tables, manifest, users, limit)
+    if users and not rows.num_rows:
+        raise ConfigError(
+            f"{table} of run {manifest.run_id} has no user {', '.join(users)}: ids are compared as "
+            "they are written, also by case."
+        )
     if form == "json":
         return json.dumps(rows.to_pylist(), default=str, indent=2, ensure_ascii=False)
     if table in LISTS:
@@ -163,11 +168,15 @@ def _as_text(rows: pa.Table, manifest: Manifest) -> str:
         table.add_row(*(_readable(value) for value in row.values()))
     console.print(table)
     console.print(
-        f"{rows.num_rows:,} rows shown of {manifest.table}, run {manifest.run_id} "
-        f"({manifest.rows:,} rows).",
+        f"{_rows_of(rows.num_rows)} shown of {manifest.table}, run {manifest.run_id} "
+        f"({_rows_of(manifest.rows)}).",
         style="dim",
     )
     return console.export_text().rstrip("\n")
+
+
+def _rows_of(count: int) -> str:
+    return f"{count:,} {'row' if count == 1 else 'rows'}"
 
 
 def _readable(value: Any) -> str:

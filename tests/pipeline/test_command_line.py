@@ -15,6 +15,7 @@ RATINGS = "user_id,item_id,rating,timestamp\n" + "".join(
     for item in range(30)
     if (user * 7 + item * 3) % 4
 )
+SHOW = ("show", "recommendations")
 SMALL = (
     "objective.rank=4",
     "objective.iterations=2",
@@ -80,6 +81,15 @@ def test_published_tables_are_read_by_pandas(command, published):
     pandas = pytest.importorskip("pandas")
     _, folder, _ = command("path", "recommendations", root=published / "root")
     assert len(pandas.read_parquet(folder.strip())) == 40
+
+
+def test_show_refuses_users_that_there_are_not(command, published):
+    code, shown, err = command(*SHOW, "--user", "U3", root=published / "root")
+    assert (code, shown) == (2, "")
+    assert "has no user U3: ids are compared as they are written, also by case." in err
+    code, shown, _ = command(*SHOW, "--user", "U3", "--user", "u3", root=published / "root")
+    assert code == 0
+    assert "5 rows shown of recommendations" in shown
 
 
 def test_show_prints_json_csv_and_text(command, published):
