@@ -1,5 +1,6 @@
 """The configuration: its documented defaults, its order of precedence, and its refusals."""
 
+import re
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
@@ -321,7 +322,7 @@ def test_unusable_files_are_named(tmp_path, text, cause):
 
 def test_a_missing_file_is_named(tmp_path):
     assert "gone.yaml" in refusal(sources=[tmp_path / "gone.yaml"])
-    assert "base, cluster, demo" in refusal(sources=["movie-lens"])
+    assert "base, blend, cluster, demo" in refusal(sources=["movie-lens"])
 
 
 def test_shipped_configurations_are_found_by_name_and_paths_go_first(tmp_path, monkeypatch):
@@ -533,3 +534,43 @@ def test_the_demo_makes_what_its_pages_lead_to():
     recommend = load_config(["demo"]).recommend
     assert recommend.explain > 0
     assert recommend.similar_items.n > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["models.a b.kind=popularity"], "needs another name"),
+        (["models.popularity.kind=popularity"], "needs another name"),
+        (["models.w.kind=walks"], "models.w.kind: input should be 'item_knn'"),
+        (["models.w.beta=1"], "models.w.kind: field required"),
+        (["models.w.kind=rp3beta", "models.w.shrinkage=1"], "shrinkage has no effect with kind"),
+        (["models.w.kind=rp3beta", "models.w.beta=.nan"], "models.w.beta"),
+        (["models={w: {kind: item_knn, centring: item_mean}}"], "set weights: values"),
+        (["models={w: {kind: item_knn, similarity: bm25, shrinkage: 1}}"], "no effect with"),
+        (["models.b.kind=blend"], "a blend needs parts"),
+        (["models={b: {kind: blend, parts: {model: .inf}}}"], "models.b.parts.model"),
+        (["models={b: {kind: blend, parts: {w: 1}}}"], "choose among model"),
+        (["models={b: {kind: blend, parts: {model: 1}, constant: 3}}"], "rank_fusion"),
+        (["models={b: {kind: blend, parts: {model: 1}}, c: {kind: blend, parts: {b: 1}}}"],
+         "which is no part of a blend"),
+        (["recommend.model=mix"], "recommend.model is mix; there are model"),
+        (["recommend.model=[model, model]"], "names a model twice"),
+        (["recommend.model=[]"], "names nobody"),
+        (["models={w: {kind: rp3beta}}", "recommend.model=w", "recommend.policy.variety=0.2"],
+         "recommend.policy.variety needs factors"),
+    ],
+)  # fmt: skip
+def test_models_that_cannot_be_are_refused_with_the_cure(settings, words):
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        load_config(overrides=settings)
+
+
+def test_weights_of_blends_do_not_train_again():
+    """The digest of what is fitted is that of the models without their blends."""
+    words = ["models.w.kind=rp3beta", "models.b.kind=blend"]
+    one, other = (
+        load_config(overrides=[*words, f"models.b.parts={{model: 1, w: {weight}}}"])
+        for weight in (1, 2)
+    )
+    assert one.digest("fitted_models") == other.digest("fitted_models")
+    assert one.digest("models") != other.digest("models")

@@ -1,16 +1,26 @@
 """Recommenders beside the weighted ALS, and mixtures of them."""
 
+from collections.abc import Callable
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
 from recsys_spark.config.section import Section
+from recsys_spark.errors import ConfigError
+from recsys_spark.neighbours.spec import ContentKnn, Ease, ItemKnn, RP3Beta
 
 # The weighted ALS of the section objective, which is always trained.
 WALS = "model"
 
 Kind = Literal["item_knn", "rp3beta", "ease", "content", "popularity", "blend"]
 
+NeighbourSpec = ItemKnn | RP3Beta | Ease | ContentKnn
+_SPECS: dict[str, Callable[..., NeighbourSpec]] = {
+    "item_knn": ItemKnn,
+    "rp3beta": RP3Beta,
+    "ease": Ease,
+    "content": ContentKnn,
+}
 _KEYS: dict[str, set[str]] = {
     "item_knn": {"similarity", "shrinkage", "neighbours", "weights", "centring"},
     "rp3beta": {"alpha", "user_alpha", "beta", "neighbours", "weights"},
@@ -30,7 +40,7 @@ class Model(Section):
     similarity: Literal["cosine", "jaccard", "bm25", "tfidf"] = Field(
         "cosine", description="item_knn: of the users of two items."
     )
-    shrinkage: float = Field(
+    shrinkage: FiniteFloat = Field(
         0.0, ge=0, description="item_knn: added to the denominator of the similarity."
     )
     neighbours: int | None = Field(
@@ -45,19 +55,21 @@ class Model(Section):
     centring: Literal["none", "item_mean", "user_mean"] = Field(
         "none", description="item_knn: the mean that is subtracted from values."
     )
-    alpha: float = Field(1.0, description="rp3beta: power of the degrees along the walk.")
-    user_alpha: float | None = Field(
+    alpha: FiniteFloat = Field(1.0, description="rp3beta: power of the degrees along the walk.")
+    user_alpha: FiniteFloat | None = Field(
         None, description="rp3beta: power of the users' degrees; null: alpha."
     )
-    beta: float = Field(0.5, description="rp3beta: power of the popularity that scores lose.")
-    regularization: float = Field(200.0, gt=0, description="ease: strength of the L2 penalty.")
+    beta: FiniteFloat = Field(0.5, description="rp3beta: power of the popularity that scores lose.")
+    regularization: FiniteFloat = Field(
+        200.0, gt=0, description="ease: strength of the L2 penalty."
+    )
     days: float | None = Field(
         None,
         gt=0,
         description="popularity: only interactions of so many days before the newest count; null: "
         "all.",
     )
-    parts: dict[str, float] = Field(
+    parts: dict[str, FiniteFloat] = Field(
         {}, description="blend: weights of others by name; model is the weighted ALS."
     )
     method: Literal["sum", "standardised", "rank_fusion"] = Field(
@@ -65,7 +77,7 @@ class Model(Section):
         description="blend: sum of scores; standardised: each divided by its standard deviation "
         "over the user's items; rank_fusion: sum of weight / (constant + rank).",
     )
-    constant: float = Field(60.0, gt=0, description="blend: constant of rank_fusion.")
+    constant: FiniteFloat = Field(60.0, gt=0, description="blend: constant of rank_fusion.")
 
     @model_validator(mode="after")
     def _effective(self) -> "Model":
@@ -77,6 +89,20 @@ class Model(Section):
             )
         if self.kind == "blend" and not self.parts:
             raise ValueError("a blend needs parts, such as {model: 1.0, walks: 20.0}")
+        if self.kind in _SPECS:
+            self.spec()
         if "constant" in self.model_fields_set and self.method != "rank_fusion":
             raise ValueError("constant has no effect without method: rank_fusion; remove it")
         return self
+
+    def spec(self) -> NeighbourSpec:
+        """The settings of a neighbour model, with the kind's own defaults where none are given.
+
+        Raises ValueError for settings that do not go together.
+        """
+        keys = self.model_dump(exclude_unset=True, exclude={"kind"})
+        given = {key: value for key, value in keys.items() if value is not None}
+        try:
+            return _SPECS[self.kind](**given)
+        except ConfigError as error:
+            raise ValueError(str(error).rstrip(".")) from None

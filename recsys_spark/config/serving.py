@@ -297,6 +297,8 @@ class Recommend(Section):
     def _someone(self) -> "Recommend":
         if not self.chain:
             raise ValueError("model names nobody; name model, or one under models")
+        if len(set(self.chain)) < len(self.chain):
+            raise ValueError("model names a model twice; name each once")
         return self
 
     @model_validator(mode="after")

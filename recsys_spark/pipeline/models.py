@@ -1,6 +1,6 @@
 """Wiring of the models beside the weighted ALS: fitting them, and the scorers of all."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 
 from pyspark.sql import DataFrame
@@ -12,7 +12,7 @@ from recsys_spark.lookup import Lookup
 from recsys_spark.neighbours.content import content_matrix
 from recsys_spark.neighbours.ease import fit_ease
 from recsys_spark.neighbours.fit import fit_items
-from recsys_spark.neighbours.spec import ContentKnn, Ease, ItemKnn, RP3Beta
+from recsys_spark.neighbours.spec import ContentKnn, Ease
 from recsys_spark.pipeline.run import Run, Summary, refit_version
 from recsys_spark.schema import ITEM_NEIGHBOURS, ITEM_SCORES
 from recsys_spark.stages.simple_scores import recent
@@ -30,7 +30,6 @@ from recsys_spark.topn.scorers import (
 _MB = 2**20
 _ENTRY_BYTES = 8  # a position and a weight
 _TABLES = {"popularity": "item_scores"}
-Spec = ItemKnn | RP3Beta | Ease | ContentKnn
 
 
 def fit_models(run: Run, rows: DataFrame, version: str | None = None) -> Summary:
@@ -72,23 +71,10 @@ def fit_model(run: Run, name: str, model: Model, rows: DataFrame) -> DataFrame:
     """
     if model.kind == "popularity":
         return _popularity(name, model, rows)
-    spec, pairs = spec_of(model), rows.select("user", "item", "value")
+    spec, pairs = model.spec(), rows.select("user", "item", "value")
     if isinstance(spec, ContentKnn):
         return content_matrix(_texts(run, name), spec)
     return fit_ease(pairs, spec) if isinstance(spec, Ease) else fit_items(pairs, spec)
-
-
-def spec_of(model: Model) -> Spec:
-    """The settings of a neighbour model, with its own defaults where the configuration has none."""
-    keys = model.model_dump(exclude_unset=True, exclude={"kind"})
-    given = {key: value for key, value in keys.items() if value is not None}
-    kinds: dict[str, Callable[..., Spec]] = {
-        "item_knn": ItemKnn,
-        "rp3beta": RP3Beta,
-        "ease": Ease,
-        "content": ContentKnn,
-    }
-    return kinds[model.kind](**given)
 
 
 def _texts(run: Run, name: str) -> DataFrame:

@@ -155,7 +155,9 @@ def with_settings(config: Config, settings: Mapping[str, Scalar]) -> Config:
     try:
         return Config.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(f"tune.space: {error.errors()[0]['msg']}.") from None
+        problem = error.errors()[0]
+        key, text = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"tune.space does not fit the configuration: {key}: {text}.") from None
 
 
 def _write_best(run: Run, trials: list[Trial]) -> str:
