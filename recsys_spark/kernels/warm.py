@@ -15,9 +15,11 @@ from recsys_spark.kernels.negatives import draw_positions
 from recsys_spark.kernels.places import place_metrics
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.ranking import ranking_metrics
+from recsys_spark.kernels.scatter import SparseRows, add_scaled, row_spread, scatter, spread
 from recsys_spark.kernels.similarity import Middles, Rows, largest, nearest, scale
 from recsys_spark.kernels.solve import Problem, fix, gram, solve_rows
 from recsys_spark.kernels.solver import Solver
+from recsys_spark.kernels.static import static_lists, static_order, static_ranking
 from recsys_spark.kernels.tile import best_of, exact_tile, factor_tile, padded_items
 from recsys_spark.kernels.topn import arrange
 
@@ -38,6 +40,7 @@ def warm() -> None:
     listed = np.zeros(1, dtype=np.int64)
     ranking_metrics(rows, listed, rows, listed, np.array([1]))
     _warm_measures(factors)
+    _warm_scorers(factors)
     product = Middles(np.array([0, 1, 2]), cols, np.ones(2), np.ones(2))
     one = scale("cosine", np.ones(2), np.ones(2))
     nearest(Rows(np.array([0, 1, 2]), cols, np.ones(2), rows, rows), product, one, 1)
@@ -55,7 +58,20 @@ def _warm_measures(factors: npt.NDArray[np.float32]) -> None:
     draw_positions(items, seen.indptr, seen.positions, 2, 1, 1)
     best_of(factor_tile(factors, padded_items(factors)), 1)
     best_of(exact_tile(np.zeros((1, 16), dtype=np.float32)), 1)
-    place_metrics(factors[:1], padded_items(factors), np.ones(2, dtype=bool), seen, placed)
+    equal = padded_items(np.ones_like(factors))  # whose order is in doubt
+    place_metrics(factors[:1], equal, np.ones(2, dtype=bool), seen, placed)
+    ordered = static_order(factors[0], np.ones(2, dtype=bool))
+    static_lists(ordered, seen, 1)
+    static_ranking(ordered, seen, placed)
+
+
+def _warm_scorers(factors: npt.NDArray[np.float32]) -> None:
+    history = Ragged(np.array([0, 1]), np.zeros(1, dtype=np.int32))
+    matrix = SparseRows(np.array([0, 1, 1]), np.ones(1, dtype=np.int32), factors[0, :1])
+    scatter(history, factors[0, :1], matrix, 2, factors[:1].copy())
+    add_scaled(factors.copy(), factors, factors[0])
+    spread(factors, np.eye(2))
+    row_spread(factors, 2)
 
 
 def _warm_solvers(factors: npt.NDArray[np.float32], cols: npt.NDArray[np.int32]) -> None:
