@@ -32,6 +32,7 @@ from recsys_spark.kernels.topn import Single
 
 PLACES = ("auc", "partial_auc", "percentile_rank")
 FALSE_POSITIVES = 0.1
+_CHUNK = 512
 
 
 def place_metrics(
@@ -59,10 +60,14 @@ def full_ranking(tile: Tile, truth: Ragged) -> npt.NDArray[np.float64]:
     in_doubt = tile.slack[rows] > 0
     scores = exact_scores(tile, rows, positions)
     tile.values[rows, positions] = -np.inf
-    better, near = _counts(tile.values, rows, *_limits(scores, 2 * tile.slack[rows]))
-    equal = np.where(in_doubt, 0, near)
-    if near[in_doubt].any():
-        _resolve(tile, rows, scores, np.where(in_doubt, near, 0), better, equal)
+    low, high = _limits(scores, tile.slack[rows] * tile.shares[positions])
+    better, near = _counts(tile.values, rows, low, high, tile.slack, tile.shares)
+    equal, near = np.where(in_doubt, 0, near), np.where(in_doubt, near, 0)
+    if near.any():
+        of, at = _near(tile.values, rows, low, high, near, tile.slack, tile.shares)
+        exact = tile.refine(rows[of], at)
+        better += np.bincount(of[exact > scores[of]], minlength=len(rows))
+        equal += np.bincount(of[exact == scores[of]], minlength=len(rows))
     negatives = np.count_nonzero(tile.values > -np.inf, axis=1)
     bounds = np.searchsorted(rows, np.arange(len(tile.values) + 1))
     out = np.full((len(tile.values), len(PLACES)), np.nan)
@@ -71,58 +76,79 @@ def full_ranking(tile: Tile, truth: Ragged) -> npt.NDArray[np.float64]:
 
 
 def _limits(scores: Single, slack: npt.NDArray[np.float64]) -> tuple[Single, Single]:
-    """Below and above which a value decides, as single numbers, rounded outwards."""
+    """Between which values approximate scores of the same pairs lie, rounded outwards."""
     low, high = (scores - slack).astype(np.float32), (scores + slack).astype(np.float32)
     moved = slack > 0
     low[moved], high[moved] = np.nextafter(low[moved], -np.inf), np.nextafter(high[moved], np.inf)
     return low, high
 
 
-def _resolve(
-    tile: Tile, rows: Whole, scores: Single, near: Whole, better: Whole, equal: Whole
-) -> None:
-    """Count the negatives that are near a relevant item by their exact scores."""
-    low, high = _limits(scores, 2 * tile.slack[rows])
-    of, positions = _near(tile.values, rows, low, high, near)
-    exact = tile.refine(rows[of], positions)
-    better += np.bincount(of[exact > scores[of]], minlength=len(rows))
-    equal += np.bincount(of[exact == scores[of]], minlength=len(rows))
+@jit
+def _bounds(row, slack, shares, least, most):  # type: ignore[no-untyped-def]
+    """Between which numbers the exact scores of a row lie, rounded outwards."""
+    wide, rounding = np.float32(slack * 1.000001), np.float32(2.0**-23 if slack > 0.0 else 0.0)
+    for item in range(len(row)):
+        own = wide * shares[item] + rounding * abs(row[item])
+        least[item], most[item] = row[item] - own, row[item] + own
 
 
 @kernel
-def _counts(values, rows, low, high):  # type: ignore[no-untyped-def]
-    """How many of the row are above `high`, and how many from `low` to `high`."""
+def _counts(values, rows, low, high, slack, shares):  # type: ignore[no-untyped-def]
+    """How many of the row are surely above `high`, and how many may be from `low` to `high`."""
     above, between = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
+    least = np.empty(values.shape[1], dtype=np.float32)
+    most = np.empty(values.shape[1], dtype=np.float32)
+    last = -1
     for at in range(len(rows)):
-        row, least, most = values[rows[at]], low[at], high[at]
-        over, upto = np.int32(0), np.int32(0)
-        for item in range(len(row)):
-            over += row[item] > most
-            upto += row[item] >= least
-        above[at], between[at] = over, upto - over
+        if rows[at] != last:
+            last = rows[at]
+            _bounds(values[last], slack[last], shares, least, most)
+        above[at], between[at] = _count(least, most, low[at], high[at])
     return above, between
 
 
 @kernel
-def _near(values, rows, low, high, near):  # type: ignore[no-untyped-def]
-    """The positions from `low` to `high`, and the entry of `rows` that each belongs to."""
+def _near(values, rows, low, high, near, slack, shares):  # type: ignore[no-untyped-def]
+    """The positions that `_counts` has between, and the entry of `rows` that each belongs to."""
     of, positions = np.empty(near.sum(), np.int64), np.empty(near.sum(), np.int32)
-    filled = 0
+    least = np.empty(values.shape[1], dtype=np.float32)
+    most = np.empty(values.shape[1], dtype=np.float32)
+    filled, last = 0, -1
     for at in range(len(rows)):
         if near[at] == 0:
             continue
-        row, least, most = values[rows[at]], low[at], high[at]
-        for group in range(0, len(row), WIDTH):
-            inside = 0
-            for item in range(group, group + WIDTH):
-                inside += (row[item] >= least) & (row[item] <= most)
-            if inside == 0:
-                continue
-            for item in range(group, group + WIDTH):
-                if least <= row[item] <= most:
-                    of[filled], positions[filled] = at, item
-                    filled += 1
+        if rows[at] != last:
+            last = rows[at]
+            _bounds(values[last], slack[last], shares, least, most)
+        wanted, first = filled + near[at], 0
+        while filled < wanted:
+            chunk = slice(first, first + _CHUNK)
+            if _count(least[chunk], most[chunk], low[at], high[at])[1] > 0:
+                found = positions[filled:wanted]
+                inside = _inside(least[chunk], most[chunk], low[at], high[at], first, found)
+                of[filled : filled + inside] = at
+                filled += inside
+            first += _CHUNK
     return of, positions
+
+
+@jit
+def _count(least, most, low, high):  # type: ignore[no-untyped-def]
+    over, upto = np.int32(0), np.int32(0)  # short sums, so that vectors are long
+    for item in range(len(least)):
+        over = np.int32(over + np.int32(least[item] > high))
+        upto = np.int32(upto + np.int32(most[item] >= low))
+    return over, upto - over
+
+
+@jit
+def _inside(least, most, low, high, first, found):  # type: ignore[no-untyped-def]
+    filled = 0
+    for item in range(len(least)):
+        if most[item] >= low and least[item] <= high:
+            found[filled] = first + item
+            filled += 1
+    return filled
 
 
 @kernel

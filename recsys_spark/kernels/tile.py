@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from recsys_spark.kernels.jit import kernel
+from recsys_spark.kernels.jit import jit, kernel
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.topn import (
     LOW,
@@ -41,19 +41,31 @@ class Tile(NamedTuple):
 
     values: (users, padded items), -inf for what is no candidate. slack: (users,) how far a value
     may be from the exact score; 0: it is exact. refine: exact scores of pairs, given their rows
-    and their positions, (pairs,) each.
+    and their positions, (pairs,) each. share: (padded items,) by what share of the slack the values
+    of an item may be off, at most 1; None: by all of it.
     """
 
     values: Single
     slack: Double
     refine: Refine
+    share: Single | None = None
 
     def where(self, rows: Mask) -> "Tile":
         """Some of the users, by a mask."""
         at = np.flatnonzero(rows)
         return Tile(
-            self.values[rows], self.slack[rows], lambda of, items: self.refine(at[of], items)
+            self.values[rows],
+            self.slack[rows],
+            lambda of, items: self.refine(at[of], items),
+            self.share,
         )
+
+    @property
+    def shares(self) -> Single:
+        """(padded items,) share, where there is none of ones."""
+        if self.share is None:
+            return np.ones(self.values.shape[1], dtype=np.float32)
+        return self.share
 
 
 class Lists(NamedTuple):
@@ -80,17 +92,26 @@ def exact_tile(values: Single) -> Tile:
 
 
 class ItemFactors(NamedTuple):
-    """factors: (padded items, rank), zeros behind the last item. longest: their largest norm."""
+    """factors: (padded items, rank), zeros behind the last item. longest: their largest norm.
+
+    share: (padded items,) their norms, divided by it and rounded upwards.
+    """
 
     factors: Single
     longest: float
+    share: Single
 
 
 def padded_items(factors: Single) -> ItemFactors:
     """Item factors for `factor_tile`, from (items, rank)."""
     padded = np.zeros((-(-len(factors) // WIDTH) * WIDTH, factors.shape[1]), dtype=np.float32)
     padded[: len(factors)] = factors
-    return ItemFactors(padded, float(row_norms(factors).max(initial=0.0)))
+    norms = row_norms(padded)
+    longest = float(norms.max(initial=0.0))
+    share = np.minimum(
+        np.nextafter((norms / (longest or 1.0)).astype(np.float32), np.float32(2)), 1
+    )
+    return ItemFactors(padded, longest, share)
 
 
 def factor_tile(users: Single, items: ItemFactors) -> Tile:
@@ -105,7 +126,8 @@ def factor_tile(users: Single, items: ItemFactors) -> Tile:
         _dot_pairs(users, items.factors, rows, positions, scores)
         return scores
 
-    return Tile(users @ items.factors.T, rounding_bound(users, items.longest), refine)
+    slack = rounding_bound(users, items.longest)
+    return Tile(users @ items.factors.T, slack, refine, items.share)
 
 
 @kernel
@@ -162,35 +184,72 @@ def _settle_by_all(tile: Tile, user: int, found: Lists) -> None:
 def _shortlist(values, size):  # type: ignore[no-untyped-def]
     """The keys of the `size` best of each row, how many there are, and the least of them.
 
-    The least is -inf where nothing was left out.
+    The least is -inf where nothing was left out. Items are looked at in groups whose members are a
+    stride apart, so that the groups' maxima are found by whole vectors; `size` groups hold as many
+    items, so that only groups matter whose maximum is among the `size` largest.
     """
     users, width = values.shape
+    stride = max(1, width // WIDTH)
     out = np.empty((users, size), dtype=np.int64)
     counts, cut = np.zeros(users, np.int64), np.full(users, -np.inf, np.float32)
     cut_bits, bits = cut.view(np.int32), values.view(np.int32)
     keys = np.empty(2 * size + WIDTH, dtype=np.int64)
-    for user in range(users):
-        row, bound, filled = values[user], cut[user], 0
-        for group in range(0, width, WIDTH):
-            above = 0
-            for item in range(WIDTH):
-                above += row[group + item] > bound
-            if above == 0:
+    largest = np.empty(stride, dtype=np.float32)
+    for user in range(users if width else 0):
+        row, filled, least = values[user], 0, np.int64(-(2**63))
+        _maxima(row, largest)
+        bound = _nth_largest(largest, size, keys)
+        left_out = bound > -np.inf
+        for group in range(stride):
+            if largest[group] < bound or largest[group] == -np.inf:
                 continue
-            for item in range(group, group + WIDTH):
-                if row[item] > bound:
-                    keys[filled] = key_of(bits[user, item], LOW - item)
-                    filled += 1
+            for item in range(group, width, stride):
+                if row[item] >= bound and row[item] > -np.inf:
+                    key = key_of(bits[user, item], LOW - item)
+                    if key > least:
+                        keys[filled] = key
+                        filled += 1
             if filled > len(keys) - WIDTH:
                 filled = keep(keys[:filled], size)
-                cut_bits[user] = bits_of(keys[filled - 1])
-                bound = cut[user]
-        if filled > size:
-            filled = keep(keys[:filled], size)
+                least, left_out = keys[filled - 1], True
+                bound = row[LOW - (least & LOW)]
+        left_out |= filled > size
+        filled = keep(keys[:filled], size)
+        if left_out:
             cut_bits[user] = bits_of(keys[filled - 1])
         out[user, :filled] = keys[:filled]
         counts[user] = filled
     return out, counts, cut
+
+
+@jit
+def _maxima(row, largest):  # type: ignore[no-untyped-def]
+    """Of the items group, group + stride, ... the largest value, (stride,)."""
+    stride = len(largest)
+    largest[:] = row[:stride]
+    for first in range(stride, len(row), stride):
+        for group in range(stride):
+            value = row[first + group]
+            largest[group] = value if value > largest[group] else largest[group]
+
+
+@jit
+def _nth_largest(values, n, keys):  # type: ignore[no-untyped-def]
+    """The n-th largest of them, or one that is not larger; -inf where there are fewer."""
+    if len(values) < n:
+        return np.float32(-np.inf)
+    filled, bound, bits = 0, np.float32(-np.inf), values.view(np.int32)
+    for at in range(len(values)):
+        if values[at] > bound:
+            keys[filled] = key_of(bits[at], LOW - at)
+            filled += 1
+            if filled == len(keys):
+                filled = keep(keys, n)
+                bound = values[LOW - (keys[filled - 1] & LOW)]
+    if filled < n:
+        return np.float32(-np.inf)
+    keep(keys[:filled], n)
+    return values[LOW - (keys[n - 1] & LOW)]
 
 
 @kernel

@@ -23,7 +23,7 @@ from recsys_spark.kernels.jit import jit, kernel
 _USERS, _ITEMS = 512, 1024  # of a tile: its scores, 4 MB, stay in the cache
 _GROUP = 16  # scores that are compared at once
 _SPARE = 8
-_EPSILON = 2.0**-23
+_UNIT = 2.0**-24  # largest relative error of one rounding to single precision
 LOW = 0xFFFFFFFF  # the lower half of a key
 
 Single = npt.NDArray[np.float32]
@@ -120,9 +120,13 @@ def row_norms(factors: Single) -> npt.NDArray[np.float64]:
 def rounding_bound(users: Single, longest: float) -> npt.NDArray[np.float64]:
     """How far a single-precision score of each user may be from the exact one, at most.
 
-    longest: the largest norm of an item.
+    longest: the largest norm of an item. A product of k numbers in any order is within
+    k u / (1 - k u) of the sum of its absolute terms (Higham 2002, section 3.1), which is not above
+    the product of the norms; the exact score has one rounding of its own.
     """
-    bound: npt.NDArray[np.float64] = (users.shape[1] + 1) * _EPSILON * longest * row_norms(users)
+    rank = users.shape[1]
+    relative = (rank + 2) * (1.0 + rank * _UNIT) * _UNIT
+    bound: npt.NDArray[np.float64] = relative * longest * row_norms(users)
     return bound
 
 

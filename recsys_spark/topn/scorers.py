@@ -41,6 +41,7 @@ from recsys_spark.topn.explanations import Explainer, Parts, Weighted, added_up
 
 Double = npt.NDArray[np.float64]
 _EPSILON = 2.0**-22
+_LEAST_SHARE = 1 / 16  # of the slack of a sum, which the rounding of the sum has at every item
 
 
 class Block(NamedTuple):
@@ -301,7 +302,9 @@ class BlendScorer:
         for tile, scale in parts:
             size += add_scaled(values, tile.values, scale)
             slack += np.abs(scale) * tile.slack
-        return Tile(values, slack + len(parts) * _EPSILON * size, _refine(parts))
+        rounding = len(parts) * _EPSILON * size
+        slack = np.maximum(slack + rounding, rounding / _LEAST_SHARE)
+        return Tile(values, slack, _refine(parts), _shares([tile for tile, _ in parts]))
 
     def _part(self, block: Block, scorer: Scorer, weight: float) -> "_Part":
         tile = scorer.score(block)
@@ -330,6 +333,13 @@ def _refine(parts: list[_Part]) -> Refine:
         return total.astype(np.float32)
 
     return refine
+
+
+def _shares(tiles: list[Tile]) -> Single:
+    """The largest share of the parts' slack, by item."""
+    inexact = [tile.shares for tile in tiles if tile.slack.any()]
+    least = np.full(tiles[0].values.shape[1], _LEAST_SHARE, dtype=np.float32)
+    return np.asarray(np.maximum.reduce([least, *inexact]))
 
 
 def _row_values(matrix: SparseRows, row: int, wanted: Positions) -> Double:

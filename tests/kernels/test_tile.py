@@ -36,7 +36,7 @@ def pairs(found):
 
 @st.composite
 def problems(draw):
-    users, items = draw(st.integers(1, 5)), draw(st.integers(1, 60))
+    users, items = draw(st.integers(1, 5)), draw(st.integers(1, 400))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     scores = rng.integers(-3, 4, size=(users, items)).astype(np.float32)
     candidates = rng.random(items) < draw(st.sampled_from([0.0, 0.5, 1.0]))

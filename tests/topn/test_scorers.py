@@ -97,7 +97,9 @@ def test_scores_are_those_of_the_definition(scorer):
     exact = exact_scores(tile, rows, positions.astype(np.int32))
     np.testing.assert_allclose(exact, expected[rows, positions], rtol=3e-7, atol=1e-6)
     assert (tile.values[:, :ITEMS][~np.isfinite(expected)] == -np.inf).all()
-    assert (np.abs(tile.values[rows, positions] - exact) <= tile.slack[rows]).all()
+    assert (
+        np.abs(tile.values[rows, positions] - exact) <= tile.slack[rows] * tile.shares[positions]
+    ).all()
 
 
 def known(scorer):
@@ -127,7 +129,9 @@ def test_a_blend_sums_the_scores_of_those_who_know_the_user(blend):
     rows, positions = np.nonzero(tile.values[:, :ITEMS] > -np.inf)
     exact = exact_scores(tile, rows, positions.astype(np.int32))
     np.testing.assert_allclose(exact, expected[rows, positions], rtol=1e-5, atol=1e-5)
-    assert (np.abs(tile.values[rows, positions] - exact) <= tile.slack[rows]).all()
+    assert (
+        np.abs(tile.values[rows, positions] - exact) <= tile.slack[rows] * tile.shares[positions]
+    ).all()
 
 
 def test_rank_fusion_adds_up_reciprocal_ranks():
