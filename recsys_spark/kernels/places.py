@@ -18,11 +18,9 @@ import numpy.typing as npt
 from recsys_spark.kernels.jit import jit, kernel
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.tile import (
-    WIDTH,
     ItemFactors,
     Mask,
     Tile,
-    Whole,
     exact_scores,
     factor_tile,
     leave_out,
