@@ -1,16 +1,15 @@
 """How the lists of several models spread over the items, and what they have in common."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyspark import Broadcast
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 from pyspark.sql.types import (
     ArrayType,
     IntegerType,
@@ -20,13 +19,12 @@ from pyspark.sql.types import (
     StructType,
 )
 
-from recsys_spark.arrow import arrow_schema, list_parts, make_batch
+from recsys_spark.arrow import list_parts
 from recsys_spark.evaluation.exposure import Exposure, Spread, exposure_of
 from recsys_spark.evaluation.model_lists import LISTS
-from recsys_spark.evaluation.sums import Keys, Sums, sum_by_key
+from recsys_spark.evaluation.sums import Keys, Sums
+from recsys_spark.evaluation.totals import Totals, merge_totals, totals_of
 from recsys_spark.lookup import Lookup
-from recsys_spark.wals.packed import Batches
-from recsys_spark.workers import map_in_arrow
 
 Whole = npt.NDArray[np.int64]
 _WHOLES = ArrayType(LongType())
@@ -40,7 +38,7 @@ _SPREAD = StructType(
         StructField("groups", _WHOLES),
     ]
 )
-_COUNTED = StructType([StructField("members", LongType()), StructField("pairs", LongType())])
+LISTS_TOTAL, PATTERNS_TOTAL = "lists", "patterns"
 
 
 @dataclass(frozen=True)
@@ -74,20 +72,16 @@ def exposure_of_models(
     Parameters
     ----------
     ranked
-        From `rank_models`.
+        From `rank_models` with `total_lists`.
     listed
-        Sent to every worker.
+        Those that it was given.
     run_id, split
         Of the rows of the table.
     curve_at
         The cut-off of the curves, one of k.
     """
-    broadcast = ranked.sparkSession.sparkContext.broadcast(listed)
-    kinds = {"users": LongType(), "counts": LongType()}
-    keys = {"model": StringType()}
-    frame = sum_by_key(
-        ranked.select(LISTS), keys, kinds, _counts(broadcast), _spread(broadcast), _SPREAD
-    )
+    finish = partial(_spread, listed)
+    frame = merge_totals(ranked, LISTS_TOTAL, finish, _SPREAD, keys=["model"])
     rows = sorted(frame.collect(), key=lambda row: (row["model"], row["k"]))
     size = max(1, len(listed.index))
     spread = Spread(
@@ -105,64 +99,56 @@ def exposure_of_models(
     return exposure_of(ranked.sparkSession, spread, run_id, split, curve_at)
 
 
-def _counts(
-    broadcast: "Broadcast[Listed]",
-) -> Callable[[pa.RecordBatch], Iterator[tuple[Keys, Sums]]]:
-    def counts(batch: pa.RecordBatch) -> Iterator[tuple[Keys, Sums]]:
-        listed = broadcast.value
-        models, items = len(listed.models), len(listed.index)
-        bounds, ids = list_parts(batch.column(LISTS).flatten(), np.int64)
-        lengths = np.diff(bounds)
-        ranks = np.arange(len(ids)) - np.repeat(bounds[:-1], lengths)
-        of_model = np.repeat(np.arange(len(lengths)) % models, lengths)
-        cells = of_model * items + listed.lookup.positions(ids)
-        known = listed.lookup.positions(ids) >= 0
-        totals = np.stack(
-            [np.bincount(cells[known & (ranks < k)], minlength=models * items) for k in listed.k]
-        )
-        served = (lengths.reshape(-1, models) > 0).sum(axis=0)
-        users = np.stack([np.full(models, batch.num_rows), served], axis=1)
-        by_model = totals.reshape(len(listed.k), models, items)
-        yield tuple((name,) for name in listed.models), {"users": users, "counts": by_model}
+def total_lists(listed: Listed) -> Totals:
+    """How often each item is on the lists of a model, and how many users have one.
 
-    return counts
+    Of a model: users, those with a row and those with items; sums, (cut-offs, items).
+    """
+    return partial(_counts, listed)
 
 
-def _spread(
-    broadcast: "Broadcast[Listed]",
-) -> Callable[[dict[str, Any], Sums], Mapping[str, Any]]:
+def _counts(listed: Listed, batch: pa.RecordBatch) -> Iterator[tuple[Keys, Sums]]:
+    models, items = len(listed.models), len(listed.index)
+    bounds, ids = list_parts(batch.column(LISTS).flatten(), np.int64)
+    lengths = np.diff(bounds)
+    ranks = np.arange(len(ids)) - np.repeat(bounds[:-1], lengths)
+    of_model = np.repeat(np.arange(len(lengths)) % models, lengths)
+    positions = listed.lookup.positions(ids)
+    cells, known = of_model * items + positions, positions >= 0
+    totals = np.stack(
+        [np.bincount(cells[known & (ranks < k)], minlength=models * items) for k in listed.k]
+    )
+    served = (lengths.reshape(-1, models) > 0).sum(axis=0)
+    users = np.stack([np.full(models, batch.num_rows), served], axis=1)
+    keys = tuple((LISTS_TOTAL, name, None, None) for name in listed.models)
+    yield keys, {"users": users, "sums": totals.reshape(len(listed.k), models, items)}
+
+
+def _spread(listed: Listed, key: dict[str, Any], sums: Sums) -> Mapping[str, Any]:
     """How many items are listed how often, and what groups have of it, a row a cut-off."""
-
-    def spread(key: dict[str, Any], sums: Sums) -> Mapping[str, Any]:
-        listed = broadcast.value
-        counts = sums["counts"].reshape(len(listed.k), -1)
-        histograms = [np.unique(np.append(own, 0), return_counts=True) for own in counts]
-        return {
-            "model": [key["model"]] * len(counts),
-            "k": list(listed.k),
-            "users": [sums["users"].tolist()] * len(counts),
-            "times": [times.tolist() for times, _ in histograms],
-            "items": [(items - (times == 0)).tolist() for times, items in histograms],
-            "groups": [
-                [int(own[positions].sum()) for positions in listed.groups.values()]
-                for own in counts
-            ],
-        }
-
-    return spread
+    counts = sums["sums"].reshape(len(listed.k), -1)
+    histograms = [np.unique(np.append(own, 0), return_counts=True) for own in counts]
+    return {
+        "model": [key["model"]] * len(counts),
+        "k": list(listed.k),
+        "users": [sums["users"].tolist()] * len(counts),
+        "times": [times.tolist() for times, _ in histograms],
+        "items": [(items - (times == 0)).tolist() for times, items in histograms],
+        "groups": [
+            [int(own[positions].sum()) for positions in listed.groups.values()] for own in counts
+        ],
+    }
 
 
 def count_patterns(
-    ranked: DataFrame, models: Sequence[str], k: int, truth: str
+    ranked: DataFrame, models: Sequence[str], truth: str
 ) -> dict[tuple[str, ...], int]:
-    """How many items of users each combination of first k of lists and truth has in common.
+    """How many items of users each combination of lists and truth has in common.
 
     Parameters
     ----------
     ranked
-        From `rank_models`, of these models.
-    k
-        How much of each list counts.
+        From `rank_models` of these models, with `total_patterns`.
     truth
         What the truth is called beside the models.
 
@@ -171,28 +157,29 @@ def count_patterns(
     dict
         Of the combinations that there are: their names, ascending.
     """
-    counted = map_in_arrow(ranked.select("truth", LISTS), _patterns(len(models), k), _COUNTED)
-    rows = counted.groupBy("members").agg(F.sum("pairs").alias("pairs")).collect()
+    found = totals_of(ranked, PATTERNS_TOTAL).select("k", "sums").collect()
+    rows = Counter[int]()
+    for row in found:
+        rows[row["k"]] += row["sums"][0]
     names = [*models, truth]
     return {
-        tuple(sorted(name for at, name in enumerate(names) if row["members"] >> at & 1)): row[
-            "pairs"
-        ]
-        for row in rows
+        tuple(sorted(name for at, name in enumerate(names) if members >> at & 1)): pairs
+        for members, pairs in rows.items()
     }
 
 
-def _patterns(models: int, k: int) -> Callable[[Batches], Batches]:
-    target = arrow_schema(_COUNTED)
+def total_patterns(models: int, k: int) -> Totals:
+    """How many items each combination of the first k of lists, and of the truth, has in common.
 
-    def patterns(batches: Batches) -> Batches:
-        found: dict[int, int] = {}
-        for batch in filter(len, batches):
-            for members, pairs in zip(*_members(batch, models, k), strict=True):
-                found[members] = found.get(members, 0) + pairs
-        yield make_batch(target, {"members": list(found), "pairs": list(found.values())})
+    A combination is a number, a bit a list, the last the truth's; it stands in place of a cut-off.
+    """
+    return partial(_patterns, models, k)
 
-    return patterns
+
+def _patterns(models: int, k: int, batch: pa.RecordBatch) -> Iterator[tuple[Keys, Sums]]:
+    for members, pairs in zip(*_members(batch, models, k), strict=True):
+        key = (PATTERNS_TOTAL, None, members, None)
+        yield (key,), {"sums": np.array([[pairs]], dtype=np.int64)}
 
 
 def _members(batch: pa.RecordBatch, models: int, k: int) -> tuple[list[int], list[int]]:

@@ -4,7 +4,7 @@ Every tile of scores is computed once: the list is taken from it, then the ranks
 items are counted in it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DoubleType, IntegerType, StructField, StructType
 
 from recsys_spark.arrow import arrow_schema, list_array, list_parts, make_batch
+from recsys_spark.evaluation.totals import TOTAL, TOTAL_FIELD, Adding, Totals
 from recsys_spark.kernels.places import PLACES, full_ranking
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.static import static_lists, static_ranking
@@ -66,8 +67,8 @@ def list_column(model: str) -> str:
     return f"list_of_{model}"
 
 
-def rank_models(rows: DataFrame, ranking: Ranking) -> DataFrame:
-    """Rows with the lists of all models, each score computed once.
+def rank_models(rows: DataFrame, ranking: Ranking, totals: Sequence[Totals] = ()) -> DataFrame:
+    """Rows with the lists of all models, each score computed once, and what is added up of them.
 
     Parameters
     ----------
@@ -77,6 +78,8 @@ def rank_models(rows: DataFrame, ranking: Ranking) -> DataFrame:
         Others stay as they are.
     ranking
         Sent to every worker.
+    totals
+        What tasks add up over the rows that they return; sent to every worker.
 
     Returns
     -------
@@ -84,38 +87,56 @@ def rank_models(rows: DataFrame, ranking: Ranking) -> DataFrame:
         Without factors and given lists, but with columns lists, array<array<int>>: for each model,
         in their order, internal ids of items, best first, those of history and known left out; and
         full_ranking, array<double>: for each model the metrics of `kernels.places.PLACES`, null
-        where there are none.
+        where there are none. And with a column total, null for users, and rows of totals; see
+        `totals.users_of` and `totals.totals_of`.
     """
+    if totals:
+        rows = rows.withColumn("hash", F.xxhash64("user_id"))
     taken = [factor_column(name) for name in ranking.ranks if name not in ranking.drawn]
     taken += [WEIGHTS]
     taken += [list_column(name) for name, scorer in ranking.models.items() if scorer is None]
-    kept = [column for column in rows.schema.fields if column.name not in taken]
+    kept = [
+        StructField(column.name, column.dataType)  # null in the rows of totals
+        for column in rows.schema.fields
+        if column.name not in taken
+    ]
     schema = StructType(
         [
             *kept,
             StructField(LISTS, ArrayType(ArrayType(IntegerType()))),
             StructField(FULL_RANKING, ArrayType(DoubleType())),
+            TOTAL_FIELD,
         ]
     )
-    broadcast = rows.sparkSession.sparkContext.broadcast(ranking)
-    return map_in_arrow(
-        rows.withColumn("seen", F.concat("history", "known")), _rank(broadcast, schema), schema
-    )
+    broadcast = rows.sparkSession.sparkContext.broadcast((ranking, tuple(totals)))
+    seen = rows.withColumn("seen", F.concat("history", "known"))
+    return map_in_arrow(seen, _rank(broadcast, schema), schema)
 
 
 def _rank(
-    broadcast: "Broadcast[Ranking]", schema: StructType
+    broadcast: "Broadcast[tuple[Ranking, tuple[Totals, ...]]]", schema: StructType
 ) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     target = arrow_schema(schema)
+    users = pa.schema(target.remove(target.get_field_index(TOTAL)))
 
     def rank(batches: Batches) -> Iterator[pa.RecordBatch]:
-        ranking = broadcast.value
+        ranking, totals = broadcast.value
+        adding = Adding(totals)
         with single_threaded():
             for batch in filter(len, batches):
-                kept = {name: batch.column(name) for name in target.names[:-2]}
-                yield make_batch(target, kept | rank_batch(batch, ranking))
+                kept = {name: batch.column(name) for name in users.names[:-2]}
+                ranked = make_batch(users, kept | rank_batch(batch, ranking))
+                adding.add(ranked)
+                yield make_batch(target, _columns(ranked) | {TOTAL: pa.nulls(len(ranked))})
+            rows = adding.rows(target.field(TOTAL).type)
+        nothing = {name: pa.nulls(len(rows)) for name in users.names}
+        yield make_batch(target, nothing | {TOTAL: rows})
 
     return rank
+
+
+def _columns(batch: pa.RecordBatch) -> dict[str, pa.Array]:
+    return dict(zip(batch.schema.names, batch.columns, strict=True))
 
 
 def rank_batch(batch: pa.RecordBatch, ranking: Ranking) -> dict[str, pa.Array]:

@@ -106,10 +106,10 @@ def _measure(
     def measure(batches: Batches) -> Iterator[pa.RecordBatch]:
         measures = broadcast.value
         for batch in filter(len, batches):
-            users = _read(batch, measures)
+            users = read_users(batch, measures)
             for at, name in enumerate(measures.models):
-                for rows in _of_model(users, at, measures):
-                    yield make_batch(target, rows.columns(name, measures.split))
+                for rows in rows_of_model(users, at, measures):
+                    yield make_batch(target, rows.columns(users.ids, name, measures.split))
 
     return measure
 
@@ -140,7 +140,7 @@ class _Part(NamedTuple):
     gains: Values
 
 
-class _Users(NamedTuple):
+class Users(NamedTuple):
     """A batch of users. lists: by model. history: positions. places: (users, models, metrics)."""
 
     ids: pa.Array
@@ -150,29 +150,42 @@ class _Users(NamedTuple):
     places: Values
 
 
-class _Rows(NamedTuple):
-    """Rows of the table: of users, each as often as there are cut-offs, and metrics by name."""
+class Rows(NamedTuple):
+    """Rows of the table: of users, each as often as there are cut-offs, and metrics by name.
 
-    users: pa.Array
+    users: (batch,) which. metrics: (users, cut-offs) each, or (users,) without cut-offs.
+    """
+
+    users: Mask
     segment: str
     k: Whole | None
     metrics: dict[str, Values]
 
-    def columns(self, model: str, split: str) -> dict[str, object]:
+    def columns(self, ids: pa.Array, model: str, split: str) -> dict[str, object]:
         each = 1 if self.k is None else len(self.k)
-        size = len(self.users) * each
+        rows = np.repeat(np.flatnonzero(self.users), each)
+        size = len(rows)
         constants = {"model": model, "split": split, "segment": self.segment}
         empty = dict.fromkeys(ALL_METRICS, pa.nulls(size, pa.float64()))
         return {
-            "user_id": self.users.take(pa.array(np.repeat(np.arange(len(self.users)), each))),
-            "k": pa.nulls(size) if self.k is None else np.tile(self.k, len(self.users)),
+            "user_id": ids.take(pa.array(rows)),
+            "k": pa.nulls(size) if self.k is None else np.tile(self.k, size // each),
             **{name: pa.repeat(value, size) for name, value in constants.items()},
             **empty,
             **{n: pa.array(own.ravel(), from_pandas=True) for n, own in self.metrics.items()},
         }
 
+    @property
+    def wide(self) -> Values:
+        """(users, cut-offs or 1, all metrics), NaN for those that are not defined."""
+        users, cutoffs = int(self.users.sum()), 1 if self.k is None else len(self.k)
+        out = np.full((users, cutoffs, len(ALL_METRICS)), np.nan)
+        for name, own in self.metrics.items():
+            out[..., ALL_METRICS.index(name)] = own.reshape(users, cutoffs)
+        return out
 
-def _read(batch: pa.RecordBatch, measures: Measures) -> _Users:
+
+def read_users(batch: pa.RecordBatch, measures: Measures) -> Users:
     truth = _coded(batch.column("truth"), measures)
     values = list_parts(batch.column("values"), np.float64)[1]
     gains = np.where(np.isfinite(values), values, 0.0)
@@ -180,7 +193,7 @@ def _read(batch: pa.RecordBatch, measures: Measures) -> _Users:
     lists = _coded(nested.flatten(), measures)
     of_model = np.arange(len(nested) * models) % models
     places = list_parts(batch.column(FULL_RANKING), np.float64)[1]
-    return _Users(
+    return Users(
         batch.column("user_id"),
         [lists.where(of_model == at) for at in range(models)],
         _history(batch, measures),
@@ -199,7 +212,8 @@ def _history(batch: pa.RecordBatch, measures: Measures) -> _Coded:
     items = len(measures.traits.ids)
     both = [_coded(batch.column(name), measures) for name in ("history", "known")]
     rows, codes = (np.concatenate([getattr(p, name) for p in both]) for name in ("rows", "codes"))
-    cells = np.unique(rows[codes < items] * items + codes[codes < items])
+    cells = np.sort(rows[codes < items] * items + codes[codes < items])
+    cells = cells[np.diff(cells, prepend=-1) > 0]
     indptr = np.searchsorted(cells, np.arange(batch.num_rows + 1) * items)
     return _Coded(indptr, cells % max(items, 1))
 
@@ -217,7 +231,7 @@ def _parts(truth: _Coded, gains: Values, measures: Measures) -> Iterator[_Part]:
             yield _Part(name, counts > 0, _Coded(indptr, truth.codes[own]), gains[own])
 
 
-def _of_model(users: _Users, at: int, measures: Measures) -> Iterator[_Rows]:
+def rows_of_model(users: Users, at: int, measures: Measures) -> Iterator[Rows]:
     lists, ks = users.lists[at], measures.cutoffs
     for part in users.parts:
         own = lists if part.name == ALL else lists.where(part.users)
@@ -226,11 +240,11 @@ def _of_model(users: _Users, at: int, measures: Measures) -> Iterator[_Rows]:
         if part.name == ALL:
             metrics |= _named(LIST_METRICS, _list_metrics(users, lists, part.truth, measures))
             metrics |= _agreement(users, at, measures)
-        yield _Rows(users.ids.filter(pa.array(part.users)), part.name, ks, metrics)
+        yield Rows(part.users, part.name, ks, metrics)
     places = users.places[:, at]
-    ranked = ~np.isnan(places).all(axis=1)
+    ranked = np.asarray(~np.isnan(places).all(axis=1))
     if ranked.any():
-        yield _Rows(users.ids.filter(pa.array(ranked)), ALL, None, _named(PLACES, places[ranked]))
+        yield Rows(ranked, ALL, None, _named(PLACES, places[ranked]))
 
 
 def _named(names: tuple[str, ...], values: Values) -> dict[str, Values]:
@@ -238,18 +252,19 @@ def _named(names: tuple[str, ...], values: Values) -> dict[str, Values]:
     return dict(zip(names, np.moveaxis(values, -1, 0), strict=True))
 
 
-def _list_metrics(users: _Users, lists: _Coded, truth: _Coded, measures: Measures) -> Values:
+def _list_metrics(users: Users, lists: _Coded, truth: _Coded, measures: Measures) -> Values:
     items = len(measures.traits.ids)
     codes = np.where(lists.codes < items, lists.codes, -1)
     width = 1 + max(lists.codes.max(initial=0), truth.codes.max(initial=0))
-    hits = np.isin(lists.rows * width + lists.codes, truth.rows * width + truth.codes)
+    relevant = Lookup(np.sort(truth.rows * width + truth.codes))
+    hits = relevant.positions(lists.rows * width + lists.codes) >= 0
     return list_metrics(
         lists.indptr, codes, hits & (codes >= 0), *users.history, measures.traits.traits,
         measures.cutoffs,
     )  # fmt: skip
 
 
-def _agreement(users: _Users, at: int, measures: Measures) -> dict[str, Values]:
+def _agreement(users: Users, at: int, measures: Measures) -> dict[str, Values]:
     """How similar the lists are to the reference's, which have none themselves."""
     other = measures.models.index(measures.reference)
     if at == other:

@@ -14,7 +14,7 @@ from recsys_spark.kernels.resampling import limits
 # Means are added up as whole numbers of 2^-30. Resamples are doubles, multiples of 2^-24, which
 # they hold exactly up to sums of half a billion.
 EXACT, RESAMPLED = 2.0**30, 2.0**24
-_NUMBERS_AT_ONCE = 8_000_000  # weights of users in resamples, 64 MB
+NUMBERS_AT_ONCE = 8_000_000  # weights of users in resamples, 64 MB
 
 Values = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -32,7 +32,7 @@ def sums_of_users(
     and the values, null where a user has none. sums: of user numbers and of values of shape
     (users, other keys, values), the arrays to add up, of shape (..., other keys, metrics).
     """
-    at_once = max(1, _NUMBERS_AT_ONCE // max(1, resamples))
+    at_once = max(1, NUMBERS_AT_ONCE // max(1, resamples))
 
     def parts(batch: pa.RecordBatch) -> Iterator[tuple[Keys, Sums]]:
         for first in range(0, batch.num_rows, at_once):

@@ -32,6 +32,7 @@ _KEYS = {
     "k": IntegerType(),
     "segment": StringType(),
 }
+SEED = 42  # of the resamples, the same for all, so that means of models can be compared
 _FIELDS = {"users": LongType(), "sums": LongType(), "resampled": DoubleType()}
 
 
@@ -40,7 +41,7 @@ def summarise(
     run_id: str,
     segments: DataFrame | None = None,
     resamples: int = 1000,
-    seed: int = 42,
+    seed: int = SEED,
 ) -> DataFrame:
     """The metrics table: means over users with their 95 % intervals.
 
@@ -65,7 +66,7 @@ def summarise(
     values = map(quoted, metrics)
     inputs = rows.select("model", "split", "k", user, named.alias("segments"), *values)
     parts = sums_of_users(list(_KEYS), metrics, resamples, _sums(resamples, seed))
-    return sum_by_key(inputs, _KEYS, _FIELDS, parts, _as_rows(run_id, metrics), TABLE)
+    return sum_by_key(inputs, _KEYS, _FIELDS, parts, as_rows(run_id, metrics), TABLE)
 
 
 def _sums(resamples: int, seed: int) -> Callable[[Codes, Values], Mapping[str, npt.NDArray[Any]]]:
@@ -79,7 +80,7 @@ def _sums(resamples: int, seed: int) -> Callable[[Codes, Values], Mapping[str, n
     return sums
 
 
-def _as_rows(
+def as_rows(
     run_id: str, metrics: Sequence[str]
 ) -> Callable[[dict[str, Any], Sums], Mapping[str, Any]]:
     """The rows of the metrics table that belong to one key; none of a metric that nobody has."""
@@ -88,7 +89,10 @@ def _as_rows(
         low, high = resampled_limits(sums["resampled"], len(metrics))
         kept = np.flatnonzero(sums["users"])
         users = sums["users"][kept]
-        same = {name: pa.repeat(value, len(kept)) for name, value in key.items()}
+        same = {
+            name: pa.nulls(len(kept)) if value is None else pa.repeat(value, len(kept))
+            for name, value in key.items()
+        }
         return same | {
             "run_id": pa.repeat(run_id, len(kept)),
             "users": users,

@@ -40,9 +40,25 @@ def sum_by_key(
     """
     columns = [StructField(name, kind) for name, kind in keys.items()]
     columns += [StructField(name, ArrayType(kind)) for name, kind in fields.items()]
-    added = map_in_arrow(frame, _add_up(parts, StructType(columns)), StructType(columns))
-    merge = _merge(list(keys), list(fields), finish, schema)
-    return group_in_arrow(added, keys, merge, schema)
+    by_task = map_in_arrow(frame, _add_up(parts, StructType(columns)), StructType(columns))
+    return merged(by_task, list(keys), list(fields), finish, schema)
+
+
+def merged(
+    by_task: DataFrame, keys: list[str], fields: list[str], finish: Finish, schema: StructType
+) -> DataFrame:
+    """What `finish` makes of every key and the sums of its arrays over all rows."""
+    return group_in_arrow(by_task, keys, _merge(keys, fields, finish, schema), schema)
+
+
+def added(found: dict[Keys, Sums], parts: Iterable[tuple[Keys, Sums]]) -> dict[Keys, Sums]:
+    """Add further parts to those that were found, in place."""
+    for keys, sums in parts:
+        if keys in found:
+            _add(found[keys], sums)
+        else:
+            found[keys] = sums
+    return found
 
 
 def _add_up(
@@ -51,13 +67,8 @@ def _add_up(
     target = arrow_schema(schema)
 
     def add_up(batches: Batches) -> Batches:
-        found: dict[Keys, Sums] = {}
         with single_threaded():
-            for keys, sums in (part for batch in batches for part in parts(batch)):
-                if keys in found:
-                    _add(found[keys], sums)
-                else:
-                    found[keys] = sums
+            found = added({}, (part for batch in batches for part in parts(batch)))
         for keys, sums in found.items():
             for at, key in enumerate(keys):
                 arrays = [[array[..., at, :].ravel()] for array in sums.values()]

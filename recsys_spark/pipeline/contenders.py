@@ -61,7 +61,8 @@ class Contest:
     """What everyone is given.
 
     truth: the held-out rows, columns user, item, value. catalogue: the items of the training rows,
-    named by index. counts: (items,) training rows of each. n: length of the lists.
+    named by index. counts: (items,) training rows of each. n: length of the lists. median: of the
+    rows of evaluated users who are not cold.
     """
 
     run: Run
@@ -69,6 +70,7 @@ class Contest:
     catalogue: Catalogue
     counts: Whole
     n: int
+    median: float
 
     @property
     def train(self) -> DataFrame:

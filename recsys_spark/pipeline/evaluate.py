@@ -12,13 +12,14 @@ from recsys_spark.evaluation.model_lists import Ranking, list_column, rank_model
 from recsys_spark.evaluation.ranking import ALL, shown_cutoff
 from recsys_spark.evaluation.user_rows import gather_users
 from recsys_spark.pipeline.contenders import MODEL, Contender, Contest, Scores, contenders
-from recsys_spark.pipeline.measure import measure
+from recsys_spark.pipeline.measure import measure, totals, with_segments
 from recsys_spark.pipeline.paired import paired_with_best
 from recsys_spark.pipeline.pictures import pictures
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.pipeline.train import evaluated_factors, make_plan, trained_spec
 from recsys_spark.pipeline.validation import relevant_rows
 from recsys_spark.schema import METRICS
+from recsys_spark.stages.segments import activity
 from recsys_spark.topn.blocks import factor_column
 from recsys_spark.topn.recommend import read_catalogue
 from recsys_spark.wals.fold_in import fold_in
@@ -38,7 +39,7 @@ def evaluate(run: Run) -> Summary:
     found = contenders(contest, evaluated_scores(run))
     shown = shown_cutoff(config.k)
     run.log.progress(f"ranking by {', '.join(found).replace('_', ' ')}")
-    ranked = run.keep(_ranked(contest, found), "ranked")
+    ranked = run.keep(_ranked(contest, found, shown), "ranked")
     run.log.progress("computing metrics")
     measured = measure(contest, ranked, found, shown)
     table = measured.table.coalesce(1).sortWithinPartitions("model", "metric", "k")
@@ -50,15 +51,17 @@ def evaluate(run: Run) -> Summary:
 
 
 def _contest(run: Run) -> Contest:
-    truth, train = relevant_rows(run, run.config.evaluate.split), run.read("train")
-    users = train.select("user").distinct().count()
+    config = run.config.evaluate
+    truth, train = relevant_rows(run, config.split), run.read("train")
+    folded = run.read("fold_in") if run.has("fold_in") else None
+    users, median = activity(train, truth, folded, config.cold_below)
     catalogue = read_catalogue(train, run.read("item_ids"), "index", users=users)
     counts = np.rint(catalogue.popularity * users).astype(np.int64)
-    return Contest(run, truth, catalogue, counts, max(run.config.evaluate.k))
+    return Contest(run, truth, catalogue, counts, max(config.k), median)
 
 
-def _ranked(contest: Contest, found: dict[str, Contender]) -> DataFrame:
-    """A row for each user of the truth, with everyone's lists."""
+def _ranked(contest: Contest, found: dict[str, Contender], shown: int) -> DataFrame:
+    """A row for each user of the truth, with the lists of all models; and what they add up to."""
     run = contest.run
     drawn = {name: draw for each in found.values() for name, draw in each.drawn.items()}
     ranking = Ranking(
@@ -77,7 +80,8 @@ def _ranked(contest: Contest, found: dict[str, Contender]) -> DataFrame:
         if each.lists is not None:
             columns[list_column(name)] = each.lists
     rows = gather_users(contest.history, contest.known, contest.truth, columns)
-    return rank_models(rows, ranking)
+    rows = with_segments(contest, rows)
+    return rank_models(rows, ranking, totals(contest, found, shown))
 
 
 def evaluated_scores(run: Run) -> Scores:

@@ -13,8 +13,16 @@ from pyspark.sql import functions as F
 from recsys_spark.arrow import list_bounds
 from recsys_spark.evaluation import measure_ranking, predict_ratings, rating_error, summarise
 from recsys_spark.evaluation.lists import ItemTraits, item_traits
-from recsys_spark.evaluation.model_exposure import Listed, exposure_of_models
+from recsys_spark.evaluation.model_exposure import (
+    Listed,
+    exposure_of_models,
+    total_lists,
+    total_patterns,
+)
+from recsys_spark.evaluation.model_means import Means, summarise_models, total_metrics
 from recsys_spark.evaluation.model_metrics import ALL_METRICS, Measures, measure_models
+from recsys_spark.evaluation.summary import SEED
+from recsys_spark.evaluation.totals import Totals, users_of
 from recsys_spark.io.side_tables import read_user_attributes
 from recsys_spark.lookup import Lookup
 from recsys_spark.pipeline.contenders import MODEL, Contender, Contest
@@ -39,25 +47,38 @@ class Measured:
     curves: dict[str, list[list[float]]]
 
 
-def measure(contest: Contest, ranked: DataFrame, found: Contenders, shown: int) -> Measured:
-    """Write the table of users' metrics, and make the rows of the metrics table of it.
+def totals(contest: Contest, found: Contenders, shown: int) -> list[Totals]:
+    """What the pass over users adds up: metrics, how lists spread, and what they have in common."""
+    config = contest.run.config.evaluate
+    means = Means(config.resamples, SEED)
+    return [
+        total_metrics(_measures(contest, found), means),
+        total_lists(_listed(contest, found)),
+        total_patterns(len(found), shown),
+    ]
 
-    ranked: from `rank_models`, of all that were found, with columns user and user_id. shown: the
-    cut-off of the curves.
+
+def measure(contest: Contest, passed: DataFrame, found: Contenders, shown: int) -> Measured:
+    """Write the table of users' metrics, and make the rows of the metrics table.
+
+    passed: from `rank_models` with `totals`, of all that were found, with columns user and user_id.
+    shown: the cut-off of the curves.
     """
-    run, config = contest.run, contest.run.config.evaluate
+    run, config, ranked = contest.run, contest.run.config.evaluate, users_of(passed)
     measured = measure_models(ranked, _measures(contest, found))
-    for among in _among_candidates(contest, ranked, found):
-        measured = measured.unionByName(among, allowMissingColumns=True)
-    schema = per_user(ranked.schema["user_id"].dataType, ALL_METRICS)
-    run.write(measured, "metrics_per_user", schema)
-    users = summarise(
-        run.read("metrics_per_user"), run.run_id, _segments(contest, ranked), config.resamples
+    means = [summarise_models(passed, run.run_id, config.split)]
+    if among := list(_among_candidates(contest, ranked, found)):
+        few = run.keep(_union(among), "among")
+        segments = ranked.select("user_id", F.explode("segments").alias("segment"))
+        means.append(summarise(few, run.run_id, segments, config.resamples))
+        measured = measured.unionByName(few, allowMissingColumns=True)
+    run.write(
+        measured, "metrics_per_user", per_user(ranked.schema["user_id"].dataType, ALL_METRICS)
     )
-    listed = Listed(contest.catalogue.index, tuple(found), tuple(config.k), _groups(contest))
-    exposure = exposure_of_models(ranked, listed, run.run_id, config.split, shown)
+    listed = _listed(contest, found)
+    exposure = exposure_of_models(passed, listed, run.run_id, config.split, shown)
     errors = _rating_errors(contest, ranked, found)
-    return Measured(_union([users, exposure.table, *errors]), exposure.curves)
+    return Measured(_union([*means, exposure.table, *errors]), exposure.curves)
 
 
 def truth_of(ranked: DataFrame) -> DataFrame:
@@ -69,6 +90,11 @@ def truth_of(ranked: DataFrame) -> DataFrame:
 
 def _union(frames: Iterable[DataFrame]) -> DataFrame:
     return reduce(DataFrame.unionByName, frames)
+
+
+def _listed(contest: Contest, found: Contenders) -> Listed:
+    ks = tuple(contest.run.config.evaluate.k)
+    return Listed(contest.catalogue.index, tuple(found), ks, _groups(contest))
 
 
 def _measures(contest: Contest, found: Contenders) -> Measures:
@@ -96,16 +122,22 @@ def _traits(contest: Contest, model: Contender) -> ItemTraits:
     return item_traits(catalogue.index, catalogue.popularity, model.scorer.factors, attributes)
 
 
-def _segments(contest: Contest, ranked: DataFrame) -> DataFrame:
-    """Columns user_id, segment: by activity, and by the attributes of a file."""
-    run, config = contest.run, contest.run.config.evaluate
-    sized = ranked.select("user_id", F.size("history").alias("rows"))
-    segments = by_activity(sized, config.cold_below)
-    if config.users.path is None:
-        return segments
-    attributes = read_user_attributes(run.spark, config.users)
+def with_segments(contest: Contest, rows: DataFrame) -> DataFrame:
+    """Rows with a column segments: each user's by activity, and by the attributes of a file.
+
+    rows: columns user_id and history.
+    """
+    run, section = contest.run, contest.run.config.evaluate.users
+    cold, median = contest.run.config.evaluate.cold_below, contest.median
+    active = F.array(by_activity(F.size("history"), cold, median))
+    if section.path is None:
+        return rows.withColumn("segments", active)
+    attributes = read_user_attributes(run.spark, section)
     typed = match(run, "evaluate.users", attributes, {"user_id": run.read("user_ids")})
-    return segments.unionByName(by_attribute(typed))
+    own = by_attribute(typed).groupBy("user_id").agg(F.collect_set("segment").alias("own"))
+    further = F.coalesce("own", F.array().cast("array<string>"))
+    joined = rows.join(own, "user_id", "left")
+    return joined.withColumn("segments", F.concat(active, further)).drop("own")
 
 
 def _groups(contest: Contest) -> dict[str, Whole]:

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 from recsys_spark.evaluation.model_exposure import count_patterns
 from recsys_spark.evaluation.model_lists import LISTS
 from recsys_spark.evaluation.ratings import predict_ratings, prediction_spread
+from recsys_spark.evaluation.totals import users_of
 from recsys_spark.pipeline.contenders import MODEL, Contender, Contest
 from recsys_spark.pipeline.measure import truth_of
 from recsys_spark.pipeline.run import Run
@@ -23,9 +24,9 @@ HISTORY, HELD_OUT = "history", "held_out"
 Contenders = dict[str, Contender]
 
 
-def pictures(contest: Contest, ranked: DataFrame, found: Contenders, k: int) -> dict[str, Any]:
-    """Data of the report's figures. ranked: from `rank_models`, of all that were found."""
-    run = contest.run
+def pictures(contest: Contest, passed: DataFrame, found: Contenders, k: int) -> dict[str, Any]:
+    """Data of the report's figures. passed: from `rank_models`, of all that were found."""
+    run, ranked = contest.run, users_of(passed)
     people, directions = _people(contest, ranked, list(found)), _directions(contest, found[MODEL])
     listed = {item for person in people for items in person["lists"].values() for item in items}
     titles = _titles(run, sorted(listed | set(directions["items"])))
@@ -36,7 +37,7 @@ def pictures(contest: Contest, ranked: DataFrame, found: Contenders, k: int) -> 
         }
     directions["items"] = [titles.get(item, str(item)) for item in directions["items"]]
     data = {
-        "sets": _sets(ranked, list(found), k),
+        "sets": _sets(passed, list(found), k),
         "people": people,
         "directions": directions,
     }
@@ -47,9 +48,9 @@ def pictures(contest: Contest, ranked: DataFrame, found: Contenders, k: int) -> 
     return data
 
 
-def _sets(ranked: DataFrame, models: list[str], k: int) -> dict[str, Any]:
+def _sets(passed: DataFrame, models: list[str], k: int) -> dict[str, Any]:
     """How many items of users each combination of lists and held-out rows has in common."""
-    found = count_patterns(ranked, models, k, HELD_OUT)
+    found = count_patterns(passed, models, HELD_OUT)
     counts: list[dict[str, Any]] = [
         {"members": list(members), "count": count} for members, count in found.items()
     ]

@@ -1,8 +1,10 @@
 """Who a metric is averaged over: users by activity, and truth by the popularity of its items."""
 
+from functools import reduce
+
 import numpy as np
 import numpy.typing as npt
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 BY_POPULARITY = ("items=head", "items=torso", "items=tail")
@@ -14,18 +16,34 @@ def count_rows(history: DataFrame, side: str) -> DataFrame:
     return history.groupBy(side).agg(F.count("*").alias("rows"))
 
 
-def by_activity(users: DataFrame, cold_below: int) -> DataFrame:
-    """Columns user_id, segment: activity=cold, light or heavy.
+def activity(
+    train: DataFrame, held_out: DataFrame, fold_in: DataFrame | None, cold_below: int
+) -> tuple[int, float]:
+    """How many users have training rows, and the median of the rows of those who are evaluated.
 
-    users: columns user_id and rows, those of the user's history. cold: fewer rows than cold_below.
-    The others are heavy if they have more rows than half of those others, else light.
+    Of the latter only users with at least cold_below rows count, those to fold in included; 0 where
+    there are none. All frames have a column user.
     """
-    warm = users.where(F.col("rows") >= cold_below)
-    middle = warm.agg(F.percentile("rows", 0.5).alias("middle")).first()
-    median = middle["middle"] if middle and middle["middle"] is not None else 0.0
-    rows = F.col("rows")
+    parts = {"train": train, "held_out": held_out}
+    parts |= {} if fold_in is None else {"fold_in": fold_in}
+    tagged = [frame.select("user", F.lit(name).alias("of")) for name, frame in parts.items()]
+    counts = (F.count_if(F.col("of") == name).alias(name) for name in parts)
+    counted = reduce(DataFrame.unionByName, tagged).groupBy("user").agg(*counts)
+    rows = F.col("train") + (F.lit(0) if fold_in is None else F.col("fold_in"))
+    warm = F.when((F.col("held_out") > 0) & (rows >= cold_below), rows)
+    users, median = F.count_if(F.col("train") > 0), F.percentile(warm, 0.5)
+    found = counted.agg(users.alias("users"), median.alias("median")).collect()[0]
+    return found["users"], found["median"] or 0.0
+
+
+def by_activity(rows: Column, cold_below: int, median: float) -> Column:
+    """The segment of users: activity=cold, light or heavy.
+
+    rows: those of the user's history. cold: fewer rows than cold_below. The others are heavy if
+    they have more rows than half of those others, the median, else light.
+    """
     name = F.when(rows < cold_below, "cold").when(rows > median, "heavy").otherwise("light")
-    return users.select("user_id", F.concat(F.lit("activity="), name).alias("segment"))
+    return F.concat(F.lit("activity="), name)
 
 
 def by_attribute(attributes: DataFrame) -> DataFrame:

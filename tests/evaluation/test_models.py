@@ -16,11 +16,20 @@ from recsys_spark.evaluation import (
     measure_lists,
     measure_places,
     measure_ranking,
+    summarise,
 )
 from recsys_spark.evaluation.lists import item_traits
-from recsys_spark.evaluation.model_exposure import Listed, count_patterns, exposure_of_models
+from recsys_spark.evaluation.model_exposure import (
+    Listed,
+    count_patterns,
+    exposure_of_models,
+    total_lists,
+    total_patterns,
+)
 from recsys_spark.evaluation.model_lists import LISTS, Ranking, list_column, rank_batch, rank_models
+from recsys_spark.evaluation.model_means import Means, summarise_models, total_metrics
 from recsys_spark.evaluation.model_metrics import Measures, measure_models
+from recsys_spark.evaluation.totals import users_of
 from recsys_spark.evaluation.user_rows import gather_users
 from recsys_spark.kernels import tile
 from recsys_spark.kernels.agreement import AGREEMENT
@@ -40,7 +49,8 @@ USERS, ITEMS, OUTSIDE, CUTOFFS = 24, 19, 2, (2, 5, 8)
 N, RUN, SPLIT = max(CUTOFFS), "run", "held_out"
 WITHOUT = {"model": {5}, "narrow": {7, 8}}  # users without factors
 UNSCORED = {"model": {4}, "narrow": {0, 4}}  # items without
-PARTS = ("few", "many", "new")
+PARTS, SEGMENTS = ("few", "many", "new"), ("third", "some", "others")
+RESAMPLES, SEED = 30, 7
 
 
 def rows_of(count, items=ITEMS):
@@ -139,8 +149,24 @@ class World:
         return gather_users(history, self.known, self.truth, columns)
 
     @property
+    def passed(self):
+        segments = F.when(F.col("user") % 3 == 0, F.array(F.lit("third"), F.lit("some")))
+        rows = self.rows.withColumn("segments", F.coalesce(segments, F.array(F.lit("others"))))
+        totals = [
+            total_metrics(self.measures, Means(RESAMPLES, SEED)),
+            total_lists(self.listed),
+            total_patterns(len(MODELS), 5),
+        ]
+        return rank_models(rows.repartition(self.partitions), self.ranking, totals)
+
+    @property
     def ranked(self):
-        return rank_models(self.rows.repartition(self.partitions), self.ranking)
+        return users_of(self.passed)
+
+    @property
+    def listed(self):
+        groups = {name: np.flatnonzero(self.index % 3 == at) for at, name in enumerate("xyz")}
+        return Listed(self.index, MODELS, CUTOFFS, groups)
 
     @property
     def measures(self):
@@ -208,14 +234,23 @@ def values_of(frame):
     }
 
 
+def exposure_table(listed, passed, run_id, split):
+    return exposure_of_models(passed, listed, run_id, split, 5).table
+
+
 @pytest.fixture(scope="module")
 def world(spark):
     return World(spark)
 
 
 @pytest.fixture(scope="module")
-def ranked(world):
-    return world.ranked.localCheckpoint()
+def passed(world):
+    return world.passed.localCheckpoint()
+
+
+@pytest.fixture(scope="module")
+def ranked(passed):
+    return users_of(passed)
 
 
 @pytest.fixture(scope="module")
@@ -229,10 +264,17 @@ def test_every_value_is_that_of_the_functions_of_tables(world, measured):
     assert measured == expected
 
 
-def test_exposure_is_that_of_the_function_of_tables(world, ranked):
-    positions = {name: np.flatnonzero(world.index % 3 == at) for at, name in enumerate("xyz")}
-    listed = Listed(world.index, MODELS, CUTOFFS, positions)
-    found = exposure_of_models(ranked, listed, RUN, SPLIT, 5)
+def test_means_and_intervals_are_those_of_the_table_of_users(world, passed, ranked):
+    segments = ranked.select("user_id", F.explode("segments").alias("segment"))
+    table = measure_models(ranked, world.measures)
+    expected = summarise(table, RUN, segments, RESAMPLES, SEED)
+    found = summarise_models(passed, RUN, SPLIT)
+    assert sorted(found.collect()) == sorted(expected.collect())
+    assert {row["segment"] for row in found.collect()} == {"all", *PARTS, *SEGMENTS}
+
+
+def test_exposure_is_that_of_the_function_of_tables(world, passed):
+    found = exposure_of_models(passed, world.listed, RUN, SPLIT, 5)
     items = world.spark.createDataFrame([(int(i),) for i in world.index], "item_id int")
     groups = items.withColumn("group", F.expr("element_at(array('x', 'y', 'z'), item_id % 3 + 1)"))
     expected = measure_exposure(
@@ -242,7 +284,7 @@ def test_exposure_is_that_of_the_function_of_tables(world, ranked):
     assert found.curves == expected.curves
 
 
-def test_patterns_count_what_lists_and_truth_have_in_common(ranked):
+def test_patterns_count_what_lists_and_truth_have_in_common(passed, ranked):
     expected = {}
     for row in ranked.collect():
         lists = {name: set(items[:5]) for name, items in zip(MODELS, row[LISTS], strict=True)}
@@ -250,17 +292,22 @@ def test_patterns_count_what_lists_and_truth_have_in_common(ranked):
         for item in set().union(*lists.values()):
             members = tuple(sorted(name for name, items in lists.items() if item in items))
             expected[members] = expected.get(members, 0) + 1
-    assert count_patterns(ranked, MODELS, 5, "truth") == expected
+    assert count_patterns(passed, MODELS, "truth") == expected
 
 
 @pytest.mark.parametrize(("partitions", "batch"), [(1, 1000), (5, 3)])
-def test_partitions_and_batches_do_not_change_a_bit(spark, measured, partitions, batch):
+def test_partitions_and_batches_do_not_change_a_bit(spark, measured, passed, partitions, batch):
     key = "spark.sql.execution.arrow.maxRecordsPerBatch"
     before = spark.conf.get(key)
     spark.conf.set(key, batch)
     try:
         other = World(spark, partitions)
-        assert values_of(measure_models(other.ranked, other.measures)) == measured
+        again = other.passed.localCheckpoint()
+        assert values_of(measure_models(users_of(again), other.measures)) == measured
+        for summary in (summarise_models, partial(exposure_table, other.listed)):
+            assert sorted(summary(again, RUN, SPLIT).collect()) == sorted(
+                summary(passed, RUN, SPLIT).collect()
+            )
     finally:
         spark.conf.set(key, before)
 
@@ -279,7 +326,7 @@ def test_heights_of_tiles_and_the_order_of_users_do_not_change_a_bit(world, monk
 def test_full_ranking_is_left_out_unless_it_is_wanted(world):
     ranking = Ranking(world.index, {"popular": world.scorers["popular"]}, N)
     kept = [name for name in world.rows.columns if "_of_" not in name]
-    ranked = rank_models(world.rows.select(kept), ranking)
+    ranked = users_of(rank_models(world.rows.select(kept), ranking))
     measures = world.measures
     own = Measures(measures.traits, ("popular",), "popular", CUTOFFS, SPLIT)
     assert {metric for *_, metric in values_of(measure_models(ranked, own))} == {
@@ -293,9 +340,10 @@ def test_drawn_factors_are_those_that_are_given(world):
     scorers = {"narrow": world.scorers["narrow"]}
     drawn = Ranking(world.index, scorers, N, drawn={"narrow": partial(getitem, vectors)})
     kept = [name for name in world.rows.columns if "_of_" not in name]
-    found = {r["user"]: r[LISTS] for r in rank_models(world.rows.select(kept), drawn).collect()}
+    own = users_of(rank_models(world.rows.select(kept), drawn))
+    found = {r["user"]: r[LISTS] for r in own.collect()}
     known = world.rows.select(*kept, factor_column("narrow"))
-    given = rank_models(known, Ranking(world.index, scorers, N)).collect()
+    given = users_of(rank_models(known, Ranking(world.index, scorers, N))).collect()
     for row in given:
         if row["user"] not in WITHOUT["narrow"]:
             assert found[row["user"]] == row[LISTS]

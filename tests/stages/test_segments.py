@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from pyspark.sql import functions as F
 
 from recsys_spark.stages.segments import (
     BY_POPULARITY,
+    activity,
     by_activity,
     by_attribute,
     by_popularity,
@@ -15,21 +17,30 @@ def segments(frame):
     return sorted((row[0], row["segment"]) for row in frame.collect())
 
 
-def users(spark, rows):
-    return spark.createDataFrame(list(rows.items()), "user_id string, rows int")
+def pairs(spark, rows):
+    """A row a user and number, so many of each."""
+    return spark.createDataFrame(
+        [(user, at) for user, count in rows.items() for at in range(count)], "user int, item int"
+    )
 
 
 def test_users_are_cold_light_or_heavy(spark):
-    rows = {"u0": 1, "u1": 2, "u2": 3, "u3": 4, "u4": 7, "u5": 9, "u6": 0}
-    assert segments(by_activity(users(spark, rows), 3)) == [
+    rows = [(f"u{at}", count) for at, count in enumerate([1, 2, 3, 4, 7, 9, 0])]
+    frame = spark.createDataFrame(rows, "user_id string, rows int")
+    named = frame.select("user_id", by_activity(F.col("rows"), 3, 5.5).alias("segment"))
+    assert segments(named) == [
         ("u0", "activity=cold"), ("u1", "activity=cold"), ("u2", "activity=light"),
         ("u3", "activity=light"), ("u4", "activity=heavy"), ("u5", "activity=heavy"),
         ("u6", "activity=cold"),
     ]  # fmt: skip
 
 
-def test_everybody_may_be_cold(spark):
-    assert segments(by_activity(users(spark, {"u0": 2}), 3)) == [("u0", "activity=cold")]
+def test_the_median_is_that_of_evaluated_users_who_are_not_cold(spark):
+    train = pairs(spark, {0: 1, 1: 2, 2: 3, 3: 4, 4: 6, 9: 50})  # 9 is not evaluated
+    held_out, fold_in = pairs(spark, dict.fromkeys(range(8), 2)), pairs(spark, {4: 1, 5: 9, 6: 1})
+    assert activity(train, held_out, fold_in, 3) == (6, 5.5)  # of 3, 4, 7 and 9
+    assert activity(train, held_out, None, 3) == (6, 4.0)  # of 3, 4 and 6
+    assert activity(train, held_out, None, 60) == (6, 0.0)
 
 
 def test_each_value_of_an_attribute_is_a_segment(spark):
