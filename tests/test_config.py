@@ -553,6 +553,8 @@ def test_the_demo_makes_what_its_pages_lead_to():
         (["models={b: {kind: blend, parts: {model: 1}, constant: 3}}"], "rank_fusion"),
         (["models={b: {kind: blend, parts: {model: 1}}, c: {kind: blend, parts: {b: 1}}}"],
          "which is no part of a blend"),
+        (["models={w: {kind: user_knn, similarity: tfidf}}", "recommend.model=w",
+          "recommend.explain=2"], "cannot divide the scores of models.w"),
         (["recommend.model=mix"], "recommend.model is mix; there are model"),
         (["recommend.model=[model, model]"], "names a model twice"),
         (["recommend.model=[]"], "names nobody"),

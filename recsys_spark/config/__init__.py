@@ -8,7 +8,7 @@ is written from them (`recsys-spark config --defaults`), and a wheel works witho
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from operator import getitem
 from shlex import quote
@@ -93,7 +93,7 @@ __all__ = [
 ]
 
 
-# A key of `Config.digest`: the models that are fitted, which blends are not.
+# A key of `Config.digest`: the models of which training writes tables.
 FITTED = "fitted_models"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _TAKEN = (WALS, "fold_in", "popular", "popular_in_segment", *get_args(BaselineName))
@@ -173,9 +173,28 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _explained(self) -> "Config":
+        if not self.recommend.explain:
+            return self
+        for name in self.alone(self.recommend.chain):
+            if name != WALS and not self.models[name].explained:
+                raise ValueError(
+                    f"recommend.explain cannot divide the scores of models.{name} among the user's "
+                    "items: set similarity: cosine (or jaccard) and centring: none there, or "
+                    "recommend.explain: 0"
+                )
+        return self
+
     def scored_alone(self) -> list[str]:
         """The names of the weighted ALS and of the other models that are no blends."""
         return [WALS, *(name for name, model in self.models.items() if not model.parts)]
+
+    def alone(self, names: Sequence[str]) -> list[str]:
+        """The models that these are or are made of, each once."""
+        parts = (self.models[name].parts if name != WALS else {} for name in names)
+        found = (part for name, own in zip(names, parts, strict=True) for part in own or (name,))
+        return list(dict.fromkeys(found))
 
     @model_validator(mode="after")
     def _genres(self) -> "Config":
@@ -220,8 +239,8 @@ class Config(Section):
     def digest(self, *keys: str) -> str:
         """Hash of the (dotted) keys that decide a result, or of all; eight hexadecimal digits."""
         whole = self.model_dump(mode="json")
-        alone = self.scored_alone()
-        whole[FITTED] = {name: own for name, own in whole["models"].items() if name in alone}
+        fitted = {name for name, model in self.models.items() if model.fitted}
+        whole[FITTED] = {name: own for name, own in whole["models"].items() if name in fitted}
         content = {key: reduce(getitem, key.split("."), whole) for key in keys} or whole
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 

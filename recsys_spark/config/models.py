@@ -7,22 +7,24 @@ from pydantic import Field, FiniteFloat, model_validator
 
 from recsys_spark.config.section import Section
 from recsys_spark.errors import ConfigError
-from recsys_spark.neighbours.spec import ContentKnn, Ease, ItemKnn, RP3Beta
+from recsys_spark.neighbours.spec import ContentKnn, Ease, ItemKnn, RP3Beta, UserKnn
 
 # The weighted ALS of the section objective, which is always trained.
 WALS = "model"
 
-Kind = Literal["item_knn", "rp3beta", "ease", "content", "popularity", "blend"]
+Kind = Literal["item_knn", "user_knn", "rp3beta", "ease", "content", "popularity", "blend"]
 
-NeighbourSpec = ItemKnn | RP3Beta | Ease | ContentKnn
+NeighbourSpec = ItemKnn | UserKnn | RP3Beta | Ease | ContentKnn
 _SPECS: dict[str, Callable[..., NeighbourSpec]] = {
     "item_knn": ItemKnn,
+    "user_knn": UserKnn,
     "rp3beta": RP3Beta,
     "ease": Ease,
     "content": ContentKnn,
 }
 _KEYS: dict[str, set[str]] = {
     "item_knn": {"similarity", "shrinkage", "neighbours", "weights", "centring"},
+    "user_knn": {"similarity", "shrinkage", "neighbours", "weights", "centring"},
     "rp3beta": {"alpha", "user_alpha", "beta", "neighbours", "weights"},
     "ease": {"regularization", "neighbours"},
     "content": {"neighbours"},
@@ -34,26 +36,27 @@ _KEYS: dict[str, set[str]] = {
 class Model(Section):
     kind: Kind = Field(
         ...,
-        description="item_knn, rp3beta (random walks), ease (linear autoencoder), content (titles "
-        "and genres), popularity, or blend (of others).",
+        description="item_knn, user_knn, rp3beta (random walks), ease (linear autoencoder), "
+        "content (titles and genres), popularity, or blend (of others).",
     )
     similarity: Literal["cosine", "jaccard", "bm25", "tfidf"] = Field(
-        "cosine", description="item_knn: of the users of two items."
+        "cosine", description="item_knn: of the users of two items; user_knn: of users' items."
     )
     shrinkage: FiniteFloat = Field(
-        0.0, ge=0, description="item_knn: added to the denominator of the similarity."
+        0.0, ge=0, description="item_knn, user_knn: added to the denominator of the similarity."
     )
     neighbours: int | None = Field(
         None,
         ge=1,
-        description="item_knn and content (50), rp3beta (300), ease (all): nearest items of each "
-        "that count.",
+        description="item_knn, content (50), rp3beta (300), ease (all): nearest items of each that "
+        "count; user_knn (50): nearest users.",
     )
     weights: Literal["binary", "values"] = Field(
-        "binary", description="item_knn, rp3beta: whether an interaction counts 1 or its value."
+        "binary",
+        description="item_knn, user_knn, rp3beta: whether an interaction counts 1 or its value.",
     )
     centring: Literal["none", "item_mean", "user_mean"] = Field(
-        "none", description="item_knn: the mean that is subtracted from values."
+        "none", description="item_knn, user_knn: the mean that similarities subtract from values."
     )
     alpha: FiniteFloat = Field(1.0, description="rp3beta: power of the degrees along the walk.")
     user_alpha: FiniteFloat | None = Field(
@@ -94,6 +97,17 @@ class Model(Section):
         if "constant" in self.model_fields_set and self.method != "rank_fusion":
             raise ValueError("constant has no effect without method: rank_fusion; remove it")
         return self
+
+    @property
+    def fitted(self) -> bool:
+        """Whether training writes tables of it."""
+        return self.kind not in ("blend", "user_knn")
+
+    @property
+    def explained(self) -> bool:
+        """Whether its scores are sums over the user's items, as far as they are."""
+        divided = self.similarity in ("cosine", "jaccard") and self.centring == "none"
+        return self.kind != "user_knn" or divided
 
     def spec(self) -> NeighbourSpec:
         """The settings of a neighbour model, with the kind's own defaults where none are given.

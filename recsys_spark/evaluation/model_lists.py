@@ -25,7 +25,7 @@ from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.kernels.tile import Tile, best_of, leave_out, user_blocks
 from recsys_spark.kernels.topn import Positions, Single
 from recsys_spark.lookup import Lookup
-from recsys_spark.topn.blocks import WEIGHTS, factor_column, read_block
+from recsys_spark.topn.blocks import WEIGHTS, factor_column, nearest_columns, read_block
 from recsys_spark.topn.scorers import Block, NeighbourScorer, Scorer, StaticScorer
 from recsys_spark.wals.packed import Batches
 from recsys_spark.workers import map_in_arrow
@@ -93,7 +93,7 @@ def rank_models(rows: DataFrame, ranking: Ranking, totals: Sequence[Totals] = ()
     if totals:
         rows = rows.withColumn("hash", F.xxhash64("user_id"))
     taken = [factor_column(name) for name in ranking.ranks if name not in ranking.drawn]
-    taken += [WEIGHTS]
+    taken += [WEIGHTS, *nearest_columns(rows.columns)]
     taken += [list_column(name) for name, scorer in ranking.models.items() if scorer is None]
     kept = [
         StructField(column.name, column.dataType)  # null in the rows of totals

@@ -11,19 +11,20 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from recsys_spark.errors import ContractError
+from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.evaluation.model_lists import Draw
-from recsys_spark.neighbours.fit import fit_items
-from recsys_spark.neighbours.spec import ItemKnn
+from recsys_spark.neighbours.fit import fit_items, multiplications
+from recsys_spark.neighbours.spec import ItemKnn, UserKnn
 from recsys_spark.pipeline.genres import item_genres
-from recsys_spark.pipeline.models import scorers
+from recsys_spark.pipeline.model_scorers import (
+    find_nearest,
+    nearest_users,
+    scorers,
+    user_scorer,
+)
 from recsys_spark.pipeline.run import Run
 from recsys_spark.pipeline.train import trained_spec
 from recsys_spark.stages.mllib import fit_mllib
-from recsys_spark.stages.neighbours import (
-    multiplications,
-    recommend_by_neighbours,
-)
 from recsys_spark.stages.segments import count_rows
 from recsys_spark.stages.simple_scores import (
     directions,
@@ -44,16 +45,16 @@ Whole = npt.NDArray[np.int64]
 class Contender:
     """A recommender that is measured.
 
-    scorer: ranks the catalogue; it may need user factors of models that are measured, too. lists:
-    without a scorer, columns user and items (array<int>, best first). scores: factors of users and
-    items, columns id and factors, of those whose scores are their products. drawn: user factors
-    that are a function of the user's index.
+    scorer: ranks the catalogue; it may need what models have that are measured, too. scores:
+    factors of users and items, columns id and factors, of those whose scores are their products.
+    drawn: user factors that are a function of the user's index. nearest: columns user and nearest,
+    of those that score by similar users.
     """
 
-    scorer: Scorer | None = None
-    lists: DataFrame | None = None
+    scorer: Scorer
     scores: Scores | None = None
     drawn: Mapping[str, Draw] = field(default_factory=dict)
+    nearest: DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,11 @@ def _models(contest: Contest, model: Scores) -> dict[str, Contender]:
     """Those of the configuration, as they were fitted to the training rows."""
     run = contest.run
     catalogue = with_factors(contest.catalogue, model[1])
-    found = scorers(run, tuple(run.config.models), catalogue, "train")
-    return {name: Contender(scorer) for name, scorer in found.items()}
+    names, history = tuple(run.config.models), contest.history
+    found = scorers(run, names, catalogue, "train", history)
+    nearest = nearest_users(run, names, history)
+    users = {name: find(contest.users) for name, find in nearest.items()}
+    return {name: Contender(own, nearest=users.get(name)) for name, own in found.items()}
 
 
 def _by_factors(contest: Contest, name: str, scores: Scores) -> Contender:
@@ -187,19 +191,21 @@ def _item_knn(contest: Contest, name: str) -> Contender | None:
 def _user_knn(contest: Contest, name: str) -> Contender | None:
     if not _affordable(contest, "user", name):
         return None
-    known = contest.history.select("user", "item")
-    known = known if contest.known is None else known.union(contest.known)
-    named = contest.users.select("user", F.col("user").alias("user_id"))
-    config = contest.run.config.evaluate.user_knn
-    lists = recommend_by_neighbours(named, contest.history, known, "user", config, contest.n)
-    items = F.col("recommendations.item_id").alias("items")
-    kept = contest.run.keep(lists.select(F.col("user_id").alias("user"), items), f"lists/{name}")
-    return Contender(lists=kept)
+    run, history = contest.run, contest.history
+    spec = UserKnn(**run.config.evaluate.user_knn.model_dump())
+    try:
+        scorer = user_scorer(run, name, spec, history, contest.catalogue.lookup)
+    except ConfigError as error:
+        run.log.warning(f"{name} is left out: {error}")
+        return None
+    nearest = run.keep(find_nearest(history, contest.users, spec), f"nearest_users/{name}")
+    return Contender(scorer, nearest=nearest)
 
 
 def _affordable(contest: Contest, side: str, name: str) -> bool:
     run, limit = contest.run, contest.run.config.evaluate.max_multiplications
-    needed = multiplications(contest.users, contest.history, side)
+    users = contest.users if side == "user" else None
+    needed = multiplications(contest.history, side, users)
     if needed > limit:
         run.log.warning(
             f"{name} is left out: it needs {needed:,} multiplications, more than "

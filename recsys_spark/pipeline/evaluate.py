@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pyspark.sql import DataFrame
 
-from recsys_spark.evaluation.model_lists import Ranking, list_column, rank_models
+from recsys_spark.evaluation.model_lists import Ranking, rank_models
 from recsys_spark.evaluation.ranking import ALL, shown_cutoff
 from recsys_spark.evaluation.user_rows import gather_users
 from recsys_spark.pipeline.contenders import MODEL, Contender, Contest, Scores, contenders
@@ -20,7 +20,7 @@ from recsys_spark.pipeline.train import evaluated_factors, make_plan, trained_sp
 from recsys_spark.pipeline.validation import relevant_rows
 from recsys_spark.schema import METRICS
 from recsys_spark.stages.segments import activity
-from recsys_spark.topn.blocks import factor_column
+from recsys_spark.topn.blocks import factor_column, nearest_column
 from recsys_spark.topn.recommend import read_catalogue
 from recsys_spark.wals.fold_in import fold_in
 
@@ -77,8 +77,8 @@ def _ranked(contest: Contest, found: dict[str, Contender], shown: int) -> DataFr
         assert scores is not None, f"{name} has no user factors"
         columns[factor_column(name)] = scores[0]
     for name, each in found.items():
-        if each.lists is not None:
-            columns[list_column(name)] = each.lists
+        if each.nearest is not None:
+            columns[nearest_column(name)] = each.nearest
     rows = gather_users(contest.history, contest.known, contest.truth, columns)
     rows = with_segments(contest, rows)
     return rank_models(rows, ranking, totals(contest, found, shown))

@@ -119,7 +119,7 @@ def _of_model(key: str, model: Model) -> list[Setting]:
         return [Setting(f"{key}.beta", model.beta, _plus(0.1, 0.0, 1.0))]
     if model.kind == "ease":
         return [Setting(f"{key}.regularization", model.regularization, _times(3.0, 1.0, 1e6))]
-    if model.kind == "item_knn":
+    if model.kind in ("item_knn", "user_knn"):
         return [Setting(f"{key}.neighbours", model.neighbours or 50, _times(2.0, 10, 2000))]
     return []
 

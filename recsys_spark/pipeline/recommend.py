@@ -15,7 +15,12 @@ from recsys_spark.pipeline.beside import MB, check_beside, factor_bytes, write_b
 from recsys_spark.pipeline.carry import carry_over, rules
 from recsys_spark.pipeline.genres import item_genres
 from recsys_spark.pipeline.listed import report_lists
-from recsys_spark.pipeline.models import needs_factors, scorers, weighs_values
+from recsys_spark.pipeline.model_scorers import (
+    nearest_users,
+    needs_factors,
+    scorers,
+    weighs_values,
+)
 from recsys_spark.pipeline.policy import effect, listed_ids, read_policy, seen_rows
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.pipeline.side_tables import match
@@ -110,11 +115,12 @@ def _ranked(run: Run, history: DataFrame, catalogue: Catalogue, notes: Notes) ->
         return None
     explainer = notes.explain(catalogue) if notes.explain else None
     found = scorers(
-        run, chain, catalogue, "refit" if "refit" in run.lineage else "train", explainer
+        run, chain, catalogue, "refit" if "refit" in run.lineage else "train", history, explainer
     )
     columns = ["user", "item", *(["value"] if weighs_values(run.config) else [])]
     factors = {WALS: _user_factors(run)} if needs_factors(run.config, chain) else {}
-    return RankedBy(tuple(found.items()), factors, history.select(*columns))
+    nearest = nearest_users(run, chain, history)
+    return RankedBy(tuple(found.items()), factors, history.select(*columns), nearest)
 
 
 def _schema(run: Run) -> StructType:

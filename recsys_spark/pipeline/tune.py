@@ -6,7 +6,7 @@ What is measured is the model whose lists are delivered, the first of recommend.
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -19,8 +19,16 @@ from recsys_spark import yaml12
 from recsys_spark.config import WALS, Config, Objective, Scalar
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.spec import SIDES, WalsSpec
+from recsys_spark.neighbours.spec import UserKnn
 from recsys_spark.pipeline.choice import Options
-from recsys_spark.pipeline.models import fit_model, parts_of, scorer_of, with_parts
+from recsys_spark.pipeline.model_scorers import (
+    by_users,
+    find_nearest,
+    scorer_of,
+    user_scorer,
+    with_parts,
+)
+from recsys_spark.pipeline.models import fit_model
 from recsys_spark.pipeline.night import run_stages
 from recsys_spark.pipeline.run import Run, default_run_id
 from recsys_spark.pipeline.search import Settings, Tried, best, proposals
@@ -94,7 +102,7 @@ def _trials(run: Run) -> Iterator[Trial]:
     config, started = run.config.tune, time.monotonic()
     tried: list[Tried] = []
     with _Bench(run) as bench:
-        parts = parts_of(run.config, run.config.recommend.chain[:1])
+        parts = run.config.alone(run.config.recommend.chain[:1])
         for number, settings in enumerate(proposals(run.config, parts, tried), start=1):
             trial = _kept(run, number, settings)
             if trial is None:
@@ -184,6 +192,7 @@ class _Bench:
         self._data: Prepared | None = None
         self._last: tuple[WalsSpec, Factorization] | None = None
         self._matrices: dict[str, NeighbourScorer | StaticScorer] = {}
+        self._neighbours: dict[UserKnn, DataFrame] = {}
 
     def __enter__(self) -> "_Bench":
         return self
@@ -200,7 +209,7 @@ class _Bench:
     def measure(self, config: Config) -> float:
         """The metric of the first of the models that are delivered."""
         name, tune = config.recommend.chain[0], config.tune
-        parts = parts_of(config, [name])
+        parts = config.alone([name])
         state = self.fit(config.objective.spec()) if WALS in parts else None
         if name == WALS and state is not None:
             return self.validation.metric(state, tune.metric, tune.k)
@@ -210,6 +219,7 @@ class _Bench:
             ((name, with_parts(config, name, alone)),),
             {model: users for model, (users, _) in factors.items()},
             self.validation.history,
+            {part: self._nearest(spec) for part in parts if (spec := by_users(config, part))},
         )
         return self.validation.metric_of(ranked, tune.metric, tune.k)
 
@@ -221,11 +231,21 @@ class _Bench:
             own = with_factors(catalogue, factors[part][1])
             return FactorScorer(part, own.factors, own.scored)
         model = config.models[part]
+        if spec := by_users(config, part):
+            return user_scorer(self.run, part, spec, self.run.read("train"), catalogue.lookup)
         key = repr(model)
         if key not in self._matrices:
             fitted = fit_model(self.run, part, model, self.run.read("train"))
             self._matrices = {key: scorer_of(model, fitted, catalogue.lookup), **self._matrices}
         return self._matrices[key]
+
+    def _nearest(self, spec: UserKnn) -> Callable[[DataFrame], DataFrame]:
+        """The nearest users of the validation users, found once."""
+        if spec not in self._neighbours:
+            found = find_nearest(self.run.read("train"), self.validation.users, spec)
+            name = f"nearest_users/{len(self._neighbours)}"
+            self._neighbours[spec] = self.run.keep(found, name)
+        return lambda _: self._neighbours[spec]
 
     def fit(self, spec: WalsSpec) -> Factorization:
         """Train the objective, beginning with the last trial's factors where that is wanted."""

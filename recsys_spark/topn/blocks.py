@@ -1,6 +1,6 @@
 """From Arrow batches of users to the blocks that scorers take."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -9,9 +9,10 @@ from recsys_spark.arrow import list_bounds, list_parts
 from recsys_spark.kernels.ragged import Ragged, no_entries
 from recsys_spark.kernels.topn import Single
 from recsys_spark.lookup import Lookup
-from recsys_spark.topn.scorers import Block
+from recsys_spark.topn.scorers import Block, NearestUsers
 
 HISTORY, WEIGHTS = "history", "history_weights"
+_NEAREST = "nearest_users_of_"
 
 
 def factor_column(model: str) -> str:
@@ -19,17 +20,31 @@ def factor_column(model: str) -> str:
     return f"factors_of_{model}"
 
 
+def nearest_column(model: str) -> str:
+    """The column with the nearest users of a model: structs of their index and similarity."""
+    return f"{_NEAREST}{model}"
+
+
+def nearest_columns(columns: Iterable[str]) -> list[str]:
+    """Those of the columns that have nearest users."""
+    return [name for name in columns if name.startswith(_NEAREST)]
+
+
 def read_block(batch: pa.RecordBatch, lookup: Lookup, ranks: Mapping[str, int]) -> Block:
     """The users of a batch.
 
     batch: columns seen and history (internal ids; null: none), perhaps history_weights (parallel to
-    history; by default 1), and for each model of `ranks` its user factors, null where it has none.
-    lookup: of the catalog's internal ids; others are left out.
+    history; by default 1), for each model of `ranks` its user factors, null where it has none, and
+    any `nearest_column`. lookup: of the catalog's internal ids; others are left out.
     """
     factors = {name: _vectors(batch, name, rank) for name, rank in ranks.items()}
     seen = _positions(batch.column("seen"), lookup).without(-1)
     history, weights = _history(batch, lookup)
-    return Block(batch.num_rows, factors, history, weights, seen)
+    nearest = {
+        name.removeprefix(_NEAREST): _nearest(batch.column(name))
+        for name in nearest_columns(batch.schema.names)
+    }
+    return Block(batch.num_rows, factors, history, weights, seen, nearest=nearest)
 
 
 def _positions(column: pa.ListArray, lookup: Lookup) -> Ragged:
@@ -44,6 +59,12 @@ def _vectors(batch: pa.RecordBatch, model: str, rank: int) -> Single:
     own = np.diff(list_bounds(column)) > 0
     out[own] = list_parts(column, np.float32)[1].reshape(-1, rank)
     return out
+
+
+def _nearest(column: pa.ListArray) -> NearestUsers:
+    entries = column.flatten()
+    users, similarities = (np.array(entries.field(at)) for at in range(2))
+    return NearestUsers(Ragged(list_bounds(column), users), similarities)
 
 
 def _history(batch: pa.RecordBatch, lookup: Lookup) -> tuple[Ragged, Single]:
@@ -62,6 +83,7 @@ def _history(batch: pa.RecordBatch, lookup: Lookup) -> tuple[Ragged, Single]:
     return Ragged(indptr, positions[order]), weights[order]
 
 
-def block_columns(ranks: Mapping[str, int]) -> list[str]:
-    """The columns that `read_block` takes beside seen, some of them optional."""
-    return [HISTORY, WEIGHTS, *map(factor_column, ranks)]
+def block_columns(ranks: Mapping[str, int], columns: Iterable[str]) -> list[str]:
+    """Those of the columns that `read_block` takes beside seen."""
+    taken = {HISTORY, WEIGHTS, *map(factor_column, ranks), *nearest_columns(columns)}
+    return [name for name in columns if name in taken]

@@ -46,7 +46,7 @@ def recommend_top_n(
     missing = {name: value for name, value in optional.items() if name not in users.columns}
     extras = [name for name in EXTRAS if name in users.columns]
     basis = [] if listing.scorers else [basis_of(users.columns)]
-    basis += [name for name in block_columns(listing.ranks) if name in users.columns]
+    basis += block_columns(listing.ranks, users.columns)
     rows = users.withColumns(missing).select(key, *basis, "seen", *optional, *extras)
     return map_in_arrow(rows, _recommend(key, broadcast, tally, schema), schema)
 

@@ -23,10 +23,31 @@ def sparse_rows(neighbours: DataFrame, lookup: Lookup) -> SparseRows:
     rows = np.repeat(at, np.diff(list_bounds(lists)))
     columns = lookup.positions(list_parts(lists, np.int64)[1])
     weights = list_parts(table["weights"].combine_chunks(), np.float32)[1]
+    return _ordered(rows, columns, weights, len(lookup.ids))
+
+
+def interaction_rows(history: DataFrame, lookup: Lookup, valued: bool) -> SparseRows:
+    """A user-item matrix on the driver, to be broadcast: at most as many entries as the frame.
+
+    history: columns user, item and value, no pair twice; a user's row is that of the index.
+    lookup: of the catalog's internal ids; other items are left out. valued: whether entries are
+    values, or 1.
+    """
+    table = history.select("user", "item", *(["value"] if valued else [])).toArrow()
+    users = table["user"].to_numpy().astype(np.int64)
+    items = lookup.positions(table["item"].to_numpy().astype(np.int64))
+    weights = table["value"].to_numpy() if valued else np.ones(len(users))
+    return _ordered(users, items, weights.astype(np.float32), int(users.max(initial=-1)) + 1)
+
+
+def _ordered(
+    rows: npt.NDArray[np.integer], columns: npt.NDArray[np.int32], weights: Single, count: int
+) -> SparseRows:
+    """Entries of a matrix with so many rows, but for those whose row or column is -1."""
     inside = (rows >= 0) & (columns >= 0)
     rows, columns, weights = rows[inside], columns[inside], weights[inside]
     order = np.lexsort((columns, rows))
-    bounds = np.searchsorted(rows[order], np.arange(len(lookup.ids) + 1)).astype(np.int64)
+    bounds = np.searchsorted(rows[order], np.arange(count + 1)).astype(np.int64)
     return SparseRows(bounds, columns[order], weights[order])
 
 

@@ -1,13 +1,13 @@
 """Top-N lists of users: the model's best unseen items, completed by popular ones."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.topn.blocks import HISTORY, WEIGHTS, factor_column
+from recsys_spark.topn.blocks import HISTORY, WEIGHTS, factor_column, nearest_column
 from recsys_spark.topn.business_rules import Policy, make_listing, with_blocked
 from recsys_spark.topn.catalog import Catalogue, Listing, Tally, with_factors
 from recsys_spark.topn.distributed import recommend_top_n
@@ -37,14 +37,20 @@ class RankedBy:
 
     scorers: by name, in the order in which they serve. factors: user factors of a model, columns id
     and factors, by its name. history: columns user, item and perhaps value, which weighs it.
+    nearest: by the name of a model, from a frame with a column user to their `nearest_column`s,
+    columns user and nearest.
     """
 
     scorers: tuple[tuple[str, Scorer], ...]
     factors: Mapping[str, DataFrame]
     history: DataFrame
+    nearest: Mapping[str, Callable[[DataFrame], DataFrame]] = field(default_factory=dict)
 
     def beside(self, users: DataFrame) -> DataFrame:
         """users, with a column user, and what `blocks.read_block` takes."""
+        for name, nearest in self.nearest.items():
+            found = nearest(users.select("user")).toDF("user", nearest_column(name))
+            users = users.join(found, "user", "left")
         for name, factors in self.factors.items():
             column = F.col("factors").alias(factor_column(name))
             users = users.join(factors.select(F.col("id").alias("user"), column), "user", "left")

@@ -5,7 +5,8 @@ that is the same for every kind of recommender: leaving out, ranking, rules, met
 
 kind         score of user u and item i
 factors      x_u . y_i, with `cosine` of vectors of length 1
-neighbours   sum over items j of the history of h_uj W_ji (item-kNN, RP3beta, EASE, content)
+neighbours   sum over items j of the history of h_uj W_ji (item-kNN, RP3beta, EASE, content), or
+             over the K nearest users v of s_uv r_vi (user-kNN)
 static       one score an item, the same for every user (popularity)
 blend        weighted sum of the scores of others, each optionally divided by its standard deviation
              over the user's items; or reciprocal rank fusion, sum of w / (constant + rank)
@@ -15,6 +16,7 @@ blend        weighted sum of the scores of others, each optionally divided by it
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -44,12 +46,25 @@ _EPSILON = 2.0**-22
 _LEAST_SHARE = 1 / 16  # of the slack of a sum, which the rounding of the sum has at every item
 
 
+class NearestUsers(NamedTuple):
+    """users: the indices of each user's nearest, ascending. similarities: of these, (entries,)."""
+
+    users: Ragged
+    similarities: Single
+
+    def where(self, rows: Mask) -> "NearestUsers":
+        """Those of some of the users, by a mask."""
+        kept = np.repeat(rows, np.diff(self.users.indptr))
+        return NearestUsers(self.users.where(rows), self.similarities[kept])
+
+
 class Block(NamedTuple):
     """What scorers know of a block of users.
 
     factors: (users, rank) by the name of the model; rows of NaN for users without. history: the
     positions of the items that users interacted with, ascending. weights: of these, (entries,).
     seen: positions left out of lists. known: what the factors were solved for, to explain them.
+    nearest: the nearest users, by the name of the model.
     """
 
     size: int
@@ -58,6 +73,7 @@ class Block(NamedTuple):
     weights: Single
     seen: Ragged
     known: Weighted | None = None
+    nearest: Mapping[str, NearestUsers] = MappingProxyType({})
 
     def where(self, rows: Mask) -> "Block":
         """Some of the users, by a mask."""
@@ -65,7 +81,9 @@ class Block(NamedTuple):
         weights = self.weights[np.repeat(rows, np.diff(self.history.indptr))]
         factors = {name: own[rows] for name, own in self.factors.items()}
         known = self.known.where(rows) if self.known else None
-        return Block(int(rows.sum()), factors, history, weights, self.seen.where(rows), known)
+        nearest = {name: own.where(rows) for name, own in self.nearest.items()}
+        seen = self.seen.where(rows)
+        return Block(int(rows.sum()), factors, history, weights, seen, known, nearest)
 
     def rows(self, rows: slice) -> "Block":
         """Consecutive users."""
@@ -75,7 +93,9 @@ class Block(NamedTuple):
         size, seen = rows.stop - rows.start, self.seen.rows(rows)
         mask = np.zeros(self.size, dtype=bool)
         mask[rows] = True
-        return Block(size, factors, history, weights, seen, self.known and self.known.where(mask))
+        known = self.known and self.known.where(mask)
+        nearest = {name: own.where(mask) for name, own in self.nearest.items()}
+        return Block(size, factors, history, weights, seen, known, nearest)
 
 
 class Scorer(Protocol):
@@ -180,13 +200,20 @@ class NeighbourScorer:
     def needs(self) -> Mapping[str, int]:
         return {}
 
+    def _summed(self, block: Block) -> tuple[Ragged, Single]:
+        """The rows of the matrix that are added up for each user, and their weights."""
+        return block.history, self._counted(block)
+
+    def _counted(self, block: Block) -> Single:
+        """What the items of the history count, (entries,)."""
+        return block.weights if self.weighted else np.ones_like(block.weights)
+
     def knows(self, block: Block) -> Mask:
-        return np.diff(block.history.indptr) > 0
+        return np.diff(self._summed(block)[0].indptr) > 0
 
     def score(self, block: Block) -> Tile:
         values = empty_tile(block.size, self.items)
-        weights = block.weights if self.weighted else np.ones_like(block.weights)
-        scatter(block.history, weights, self.matrix, self.items, values)
+        scatter(*self._summed(block), self.matrix, self.items, values)
         return exact_tile(values)
 
     def spread(self, block: Block, tile: Tile) -> Single:
@@ -194,11 +221,40 @@ class NeighbourScorer:
 
     def parts(self, block: Block, user: int, listed: Positions) -> Parts:
         own = slice(block.history.indptr[user], block.history.indptr[user + 1])
-        had = block.history.positions[own]
-        weights = block.weights[own] if self.weighted else np.ones(len(had))
+        had, weights = block.history.positions[own], self._counted(block)[own]
         added = np.zeros((len(had), len(listed)))
         for at, (item, weight) in enumerate(zip(had, weights, strict=True)):
             added[at] = weight * _row_values(self.matrix, item, listed)
+        return had, added
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserNeighbourScorer(NeighbourScorer):
+    """matrix: (users, items) of the interactions, by the user's index, each 1 or its value.
+
+    model: whose nearest users are added up. width: items of the catalog.
+    """
+
+    model: str
+    width: int
+
+    @property
+    def items(self) -> int:
+        return self.width
+
+    def _summed(self, block: Block) -> tuple[Ragged, Single]:
+        return block.nearest[self.model]
+
+    def parts(self, block: Block, user: int, listed: Positions) -> Parts:
+        """Of a similarity, each common item has its share of the sum of products that it is."""
+        own = slice(block.history.indptr[user], block.history.indptr[user + 1])
+        had, weights = block.history.positions[own], self._counted(block)[own]
+        added = np.zeros((len(had), len(listed)))
+        rows, similarities = block.nearest[self.model]
+        for at in range(rows.indptr[user], rows.indptr[user + 1]):
+            products = weights * _row_values(self.matrix, rows.positions[at], had)
+            shares = products / (products.sum() or 1.0) * similarities[at]
+            added += np.outer(shares, _row_values(self.matrix, rows.positions[at], listed))
         return had, added
 
 

@@ -5,14 +5,12 @@ import pytest
 from reference.neighbours import rp3beta, similarities, truncated
 from samples_neighbours import ITEMS, THERE, USERS, VALUES, assert_nearest, history, rows_of
 
-from recsys_spark.config import Neighbours
 from recsys_spark.errors import ContractError
 from recsys_spark.neighbours import cogrouped
 from recsys_spark.neighbours.cogrouped import nearest_cogrouped
 from recsys_spark.neighbours.fit import entries_of, fit_items, fit_users, multiplications
 from recsys_spark.neighbours.formulas import formula
 from recsys_spark.neighbours.spec import ItemKnn, RP3Beta, UserKnn
-from recsys_spark.stages import neighbours as stage
 
 KNN = [
     {"similarity": "cosine"},
@@ -80,34 +78,6 @@ def test_equal_similarities_go_to_smaller_ids(pairs, similarity):
         row: {other: np.float32(weight) for other, weight in one.items()}
         for row, one in truncated(similarities(VALUES.T, similarity), 3).items()
     }
-
-
-def baseline(pairs, **keys):
-    """{item: {neighbour: weight}} of the recommender among the baselines."""
-    config, rows = Neighbours(**keys, neighbours=4), {}
-    weighed = stage._weighed(pairs, config)
-    for row in stage._similar(weighed, weighed, "item", config).collect():
-        rows.setdefault(row["one"], {})[row["other"]] = row["weight"]
-    return rows
-
-
-@pytest.mark.parametrize("similarity", ["cosine", "jaccard"])
-@pytest.mark.parametrize("shrinkage", [0.0, 4.0])
-def test_item_knn_is_that_of_the_baseline(pairs, similarity, shrinkage):
-    found = rows_of(fit_items(pairs, ItemKnn(similarity, shrinkage, neighbours=4)))
-    assert found == baseline(pairs, similarity=similarity, shrinkage=shrinkage)
-
-
-def test_bm25_is_that_of_the_baseline_but_for_ties(pairs):
-    """Sums that are equal but for rounding are in the order of their last bits."""
-    found = rows_of(fit_items(pairs, ItemKnn("bm25", neighbours=4)))
-    theirs = baseline(pairs, similarity="bm25")
-    assert set(found) == set(theirs)
-    for row, one in found.items():
-        assert sorted(one.values()) == pytest.approx(sorted(theirs[row].values()), rel=1e-6)
-        both = set(one) & set(theirs[row])
-        assert len(both) >= 3
-        assert [one[c] for c in both] == pytest.approx([theirs[row][c] for c in both], rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_everyone_is_measured_on_the_same_users(evaluated):
 
 def test_whoever_scores_items_is_placed_among_all_of_them(evaluated):
     scoring = {model for model, metric, *_ in evaluated.metrics if metric == "auc"}
-    assert scoring == {"model", *BASELINES} - {"user_knn"}
+    assert scoring == {"model", *BASELINES}
     assert evaluated.metrics["random", "auc", None, "all"]["value"] == pytest.approx(0.5, abs=0.15)
     assert {name for _, name, k, _ in evaluated.metrics if k is None} >= set(PLACES)
 

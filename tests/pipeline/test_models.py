@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from nights import run_in, write_source
+from reference.neighbours import similarities, truncated
 
 from recsys_spark.errors import ConfigError
 
@@ -11,6 +12,7 @@ WALKS = "models.walks={kind: rp3beta, beta: 0.3}"
 MODELS = (
     WALKS,
     "models.near={kind: item_knn, neighbours: 5}",
+    "models.alike={kind: user_knn, neighbours: 5}",
     "models.sold={kind: popularity}",
     "models.mix={kind: blend, parts: {model: 1.0, walks: 3.0}}",
     "models.even={kind: blend, parts: {model: 1.0, walks: 0.5}, method: standardised}",
@@ -50,6 +52,9 @@ def dense(trained):
     W = fitted.T @ (fitted / degrees[:, None]) / popularity[:, None] / popularity[None, :] ** 0.3
     np.fill_diagonal(W, 0)
     scores = {"model": X @ Y.T, "walks": known @ W, "sold": np.tile(popularity, (users, 1))}
+    scores["alike"] = np.zeros((users, items))
+    for user, nearest in truncated(similarities(np.where(known, 1, np.nan), "cosine"), 5).items():
+        scores["alike"][user] = sum(weight * known[other] for other, weight in nearest.items())
     scores["mix"] = scores["model"] + 3 * scores["walks"]
     scores["even"] = scores["model"] / scores["model"].std(axis=1, keepdims=True) + (
         0.5 * scores["walks"] / scores["walks"].std(axis=1, keepdims=True)
@@ -70,7 +75,7 @@ def lists(folder, run_id):
     }
 
 
-@pytest.mark.parametrize("name", ["walks", "sold", "mix", "even"])
+@pytest.mark.parametrize("name", ["walks", "alike", "sold", "mix", "even"])
 def test_lists_are_ranked_by_the_scores_of_the_definition(trained, dense, name):
     scores, known = dense
     settings = (*MODELS, f"recommend.model={name}", "recommend.n=4", "recommend.backfill=false")
@@ -83,7 +88,7 @@ def test_lists_are_ranked_by_the_scores_of_the_definition(trained, dense, name):
         best = np.sort(own)[::-1][: len(entries)]
         assert [score for _, score in entries] == pytest.approx(best, rel=1e-5)
         assert [own[item] for item, _ in entries] == pytest.approx(best, rel=1e-5)
-        free = (own > 0).sum() if name == "walks" else np.isfinite(own).sum()
+        free = (own > 0).sum() if name in ("walks", "alike") else np.isfinite(own).sum()
         assert len(entries) == min(4, free)
 
 
@@ -132,7 +137,7 @@ def test_models_are_measured_beside_the_als(trained, dense):
     run_in(trained, *MODELS, "evaluate.full_ranking=true", stages=("evaluate",), run_id="night")
     rows = table(trained, "metrics_per_user")
     assert {row["model"] for row in rows} == {
-        "model", "walks", "near", "sold", "mix", "even", "fused", "popularity",
+        "model", "walks", "near", "alike", "sold", "mix", "even", "fused", "popularity",
     }  # fmt: skip
     users = {row["id"]: row["index"] for row in table(trained, "user_ids")}
     train, test = ({}, {})

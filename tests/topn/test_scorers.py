@@ -12,8 +12,10 @@ from recsys_spark.topn.scorers import (
     BlendScorer,
     Block,
     FactorScorer,
+    NearestUsers,
     NeighbourScorer,
     StaticScorer,
+    UserNeighbourScorer,
     keep_listed,
 )
 
@@ -26,6 +28,12 @@ X[3], X[5, 2] = np.nan, np.inf  # users without factors
 HISTORY = [np.sort(DRAW.choice(ITEMS, DRAW.integers(0, 12), replace=False)) for _ in range(USERS)]
 VALUES = [DRAW.integers(1, 6, size=len(own)).astype(np.float32) for own in HISTORY]
 W = np.where(DRAW.random((ITEMS, ITEMS)) < 0.1, DRAW.random((ITEMS, ITEMS)), 0).astype(np.float32)
+R = np.zeros((USERS, ITEMS), dtype=np.float32)
+for _user, _own in enumerate(HISTORY):
+    R[_user, _own] = VALUES[_user]
+ALIKE = (R @ R.T) / np.maximum(np.outer(*[np.linalg.norm(R, axis=1)] * 2), 1e-9)
+np.fill_diagonal(ALIKE, 0)
+ALIKE[np.argsort(np.argsort(-ALIKE)) >= 5] = 0  # all but the 5 nearest
 ALL = np.ones(ITEMS, dtype=bool)
 SCORED = DRAW.random(ITEMS) < 0.9
 
@@ -38,6 +46,7 @@ def sparse(matrix):
 
 FACTORS = FactorScorer("model", Y, SCORED)
 NEAR = NeighbourScorer(sparse(W))
+BY_USERS = UserNeighbourScorer(sparse(R), weighted=True, model="alike", width=ITEMS)
 SOLD = StaticScorer(DRAW.integers(0, 5, size=ITEMS).astype(np.float32), ALL)
 
 
@@ -45,7 +54,10 @@ def block(users=range(USERS)):
     users = list(users)
     own = Ragged(*ragged([HISTORY[user] for user in users], np.int32))
     weights = np.concatenate([np.zeros(0, np.float32), *(VALUES[user] for user in users)])
-    return Block(len(users), {"model": X[users]}, own, weights, own)
+    near = [np.flatnonzero(ALIKE[user]) for user in users]
+    similarities = np.concatenate([ALIKE[user, at] for user, at in zip(users, near, strict=True)])
+    nearest = {"alike": NearestUsers(Ragged(*ragged(near, np.int32)), similarities)}
+    return Block(len(users), {"model": X[users]}, own, weights, own, nearest=nearest)
 
 
 def dense(scorer):
@@ -59,6 +71,8 @@ def dense(scorer):
                 for part in (users, items)
             )
         return np.where(SCORED, users @ items.T, -np.inf)
+    if isinstance(scorer, UserNeighbourScorer):
+        return ALIKE.astype(float) @ R.astype(float)
     if isinstance(scorer, NeighbourScorer):
         known = np.zeros((USERS, ITEMS))
         for user, own in enumerate(HISTORY):
@@ -80,12 +94,13 @@ ALONE = [
     FactorScorer("model", Y, SCORED, cosine=True),
     NEAR,
     NeighbourScorer(sparse(W), positive=False, weighted=True),
+    BY_USERS,
     SOLD,
 ]
 BLENDS = [
     BlendScorer(((FACTORS, 1.0), (NEAR, 2.5))),
     BlendScorer(((NEAR, 1.0), (SOLD, -0.25))),
-    BlendScorer(((FACTORS, 1.0), (NEAR, 0.7), (SOLD, 0.1)), "standardised"),
+    BlendScorer(((FACTORS, 1.0), (NEAR, 0.7), (BY_USERS, 0.3), (SOLD, 0.1)), "standardised"),
     BlendScorer(((FACTORS, 1.0), (NEAR, 2.0)), "rank_fusion", depth=20),
 ]
 
@@ -105,6 +120,8 @@ def test_scores_are_those_of_the_definition(scorer):
 def known(scorer):
     if isinstance(scorer, FactorScorer):
         return np.isfinite(X).all(axis=1)
+    if isinstance(scorer, UserNeighbourScorer):
+        return ALIKE.any(axis=1)
     if isinstance(scorer, NeighbourScorer):
         return np.array([len(own) > 0 for own in HISTORY])
     return np.ones(USERS, dtype=bool)
@@ -174,10 +191,11 @@ def test_a_cold_item_is_scored_by_the_parts_that_have_it():
     [
         NEAR,
         NeighbourScorer(sparse(W), weighted=True),
+        BY_USERS,
         BlendScorer(((NEAR, 1.5), (NeighbourScorer(sparse(W.T)), 0.5))),
         BlendScorer(((NEAR, 1.5), (NeighbourScorer(sparse(W.T)), 0.5)), "standardised"),
     ],
-    ids=["near", "weighted", "sum", "standardised"],
+    ids=["near", "weighted", "users", "sum", "standardised"],
 )
 def test_what_items_add_to_a_score_adds_up_to_it(scorer):
     of, listed = block(), np.array([0, 3, 41, 60, 89], dtype=np.int32)

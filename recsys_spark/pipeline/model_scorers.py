@@ -1,0 +1,167 @@
+"""Wiring of scorers: the fitted models, and what is made of them, as what ranks the catalogue."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recsys_spark.config import WALS, Config, Model
+from recsys_spark.errors import ConfigError
+from recsys_spark.lookup import Lookup
+from recsys_spark.neighbours.fit import fit_users
+from recsys_spark.neighbours.spec import UserKnn
+from recsys_spark.pipeline.models import settings_of, table_of
+from recsys_spark.pipeline.run import Run, refit_version
+from recsys_spark.topn.catalog import Catalogue
+from recsys_spark.topn.explanations import Explainer
+from recsys_spark.topn.matrices import interaction_rows, item_scores, sparse_rows
+from recsys_spark.topn.scorers import (
+    BlendScorer,
+    FactorScorer,
+    NeighbourScorer,
+    Scorer,
+    StaticScorer,
+    UserNeighbourScorer,
+)
+
+_MB = 2**20
+_ENTRY_BYTES = 8  # a position and a weight
+
+
+def scorers(
+    run: Run,
+    names: Sequence[str],
+    catalogue: Catalogue,
+    stage: str,
+    history: DataFrame,
+    explainer: Explainer | None = None,
+) -> dict[str, Scorer]:
+    """The scorers of these models, by name, as fitted by a stage, train or refit.
+
+    catalogue: with the item factors where the weighted ALS is among them or in a blend. history:
+    columns user, item, value: what users interacted with. explainer: of scores of the weighted ALS,
+    where they are to be explained. Raises ConfigError for models that the stage has not fitted with
+    these settings.
+    """
+    alone = {
+        own: _scorer(run, own, catalogue, stage, history, explainer)
+        for own in run.config.alone(names)
+    }
+    return {name: with_parts(run.config, name, alone) for name in names}
+
+
+def with_parts(config: Config, name: str, alone: Mapping[str, Scorer]) -> Scorer:
+    """The scorer of a model; a blend is made of the scorers of its parts."""
+    if name in alone:
+        return alone[name]
+    model = config.models[name]
+    parts = tuple((alone[part], weight) for part, weight in model.parts.items())
+    return BlendScorer(parts, model.method, model.constant)
+
+
+def needs_factors(config: Config, names: Sequence[str]) -> bool:
+    """Whether the weighted ALS is one of these models, or a part of one."""
+    return WALS in config.alone(names)
+
+
+def weighs_values(config: Config) -> bool:
+    """Whether some model weighs histories by their values."""
+    return any(model.weights == "values" for model in config.models.values())
+
+
+def nearest_users(
+    run: Run, names: Sequence[str], history: DataFrame
+) -> dict[str, Callable[[DataFrame], DataFrame]]:
+    """For those of these models that need it: from a column user to the users' nearest ones.
+
+    See `topn.recommend.RankedBy`. They are kept in the run's scratch folder.
+    """
+    specs = ((name, by_users(run.config, name)) for name in run.config.alone(names))
+    return {name: partial(_kept_nearest, run, name, history, spec) for name, spec in specs if spec}
+
+
+def by_users(config: Config, name: str) -> UserKnn | None:
+    """The settings of a model that scores by similar users; None: another does not."""
+    model = config.models.get(name)
+    spec = model.spec() if model and model.kind == "user_knn" else None
+    return spec if isinstance(spec, UserKnn) else None
+
+
+def _kept_nearest(
+    run: Run, name: str, history: DataFrame, spec: UserKnn, users: DataFrame
+) -> DataFrame:
+    run.log.progress(f"comparing users for {name}")
+    return run.keep(find_nearest(history, users, spec), f"nearest_users/{name}")
+
+
+def find_nearest(history: DataFrame, users: DataFrame, spec: UserKnn) -> DataFrame:
+    """Columns user and nearest (structs of user and weight), a row for each user that has some.
+
+    history: columns user, item, value. users: column user.
+    """
+    pairs = F.arrays_zip(F.col("neighbours").alias("user"), F.col("weights").alias("weight"))
+    return fit_users(history, users, spec).select("user", pairs.alias("nearest"))
+
+
+def user_scorer(
+    run: Run, name: str, spec: UserKnn, history: DataFrame, lookup: Lookup
+) -> UserNeighbourScorer:
+    """The scorer of similar users. history: columns user, item, value.
+
+    Raises ConfigError where the interactions are too many for the workers.
+    """
+    size, budget = _ENTRY_BYTES * history.count(), run.config.solver.broadcast_budget_mb * _MB
+    if size > budget:
+        raise ConfigError(
+            f"{name} sends all interactions to every worker, {size / _MB:,.0f} MB here: raise "
+            "solver.broadcast_budget_mb above that, or take kind: item_knn."
+        )
+    weighted = spec.weights == "values"
+    matrix = interaction_rows(history, lookup, weighted)
+    return UserNeighbourScorer(matrix, weighted=weighted, model=name, width=len(lookup.ids))
+
+
+def _scorer(
+    run: Run,
+    name: str,
+    catalogue: Catalogue,
+    stage: str,
+    history: DataFrame,
+    explainer: Explainer | None,
+) -> Scorer:
+    if name == WALS:
+        return FactorScorer(WALS, catalogue.factors, catalogue.scored, explainer=explainer)
+    model, made = run.config.models[name], run.lineage[stage]
+    if spec := by_users(run.config, name):
+        return user_scorer(run, name, spec, history, catalogue.lookup)
+    if run.upstream(stage).summary.get("models", {}).get(name) != settings_of(model):
+        raise ConfigError(
+            f"models.{name} is not what {stage} of run {made} has fitted: run `recsys-spark train` "
+            "with these settings first, or `recsys-spark run`."
+        )
+    version = refit_version(made) if stage == "refit" else made
+    own = run.tables.read(table_of(model), version).where(F.col("model") == name)
+    if model.kind != "popularity":
+        _require_room(run, name, own)
+    return scorer_of(model, own, catalogue.lookup)
+
+
+def scorer_of(model: Model, fitted: DataFrame, lookup: Lookup) -> NeighbourScorer | StaticScorer:
+    """The scorer of a model from what `fit_model` gives."""
+    if model.kind == "popularity":
+        return StaticScorer(*item_scores(fitted, lookup))
+    return NeighbourScorer(
+        sparse_rows(fitted, lookup), model.kind != "ease", model.weights == "values"
+    )
+
+
+def _require_room(run: Run, name: str, own: DataFrame) -> None:
+    row = own.agg(F.sum(F.size("neighbours"))).first()
+    size = _ENTRY_BYTES * int(row[0] or 0) if row else 0
+    budget = run.config.solver.broadcast_budget_mb * _MB
+    if size > budget:
+        raise ConfigError(
+            f"models.{name} has {size / _MB:,.0f} MB of neighbours, which go to every worker: "
+            f"lower models.{name}.neighbours, or raise solver.broadcast_budget_mb above that."
+        )
