@@ -85,6 +85,8 @@ PAIRS = _table(("user", IntegerType()), ("item", IntegerType()))
 
 FACTORS = _table(("id", IntegerType()), ("factors", ArrayType(FloatType())))
 
+MODEL_FACTORS = _table(("model", StringType()), *((f.name, f.dataType) for f in FACTORS))
+
 ITEM_NEIGHBOURS = _table(
     ("model", StringType()),
     ("item", IntegerType()),

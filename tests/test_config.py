@@ -1,6 +1,7 @@
 """The configuration: its documented defaults, its order of precedence, and its refusals."""
 
 import re
+from dataclasses import replace
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 from recsys_spark import yaml12
 from recsys_spark.config import MASK, Config
 from recsys_spark.errors import ConfigError, ExitCode
+from recsys_spark.kernels.spec import resolve_spec
 from recsys_spark.kernels.value_use import ValueRange, describe_values
 from recsys_spark.pipeline.run import fingerprint
 from recsys_spark.settings import documented_defaults, known_keys, load_config
@@ -541,7 +543,7 @@ def test_the_demo_makes_what_its_pages_lead_to():
     [
         (["models.a b.kind=popularity"], "needs another name"),
         (["models.popularity.kind=popularity"], "needs another name"),
-        (["models.w.kind=walks"], "models.w.kind: input should be 'item_knn'"),
+        (["models.w.kind=walks"], "models.w.kind: input should be 'wals'"),
         (["models.w.beta=1"], "models.w.kind: field required"),
         (["models.w.kind=rp3beta", "models.w.shrinkage=1"], "shrinkage has no effect with kind"),
         (["models.w.kind=rp3beta", "models.w.beta=.nan"], "models.w.beta"),
@@ -556,6 +558,15 @@ def test_the_demo_makes_what_its_pages_lead_to():
         (["models={w: {kind: user_knn, similarity: tfidf}}", "recommend.model=w",
           "recommend.explain=2"], "cannot divide the scores of models.w"),
         (["recommend.model=mix"], "recommend.model is mix; there are model"),
+        (["models={a: {kind: cosine, of: w}, w: {kind: rp3beta}}"],
+         "models.a.of is w, which has no factors: choose among model"),
+        (["models={d: {kind: wals, objective: {rank: -1}}}"], "models.d.objective: objective.rank"),
+        (["models={d: {kind: wals, objective: {preset: mllib_explicit}}}",
+          "objective.preset=ials", "objective.unobserved_weight=0.1", "models.d.rank=3"],
+         "rank has no effect with kind: wals"),
+        (["models={d: {kind: mllib, alpha: -1}}"], "alpha is the scale of confidence"),
+        (["models={d: {kind: mllib}}", "recommend.model=[d, model]", "recommend.explain=1"],
+         "leave it out of recommend.model"),
         (["recommend.model=[model, model]"], "names a model twice"),
         (["recommend.model=[]"], "names nobody"),
         (["models={w: {kind: rp3beta}}", "recommend.model=w", "recommend.policy.variety=0.2"],
@@ -565,6 +576,17 @@ def test_the_demo_makes_what_its_pages_lead_to():
 def test_models_that_cannot_be_are_refused_with_the_cure(settings, words):
     with pytest.raises(ConfigError, match=re.escape(words)):
         load_config(overrides=settings)
+
+
+def test_an_objective_of_a_model_is_laid_over_the_main_one_or_begins_with_its_preset():
+    words = ["objective.rank=9", "objective.unobserved_weight=0.3", "objective.seed=7"]
+    models = (
+        "models={a: {kind: wals, objective: {rank: 5}}, "
+        "b: {kind: wals, objective: {preset: hu2008, seed: 1}}}"
+    )
+    config = load_config(overrides=[*words, models])
+    assert config.objective_of("a").spec() == replace(config.objective.spec(), rank=5)
+    assert config.objective_of("b").spec() == resolve_spec(preset="hu2008", seed=1)
 
 
 def test_weights_of_blends_do_not_train_again():

@@ -7,8 +7,8 @@ from rich.table import Table
 
 from recsys_spark.config import Config
 from recsys_spark.errors import ConfigError
+from recsys_spark.pipeline.plan import make_plan
 from recsys_spark.pipeline.sessions import lazy_session, session
-from recsys_spark.pipeline.train import make_plan
 from recsys_spark.runtime.doctor import (
     Place,
     examine_executors,

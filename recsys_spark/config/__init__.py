@@ -47,6 +47,7 @@ from recsys_spark.config.splitting import Split
 from recsys_spark.config.training import Objective, Solver, Train
 from recsys_spark.config.validating import Backtest, Range, Tune
 from recsys_spark.config.wanted import as_wanted, options, under, wants_text
+from recsys_spark.errors import ConfigError
 from recsys_spark.kernels import solver as solvers
 
 __all__ = [
@@ -134,6 +135,9 @@ class Config(Section):
     @model_validator(mode="after")
     def _solvable(self) -> "Config":
         self.solver_of_rows()
+        for name, model in self.models.items():
+            if model.kind == "wals":
+                self.solver_of_rows(name)
         return self
 
     @model_validator(mode="after")
@@ -145,11 +149,16 @@ class Config(Section):
                     f"{', '.join(_TAKEN)}"
                 )
             for part in model.parts:
-                if part != WALS and (part not in self.models or self.models[part].parts):
+                if part not in self.scored_alone():
                     raise ValueError(
                         f"models.{name}.parts has {part}, which is no part of a blend: choose "
                         f"among {', '.join(self.scored_alone())}"
                     )
+            if model.kind == "cosine" and model.of not in self.with_factors():
+                raise ValueError(
+                    f"models.{name}.of is {model.of}, which has no factors: choose among "
+                    f"{', '.join(self.with_factors())}"
+                )
         unknown = [name for name in self.recommend.chain if name not in (WALS, *self.models)]
         if unknown:
             raise ValueError(
@@ -178,11 +187,11 @@ class Config(Section):
         if not self.recommend.explain:
             return self
         for name in self.alone(self.recommend.chain):
-            if name != WALS and not self.models[name].explained:
+            cure = self.models[name].unexplained() if name != WALS else None
+            if cure is not None:
                 raise ValueError(
                     f"recommend.explain cannot divide the scores of models.{name} among the user's "
-                    "items: set similarity: cosine (or jaccard) and centring: none there, or "
-                    "recommend.explain: 0"
+                    f"items: {cure}, or set recommend.explain: 0"
                 )
         return self
 
@@ -190,11 +199,29 @@ class Config(Section):
         """The names of the weighted ALS and of the other models that are no blends."""
         return [WALS, *(name for name, model in self.models.items() if not model.parts)]
 
+    def with_factors(self) -> list[str]:
+        """The names of the weighted ALS and of the other models with factors of their own."""
+        return [WALS, *(name for name, model in self.models.items() if model.by_factors)]
+
+    def objective_of(self, name: str) -> Objective:
+        """The objective of a model of kind wals, its keys laid over those of the section.
+
+        Raises ConfigError for keys that do not go together.
+        """
+        own = self.models[name].objective.model_dump(exclude_unset=True)
+        others = {} if "preset" in own else self.objective.model_dump(exclude_unset=True)
+        try:
+            return Objective.model_validate(others | own)
+        except ConfigError as error:
+            raise ConfigError(f"models.{name}.objective: {error}") from None
+
     def alone(self, names: Sequence[str]) -> list[str]:
         """The models that these are or are made of, each once."""
-        parts = (self.models[name].parts if name != WALS else {} for name in names)
-        found = (part for name, own in zip(names, parts, strict=True) for part in own or (name,))
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(own for name in names for own in self._made_of(name)))
+
+    def _made_of(self, name: str) -> list[str]:
+        parts = self.models[name].made_of if name != WALS else []
+        return [own for part in parts for own in self._made_of(part)] or [name]
 
     @model_validator(mode="after")
     def _genres(self) -> "Config":
@@ -226,10 +253,14 @@ class Config(Section):
             )
         return self
 
-    def solver_of_rows(self) -> solvers.Solver:
-        """The solver, as far as it changes the result. Raises ConfigError if it does not fit."""
+    def solver_of_rows(self, name: str | None = None) -> solvers.Solver:
+        """The solver, as far as it changes the result. Raises ConfigError if it does not fit.
+
+        name: of a model of kind wals; None: for objective.
+        """
+        objective = self.objective if name is None else self.objective_of(name)
         keys = self.solver.model_dump(include={"method", "cg_steps", "subspace_block"})
-        return solvers.resolve_solver(self.objective.spec(), **keys)
+        return solvers.resolve_solver(objective.spec(), **keys)
 
     def command(self, words: str) -> str:
         """A command that works on the tables of this configuration, wherever they are."""

@@ -1,18 +1,23 @@
 """Recommenders beside the weighted ALS, and mixtures of them."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, FiniteFloat, model_validator
 
 from recsys_spark.config.section import Section
+from recsys_spark.config.serving import MllibAls
+from recsys_spark.config.training import Objective
 from recsys_spark.errors import ConfigError
 from recsys_spark.neighbours.spec import ContentKnn, Ease, ItemKnn, RP3Beta, UserKnn
 
 # The weighted ALS of the section objective, which is always trained.
 WALS = "model"
 
-Kind = Literal["item_knn", "user_knn", "rp3beta", "ease", "content", "popularity", "blend"]
+Kind = Literal[
+    "wals", "mllib", "cosine", "item_knn", "user_knn", "rp3beta", "ease", "content", "popularity",
+    "blend",
+]  # fmt: skip
 
 NeighbourSpec = ItemKnn | UserKnn | RP3Beta | Ease | ContentKnn
 _SPECS: dict[str, Callable[..., NeighbourSpec]] = {
@@ -23,6 +28,9 @@ _SPECS: dict[str, Callable[..., NeighbourSpec]] = {
     "content": ContentKnn,
 }
 _KEYS: dict[str, set[str]] = {
+    "wals": {"objective"},
+    "mllib": {"rank", "iterations", "regularization", "alpha"},
+    "cosine": {"of"},
     "item_knn": {"similarity", "shrinkage", "neighbours", "weights", "centring"},
     "user_knn": {"similarity", "shrinkage", "neighbours", "weights", "centring"},
     "rp3beta": {"alpha", "user_alpha", "beta", "neighbours", "weights"},
@@ -33,11 +41,33 @@ _KEYS: dict[str, set[str]] = {
 }
 
 
+class ObjectiveKeys(Objective):
+    """Keys that are laid over those of the section objective, with which they are checked."""
+
+    @model_validator(mode="after")
+    def _resolves(self) -> "ObjectiveKeys":
+        return self
+
+
 class Model(Section):
     kind: Kind = Field(
         ...,
-        description="item_knn, user_knn, rp3beta (random walks), ease (linear autoencoder), "
-        "content (titles and genres), popularity, or blend (of others).",
+        description="wals (another weighted ALS), mllib (Spark's ALS), cosine (of factors), "
+        "item_knn, user_knn, rp3beta (random walks), ease (linear autoencoder), content (titles "
+        "and genres), popularity, or blend (of others).",
+    )
+    objective: ObjectiveKeys = Field(
+        ObjectiveKeys(),
+        description="wals: keys that differ from those of the section objective, of which none "
+        "counts where a preset is named.",
+    )
+    of: str = Field(
+        "model",
+        description="cosine: whose factors are compared: model, or one of kind wals or mllib.",
+    )
+    rank: int | None = Field(None, ge=1, description="mllib: rank; null: that of objective.")
+    iterations: int | None = Field(
+        None, ge=1, description="mllib: iterations; null: those of objective."
     )
     similarity: Literal["cosine", "jaccard", "bm25", "tfidf"] = Field(
         "cosine", description="item_knn: of the users of two items; user_knn: of users' items."
@@ -58,13 +88,16 @@ class Model(Section):
     centring: Literal["none", "item_mean", "user_mean"] = Field(
         "none", description="item_knn, user_knn: the mean that similarities subtract from values."
     )
-    alpha: FiniteFloat = Field(1.0, description="rp3beta: power of the degrees along the walk.")
+    alpha: FiniteFloat = Field(
+        1.0,
+        description="rp3beta: power of the degrees along the walk; mllib: scale of confidence.",
+    )
     user_alpha: FiniteFloat | None = Field(
         None, description="rp3beta: power of the users' degrees; null: alpha."
     )
     beta: FiniteFloat = Field(0.5, description="rp3beta: power of the popularity that scores lose.")
-    regularization: FiniteFloat = Field(
-        200.0, gt=0, description="ease: strength of the L2 penalty."
+    regularization: FiniteFloat | None = Field(
+        None, gt=0, description="ease (200), mllib (0.1): strength of the L2 penalty."
     )
     days: float | None = Field(
         None,
@@ -94,6 +127,8 @@ class Model(Section):
             raise ValueError("a blend needs parts, such as {model: 1.0, walks: 20.0}")
         if self.kind in _SPECS:
             self.spec()
+        if self.kind == "mllib" and self.alpha < 0:
+            raise ValueError("alpha is the scale of confidence with kind: mllib, and 0 or more")
         if "constant" in self.model_fields_set and self.method != "rank_fusion":
             raise ValueError("constant has no effect without method: rank_fusion; remove it")
         return self
@@ -101,22 +136,41 @@ class Model(Section):
     @property
     def fitted(self) -> bool:
         """Whether training writes tables of it."""
-        return self.kind not in ("blend", "user_knn")
+        return self.kind not in ("blend", "cosine", "user_knn")
 
     @property
-    def explained(self) -> bool:
-        """Whether its scores are sums over the user's items, as far as they are."""
+    def by_factors(self) -> bool:
+        """Whether it has factors of its own."""
+        return self.kind in ("wals", "mllib")
+
+    @property
+    def made_of(self) -> list[str]:
+        """The models by whose scores it scores."""
+        return [self.of] if self.kind == "cosine" else list(self.parts)
+
+    def unexplained(self) -> str | None:
+        """What to do where its scores cannot be divided among the user's items."""
+        if self.by_factors:
+            return "leave it out of recommend.model"
         divided = self.similarity in ("cosine", "jaccard") and self.centring == "none"
-        return self.kind != "user_knn" or divided
+        if self.kind == "user_knn" and not divided:
+            return "set similarity: cosine (or jaccard) and centring: none there"
+        return None
+
+    def mllib(self) -> MllibAls:
+        """The settings of Spark's ALS."""
+        return MllibAls(**self._given())
+
+    def _given(self) -> dict[str, Any]:
+        keys = self.model_dump(exclude_unset=True, exclude={"kind"})
+        return {key: value for key, value in keys.items() if value is not None}
 
     def spec(self) -> NeighbourSpec:
         """The settings of a neighbour model, with the kind's own defaults where none are given.
 
         Raises ValueError for settings that do not go together.
         """
-        keys = self.model_dump(exclude_unset=True, exclude={"kind"})
-        given = {key: value for key, value in keys.items() if value is not None}
         try:
-            return _SPECS[self.kind](**given)
+            return _SPECS[self.kind](**self._given())
         except ConfigError as error:
             raise ValueError(str(error).rstrip(".")) from None

@@ -1,30 +1,30 @@
 """Everyone who is measured on the held-out rows: the model, the baselines and further models."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.evaluation.model_lists import Draw
 from recsys_spark.neighbours.fit import fit_items, multiplications
 from recsys_spark.neighbours.spec import ItemKnn, UserKnn
+from recsys_spark.pipeline.factor_models import kept_mllib
 from recsys_spark.pipeline.genres import item_genres
 from recsys_spark.pipeline.model_scorers import (
     find_nearest,
+    model_factors,
     nearest_users,
     scorers,
     user_scorer,
 )
 from recsys_spark.pipeline.run import Run
 from recsys_spark.pipeline.train import trained_spec
-from recsys_spark.stages.mllib import fit_mllib
 from recsys_spark.stages.segments import count_rows
 from recsys_spark.stages.simple_scores import (
     directions,
@@ -136,7 +136,15 @@ def _models(contest: Contest, model: Scores) -> dict[str, Contender]:
     found = scorers(run, names, catalogue, "train", history)
     nearest = nearest_users(run, names, history)
     users = {name: find(contest.users) for name, find in nearest.items()}
-    return {name: Contender(own, nearest=users.get(name)) for name, own in found.items()}
+    scores = {
+        name: model_factors(run, name, "train")
+        for name, one in run.config.models.items()
+        if one.by_factors
+    }
+    return {
+        name: Contender(own, scores.get(name), nearest=users.get(name))
+        for name, own in found.items()
+    }
 
 
 def _by_factors(contest: Contest, name: str, scores: Scores) -> Contender:
@@ -216,26 +224,8 @@ def _affordable(contest: Contest, side: str, name: str) -> bool:
 
 def _mllib(contest: Contest, name: str) -> Contender:
     run = contest.run
-    with _releasing(run.spark):
-        fitted = fit_mllib(contest.train, run.config.evaluate.mllib, trained_spec(run))
-        users, items = (
-            run.keep(factors, f"{name}/{side}")
-            for side, factors in zip(("user", "item"), fitted, strict=True)
-        )
-    return _by_factors(contest, name, (users, items))
-
-
-@contextmanager
-def _releasing(spark: SparkSession) -> Iterator[None]:
-    """Release what MLlib persists inside and forgets: its factors."""
-    persisted = spark.sparkContext._jsc.getPersistentRDDs
-    before = set(persisted())
-    try:
-        yield
-    finally:
-        for key, rdd in dict(persisted()).items():
-            if key not in before:
-                rdd.unpersist()
+    scores = kept_mllib(run, name, contest.train, run.config.evaluate.mllib, trained_spec(run))
+    return _by_factors(contest, name, scores)
 
 
 _BASELINES: dict[str, Callable[[Contest, str], Contender | None]] = {

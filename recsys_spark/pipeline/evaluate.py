@@ -15,8 +15,9 @@ from recsys_spark.pipeline.contenders import MODEL, Contender, Contest, Scores, 
 from recsys_spark.pipeline.measure import measure, totals, with_segments
 from recsys_spark.pipeline.paired import paired_with_best
 from recsys_spark.pipeline.pictures import pictures
+from recsys_spark.pipeline.plan import make_plan
 from recsys_spark.pipeline.run import Run, Summary
-from recsys_spark.pipeline.train import evaluated_factors, make_plan, trained_spec
+from recsys_spark.pipeline.train import evaluated_factors, trained_spec
 from recsys_spark.pipeline.validation import relevant_rows
 from recsys_spark.schema import METRICS
 from recsys_spark.stages.segments import activity

@@ -3,8 +3,9 @@
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.pipeline.plan import make_plan
 from recsys_spark.pipeline.run import Run, Summary
-from recsys_spark.pipeline.train import make_plan, trained_spec, training_rows
+from recsys_spark.pipeline.train import trained_spec, training_rows
 from recsys_spark.schema import FACTORS, RATINGS
 from recsys_spark.wals.fold_in import fold_in as solve
 

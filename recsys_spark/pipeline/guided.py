@@ -9,7 +9,8 @@ settings of the other models that are delivered come last, so that the weighted 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
-from recsys_spark.config import WALS, Config, Model, Scalar
+from recsys_spark.config import WALS, Config, Model, Objective, Scalar
+from recsys_spark.neighbours.spec import Ease
 
 Settings = dict[str, Scalar]
 # Settings are handed out, and what they are worth is sent back.
@@ -33,7 +34,7 @@ def guided(config: Config, parts: list[str]) -> Walk:
     here = _Place(dict(_starts(config, parts)))
     yield from here.begin()
     if WALS in parts:
-        strengths = _strengths(config)
+        strengths = _strengths(config.objective)
         yield from here.walk(strengths)
         yield from _raise_rank(here, config, strengths)
     for setting in _of_models(config, parts):
@@ -77,19 +78,21 @@ class _Place:
 def _starts(config: Config, parts: list[str]) -> list[tuple[str, Scalar]]:
     settings = [*_of_models(config, parts), *_weights(config)]
     if WALS in parts:
-        settings = [*_strengths(config), *settings]
+        settings = [*_strengths(config.objective), *settings]
         return [("rank", config.objective.spec().rank), *((s.key, s.start) for s in settings)]
     return [(setting.key, setting.start) for setting in settings]
 
 
-def _strengths(config: Config) -> list[Setting]:
+def _strengths(objective: Objective, above: str = "") -> list[Setting]:
     """Those that the objective has: one without unobserved pairs has no weight of them."""
-    spec = config.objective.spec()
+    spec = objective.spec()
     strengths = {
         "unobserved_weight": (spec.unobserved_weight, _times(3.0, 1e-4, 10.0)),
         "regularization": (spec.regularization, _times(3.0, 1e-5, 10.0)),
     }
-    return [Setting(key, start, step) for key, (start, step) in strengths.items() if start > 0]
+    return [
+        Setting(above + key, start, step) for key, (start, step) in strengths.items() if start > 0
+    ]
 
 
 def _raise_rank(here: _Place, config: Config, strengths: list[Setting]) -> Walk:
@@ -105,11 +108,13 @@ def _raise_rank(here: _Place, config: Config, strengths: list[Setting]) -> Walk:
 
 
 def _of_models(config: Config, parts: list[str]) -> list[Setting]:
-    """The settings of the neighbour models that matter most."""
+    """The settings of the other models that matter most."""
     found = []
     for name in parts:
         model = config.models.get(name)
-        if model is not None:
+        if model is not None and model.kind == "wals":
+            found += _strengths(config.objective_of(name), f"models.{name}.objective.")
+        elif model is not None:
             found += _of_model(f"models.{name}", model)
     return found
 
@@ -118,7 +123,11 @@ def _of_model(key: str, model: Model) -> list[Setting]:
     if model.kind == "rp3beta":
         return [Setting(f"{key}.beta", model.beta, _plus(0.1, 0.0, 1.0))]
     if model.kind == "ease":
-        return [Setting(f"{key}.regularization", model.regularization, _times(3.0, 1.0, 1e6))]
+        start = model.regularization or Ease().regularization
+        return [Setting(f"{key}.regularization", start, _times(3.0, 1.0, 1e6))]
+    if model.kind == "mllib":
+        start = model.mllib().regularization
+        return [Setting(f"{key}.regularization", start, _times(3.0, 1e-4, 1e2))]
     if model.kind in ("item_knn", "user_knn"):
         return [Setting(f"{key}.neighbours", model.neighbours or 50, _times(2.0, 10, 2000))]
     return []

@@ -1,6 +1,7 @@
 """Wiring of scorers: the fitted models, and what is made of them, as what ranks the catalogue."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from pyspark.sql import DataFrame
@@ -8,12 +9,14 @@ from pyspark.sql import functions as F
 
 from recsys_spark.config import WALS, Config, Model
 from recsys_spark.errors import ConfigError
+from recsys_spark.kernels.spec import SIDES
 from recsys_spark.lookup import Lookup
 from recsys_spark.neighbours.fit import fit_users
 from recsys_spark.neighbours.spec import UserKnn
+from recsys_spark.pipeline.beside import factor_bytes
 from recsys_spark.pipeline.models import settings_of, table_of
 from recsys_spark.pipeline.run import Run, refit_version
-from recsys_spark.topn.catalog import Catalogue
+from recsys_spark.topn.catalog import Catalogue, with_factors
 from recsys_spark.topn.explanations import Explainer
 from recsys_spark.topn.matrices import interaction_rows, item_scores, sparse_rows
 from recsys_spark.topn.scorers import (
@@ -52,12 +55,20 @@ def scorers(
 
 
 def with_parts(config: Config, name: str, alone: Mapping[str, Scorer]) -> Scorer:
-    """The scorer of a model; a blend is made of the scorers of its parts."""
+    """The scorer of a model; blends and cosines are made of those of other models."""
     if name in alone:
         return alone[name]
     model = config.models[name]
-    parts = tuple((alone[part], weight) for part, weight in model.parts.items())
-    return BlendScorer(parts, model.method, model.constant)
+    if model.kind == "cosine":
+        return by_cosine(alone[model.of])
+    parts = ((with_parts(config, part, alone), weight) for part, weight in model.parts.items())
+    return BlendScorer(tuple(parts), model.method, model.constant)
+
+
+def by_cosine(scorer: Scorer) -> FactorScorer:
+    """The same factors, of length 1."""
+    assert isinstance(scorer, FactorScorer), "the configuration refuses others"
+    return replace(scorer, cosine=True)
 
 
 def needs_factors(config: Config, names: Sequence[str]) -> bool:
@@ -68,6 +79,30 @@ def needs_factors(config: Config, names: Sequence[str]) -> bool:
 def weighs_values(config: Config) -> bool:
     """Whether some model weighs histories by their values."""
     return any(model.weights == "values" for model in config.models.values())
+
+
+def user_factors(
+    run: Run, names: Sequence[str], stage: str, main: DataFrame
+) -> dict[str, DataFrame]:
+    """The user factors that these models score by, as fitted by a stage, by the model's name.
+
+    main: those of the weighted ALS.
+    """
+    own = (name for name in run.config.alone(names) if name in run.config.with_factors())
+    return {name: main if name == WALS else model_factors(run, name, stage)[0] for name in own}
+
+
+def model_factors(run: Run, name: str, stage: str) -> tuple[DataFrame, DataFrame]:
+    """Columns id and factors, of users and items, of a model of kind wals or mllib."""
+    users, items = (_fitted(run, name, f"model_{side}_factors", stage) for side in SIDES)
+    return users.select("id", "factors"), items.select("id", "factors")
+
+
+def _fitted(run: Run, name: str, table: str, stage: str) -> DataFrame:
+    """The rows of a model in a table of fitted ones."""
+    made = run.lineage[stage]
+    version = refit_version(made) if stage == "refit" else made
+    return run.tables.read(table, version).where(F.col("model") == name)
 
 
 def nearest_users(
@@ -140,11 +175,27 @@ def _scorer(
             f"models.{name} is not what {stage} of run {made} has fitted: run `recsys-spark train` "
             "with these settings first, or `recsys-spark run`."
         )
-    version = refit_version(made) if stage == "refit" else made
-    own = run.tables.read(table_of(model), version).where(F.col("model") == name)
+    if model.by_factors:
+        return factor_scorer(run, name, model_factors(run, name, stage)[1], catalogue)
+    own = _fitted(run, name, table_of(model), stage)
     if model.kind != "popularity":
         _require_room(run, name, own)
     return scorer_of(model, own, catalogue.lookup)
+
+
+def factor_scorer(run: Run, name: str, items: DataFrame, catalogue: Catalogue) -> FactorScorer:
+    """The scorer of a model with factors of its own. items: columns id and factors.
+
+    Raises ConfigError where they are too many for the workers.
+    """
+    size, budget = factor_bytes(items), run.config.solver.broadcast_budget_mb * _MB
+    if size > budget:
+        raise ConfigError(
+            f"models.{name} has {size / _MB:,.0f} MB of item factors, which go to every worker: "
+            "lower its rank, or raise solver.broadcast_budget_mb above that."
+        )
+    own = with_factors(catalogue, items)
+    return FactorScorer(name, own.factors, own.scored)
 
 
 def scorer_of(model: Model, fitted: DataFrame, lookup: Lookup) -> NeighbourScorer | StaticScorer:

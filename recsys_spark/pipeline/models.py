@@ -7,12 +7,14 @@ from pyspark.sql import functions as F
 
 from recsys_spark.config import Model
 from recsys_spark.errors import ConfigError
+from recsys_spark.kernels.spec import SIDES
 from recsys_spark.neighbours.content import content_matrix
 from recsys_spark.neighbours.ease import fit_ease
 from recsys_spark.neighbours.fit import fit_items
 from recsys_spark.neighbours.spec import ContentKnn, Ease, UserKnn
+from recsys_spark.pipeline.factor_models import fit_factor_model
 from recsys_spark.pipeline.run import Run, Summary
-from recsys_spark.schema import ITEM_NEIGHBOURS, ITEM_SCORES
+from recsys_spark.schema import ITEM_NEIGHBOURS, ITEM_SCORES, MODEL_FACTORS
 from recsys_spark.stages.simple_scores import recent
 
 _TABLES = {"popularity": "item_scores"}
@@ -25,16 +27,29 @@ def fit_models(run: Run, rows: DataFrame, version: str | None = None) -> Summary
     settings by name, for the summary of the stage.
     """
     models = {name: model for name, model in run.config.models.items() if model.fitted}
+    _fit_factors(run, [name for name, model in models.items() if model.by_factors], rows, version)
     for table, schema in (("item_neighbours", ITEM_NEIGHBOURS), ("item_scores", ITEM_SCORES)):
         fitted = [
             _logged(run, name, model, rows).withColumn("model", F.lit(name))
             for name, model in models.items()
-            if table_of(model) == table
+            if not model.by_factors and table_of(model) == table
         ]
         if fitted:
             ordered = reduce(DataFrame.unionByName, fitted).select(*schema.names)
             run.write(ordered, table, schema, version=version)
     return {name: settings_of(model) for name, model in models.items()}
+
+
+def _fit_factors(run: Run, names: list[str], rows: DataFrame, version: str | None) -> None:
+    """Fit models with factors of their own, and write both tables of all."""
+    fitted = {}
+    for name in names:
+        run.log.progress(f"fitting {name}")
+        fitted[name] = fit_factor_model(run, run.config, name, rows)
+    for at, side in enumerate(SIDES if fitted else ()):
+        own = (scores[at].withColumn("model", F.lit(name)) for name, scores in fitted.items())
+        ordered = reduce(DataFrame.unionByName, own).select(*MODEL_FACTORS.names)
+        run.write(ordered, f"model_{side}_factors", MODEL_FACTORS, version=version)
 
 
 def settings_of(model: Model) -> Summary:

@@ -19,6 +19,7 @@ from recsys_spark.pipeline.model_scorers import (
     nearest_users,
     needs_factors,
     scorers,
+    user_factors,
     weighs_values,
 )
 from recsys_spark.pipeline.policy import effect, listed_ids, read_policy, seen_rows
@@ -114,11 +115,10 @@ def _ranked(run: Run, history: DataFrame, catalogue: Catalogue, notes: Notes) ->
     if chain == [WALS]:
         return None
     explainer = notes.explain(catalogue) if notes.explain else None
-    found = scorers(
-        run, chain, catalogue, "refit" if "refit" in run.lineage else "train", history, explainer
-    )
+    stage = "refit" if "refit" in run.lineage else "train"
+    found = scorers(run, chain, catalogue, stage, history, explainer)
     columns = ["user", "item", *(["value"] if weighs_values(run.config) else [])]
-    factors = {WALS: _user_factors(run)} if needs_factors(run.config, chain) else {}
+    factors = user_factors(run, chain, stage, _user_factors(run))
     nearest = nearest_users(run, chain, history)
     return RankedBy(tuple(found.items()), factors, history.select(*columns), nearest)
 

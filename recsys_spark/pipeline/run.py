@@ -29,7 +29,10 @@ COMMANDS = {"run": STAGES, "update": ("ingest", "fold_in", "recommend", "publish
 TABLES = {
     "ingest": ("interactions", "rejects", "user_ids", "item_ids", "items"),
     "split": ("train", "validation", "test", "fold_in", "negatives"),
-    "train": ("user_factors", "item_factors", "item_neighbours", "item_scores"),
+    "train": (
+        *("user_factors", "item_factors", "model_user_factors", "model_item_factors"),
+        *("item_neighbours", "item_scores"),
+    ),
     "evaluate": ("metrics", "metrics_per_user"),
     "fold_in": ("folded_users",),
     "recommend": (

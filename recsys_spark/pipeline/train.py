@@ -7,7 +7,6 @@ from math import floor, isfinite, log10
 
 from pyspark.sql import DataFrame
 
-from recsys_spark.config import Config
 from recsys_spark.kernels.spec import SIDES, WalsSpec, restored_spec
 from recsys_spark.kernels.value_use import ValueRange, describe_values
 from recsys_spark.kernels.weights import ratio_warning, weight_ratio
@@ -15,6 +14,7 @@ from recsys_spark.ml.model import WALSModel
 from recsys_spark.pipeline.checkpoints import Checkpoints
 from recsys_spark.pipeline.early_stopping import EarlyStopping, early_stopping
 from recsys_spark.pipeline.models import fit_models
+from recsys_spark.pipeline.plan import make_plan
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.schema import FACTORS, RATINGS
 from recsys_spark.wals.budget import needs, within_limits
@@ -91,19 +91,6 @@ def _write_factors(run: Run, trained: Factorization, spec: WalsSpec, version: st
         renamed = factors.withColumnRenamed("features", "factors")
         ordered = renamed.repartitionByRange("id").sortWithinPartitions("id")
         run.write(ordered, f"{side}_factors", FACTORS, version=version)
-
-
-def make_plan(config: Config, folder: str | None = None) -> Plan:
-    """How the configuration asks for the factors to be computed; folder: where blocks are kept."""
-    solver = config.solver
-    return Plan(
-        solver.blocks,
-        broadcast_budget_bytes=solver.broadcast_budget_mb * 2**20,
-        split_above=solver.split_rows_above,
-        solver=config.solver_of_rows(),
-        layout=solver.layout,
-        folder=folder,
-    )
 
 
 def trained_spec(run: Run) -> WalsSpec:

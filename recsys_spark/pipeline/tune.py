@@ -21,8 +21,10 @@ from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.spec import SIDES, WalsSpec
 from recsys_spark.neighbours.spec import UserKnn
 from recsys_spark.pipeline.choice import Options
+from recsys_spark.pipeline.factor_models import Scores, fit_factor_model
 from recsys_spark.pipeline.model_scorers import (
     by_users,
+    factor_scorer,
     find_nearest,
     scorer_of,
     user_scorer,
@@ -30,19 +32,18 @@ from recsys_spark.pipeline.model_scorers import (
 )
 from recsys_spark.pipeline.models import fit_model
 from recsys_spark.pipeline.night import run_stages
+from recsys_spark.pipeline.plan import make_plan
 from recsys_spark.pipeline.run import Run, default_run_id
 from recsys_spark.pipeline.search import Settings, Tried, best, proposals
 from recsys_spark.pipeline.sessions import lazy_session
-from recsys_spark.pipeline.train import make_plan
 from recsys_spark.pipeline.validation import Validation
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs
 from recsys_spark.runtime.store import open_store
 from recsys_spark.runtime.tables import Tables
 from recsys_spark.runtime.tracking import open_tracker
-from recsys_spark.topn.catalog import with_factors
 from recsys_spark.topn.recommend import RankedBy
-from recsys_spark.topn.scorers import FactorScorer, NeighbourScorer, Scorer, StaticScorer
+from recsys_spark.topn.scorers import NeighbourScorer, Scorer, StaticScorer
 from recsys_spark.wals.factors import widened
 from recsys_spark.wals.fit import Factorization, Prepared, prepared
 
@@ -192,6 +193,7 @@ class _Bench:
         self._data: Prepared | None = None
         self._last: tuple[WalsSpec, Factorization] | None = None
         self._matrices: dict[str, NeighbourScorer | StaticScorer] = {}
+        self._others: dict[str, tuple[str, Scores]] = {}
         self._neighbours: dict[UserKnn, DataFrame] = {}
 
     def __enter__(self) -> "_Bench":
@@ -214,6 +216,8 @@ class _Bench:
         if name == WALS and state is not None:
             return self.validation.metric(state, tune.metric, tune.k)
         factors = {WALS: self.validation.factors(state)} if state is not None else {}
+        for part in set(parts) & set(config.with_factors()) - {WALS}:
+            factors[part] = self._factors(config, part)
         alone = {part: self._scorer(config, part, factors) for part in parts}
         ranked = RankedBy(
             ((name, with_parts(config, name, alone)),),
@@ -228,8 +232,7 @@ class _Bench:
     ) -> Scorer:
         catalogue = self.validation.catalogue
         if part in factors:
-            own = with_factors(catalogue, factors[part][1])
-            return FactorScorer(part, own.factors, own.scored)
+            return factor_scorer(self.run, part, factors[part][1], catalogue)
         model = config.models[part]
         if spec := by_users(config, part):
             return user_scorer(self.run, part, spec, self.run.read("train"), catalogue.lookup)
@@ -238,6 +241,15 @@ class _Bench:
             fitted = fit_model(self.run, part, model, self.run.read("train"))
             self._matrices = {key: scorer_of(model, fitted, catalogue.lookup), **self._matrices}
         return self._matrices[key]
+
+    def _factors(self, config: Config, part: str) -> Scores:
+        """The factors of another factor model, trained again where its settings changed."""
+        model, objective = config.models[part], config.objective
+        key = repr((model, objective if model.kind == "mllib" else config.objective_of(part)))
+        if self._others.get(part, ("", None))[0] != key:
+            fitted = fit_factor_model(self.run, config, part, self.run.read("train"))
+            self._others[part] = key, fitted
+        return self._others[part][1]
 
     def _nearest(self, spec: UserKnn) -> Callable[[DataFrame], DataFrame]:
         """The nearest users of the validation users, found once."""

@@ -8,15 +8,22 @@ from reference.neighbours import similarities, truncated
 
 from recsys_spark.errors import ConfigError
 
+EVERY = "{deep: 1, spark: 0.5, angle: 2, alike: 0.25, walks: 3}"
 WALKS = "models.walks={kind: rp3beta, beta: 0.3}"
 MODELS = (
     WALKS,
     "models.near={kind: item_knn, neighbours: 5}",
     "models.alike={kind: user_knn, neighbours: 5}",
+    "models.twin={kind: wals}",
+    "models.deep={kind: wals, objective: {rank: 5, regularization: 0.01, seed: 3}}",
+    "models.spark={kind: mllib, rank: 3}",
+    "models.angle={kind: cosine}",
+    "models.deep_angle={kind: cosine, of: deep}",
     "models.sold={kind: popularity}",
     "models.mix={kind: blend, parts: {model: 1.0, walks: 3.0}}",
     "models.even={kind: blend, parts: {model: 1.0, walks: 0.5}, method: standardised}",
     "models.fused={kind: blend, parts: {model: 1, near: 2}, method: rank_fusion}",
+    f"models.every={{kind: blend, parts: {EVERY}}}",
 )
 UPSTREAM = ("ingest", "split", "train")
 
@@ -33,6 +40,24 @@ def trained(spark, tmp_path_factory):
     return folder
 
 
+def factors(folder, users, items, name=None, version="night"):
+    """Those of the weighted ALS, or of another model."""
+    found = []
+    for side, count in (("user", users), ("item", items)):
+        rows = table(folder, f"{'model_' if name else ''}{side}_factors", version)
+        rows = [row for row in rows if name is None or row["model"] == name]
+        matrix = np.zeros((count, len(rows[0]["factors"])))
+        for row in rows:
+            matrix[row["id"]] = row["factors"]
+        found.append(matrix)
+    return found
+
+
+def cosines(X, Y):
+    lengths = np.linalg.norm(X, axis=1)[:, None] * np.linalg.norm(Y, axis=1)
+    return X @ Y.T / np.where(lengths > 0, lengths, 1)
+
+
 @pytest.fixture(scope="module")
 def dense(trained):
     """Scores of every model by its definition, (users, items), and what users have."""
@@ -44,10 +69,7 @@ def dense(trained):
         fitted[row["user"], row["item"]] = 1
     for row in rows:
         known[row["user"], row["item"]] = 1
-    X, Y = np.zeros((users, 4)), np.zeros((items, 4))
-    for matrix, side in ((X, "user"), (Y, "item")):
-        for row in table(trained, f"{side}_factors"):
-            matrix[row["id"]] = row["factors"]
+    X, Y = factors(trained, users, items)
     degrees, popularity = fitted.sum(axis=1), fitted.sum(axis=0)
     W = fitted.T @ (fitted / degrees[:, None]) / popularity[:, None] / popularity[None, :] ** 0.3
     np.fill_diagonal(W, 0)
@@ -55,6 +77,11 @@ def dense(trained):
     scores["alike"] = np.zeros((users, items))
     for user, nearest in truncated(similarities(np.where(known, 1, np.nan), "cosine"), 5).items():
         scores["alike"][user] = sum(weight * known[other] for other, weight in nearest.items())
+    for name in ("deep", "spark"):
+        own = factors(trained, users, items, name)
+        scores[name] = own[0] @ own[1].T
+    scores["angle"] = cosines(X, Y)
+    scores["deep_angle"] = cosines(*factors(trained, users, items, "deep"))
     scores["mix"] = scores["model"] + 3 * scores["walks"]
     scores["even"] = scores["model"] / scores["model"].std(axis=1, keepdims=True) + (
         0.5 * scores["walks"] / scores["walks"].std(axis=1, keepdims=True)
@@ -75,7 +102,7 @@ def lists(folder, run_id):
     }
 
 
-@pytest.mark.parametrize("name", ["walks", "alike", "sold", "mix", "even"])
+@pytest.mark.parametrize("name", ["walks", "alike", "deep", "deep_angle", "sold", "mix", "even"])
 def test_lists_are_ranked_by_the_scores_of_the_definition(trained, dense, name):
     scores, known = dense
     settings = (*MODELS, f"recommend.model={name}", "recommend.n=4", "recommend.backfill=false")
@@ -90,6 +117,38 @@ def test_lists_are_ranked_by_the_scores_of_the_definition(trained, dense, name):
         assert [own[item] for item, _ in entries] == pytest.approx(best, rel=1e-5)
         free = (own > 0).sum() if name in ("walks", "alike") else np.isfinite(own).sum()
         assert len(entries) == min(4, free)
+
+
+def test_a_weighted_als_with_the_same_keys_has_the_same_factors(trained):
+    main, twin, deep = (factors(trained, 30, 25, name) for name in (None, "twin", "deep"))
+    for side in range(2):
+        np.testing.assert_array_equal(main[side], twin[side])
+    assert deep[0].shape == (30, 5)
+
+
+def test_every_kind_is_fitted_again_to_all_rows_measured_and_delivered(spark, tmp_path):
+    write_source(tmp_path)
+    settings = (*MODELS, "train.refit=true", "recommend.model=[every, sold]", "recommend.n=4")
+    run_in(tmp_path, *settings, run_id="night")
+    names = {row["model"] for row in table(tmp_path, "metrics_per_user")}
+    assert names >= {"every", "deep", "spark", "angle", "deep_angle", "alike", "walks"}
+    known = np.zeros((30, 25))
+    for row in table(tmp_path, "interactions"):
+        known[row["user"], row["item"]] = 1
+    X, Y = factors(tmp_path, 30, 25, version="night.refit")
+    (D, E), (S, T) = (factors(tmp_path, 30, 25, n, "night.refit") for n in ("deep", "spark"))
+    scores = D @ E.T + 0.5 * S @ T.T + 2 * cosines(X, Y)
+    for user, nearest in truncated(similarities(np.where(known, 1, np.nan), "cosine"), 5).items():
+        scores[user] += 0.25 * sum(weight * known[other] for other, weight in nearest.items())
+    popularity = known.sum(axis=0)
+    W = known.T @ (known / known.sum(axis=1)[:, None]) / popularity[:, None] / popularity**0.3
+    np.fill_diagonal(W, 0)
+    scores += 3 * known @ W
+    for user, (source, entries) in lists(tmp_path, "night").items():
+        assert source == ("every" if entries else "popular")  # some users have every item
+        own = np.where(known[user] > 0, -np.inf, scores[user])
+        best = np.sort(own[np.isfinite(own)])[::-1][:4]
+        assert [score for _, score in entries] == pytest.approx(best, rel=1e-5)
 
 
 def test_lists_name_the_items_that_add_most_to_their_scores(trained):
@@ -137,7 +196,8 @@ def test_models_are_measured_beside_the_als(trained, dense):
     run_in(trained, *MODELS, "evaluate.full_ranking=true", stages=("evaluate",), run_id="night")
     rows = table(trained, "metrics_per_user")
     assert {row["model"] for row in rows} == {
-        "model", "walks", "near", "alike", "sold", "mix", "even", "fused", "popularity",
+        "model", "walks", "near", "alike", "twin", "deep", "spark", "angle", "deep_angle", "sold",
+        "mix", "even", "fused", "every", "popularity",
     }  # fmt: skip
     users = {row["id"]: row["index"] for row in table(trained, "user_ids")}
     train, test = ({}, {})

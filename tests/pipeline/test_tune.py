@@ -90,6 +90,22 @@ def test_weights_of_a_blend_are_searched_with_the_factors_kept(searched, tmp_pat
     assert heavy.value == pytest.approx(walks.trials[0].value, abs=1e-9)
 
 
+def test_tune_searches_blends_of_other_factors_and_similar_users(searched, monkeypatch):
+    fitted, fit = [], tuning.fit_factor_model
+    monkeypatch.setattr(
+        tuning, "fit_factor_model", lambda *given: fitted.append(given) or fit(*given)
+    )
+    models = (
+        "models={deep: {kind: wals}, alike: {kind: user_knn}, "
+        "mix: {kind: blend, parts: {deep: 1, alike: 1}}}"
+    )
+    space = "tune.space={models.deep.objective.rank: [2, 3], models.mix.parts.alike: [0.0, 5.0]}"
+    found = searched(models, "recommend.model=mix", "tune.method=grid", space)
+    assert len(found.trials) == 4
+    assert [config.objective_of("deep").rank for _, config, *_ in fitted] == [2, 3]
+    assert len({trial.value for trial in found.trials}) > 1
+
+
 def test_tune_counts_only_the_rows_that_evaluate_finds_relevant(searched):
     with pytest.raises(ContractError, match=r"no relevant validation rows.*min_relevant_value"):
         searched("tune.space={rank: [4, 8]}", "evaluate.min_relevant_value=6")
