@@ -191,6 +191,12 @@ class Policy(Section):
     deny: ItemList = ItemList()
     available: Windows = Windows()
     blocked: Blocked = Blocked()
+    min_users: int | None = Field(
+        None,
+        ge=1,
+        description="Items that fewer users interacted with are not listed, new ones included; "
+        "null: any item.",
+    )
     min_score: float | None = Field(
         None, description="The model lists nothing that it scores below; null: anything."
     )

@@ -14,7 +14,12 @@ from recsys_spark.io.side_tables import read_rows, read_windows
 from recsys_spark.pipeline.genres import required_genres
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.pipeline.side_tables import match
-from recsys_spark.topn.business_rules import Policy, popular_in_segments, removed_items
+from recsys_spark.topn.business_rules import (
+    Policy,
+    popular_in_segments,
+    removed_items,
+    seldom_used,
+)
 from recsys_spark.topn.catalog import Tally
 
 _KEY = "recommend.policy"
@@ -44,7 +49,7 @@ def read_policy(run: Run, history: DataFrame, ids: DataFrame) -> Policy:
     config = run.config.recommend.policy
     segments, capped = _segments(run), config.max_per_genre is not None
     return Policy(
-        removed=_removed(run, ids),
+        removed=_removed(run, history, ids),
         blocked=_blocked(run, ids),
         genres=required_genres(run, ids, f"{_KEY}.max_per_genre") if capped else None,
         max_per_genre=config.max_per_genre or 1,
@@ -61,7 +66,9 @@ def read_policy(run: Run, history: DataFrame, ids: DataFrame) -> Policy:
     )
 
 
-def _removed(run: Run, ids: DataFrame) -> DataFrame | None:
+def _removed(run: Run, history: DataFrame, ids: DataFrame) -> DataFrame | None:
+    least = run.config.recommend.policy.min_users
+    seldom = None if least is None else seldom_used(history, ids, least)
     section = run.config.recommend.policy.available
     allow, deny = (_item_list(run, ids, name) for name in ("allow", "deny"))
     windows = None
@@ -69,7 +76,7 @@ def _removed(run: Run, ids: DataFrame) -> DataFrame | None:
         key = f"{_KEY}.available"
         windows = match(run, key, read_windows(run.spark, key, section), {"item_id": ids})
     at = (section.at or datetime.now(UTC)).replace(tzinfo=UTC)
-    return removed_items(ids, allow, deny, windows, at)
+    return removed_items(ids, allow, deny, windows, at, seldom)
 
 
 def _segments(run: Run) -> DataFrame | None:

@@ -17,6 +17,7 @@ from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.topn.catalog import Catalogue, Listing, Mask, Reserved, Segment
 
 DENIED, NOT_ALLOWED, UNAVAILABLE = "denied", "not_allowed", "unavailable"
+TOO_FEW_USERS = "with_too_few_users"
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,13 @@ def removed_items(
     deny: DataFrame | None,
     windows: DataFrame | None,
     at: datetime,
+    seldom: DataFrame | None = None,
 ) -> DataFrame | None:
     """Columns item (the index) and rule, a row an item and rule that removes it; None: no rules.
 
     item_ids: columns id, index. allow, deny: column item_id; only these, and none of those.
     windows: columns item_id, since, until; null: open. An item with several can be had in any; one
-    without always. at: the moment, UTC.
+    without always. at: the moment, UTC. seldom: column item, from `seldom_used`.
     """
     items = item_ids.toDF("item_id", "item")
     found = []
@@ -86,8 +88,20 @@ def removed_items(
         open_ = begun & (F.col("until").isNull() | (moment < F.col("until")))
         closed = windows.groupBy("item_id").agg(F.bool_or(open_).alias("open")).where("not open")
         found.append((items.join(closed, "item_id", "left_semi"), UNAVAILABLE))
+    if seldom is not None:
+        found.append((seldom, TOO_FEW_USERS))
     named = [frame.select("item", F.lit(rule).alias("rule")) for frame, rule in found]
     return reduce(DataFrame.unionByName, named) if named else None
+
+
+def seldom_used(history: DataFrame, item_ids: DataFrame, least: int) -> DataFrame:
+    """Column item: the items that fewer users than `least` interacted with.
+
+    history: distinct pairs, columns user, item. item_ids: columns id, index, of all items.
+    """
+    counts = history.groupBy("item").agg(F.count("*").alias("users"))
+    items = item_ids.select(F.col("index").alias("item")).join(counts, "item", "left")
+    return items.where(F.coalesce("users", F.lit(0)) < least).select("item")
 
 
 def popular_in_segments(history: DataFrame, segments: DataFrame, most: int) -> DataFrame:

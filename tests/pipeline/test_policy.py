@@ -80,6 +80,17 @@ def test_only_what_is_allowed(shop):
     assert summary["policy"]["removed_items"] == {"not_allowed": 23}
 
 
+def test_an_item_needs_as_many_users_as_are_asked_for(shop):
+    """Every film has 20 users."""
+    for least, counts, empty in ((20, {}, 0), (21, {"with_too_few_users": 25}, 30)):
+        setting = f"recommend.policy.min_users={least}"
+        lists, summary = recommend(
+            shop, setting, "recommend.exclude_seen=false", run_id=f"users-{least}"
+        )
+        assert summary["policy"]["removed_items"] == counts
+        assert sum(not items for items in lists.values()) == empty
+
+
 def test_a_least_score_leaves_places_to_what_is_popular(shop):
     lists, summary = recommend(shop, "recommend.policy.min_score=99", "recommend.n=3", run_id="low")
     assert summary["sources"] == {"popular": 30}

@@ -14,6 +14,7 @@ from recsys_spark.topn.business_rules import (
     make_listing,
     popular_in_segments,
     removed_items,
+    seldom_used,
     with_blocked,
     without,
 )
@@ -70,6 +71,17 @@ def test_an_item_may_be_removed_by_several_rules(ids):
         ("a", "denied"), ("b", "denied"),
         ("b", "not_allowed"), ("c", "not_allowed"), ("d", "not_allowed"),
     }  # fmt: skip
+
+
+def test_items_that_too_few_users_interacted_with_are_removed(spark, ids):
+    pairs = [(user, item) for item, users in ((0, 3), (1, 2), (2, 1)) for user in range(users)]
+    history = spark.createDataFrame(pairs, "user int, item int").repartition(2)
+    for least, expected in ((1, "d"), (2, "cd"), (3, "bcd"), (4, "abcd")):
+        seldom = seldom_used(history, ids, least)
+        rows = removed_items(ids, None, None, None, NOON, seldom).collect()
+        assert {(NAMES[row["item"]], row["rule"]) for row in rows} == {
+            (name, "with_too_few_users") for name in expected
+        }
 
 
 @pytest.mark.parametrize(
