@@ -131,12 +131,17 @@ def metric_names(frame: DataFrame) -> list[str]:
 
 
 def recommendation_list(
-    item_id: DataType, marked: bool = False, explained: bool = False, entry: str = "item_id"
+    item_id: DataType,
+    marked: bool = False,
+    explained: bool = False,
+    entry: str = "item_id",
+    members: DataType | None = None,
 ) -> ArrayType:
     """A ranked list; scores compare within one source only. entry: what is listed.
 
     marked: with when the user had the item last. explained: with the items of the user that add
-    most to the score, and how much.
+    most to the score, and how much. members: the type of user ids, for a list of a group with the
+    score of each of its members.
     """
     columns: list[tuple[str, DataType]] = [
         (entry, item_id),
@@ -148,6 +153,9 @@ def recommendation_list(
     if explained:
         because = _table(("item_id", item_id), ("score", FloatType()))
         columns.append(("because", ArrayType(because)))
+    if members is not None:
+        scores = _table(("user_id", members), ("score", FloatType()))
+        columns.append(("member_scores", ArrayType(scores)))
     return ArrayType(_table(*columns))
 
 
@@ -168,11 +176,11 @@ def similar(key: str, id_type: DataType) -> StructType:
     return _table((key, id_type), ("similar", recommendation_list(id_type, entry=key)))
 
 
-def group_recommendations(item_id: DataType) -> StructType:
-    """One list a group of users."""
+def group_recommendations(item_id: DataType, members: DataType | None = None) -> StructType:
+    """One list a group of users; members: see `recommendation_list`."""
     return _table(
         ("group_id", StringType()),
-        ("recommendations", recommendation_list(item_id)),
+        ("recommendations", recommendation_list(item_id, members=members)),
         ("source", StringType()),
         ("model_version", StringType()),
     )

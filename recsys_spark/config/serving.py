@@ -242,6 +242,9 @@ class Groups(TableFile):
     opinion: Opinion = Field(
         "average", description="A group's score: its members' mean, the least or the largest."
     )
+    member_scores: bool = Field(
+        False, description="Say of each listed item what it scores for each member."
+    )
 
 
 class Recommend(Section):

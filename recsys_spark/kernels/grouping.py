@@ -22,3 +22,15 @@ def group_scores(
         _JOINED[opinion](total, factors @ member, out=total)
     scores: npt.NDArray[np.float32] = total / len(members) if opinion == "average" else total
     return scores.astype(np.float32)
+
+
+def member_scores(
+    members: npt.NDArray[np.float32],
+    factors: npt.NDArray[np.float32],
+    positions: npt.NDArray[np.int32],
+) -> npt.NDArray[np.float32]:
+    """What each member's factors score some items, (positions, members), as in `group_scores`."""
+    scores = np.empty((len(positions), len(members)), dtype=np.float32)
+    for at, member in enumerate(members):
+        scores[:, at] = (factors @ member)[positions]
+    return scores

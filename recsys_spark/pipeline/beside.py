@@ -123,11 +123,14 @@ def _groups(
         config.backfill,
         config.groups.opinion,
         policy,
+        config.groups.member_scores,
     ).withColumn("model_version", F.lit(run.version("user_factors")))
     manifest = run.write(
         lists,
         "group_recommendations",
-        group_recommendations(catalogue.item_type),
+        group_recommendations(catalogue.item_type, ids.schema["user_id"].dataType)
+        if config.groups.member_scores
+        else group_recommendations(catalogue.item_type),
         lambda table: audit(
             table, "group_id", "recommendations", config.n, F.col("source") == "model"
         ),

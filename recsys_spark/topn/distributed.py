@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pyspark import Broadcast
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import StringType, StructField, StructType
+from pyspark.sql.types import ArrayType, StringType, StructField, StructType
 
 from recsys_spark.arrow import arrow_schema, make_batch
 from recsys_spark.kernels.threads import single_threaded
@@ -30,10 +30,14 @@ def recommend_top_n(
 
     had array<long> and had_at array<timestamp>, if there: when users had items last, which entries
     are marked with. known array<long>, a and b array<float>, if the listing has an explainer: what
-    users have, and its weights. With scorers, in place of factors, what `blocks.read_block` takes.
+    users have, and its weights. members array<id>, if there: the users of a group in the order of
+    their factors, of whom entries have the scores. With scorers, in place of factors, what
+    `blocks.read_block` takes.
     """
     marked, explained = "had" in users.columns, listing.reasons > 0
-    lists = recommendation_list(listing.catalogue.item_type, marked, explained)
+    members = users.schema["members"].dataType if "members" in users.columns else None
+    ids = members.elementType if isinstance(members, ArrayType) else None
+    lists = recommendation_list(listing.catalogue.item_type, marked, explained, members=ids)
     schema = StructType(
         [
             StructField(key, users.schema[key].dataType),

@@ -21,6 +21,7 @@ def group_lists(
     fill: bool,
     opinion: Opinion,
     policy: Policy,
+    member_scores: bool = False,
 ) -> DataFrame:
     """Columns group_id, recommendations, source; a row a group, by group_id.
 
@@ -28,10 +29,11 @@ def group_lists(
     columns user, item; what one member has, the group is not listed. catalogue: with its factors.
     Members without factors are of no opinion, and a group of such members gets what is popular.
     Segments, variety and reserved places are single users'; of the policy the other rules hold.
+    member_scores: whether entries have what they score for each member with factors, by user id.
     """
-    rows = _opinions(members, user_factors).join(
-        _left_out(members, seen, policy), "group_id", "left"
-    )
+    opinions = _opinions(members, user_factors)
+    opinions = opinions if member_scores else opinions.drop("members")
+    rows = opinions.join(_left_out(members, seen, policy), "group_id", "left")
     listing = make_listing(catalogue, _of_groups(policy), n, fill)
     parts = int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions")))
     ordered = rows.repartitionByRange(parts, "group_id").sortWithinPartitions("group_id")
@@ -39,15 +41,18 @@ def group_lists(
 
 
 def _opinions(members: DataFrame, user_factors: DataFrame) -> DataFrame:
-    """Columns group_id and factors, those of the members one behind the other, by user id."""
+    """Columns group_id, members and factors, theirs one behind the other, by user id.
+
+    members: the ids of those with factors.
+    """
     known = user_factors.select(F.col("id").alias("user"), "factors")
     pairs = F.collect_list(F.when(F.isnotnull("factors"), F.struct("user_id", "factors")))
-    groups = (
-        members.join(known, "user", "left")
-        .groupBy("group_id")
-        .agg(F.flatten(F.sort_array(pairs).factors).alias("factors"))
+    joined = members.join(known, "user", "left").groupBy("group_id")
+    groups = joined.agg(F.sort_array(pairs).alias("pairs"))
+    factors = F.when(F.size("pairs") > 0, F.flatten("pairs.factors"))
+    return groups.select(
+        "group_id", F.col("pairs.user_id").alias("members"), factors.alias("factors")
     )
-    return groups.withColumn("factors", F.when(F.size("factors") > 0, F.col("factors")))
 
 
 def _left_out(members: DataFrame, seen: DataFrame | None, policy: Policy) -> DataFrame:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_spark.arrow import list_array, list_bounds, list_matrix, list_parts
-from recsys_spark.kernels.grouping import Opinion, group_scores
+from recsys_spark.kernels.grouping import Opinion, group_scores, member_scores
 from recsys_spark.kernels.listing import (
     Popular,
     Ranked,
@@ -38,7 +38,7 @@ from recsys_spark.topn.catalog import (
 from recsys_spark.topn.explanations import Parts, PartsOf, Weighted, reasons
 from recsys_spark.topn.scorers import Block, Scorer, keep_listed, nothing
 
-EXTRAS = "had", "had_at", "known", "a", "b"
+EXTRAS = "had", "had_at", "known", "a", "b", "members"
 _TIERS = POPULAR_IN_SEGMENT, POPULAR
 
 
@@ -62,6 +62,19 @@ class _Lists(NamedTuple):
     positions: npt.NDArray[np.int32]
     scores: npt.NDArray[np.float32]
     ends: npt.NDArray[np.int64]
+
+    def by_model(self) -> Ragged:
+        """The entries that the model has listed."""
+        inside = np.arange(self.positions.shape[1]) < self.ends[0][:, None]
+        bounds = np.concatenate([[0], np.cumsum(self.ends[0])])
+        return Ragged(bounds, self.positions[inside])
+
+    def among_all(self, of_model: pa.Array) -> pa.Array:
+        """Values of the model's entries as those of all entries, null where it has none."""
+        inside = np.arange(self.positions.shape[1]) < self.ends[0][:, None]
+        among = inside[self.positions >= 0]
+        at = np.where(among, np.cumsum(among) - 1, 0)
+        return of_model.take(pa.array(at, mask=~among))
 
 
 class Lister:
@@ -257,7 +270,9 @@ class Lister:
         if "had" in batch.schema.names:
             columns["last_seen"] = self._last_seen(lists, batch)
         if self.listing.reasons:
-            columns["because"] = self._because(made, lists, batch)
+            columns["because"] = self._because(made, batch)
+        if "members" in batch.schema.names:
+            columns["member_scores"] = self._member_scores(made, batch)
         entries = pa.StructArray.from_arrays(list(columns.values()), names=list(columns))
         return list_array(lists.indptr, entries)
 
@@ -268,16 +283,30 @@ class Lister:
         times = batch.column("had_at").flatten()
         return times.take(pa.array(at, mask=at < 0))
 
-    def _because(self, made: _Lists, lists: Ragged, batch: pa.RecordBatch) -> pa.Array:
+    def _because(self, made: _Lists, batch: pa.RecordBatch) -> pa.Array:
         """The reasons of the model's entries; null where it has none."""
-        by_model = np.arange(self.listing.n) < made.ends[0][:, None]
-        own = Ragged(np.concatenate([[0], np.cumsum(made.ends[0])]), made.positions[by_model])
-        found = reasons(self._parts(batch), own, self.listing.reasons)
+        found = reasons(self._parts(batch), made.by_model(), self.listing.reasons)
         items = self.catalogue.labels.take(pa.array(found.items))
         named = pa.StructArray.from_arrays([items, pa.array(found.parts)], ["item_id", "score"])
-        among = by_model[made.positions >= 0]  # of the entries of all lists
-        at = np.where(among, np.cumsum(among) - 1, 0)
-        return list_array(found.indptr, named).take(pa.array(at, mask=~among))
+        return made.among_all(list_array(found.indptr, named))
+
+    def _member_scores(self, made: _Lists, batch: pa.RecordBatch) -> pa.Array:
+        """What the model's entries of groups score for each member with factors."""
+        own, ids = made.by_model(), batch.column("members")
+        bounds, rank = list_bounds(ids), self.catalogue.factors.shape[1]
+        members = list_parts(batch.column("factors"), np.float32)[1].reshape(-1, rank)
+        scores, users = [np.zeros(0, np.float32)], [np.zeros(0, np.int64)]
+        for group, listed in enumerate(np.split(own.positions, own.indptr[1:-1])):
+            theirs = slice(bounds[group], bounds[group + 1])
+            found = member_scores(members[theirs], self.catalogue.factors, listed)
+            scores.append(found.ravel())
+            users.append(np.tile(np.arange(theirs.start, theirs.stop), len(listed)))
+        lengths = np.repeat(np.diff(bounds), np.diff(own.indptr))
+        named = pa.StructArray.from_arrays(
+            [ids.flatten().take(pa.array(np.concatenate(users))), pa.array(np.concatenate(scores))],
+            ["user_id", "score"],
+        )
+        return made.among_all(list_array(np.concatenate([[0], np.cumsum(lengths)]), named))
 
     def _parts(self, batch: pa.RecordBatch) -> PartsOf:
         """What a user's items add to the scores of listed ones, by what has ranked them."""

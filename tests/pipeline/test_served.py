@@ -119,6 +119,7 @@ def test_groups_and_like_minded_users_have_tables_of_their_own(shop):
         shop,
         f"recommend.groups.path={shop / 'groups.csv'}",
         "recommend.groups.opinion=least_misery",
+        "recommend.groups.member_scores=true",
         "recommend.similar_users.n=3",
         "recommend.n=4",
         run_id="together",
@@ -127,6 +128,9 @@ def test_groups_and_like_minded_users_have_tables_of_their_own(shop):
     assert set(groups) == {"home"}, "ids that are no users' are left out, as their type is"
     seen = {int(item) for user, item, *_ in (row.split(",") for row in ROWS) if user in "12"}
     assert not set(items(groups["home"])) & seen
+    for entry in groups["home"]["recommendations"]:
+        scores = {one["user_id"]: one["score"] for one in entry["member_scores"]}
+        assert entry["score"] == min(scores[1], scores[2])
     alike = table(shop, "together", "similar_users")
     assert len(alike) == 30
     for row in alike:

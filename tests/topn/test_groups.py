@@ -57,6 +57,28 @@ def test_groups_get_what_their_members_think_together(shop, opinion):
     assert found == {name: expected(name, 4, opinion, True) for name in found}
 
 
+@pytest.mark.parametrize("opinion", JOINED)
+def test_entries_say_what_they_score_for_each_member(shop, opinion):
+    members, history, catalogue, users = shop
+    made = group_lists(
+        members, history, catalogue, users, 8, True, opinion, Policy(), member_scores=True
+    )
+    entries = 0
+    for row in made.collect():
+        known = [user for user in GROUPS[row["group_id"]] if user is not None]
+        for entry in row["recommendations"]:
+            if not known:
+                assert entry["member_scores"] is None  # a popular item
+                continue
+            item = int(entry["item_id"][1:])
+            scores = [one["score"] for one in entry["member_scores"]]
+            assert [one["user_id"] for one in entry["member_scores"]] == [f"user{u}" for u in known]
+            assert scores == [float(USERS[user] @ ITEMS[item]) for user in known]
+            assert entry["score"] == pytest.approx(JOINED[opinion](scores), rel=1e-6)
+            entries += 1
+    assert entries > 15
+
+
 def test_who_is_not_known_gets_what_is_popular(shop):
     members, _, catalogue, users = shop
     made = group_lists(members, None, catalogue, users, 3, True, "average", Policy())
