@@ -195,6 +195,17 @@ class Config(Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _cold_start(self) -> "Config":
+        parts = self.alone(self.recommend.chain)
+        contents = [name for name, model in self.models.items() if model.kind == "content"]
+        if self.recommend.cold_start_items and not set(parts) & set(contents):
+            raise ValueError(
+                "recommend.cold_start_items needs a model that scores items by titles and genres: "
+                "name one of kind: content in recommend.model, alone, in a chain or in a blend"
+            )
+        return self
+
     def scored_alone(self) -> list[str]:
         """The names of the weighted ALS and of the other models that are no blends."""
         return [WALS, *(name for name, model in self.models.items() if not model.parts)]

@@ -254,6 +254,11 @@ class Recommend(Section):
         description="Whose lists are delivered: model, the weighted ALS, or a name under models; "
         "of several, each serves the users whom none before it knows.",
     )
+    cold_start_items: bool = Field(
+        False,
+        description="Also list items of items.path that nobody interacted with yet; needs a model "
+        "of kind content.",
+    )
     users: UserSubset = UserSubset()
     changed_since: str | None = Field(
         None,
@@ -322,6 +327,10 @@ class Recommend(Section):
             raise ValueError(
                 "mark_seen has no effect where what was seen is left out; set exclude_seen: false "
                 "or seen_days, or remove it"
+            )
+        if self.cold_start_items and self.policy.min_users is not None:
+            raise ValueError(
+                "policy.min_users removes all items that cold_start_items adds; remove one of them"
             )
         if self.policy.allow_in_segment.path is not None and self.segments.path is None:
             raise ValueError("policy.allow_in_segment needs the users' segments: set segments.path")

@@ -11,6 +11,7 @@ PUBLISHED = "published"
 # What lists are made by, beside what `kept_lists` looks up in them.
 _RULES = (
     "model",
+    "cold_start_items",
     "exclude_seen",
     "seen_days",
     "explain",

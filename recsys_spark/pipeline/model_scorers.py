@@ -14,7 +14,7 @@ from recsys_spark.lookup import Lookup
 from recsys_spark.neighbours.fit import fit_users
 from recsys_spark.neighbours.spec import UserKnn
 from recsys_spark.pipeline.beside import factor_bytes
-from recsys_spark.pipeline.models import settings_of, table_of
+from recsys_spark.pipeline.models import fit_content, settings_of, table_of
 from recsys_spark.pipeline.run import Run, refit_version
 from recsys_spark.topn.catalog import Catalogue, with_factors
 from recsys_spark.topn.explanations import Explainer
@@ -39,16 +39,18 @@ def scorers(
     stage: str,
     history: DataFrame,
     explainer: Explainer | None = None,
+    ids: DataFrame | None = None,
 ) -> dict[str, Scorer]:
     """The scorers of these models, by name, as fitted by a stage, train or refit.
 
     catalogue: with the item factors where the weighted ALS is among them or in a blend. history:
     columns user, item, value: what users interacted with. explainer: of scores of the weighted ALS,
-    where they are to be explained. Raises ConfigError for models that the stage has not fitted with
-    these settings.
+    where they are to be explained. ids: columns id, index, of items among which there are others
+    than the stage knew, so that titles and genres are compared again. Raises ConfigError for models
+    that the stage has not fitted with these settings.
     """
     alone = {
-        own: _scorer(run, own, catalogue, stage, history, explainer)
+        own: _scorer(run, own, catalogue, stage, history, explainer, ids)
         for own in run.config.alone(names)
     }
     return {name: with_parts(run.config, name, alone) for name in names}
@@ -164,6 +166,7 @@ def _scorer(
     stage: str,
     history: DataFrame,
     explainer: Explainer | None,
+    ids: DataFrame | None,
 ) -> Scorer:
     if name == WALS:
         return FactorScorer(WALS, catalogue.factors, catalogue.scored, explainer=explainer)
@@ -178,6 +181,8 @@ def _scorer(
     if model.by_factors:
         return factor_scorer(run, name, model_factors(run, name, stage)[1], catalogue)
     own = _fitted(run, name, table_of(model), stage)
+    if model.kind == "content" and ids is not None:
+        own = run.keep(fit_content(run, name, ids), f"content/{name}")
     if model.kind != "popularity":
         _require_room(run, name, own)
     return scorer_of(model, own, catalogue.lookup)

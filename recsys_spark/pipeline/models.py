@@ -77,19 +77,26 @@ def fit_model(run: Run, name: str, model: Model, rows: DataFrame) -> DataFrame:
     spec, pairs = model.spec(), rows.select("user", "item", "value")
     assert not isinstance(spec, UserKnn), "it is not fitted"
     if isinstance(spec, ContentKnn):
-        return content_matrix(_texts(run, name), spec)
+        return content_matrix(_texts(run, name, run.read("item_ids")), spec)
     return fit_ease(pairs, spec) if isinstance(spec, Ease) else fit_items(pairs, spec)
 
 
-def _texts(run: Run, name: str) -> DataFrame:
+def fit_content(run: Run, name: str, ids: DataFrame) -> DataFrame:
+    """The rows of a model of kind content, of these items: columns id, index."""
+    spec = run.config.models[name].spec()
+    assert isinstance(spec, ContentKnn)
+    return content_matrix(_texts(run, name, ids), spec)
+
+
+def _texts(run: Run, name: str, ids: DataFrame) -> DataFrame:
     """Columns item and terms: the words of the title, and the genres."""
     if not run.has("items"):
         raise ConfigError(f"models.{name} compares titles and genres: set items.path.")
-    ids = run.read("item_ids").toDF("item_id", "item")
     words = F.split(F.lower("title"), r"[^\p{L}\p{N}]+")
     genres = F.transform(F.coalesce("genres", F.array()), lambda genre: F.concat(F.lit("="), genre))
     terms = F.concat(F.coalesce(F.array_remove(words, ""), F.array()), genres)
-    return run.read("items").join(ids, "item_id").select("item", terms.alias("terms"))
+    named = run.read("items").join(ids.toDF("item_id", "item"), "item_id")
+    return named.select("item", terms.alias("terms"))
 
 
 def _popularity(name: str, model: Model, rows: DataFrame) -> DataFrame:

@@ -28,16 +28,35 @@ _POPULAR = 1000  # items of a segment, at least, that its users' lists are fille
 
 
 def listed_ids(run: Run) -> DataFrame:
-    """Columns id, index: the items of the interactions, and behind them new ones of a file."""
-    ids, section = run.read("item_ids"), run.config.recommend.policy.new_items
-    if section.path is None:
+    """Columns id, index: the items of the interactions, and behind them new ones of tables."""
+    ids, config = run.read("item_ids"), run.config.recommend
+    if config.policy.new_items.path is not None:
+        named = _named_items(run, ids, "new_items")
+    elif config.cold_start_items:
+        named = _item_table(run)
+    else:
         return ids
-    named = _named_items(run, ids, "new_items")
     unknown = named.select(F.col("item_id").alias("id")).join(ids, "id", "left_anti").distinct()
     last = ids.agg(F.max("index").alias("index")).collect()[0]["index"]
     names = sorted(row["id"] for row in unknown.collect())
     rows = [(name, last + 1 + at) for at, name in enumerate(names)]
     return ids.unionByName(run.spark.createDataFrame(rows, ids.schema))
+
+
+def cold_start_items(run: Run, ids: DataFrame) -> DataFrame | None:
+    """Column item: the items of the item table, if those that nobody has are to be listed.
+
+    ids: from `listed_ids`.
+    """
+    if not run.config.recommend.cold_start_items:
+        return None
+    return _item_table(run).join(ids.toDF("item_id", "item"), "item_id").select("item")
+
+
+def _item_table(run: Run) -> DataFrame:
+    if not run.has("items"):
+        raise ConfigError("recommend.cold_start_items lists items of a table: set items.path.")
+    return run.read("items").dropna(subset=["item_id"])
 
 
 def read_policy(run: Run, history: DataFrame, ids: DataFrame) -> Policy:

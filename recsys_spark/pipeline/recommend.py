@@ -22,7 +22,13 @@ from recsys_spark.pipeline.model_scorers import (
     user_factors,
     weighs_values,
 )
-from recsys_spark.pipeline.policy import effect, listed_ids, read_policy, seen_rows
+from recsys_spark.pipeline.policy import (
+    cold_start_items,
+    effect,
+    listed_ids,
+    read_policy,
+    seen_rows,
+)
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.pipeline.side_tables import match
 from recsys_spark.pipeline.slicing import not_written, plan_layout, write_slices
@@ -53,13 +59,14 @@ def recommend(run: Run) -> Summary:
     tiles = _tiles(run, policy)
     check_beside(run, _user_factors(run))
     run.log.progress("ranking the catalogue")
-    catalogue = read_catalogue(history, ids, new=policy.new_items)
+    cold = cold_start_items(run, ids)
+    catalogue = read_catalogue(history, ids, new=policy.new_items if cold is None else cold)
     if tiles == 1:
         catalogue = with_factors(catalogue, run.read("item_factors"))
     if policy.new_items is not None:
         catalogue = estimate(catalogue, policy.new_items, item_genres(run, ids))
     notes = _notes(run, history)
-    ranked = _ranked(run, history, catalogue, notes)
+    ranked = _ranked(run, history, catalogue, notes, None if cold is None else ids)
     slices, tally = run.slices("recommendations"), Tally.of(run.spark)
     for counts in slices.progress.notes:
         tally.add(*counts)
@@ -109,14 +116,19 @@ def _write(
     write_slices(run, slices, layout, rows, rank, kept, tally)
 
 
-def _ranked(run: Run, history: DataFrame, catalogue: Catalogue, notes: Notes) -> RankedBy | None:
-    """What the lists are ranked by, where it is not the weighted ALS alone."""
+def _ranked(
+    run: Run, history: DataFrame, catalogue: Catalogue, notes: Notes, ids: DataFrame | None
+) -> RankedBy | None:
+    """What the lists are ranked by, where it is not the weighted ALS alone.
+
+    ids: of items among which nobody has some, if there are such.
+    """
     chain = run.config.recommend.chain
     if chain == [WALS]:
         return None
     explainer = notes.explain(catalogue) if notes.explain else None
     stage = "refit" if "refit" in run.lineage else "train"
-    found = scorers(run, chain, catalogue, stage, history, explainer)
+    found = scorers(run, chain, catalogue, stage, history, explainer, ids)
     columns = ["user", "item", *(["value"] if weighs_values(run.config) else [])]
     factors = user_factors(run, chain, stage, _user_factors(run))
     nearest = nearest_users(run, chain, history)

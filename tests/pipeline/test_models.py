@@ -151,6 +151,58 @@ def test_every_kind_is_fitted_again_to_all_rows_measured_and_delivered(spark, tm
         assert [score for _, score in entries] == pytest.approx(best, rel=1e-5)
 
 
+WORDS = ("war", "love", "space", "train")
+
+
+def test_titles_list_items_that_nobody_interacted_with(spark, tmp_path):
+    write_source(tmp_path)
+    named = {str(item): (f"{WORDS[item % 4]} {WORDS[item % 3]}") for item in range(1, 26)}
+    named |= {"99": "space train", "100": "war", "101": "unheard of"}
+    lines = "".join(f"{item},{title}\n" for item, title in named.items())
+    (tmp_path / "items.csv").write_text("item_id,title\n" + lines)
+    settings = (
+        "models={words: {kind: content, neighbours: 28}, walks: {kind: rp3beta}, "
+        "both: {kind: blend, parts: {words: 1, walks: 2}}}",
+        f"items.path={tmp_path / 'items.csv'}",
+    )
+    run_in(tmp_path, *settings, stages=UPSTREAM, run_id="night")
+    settings += ("recommend.model=words", "recommend.n=28", "recommend.backfill=false")
+    run_in(tmp_path, *settings, stages=("recommend",), run_id="known")
+    asked = (*settings, "recommend.cold_start_items=true", "recommend.explain=1")
+    run_in(tmp_path, *asked, stages=("recommend",), run_id="cold")
+    near = tfidf_cosines(list(named.values()))
+    names = list(named)
+    history = {}
+    for row in table(tmp_path, "interactions"):
+        history.setdefault(row["user_id"], []).append(names.index(str(row["item_id"])))
+    for row in table(tmp_path, "recommendations", "cold"):
+        own = history[row["user_id"]]
+        scores = {name: near[own, at].sum() for at, name in enumerate(names) if at not in own}
+        found = {str(entry["item_id"]): entry["score"] for entry in row["recommendations"]}
+        assert found == pytest.approx({k: v for k, v in scores.items() if v > 0}, rel=1e-5)
+        assert {"99", "100"} <= set(found)
+        assert all(entry["because"] for entry in row["recommendations"])
+    for row in table(tmp_path, "recommendations", "known"):
+        assert not {"99", "100", "101"} & {
+            str(entry["item_id"]) for entry in row["recommendations"]
+        }
+    blended = (*asked, "recommend.model=[both]", "recommend.explain=0")
+    run_in(tmp_path, *blended, stages=("recommend",), run_id="blended")
+    for row in table(tmp_path, "recommendations", "blended"):
+        assert {"99", "100"} <= {str(entry["item_id"]) for entry in row["recommendations"]}
+
+
+def tfidf_cosines(titles):
+    terms = [title.split() for title in titles]
+    words = sorted({word for own in terms for word in own})
+    counts = np.array([[own.count(word) for word in words] for own in terms], dtype=float)
+    weights = counts * (np.log((1 + len(terms)) / (1 + (counts > 0).sum(axis=0))) + 1)
+    weights /= np.linalg.norm(weights, axis=1, keepdims=True)
+    near = weights @ weights.T
+    np.fill_diagonal(near, 0)
+    return near
+
+
 def test_lists_name_the_items_that_add_most_to_their_scores(trained):
     settings = (*MODELS, "recommend.model=mix", "recommend.n=3", "recommend.explain=25")
     run_in(trained, *settings, stages=("recommend",), run_id="night-why")
