@@ -17,6 +17,7 @@ from recsys_spark.neighbours.spec import ItemKnn, UserKnn
 from recsys_spark.pipeline.factor_models import kept_mllib
 from recsys_spark.pipeline.genres import item_genres
 from recsys_spark.pipeline.model_scorers import (
+    Basis,
     find_nearest,
     model_factors,
     nearest_users,
@@ -133,7 +134,7 @@ def _models(contest: Contest, model: Scores) -> dict[str, Contender]:
     run = contest.run
     catalogue = with_factors(contest.catalogue, model[1])
     names, history = tuple(run.config.models), contest.history
-    found = scorers(run, names, catalogue, "train", history)
+    found = scorers(run, names, Basis("train", catalogue, history))
     nearest = nearest_users(run, names, history)
     users = {name: find(contest.users) for name, find in nearest.items()}
     scores = {

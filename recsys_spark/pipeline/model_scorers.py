@@ -1,7 +1,7 @@
 """Wiring of scorers: the fitted models, and what is made of them, as what ranks the catalogue."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from pyspark.sql import DataFrame
@@ -13,7 +13,7 @@ from recsys_spark.kernels.spec import SIDES
 from recsys_spark.lookup import Lookup
 from recsys_spark.neighbours.fit import fit_users
 from recsys_spark.neighbours.spec import UserKnn
-from recsys_spark.pipeline.beside import factor_bytes
+from recsys_spark.pipeline.beside import MB, factor_bytes
 from recsys_spark.pipeline.models import fit_content, settings_of, table_of
 from recsys_spark.pipeline.run import Run, refit_version
 from recsys_spark.topn.catalog import Catalogue, with_factors
@@ -28,31 +28,33 @@ from recsys_spark.topn.scorers import (
     UserNeighbourScorer,
 )
 
-_MB = 2**20
 _ENTRY_BYTES = 8  # a position and a weight
 
 
-def scorers(
-    run: Run,
-    names: Sequence[str],
-    catalogue: Catalogue,
-    stage: str,
-    history: DataFrame,
-    explainer: Explainer | None = None,
-    ids: DataFrame | None = None,
-) -> dict[str, Scorer]:
-    """The scorers of these models, by name, as fitted by a stage, train or refit.
+@dataclass(frozen=True)
+class Basis:
+    """What scorers are made of.
 
-    catalogue: with the item factors where the weighted ALS is among them or in a blend. history:
-    columns user, item, value: what users interacted with. explainer: of scores of the weighted ALS,
-    where they are to be explained. ids: columns id, index, of items among which there are others
-    than the stage knew, so that titles and genres are compared again. Raises ConfigError for models
-    that the stage has not fitted with these settings.
+    stage: that has fitted the models, train or refit. catalogue: with the item factors where the
+    weighted ALS is among the models or a part of one. history: columns user, item, value: what
+    users interacted with. explainer: of scores of the weighted ALS, where they are to be explained.
+    ids: columns id, index, of items among which there are others than the stage knew, so that
+    titles and genres are compared again.
     """
-    alone = {
-        own: _scorer(run, own, catalogue, stage, history, explainer, ids)
-        for own in run.config.alone(names)
-    }
+
+    stage: str
+    catalogue: Catalogue
+    history: DataFrame
+    explainer: Explainer | None = None
+    ids: DataFrame | None = None
+
+
+def scorers(run: Run, names: Sequence[str], basis: Basis) -> dict[str, Scorer]:
+    """The scorers of these models, by name.
+
+    Raises ConfigError for models that the stage has not fitted with these settings.
+    """
+    alone = {own: _scorer(run, own, basis) for own in run.config.alone(names)}
     return {name: with_parts(run.config, name, alone) for name in names}
 
 
@@ -148,44 +150,41 @@ def user_scorer(
 
     Raises ConfigError where the interactions are too many for the workers.
     """
-    size, budget = _ENTRY_BYTES * history.count(), run.config.solver.broadcast_budget_mb * _MB
-    if size > budget:
-        raise ConfigError(
-            f"{name} sends all interactions to every worker, {size / _MB:,.0f} MB here: raise "
-            "solver.broadcast_budget_mb above that, or take kind: item_knn."
-        )
+    size = _ENTRY_BYTES * history.count()
+    _require_room(run, size, f"the interactions for {name}", "take kind: item_knn")
     weighted = spec.weights == "values"
     matrix = interaction_rows(history, lookup, weighted)
     return UserNeighbourScorer(matrix, weighted=weighted, model=name, width=len(lookup.ids))
 
 
-def _scorer(
-    run: Run,
-    name: str,
-    catalogue: Catalogue,
-    stage: str,
-    history: DataFrame,
-    explainer: Explainer | None,
-    ids: DataFrame | None,
-) -> Scorer:
+def _scorer(run: Run, name: str, basis: Basis) -> Scorer:
+    catalogue, stage = basis.catalogue, basis.stage
     if name == WALS:
-        return FactorScorer(WALS, catalogue.factors, catalogue.scored, explainer=explainer)
-    model, made = run.config.models[name], run.lineage[stage]
+        own = catalogue.factors, catalogue.scored
+        return FactorScorer(WALS, *own, explainer=basis.explainer)
     if spec := by_users(run.config, name):
-        return user_scorer(run, name, spec, history, catalogue.lookup)
-    if run.upstream(stage).summary.get("models", {}).get(name) != settings_of(model):
-        raise ConfigError(
-            f"models.{name} is not what {stage} of run {made} has fitted: run `recsys-spark train` "
-            "with these settings first, or `recsys-spark run`."
-        )
+        return user_scorer(run, name, spec, basis.history, catalogue.lookup)
+    _require_fitted(run, name, stage)
+    model = run.config.models[name]
     if model.by_factors:
         return factor_scorer(run, name, model_factors(run, name, stage)[1], catalogue)
-    own = _fitted(run, name, table_of(model), stage)
-    if model.kind == "content" and ids is not None:
-        own = run.keep(fit_content(run, name, ids), f"content/{name}")
+    rows = _fitted(run, name, table_of(model), stage)
+    if model.kind == "content" and basis.ids is not None:
+        rows = run.keep(fit_content(run, name, basis.ids), f"content/{name}")
     if model.kind != "popularity":
-        _require_room(run, name, own)
-    return scorer_of(model, own, catalogue.lookup)
+        cure = f"lower models.{name}.neighbours"
+        _require_room(run, _entry_bytes(rows), f"the neighbours of {name}", cure)
+    return scorer_of(model, rows, catalogue.lookup)
+
+
+def _require_fitted(run: Run, name: str, stage: str) -> None:
+    """Raise ConfigError for a model that the stage has not fitted with these settings."""
+    found = run.upstream(stage).summary.get("models", {}).get(name)
+    if found != settings_of(run.config.models[name]):
+        raise ConfigError(
+            f"models.{name} is not what {stage} of run {run.lineage[stage]} has fitted: run "
+            "`recsys-spark train` with these settings first, or `recsys-spark run`."
+        )
 
 
 def factor_scorer(run: Run, name: str, items: DataFrame, catalogue: Catalogue) -> FactorScorer:
@@ -193,12 +192,7 @@ def factor_scorer(run: Run, name: str, items: DataFrame, catalogue: Catalogue) -
 
     Raises ConfigError where they are too many for the workers.
     """
-    size, budget = factor_bytes(items), run.config.solver.broadcast_budget_mb * _MB
-    if size > budget:
-        raise ConfigError(
-            f"models.{name} has {size / _MB:,.0f} MB of item factors, which go to every worker: "
-            "lower its rank, or raise solver.broadcast_budget_mb above that."
-        )
+    _require_room(run, factor_bytes(items), f"the item factors of {name}", "lower its rank")
     own = with_factors(catalogue, items)
     return FactorScorer(name, own.factors, own.scored)
 
@@ -212,12 +206,15 @@ def scorer_of(model: Model, fitted: DataFrame, lookup: Lookup) -> NeighbourScore
     )
 
 
-def _require_room(run: Run, name: str, own: DataFrame) -> None:
-    row = own.agg(F.sum(F.size("neighbours"))).first()
-    size = _ENTRY_BYTES * int(row[0] or 0) if row else 0
-    budget = run.config.solver.broadcast_budget_mb * _MB
-    if size > budget:
+def _entry_bytes(rows: DataFrame) -> int:
+    row = rows.agg(F.sum(F.size("neighbours"))).first()
+    return _ENTRY_BYTES * int(row[0] or 0) if row else 0
+
+
+def _require_room(run: Run, size: int, what: str, cure: str) -> None:
+    """Raise ConfigError where what every worker needs exceeds the budget. size: in bytes."""
+    if size > run.config.solver.broadcast_budget_mb * MB:
         raise ConfigError(
-            f"models.{name} has {size / _MB:,.0f} MB of neighbours, which go to every worker: "
-            f"lower models.{name}.neighbours, or raise solver.broadcast_budget_mb above that."
+            f"Every worker needs {what}, {size / MB:,.0f} MB: {cure}, or raise "
+            "solver.broadcast_budget_mb above that."
         )

@@ -16,6 +16,7 @@ from recsys_spark.pipeline.carry import carry_over, rules
 from recsys_spark.pipeline.genres import item_genres
 from recsys_spark.pipeline.listed import report_lists
 from recsys_spark.pipeline.model_scorers import (
+    Basis,
     nearest_users,
     needs_factors,
     scorers,
@@ -128,7 +129,7 @@ def _ranked(
         return None
     explainer = notes.explain(catalogue) if notes.explain else None
     stage = "refit" if "refit" in run.lineage else "train"
-    found = scorers(run, chain, catalogue, stage, history, explainer, ids)
+    found = scorers(run, chain, Basis(stage, catalogue, history, explainer, ids))
     columns = ["user", "item", *(["value"] if weighs_values(run.config) else [])]
     factors = user_factors(run, chain, stage, _user_factors(run))
     nearest = nearest_users(run, chain, history)
