@@ -13,7 +13,7 @@ WALKS = "models.walks={kind: rp3beta, beta: 0.3}"
 MODELS = (
     WALKS,
     "models.near={kind: item_knn, neighbours: 5}",
-    "models.alike={kind: user_knn, neighbours: 5}",
+    "models.alike={kind: user_knn, neighbours: 15}",
     "models.twin={kind: wals}",
     "models.deep={kind: wals, objective: {rank: 5, regularization: 0.01, seed: 3}}",
     "models.spark={kind: mllib, rank: 3}",
@@ -75,7 +75,7 @@ def dense(trained):
     np.fill_diagonal(W, 0)
     scores = {"model": X @ Y.T, "walks": known @ W, "sold": np.tile(popularity, (users, 1))}
     scores["alike"] = np.zeros((users, items))
-    for user, nearest in truncated(similarities(np.where(known, 1, np.nan), "cosine"), 5).items():
+    for user, nearest in truncated(similarities(np.where(known, 1, np.nan), "cosine"), 15).items():
         scores["alike"][user] = sum(weight * known[other] for other, weight in nearest.items())
     for name in ("deep", "spark"):
         own = factors(trained, users, items, name)
@@ -109,6 +109,7 @@ def test_lists_are_ranked_by_the_scores_of_the_definition(trained, dense, name):
     run_in(trained, *settings, stages=("recommend",), run_id=f"night-{name}")
     found = lists(trained, f"night-{name}")
     assert len(found) == 30
+    assert sum(len(entries) for _, entries in found.values()) > 50
     for user, (source, entries) in found.items():
         assert source == (name if entries else "popular")  # some users have every item
         own = np.where(known[user] > 0, -np.inf, scores[name][user])
@@ -138,7 +139,7 @@ def test_every_kind_is_fitted_again_to_all_rows_measured_and_delivered(spark, tm
     X, Y = factors(tmp_path, 30, 25, version="night.refit")
     (D, E), (S, T) = (factors(tmp_path, 30, 25, n, "night.refit") for n in ("deep", "spark"))
     scores = D @ E.T + 0.5 * S @ T.T + 2 * cosines(X, Y)
-    for user, nearest in truncated(similarities(np.where(known, 1, np.nan), "cosine"), 5).items():
+    for user, nearest in truncated(similarities(np.where(known, 1, np.nan), "cosine"), 15).items():
         scores[user] += 0.25 * sum(weight * known[other] for other, weight in nearest.items())
     popularity = known.sum(axis=0)
     W = known.T @ (known / known.sum(axis=1)[:, None]) / popularity[:, None] / popularity**0.3
@@ -203,19 +204,22 @@ def tfidf_cosines(titles):
     return near
 
 
-def test_lists_name_the_items_that_add_most_to_their_scores(trained):
-    settings = (*MODELS, "recommend.model=mix", "recommend.n=3", "recommend.explain=25")
-    run_in(trained, *settings, stages=("recommend",), run_id="night-why")
+@pytest.mark.parametrize("name", ["mix", "alike", "angle"])
+def test_lists_name_the_items_that_add_most_to_their_scores(trained, name):
+    settings = (*MODELS, f"recommend.model={name}", "recommend.n=3", "recommend.explain=25")
+    run_in(trained, *settings, stages=("recommend",), run_id=f"why-{name}")
     items = {row["id"]: row["index"] for row in table(trained, "item_ids")}
-    rows = table(trained, "recommendations", "night-why")
+    rows = table(trained, "recommendations", f"why-{name}")
     explained = 0
     for row in rows:
-        for entry in row["recommendations"] if row["source"] == "mix" else ():
+        for entry in row["recommendations"] if row["source"] == name else ():
             parts = [reason["score"] for reason in entry["because"]]
             assert parts == sorted(parts, reverse=True)
             assert all(part > 0 for part in parts)
             assert {items[reason["item_id"]] for reason in entry["because"]} <= set(range(25))
             explained += bool(parts)
+            if name == "alike":  # every part is positive, and all are named
+                assert sum(parts) == pytest.approx(entry["score"], rel=1e-5)
     assert explained > 30
 
 
