@@ -14,10 +14,11 @@ import pyarrow as pa
 from pyspark import Broadcast
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, DoubleType, IntegerType, StructField, StructType
+from pyspark.sql.types import ArrayType, DoubleType, IntegerType, LongType, StructField, StructType
 
 from recsys_spark.arrow import arrow_schema, list_array, list_parts, make_batch
 from recsys_spark.evaluation.totals import TOTAL, TOTAL_FIELD, Adding, Totals
+from recsys_spark.evaluation.user_rows import PACKED, unpacked
 from recsys_spark.kernels.places import PLACES, full_ranking
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.static import static_lists, static_ranking
@@ -25,7 +26,7 @@ from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.kernels.tile import Tile, best_of, leave_out, user_blocks
 from recsys_spark.kernels.topn import Positions, Single
 from recsys_spark.lookup import Lookup
-from recsys_spark.topn.blocks import WEIGHTS, factor_column, nearest_columns, read_block
+from recsys_spark.topn.blocks import factor_column, nearest_columns, read_block
 from recsys_spark.topn.scorers import Block, NeighbourScorer, Scorer, StaticScorer
 from recsys_spark.wals.packed import Batches
 from recsys_spark.workers import map_in_arrow
@@ -39,13 +40,13 @@ class Ranking:
     """How users' lists are made.
 
     index: (items,) internal ids of the catalog, in the order that breaks ties. models: the scorers
-    by the names of the models; None: lists are given, in column `list_column(name)`. n: length of
-    the lists. full_ranking: whether the relevant items' ranks are counted. drawn: user factors
-    that a function of the users' indices gives, (users, rank), by model.
+    by the names of the models. n: length of the lists. full_ranking: whether the relevant items'
+    ranks are counted. drawn: user factors that a function of the users' indices gives, (users,
+    rank), by model.
     """
 
     index: npt.NDArray[np.int64]
-    models: Mapping[str, Scorer | None]
+    models: Mapping[str, Scorer]
     n: int
     full_ranking: bool = False
     drawn: Mapping[str, Draw] = field(default_factory=dict)
@@ -58,13 +59,8 @@ class Ranking:
     @property
     def ranks(self) -> dict[str, int]:
         """Of the user factors that the scorers take, by model."""
-        scorers = [scorer for scorer in self.models.values() if scorer]
-        return {name: rank for scorer in scorers for name, rank in scorer.needs.items()}
-
-
-def list_column(model: str) -> str:
-    """The column with given lists of a model: internal ids of items, best first."""
-    return f"list_of_{model}"
+        own = (scorer.needs for scorer in self.models.values())
+        return {name: rank for needs in own for name, rank in needs.items()}
 
 
 def rank_models(rows: DataFrame, ranking: Ranking, totals: Sequence[Totals] = ()) -> DataFrame:
@@ -73,8 +69,8 @@ def rank_models(rows: DataFrame, ranking: Ranking, totals: Sequence[Totals] = ()
     Parameters
     ----------
     rows
-        Columns user, history, known and truth, as of `gather_users`; for each model that a scorer
-        needs, the user factors, `topn.blocks.factor_column`, unless they are drawn; given lists.
+        From `gather_users`, with a column user_id where there are totals; for each model that a
+        scorer needs, the user factors, `topn.blocks.factor_column`, unless they are drawn.
         Others stay as they are.
     ranking
         Sent to every worker.
@@ -84,17 +80,16 @@ def rank_models(rows: DataFrame, ranking: Ranking, totals: Sequence[Totals] = ()
     Returns
     -------
     DataFrame
-        Without factors and given lists, but with columns lists, array<array<int>>: for each model,
-        in their order, internal ids of items, best first, those of history and known left out; and
-        full_ranking, array<double>: for each model the metrics of `kernels.places.PLACES`, null
-        where there are none. And with a column total, null for users, and rows of totals; see
-        `totals.users_of` and `totals.totals_of`.
+        Without factors, but with columns history, known, truth and values, see `unpacked`; lists,
+        array<array<int>>: for each model, in their order, internal ids of items, best first, those
+        of history and known left out; and full_ranking, array<double>: for each model the metrics
+        of `kernels.places.PLACES`, null where there are none. And with a column total, null for
+        users, and rows of totals; see `totals.users_of` and `totals.totals_of`.
     """
     if totals:
         rows = rows.withColumn("hash", F.xxhash64("user_id"))
     taken = [factor_column(name) for name in ranking.ranks if name not in ranking.drawn]
-    taken += [WEIGHTS, *nearest_columns(rows.columns)]
-    taken += [list_column(name) for name, scorer in ranking.models.items() if scorer is None]
+    taken += [*PACKED, *nearest_columns(rows.columns)]
     kept = [
         StructField(column.name, column.dataType)  # null in the rows of totals
         for column in rows.schema.fields
@@ -103,14 +98,15 @@ def rank_models(rows: DataFrame, ranking: Ranking, totals: Sequence[Totals] = ()
     schema = StructType(
         [
             *kept,
+            *(StructField(name, ArrayType(LongType())) for name in ("history", "known", "truth")),
+            StructField("values", ArrayType(DoubleType())),
             StructField(LISTS, ArrayType(ArrayType(IntegerType()))),
             StructField(FULL_RANKING, ArrayType(DoubleType())),
             TOTAL_FIELD,
         ]
     )
     broadcast = rows.sparkSession.sparkContext.broadcast((ranking, tuple(totals)))
-    seen = rows.withColumn("seen", F.concat("history", "known"))
-    return map_in_arrow(seen, _rank(broadcast, schema), schema)
+    return map_in_arrow(rows, _rank(broadcast, schema), schema)
 
 
 def _rank(
@@ -123,7 +119,7 @@ def _rank(
         ranking, totals = broadcast.value
         adding = Adding(totals)
         with single_threaded():
-            for batch in filter(len, batches):
+            for batch in map(unpacked, filter(len, batches)):
                 kept = {name: batch.column(name) for name in users.names[:-2]}
                 ranked = make_batch(users, kept | rank_batch(batch, ranking))
                 adding.add(ranked)
@@ -140,19 +136,16 @@ def _columns(batch: pa.RecordBatch) -> dict[str, pa.Array]:
 
 
 def rank_batch(batch: pa.RecordBatch, ranking: Ranking) -> dict[str, pa.Array]:
-    """Columns lists and full_ranking of a batch of the rows of `rank_models`, with column seen."""
+    """Columns lists and full_ranking of a batch of the rows of `rank_models`, unpacked."""
     block = read_block(_with_drawn(batch, ranking), ranking.lookup, ranking.ranks)
     indptr, ids = list_parts(batch.column("truth"), np.int64)
     truth = Ragged(indptr, ranking.lookup.positions(ids))
     items = np.full((block.size, len(ranking.models), ranking.n), -1, dtype=np.int32)
     places = np.full((block.size, len(ranking.models), len(PLACES)), np.nan)
-    for at, (name, scorer) in enumerate(ranking.models.items()):
-        if scorer is None:
-            _fill(items[:, at], batch.column(list_column(name)))
-        else:
-            found = items[:, at]
-            _by_scorer(scorer, block, truth, found, places[:, at] if ranking.full_ranking else None)
-            found[found >= 0] = ranking.index[found[found >= 0]]
+    for at, scorer in enumerate(ranking.models.values()):
+        found = items[:, at]
+        _by_scorer(scorer, block, truth, found, places[:, at] if ranking.full_ranking else None)
+        found[found >= 0] = ranking.index[found[found >= 0]]
     return {LISTS: _nested(items), FULL_RANKING: _flat(places)}
 
 
@@ -195,15 +188,6 @@ def _list_of(scorer: Scorer, block: Block, tile: Tile, n: int) -> Positions:
     if isinstance(scorer, NeighbourScorer) and scorer.positive:
         found.positions[found.scores <= 0.0] = -1
     return found.positions
-
-
-def _fill(items: Positions, given: pa.ListArray) -> None:
-    """Given lists, (users, n), as far as there is room."""
-    bounds, ids = list_parts(given, np.int32)
-    ranks = np.arange(len(ids)) - np.repeat(bounds[:-1], np.diff(bounds))
-    rows = np.repeat(np.arange(len(given)), np.diff(bounds))
-    inside = ranks < items.shape[1]
-    items[rows[inside], ranks[inside]] = ids[inside]
 
 
 def _nested(items: Positions) -> pa.ListArray:

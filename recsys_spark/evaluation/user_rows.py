@@ -1,13 +1,25 @@
-"""One row a user with all that evaluating needs of it: what it had, what is known, what is true."""
+"""One row a user with all that evaluating needs: its history, what else is known, what is true."""
 
 from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.arrow import list_array, list_parts
 from recsys_spark.topn.blocks import WEIGHTS
 
 _HISTORY, _KNOWN, _TRUTH = range(3)
+_KINDS = 4  # a code is that many times the item, and its kind
+PACKED = "codes", "code_values"
+_CODES, _VALUES = PACKED
+_LISTS = {"history": [_HISTORY], "known": [_KNOWN], "truth": [_TRUTH], "seen": [_HISTORY, _KNOWN]}
+
+Mask = npt.NDArray[np.bool_]
+Whole = npt.NDArray[np.int64]
 
 
 def gather_users(
@@ -18,12 +30,14 @@ def gather_users(
 ) -> DataFrame:
     """A row for each user of the truth, by one grouping of all rows.
 
+    Lists of numbers are collected, not of pairs: those cost Spark twice the time.
+
     Parameters
     ----------
     history
-        Columns user, item, value, each pair once: what models know of users.
+        Columns user, item and perhaps value, each pair once: what models know of users.
     known
-        The same of further pairs that lists leave out; None: there are none.
+        Columns user, item, of further pairs that lists leave out; None: there are none.
     truth
         Columns user, item, value.
     columns
@@ -33,39 +47,62 @@ def gather_users(
     Returns
     -------
     DataFrame
-        Columns user, history, known and truth (array<bigint>), history_weights and values
-        (array<double>, parallel to history and truth), and the further ones, null where a user has
-        none.
+        Columns user, what `unpacked` takes, size, the number of rows of the history, and the
+        further ones, null where a user has none.
     """
-    parts = [_tagged(history, _HISTORY, F.col("value")), _tagged(truth, _TRUTH, F.col("value"))]
-    parts += [] if known is None else [_tagged(known, _KNOWN)]
-    tagged = parts[0]
-    for part in parts[1:]:
-        tagged = tagged.unionByName(part)
-    grouped = tagged.groupBy("user").agg(
-        *(_pairs(kind).alias(f"of_{kind}") for kind in (_HISTORY, _KNOWN, _TRUTH))
+    weighed = F.col("value") if "value" in history.columns else None
+    rows = _coded(history, _HISTORY, weighed).unionByName(_coded(truth, _TRUTH, F.col("value")))
+    if known is not None:
+        rows = rows.unionByName(_coded(known, _KNOWN, None))
+    kind = F.col("code") % _KINDS
+    grouped = rows.groupBy("user").agg(
+        F.collect_list("code").alias(_CODES),
+        F.collect_list("value").alias(_VALUES),
+        F.count_if(kind == _HISTORY).alias("size"),
+        F.count_if(kind == _TRUTH).alias("held_out"),
     )
-    rows = grouped.where(F.size(f"of_{_TRUTH}") > 0).select(
-        "user",
-        F.col(f"of_{_HISTORY}.item").alias("history"),
-        F.col(f"of_{_HISTORY}.value").alias(WEIGHTS),
-        F.col(f"of_{_KNOWN}.item").alias("known"),
-        F.col(f"of_{_TRUTH}.item").alias("truth"),
-        F.col(f"of_{_TRUTH}.value").alias("values"),
-    )
+    found = grouped.where("held_out > 0").drop("held_out")
     for name, frame in columns.items():
-        rows = rows.join(frame.toDF("user", name), "user", "left")
-    return rows
+        found = found.join(frame.toDF("user", name), "user", "left")
+    return found
 
 
-def _tagged(rows: DataFrame, kind: int, value: Column | None = None) -> DataFrame:
+def _coded(rows: DataFrame, kind: int, value: Column | None) -> DataFrame:
+    """Columns user, code and value; where the kind has values, a value for every row."""
+    given = F.lit(None) if value is None else F.coalesce(value, F.lit(np.nan))
+    code = F.col("item").cast("bigint") * _KINDS + kind
     return rows.select(
-        F.col("user").cast("int").alias("user"),
-        F.col("item").cast("bigint").alias("item"),
-        F.lit(kind).alias("kind"),
-        (F.lit(None) if value is None else value).cast("double").alias("value"),
+        F.col("user").cast("int"), code.alias("code"), given.cast("double").alias("value")
     )
 
 
-def _pairs(kind: int) -> Column:
-    return F.collect_list(F.when(F.col("kind") == kind, F.struct("item", "value")))
+def unpacked(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A batch of the rows of `gather_users`, by lists of each kind.
+
+    Columns history, known and truth (list<int64>), seen, which is history and known, values
+    (list<double>, parallel to truth), history_weights (parallel to history, if there are any), and
+    what the batch has beside them.
+    """
+    bounds, codes = list_parts(batch.column(_CODES), np.int64)
+    rows = np.repeat(np.arange(batch.num_rows), np.diff(bounds))
+    kinds, items = codes % _KINDS, codes // _KINDS
+    values = list_parts(batch.column(_VALUES), np.float64)[1]
+    weighed = len(values) > (kinds == _TRUTH).sum()
+    has_value = (kinds == _TRUTH) | (weighed & (kinds == _HISTORY))
+    of, valued = rows[has_value], kinds[has_value]
+
+    found = {
+        name: _lists(rows, np.isin(kinds, own), items, batch.num_rows)
+        for name, own in _LISTS.items()
+    }
+    found["values"] = _lists(of, valued == _TRUTH, values, batch.num_rows)
+    if weighed:
+        found[WEIGHTS] = _lists(of, valued == _HISTORY, values, batch.num_rows)
+    others = [name for name in batch.schema.names if name not in PACKED]
+    return pa.RecordBatch.from_pydict({name: batch.column(name) for name in others} | found)
+
+
+def _lists(rows: Whole, inside: Mask, content: npt.NDArray[Any], users: int) -> pa.ListArray:
+    """Content chosen by a mask, of ascending rows, as a list for each user."""
+    bounds = np.searchsorted(rows[inside], np.arange(users + 1))
+    return list_array(bounds, pa.array(content[inside]))

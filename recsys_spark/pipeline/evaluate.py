@@ -13,6 +13,7 @@ from recsys_spark.evaluation.ranking import ALL, shown_cutoff
 from recsys_spark.evaluation.user_rows import gather_users
 from recsys_spark.pipeline.contenders import MODEL, Contender, Contest, Scores, contenders
 from recsys_spark.pipeline.measure import measure, totals, with_segments
+from recsys_spark.pipeline.model_scorers import weighs_values
 from recsys_spark.pipeline.paired import paired_with_best
 from recsys_spark.pipeline.pictures import pictures
 from recsys_spark.pipeline.plan import make_plan
@@ -80,7 +81,8 @@ def _ranked(contest: Contest, found: dict[str, Contender], shown: int) -> DataFr
     for name, each in found.items():
         if each.nearest is not None:
             columns[nearest_column(name)] = each.nearest
-    rows = gather_users(contest.history, contest.known, contest.truth, columns)
+    history = contest.history if weighs_values(run.config) else contest.history.drop("value")
+    rows = gather_users(history, contest.known, contest.truth, columns)
     rows = with_segments(contest, rows)
     return rank_models(rows, ranking, totals(contest, found, shown))
 

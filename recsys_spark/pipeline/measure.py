@@ -125,19 +125,19 @@ def _traits(contest: Contest, model: Contender) -> ItemTraits:
 def with_segments(contest: Contest, rows: DataFrame) -> DataFrame:
     """Rows with a column segments: each user's by activity, and by the attributes of a file.
 
-    rows: columns user_id and history.
+    rows: columns user_id and size, that of the user's history, which is left out.
     """
     run, section = contest.run, contest.run.config.evaluate.users
     cold, median = contest.run.config.evaluate.cold_below, contest.median
-    active = F.array(by_activity(F.size("history"), cold, median))
+    active = F.array(by_activity(F.col("size"), cold, median))
     if section.path is None:
-        return rows.withColumn("segments", active)
+        return rows.withColumn("segments", active).drop("size")
     attributes = read_user_attributes(run.spark, section)
     typed = match(run, "evaluate.users", attributes, {"user_id": run.read("user_ids")})
     own = by_attribute(typed).groupBy("user_id").agg(F.collect_set("segment").alias("own"))
     further = F.coalesce("own", F.array().cast("array<string>"))
     joined = rows.join(own, "user_id", "left")
-    return joined.withColumn("segments", F.concat(active, further)).drop("own")
+    return joined.withColumn("segments", F.concat(active, further)).drop("own", "size")
 
 
 def _groups(contest: Contest) -> dict[str, Whole]:

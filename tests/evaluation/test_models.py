@@ -26,11 +26,11 @@ from recsys_spark.evaluation.model_exposure import (
     total_lists,
     total_patterns,
 )
-from recsys_spark.evaluation.model_lists import LISTS, Ranking, list_column, rank_batch, rank_models
+from recsys_spark.evaluation.model_lists import LISTS, Ranking, rank_batch, rank_models
 from recsys_spark.evaluation.model_means import Means, summarise_models, total_metrics
 from recsys_spark.evaluation.model_metrics import Measures, measure_models
 from recsys_spark.evaluation.totals import users_of
-from recsys_spark.evaluation.user_rows import gather_users
+from recsys_spark.evaluation.user_rows import gather_users, unpacked
 from recsys_spark.kernels import tile
 from recsys_spark.kernels.agreement import AGREEMENT
 from recsys_spark.kernels.lists import LIST_METRICS
@@ -69,9 +69,8 @@ FACTORS = {
     for name, rank in (("model", 3), ("narrow", 1))
 }
 WEIGHTS = [[DRAW.choice([0.0, 0.0, 0.5, 1.0, 2.0]) for _ in range(ITEMS)] for _ in range(ITEMS)]
-GIVEN = {user: DRAW.sample(range(ITEMS + 1), DRAW.randint(0, N)) for user in range(USERS - 1)}
 GENRES = {item: DRAW.sample("abc", DRAW.randint(1, 3)) for item in range(ITEMS) if item % 5}
-MODELS = ("model", "narrow", "popular", "neighbours", "given")
+MODELS = ("model", "narrow", "popular", "neighbours")
 
 
 class World:
@@ -134,7 +133,7 @@ class World:
         indptr = np.searchsorted(rows, np.arange(ITEMS + 1))
         sparse = SparseRows(indptr, columns.astype(np.int32), matrix[rows, columns])
         found["neighbours"] = NeighbourScorer(sparse)
-        return found | {"given": None}
+        return found
 
     @property
     def ranking(self):
@@ -142,8 +141,7 @@ class World:
 
     @property
     def rows(self):
-        given = self.spark.createDataFrame(list(GIVEN.items()), "user int, items array<int>")
-        columns = {"user_id": self.users, list_column("given"): given}
+        columns = {"user_id": self.users}
         columns |= {factor_column(name): self.factors(name)[0] for name in FACTORS}
         history = self.history.withColumn("value", F.lit(1.0))
         return gather_users(history, self.known, self.truth, columns)
@@ -189,13 +187,6 @@ class World:
         listing = Listing(catalogue, N, scorers=(("neighbours", self.scorers["neighbours"]),))
         own = recommend_top_n(rows, "user_id", listing).select("user_id", "recommendations")
         frames.append(own.withColumn("model", F.lit("neighbours")))
-        entries = [
-            (f"u{user}", [(item, 0.0, rank) for rank, item in enumerate(GIVEN.get(user, []), 1)])
-            for user in range(USERS)
-        ]
-        schema = f"user_id string, recommendations {frames[0].schema[1].dataType.simpleString()}"
-        given = self.spark.createDataFrame(entries, schema)
-        frames.append(given.withColumn("model", F.lit("given")))
         every = frames[0]
         for frame in frames[1:]:
             every = every.unionByName(frame)
@@ -313,8 +304,8 @@ def test_partitions_and_batches_do_not_change_a_bit(spark, measured, passed, par
 
 
 def test_heights_of_tiles_and_the_order_of_users_do_not_change_a_bit(world, monkeypatch):
-    rows = world.rows.withColumn("seen", F.concat("history", "known")).toArrow()
-    (batch,) = rows.combine_chunks().to_batches()
+    (packed,) = world.rows.toArrow().combine_chunks().to_batches()
+    batch = unpacked(packed)
     expected = rank_batch(batch, world.ranking)
     order = np.random.default_rng(3).permutation(batch.num_rows)
     monkeypatch.setattr(tile, "CELLS", 3 * ITEMS)
