@@ -29,9 +29,13 @@ from pyspark.sql import functions as F
 from systems import session
 
 from recsys_spark.arrow import list_array
+from recsys_spark.config import Recommend
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.kernels.topn import arrange, top_n
-from recsys_spark.topn.recommend import read_catalogue, recommend
+from recsys_spark.pipeline.slicing import plan_layout
+from recsys_spark.topn.catalog import with_factors
+from recsys_spark.topn.recommend import make_lists, read_catalogue
+from recsys_spark.topn.request import ByFactors, Request
 
 Result = dict[str, Any]
 Lists = npt.NDArray[np.int64]
@@ -184,12 +188,14 @@ def _ours(problem: Problem) -> Result:
     spark, users, items, seen = _spark(problem)
     target = problem.folder / "lists"
     ids = items.select(F.col("id"), F.col("id").alias("index"))
+    layout = plan_layout(Recommend(n=problem.n), problem.shape.users, problem.cores)
 
     def lists() -> None:
         everyone = users.select(F.col("id").alias("user_id"), F.col("id").alias("user"))
-        catalogue = read_catalogue(seen, ids)
-        made = recommend(everyone, seen, catalogue, (users, items), problem.n, False)
-        made.write.mode("overwrite").parquet(str(target))
+        catalogue = with_factors(read_catalogue(seen, ids), items)
+        by = ByFactors(users.toDF("id", "factors"))
+        request = Request(everyone, catalogue, problem.n, ranked_by=by, seen=seen, layout=layout)
+        make_lists(request).every().write.mode("overwrite").parquet(str(target))
 
     seconds, _ = _timed(lists)
     found = spark.read.parquet(str(target)).select(

@@ -25,8 +25,9 @@ from recsys_spark.kernels.spec import SIDES, WalsSpec, other_side, restored_spec
 from recsys_spark.ml.columns import id_type, whole_ids
 from recsys_spark.ml.params import ModelParams
 from recsys_spark.schema import quoted
-from recsys_spark.topn.catalog import Catalogue, Listing
-from recsys_spark.topn.distributed import recommend_top_n
+from recsys_spark.topn.catalog import Catalogue
+from recsys_spark.topn.recommend import make_lists
+from recsys_spark.topn.request import Request
 from recsys_spark.wals import files
 from recsys_spark.wals.factors import FactorFrame, factors_frame, read_factors
 from recsys_spark.wals.fit import Factorization, solve_side
@@ -188,15 +189,15 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
         if n < 1:
             raise ConfigError(f"The number of recommendations is {n}; it must be 1 or more.")
         other = other_side(side)
-        users = rows.toDF("id", "factors").withColumn("seen", F.lit(None).cast("array<bigint>"))
+        users = rows.toDF("user_id", "factors")
         if known is not None:
             ids = F.collect_set(F.col(other).cast("long")).alias("seen")
-            seen = known.groupBy(F.col(side).alias("id")).agg(ids)
-            users = users.drop("seen").join(seen, "id", "left")
+            seen = known.groupBy(F.col(side).alias("user_id")).agg(ids)
+            users = users.join(seen, "user_id", "left")
         columns = self.itemFactors if side == "user" else self.userFactors
-        lists = recommend_top_n(users, "id", Listing(_catalogue(columns), n))
+        lists = make_lists(Request(users, _catalogue(columns), n)).every()
         entries = _as_mllib(self.getOrDefault(f"{other}Col"))
-        return lists.select("id", entries.alias("recommendations"))
+        return lists.select(F.col("user_id").alias("id"), entries.alias("recommendations"))
 
     def foldInUsers(self, dataset: DataFrame, training: DataFrame | None = None) -> DataFrame:
         """Vectors of the users in the dataset, the items fixed: columns id, features.

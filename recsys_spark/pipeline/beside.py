@@ -1,86 +1,47 @@
-"""Wiring of the tables beside the users' lists: items and users that are alike, and groups."""
+"""The tables beside the users' lists: items and users that are similar, and lists of groups."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
+from recsys_spark.config import Config, Recommend
 from recsys_spark.errors import ConfigError
-from recsys_spark.io.fields import Role
-from recsys_spark.io.side_tables import read_rows
-from recsys_spark.pipeline.genres import required_genres
-from recsys_spark.pipeline.policy import seen_rows
-from recsys_spark.pipeline.run import Run
-from recsys_spark.pipeline.side_tables import match
+from recsys_spark.pipeline.genres import item_genres, required
+from recsys_spark.pipeline.list_inputs import Inputs
+from recsys_spark.pipeline.plan import MB, factor_bytes
+from recsys_spark.runtime.log import Log
+from recsys_spark.runtime.tables import Check
 from recsys_spark.schema import group_recommendations, similar
-from recsys_spark.topn.business_rules import Policy, without
-from recsys_spark.topn.catalog import Catalogue
+from recsys_spark.topn.business_rules import without
 from recsys_spark.topn.groups import group_lists
 from recsys_spark.topn.recommend import read_catalogue
+from recsys_spark.topn.request import Request
 from recsys_spark.topn.similar import similar as find_similar
 from recsys_spark.topn.validate_lists import audit
 
-MB = 2**20
 _WEIGHT = "recommend.similar_items.genre_weight"
 
 
-def write_beside(
-    run: Run,
-    history: DataFrame,
-    catalogue: Catalogue,
-    policy: Policy,
-    user_factors: DataFrame,
-    tiles: int,
-) -> None:
-    """Write those that the configuration asks for. user_factors: columns id, factors, ...
+@dataclass(frozen=True)
+class Related:
+    """A table that is to be written. check: of what is on disk. said: of it, behind its rows."""
 
-    catalogue: with its factors, which groups need. tiles: into how many parts the items go.
-    """
-    config = run.config.recommend
-    if config.similar_items.n:
-        _similar_items(run, history, catalogue, policy, tiles)
-    if config.similar_users.n:
-        _similar_users(run, history, user_factors.select("id", "factors"))
-    if config.groups.path is not None:
-        _groups(run, history, catalogue, policy, user_factors)
+    table: str
+    frame: DataFrame
+    schema: StructType
+    check: Check
+    said: str
 
 
-def _similar_items(
-    run: Run, history: DataFrame, catalogue: Catalogue, policy: Policy, tiles: int
-) -> None:
-    """Of those that lists may have and that enough users know."""
-    config = run.config.recommend.similar_items
-    run.log.progress("comparing the items")
-    counts = history.groupBy("item").agg(F.count("*").alias("users"))
-    catalogue = without(catalogue, counts.where(F.col("users") < config.min_users))
-    if policy.removed is not None:
-        catalogue = without(catalogue, policy.removed)
-    ids = run.read("item_ids")
-    weight, factors = config.genre_weight, run.read("item_factors")
-    genres = required_genres(run, ids, _WEIGHT).toDF("id", "genres") if weight else None
-    found = find_similar(factors, ids, catalogue, config.n, "item_id", genres, weight, tiles)
-    _write_similar(run, found, "similar_items", config.n)
-
-
-def _similar_users(run: Run, history: DataFrame, factors: DataFrame) -> None:
-    """Of those with factors, which have to go to every worker."""
-    n, ids = run.config.recommend.similar_users.n, run.read("user_ids")
-    run.log.progress("comparing the users")
-    mirrored = history.select(F.col("item").alias("user"), F.col("user").alias("item"))
-    found = find_similar(factors, ids, read_catalogue(mirrored, ids), n, "user_id")
-    _write_similar(run, found, "similar_users", n)
-
-
-def factor_bytes(factors: DataFrame) -> int:
-    """The size of factors, columns id, factors, as one matrix."""
-    first = factors.select(F.size("factors")).first()
-    return 4 * factors.count() * first[0] if first else 0
-
-
-def check_beside(run: Run, user_factors: DataFrame) -> None:
+def check_related(config: Config, inputs: Inputs) -> None:
     """Raise ConfigError for what cannot be made, before anything is."""
-    config, budget = run.config.recommend, run.config.solver.broadcast_budget_mb
-    if config.similar_items.n and config.similar_items.genre_weight:
-        required_genres(run, run.read("item_ids"), _WEIGHT)
-    if config.similar_users.n and (size := factor_bytes(user_factors)) > budget * MB:
+    wanted, budget = config.recommend, config.solver.broadcast_budget_mb
+    if wanted.similar_items.n and wanted.similar_items.genre_weight:
+        required(item_genres(config.items, inputs.items, inputs.item_ids), _WEIGHT)
+    if wanted.similar_users.n and (size := factor_bytes(inputs.user_factors)) > budget * MB:
         raise ConfigError(
             "recommend.similar_users sends the factors of all users to every worker, "
             f"{size / MB:,.0f} MB here: raise solver.broadcast_budget_mb, or set "
@@ -88,51 +49,71 @@ def check_beside(run: Run, user_factors: DataFrame) -> None:
         )
 
 
-def _write_similar(run: Run, found: DataFrame, table: str, n: int) -> None:
-    key = found.columns[0]
-    manifest = run.write(
-        found,
-        table,
-        similar(key, found.schema[key].dataType),
-        lambda written: audit(written, key, "similar", n, F.lit(True), entry=key),
+def related_tables(
+    config: Config, inputs: Inputs, request: Request, tiles: int, log: Log
+) -> Iterator[Related]:
+    """Those that the configuration asks for, one after the other.
+
+    request: that of the users' lists. tiles: into how many parts the items go.
+    """
+    wanted = config.recommend
+    if wanted.similar_items.n:
+        log.progress("comparing the items")
+        yield _similar_items(config, inputs, request, tiles)
+    if wanted.similar_users.n:
+        log.progress("comparing the users")
+        yield _similar_users(wanted.similar_users.n, inputs)
+    if inputs.members is not None:
+        log.progress("ranking for groups")
+        yield _groups(wanted, inputs.members, inputs, request)
+
+
+def _similar_items(config: Config, inputs: Inputs, request: Request, tiles: int) -> Related:
+    """Of those that lists may have and that enough users know."""
+    section, ids = config.recommend.similar_items, inputs.item_ids
+    counts = inputs.history.groupBy("item").agg(F.count("*").alias("users"))
+    catalogue = without(request.catalogue, counts.where(F.col("users") < section.min_users))
+    if request.policy.removed is not None:
+        catalogue = without(catalogue, request.policy.removed)
+    genres = None
+    if weight := section.genre_weight:
+        found = required(item_genres(config.items, inputs.items, ids), _WEIGHT)
+        genres = found.toDF("id", "genres")
+    frame = find_similar(
+        inputs.item_factors, ids, catalogue, section.n, "item_id", genres, weight, tiles
     )
-    alike = "items with up to {} that are similar"
-    if key == "user_id":
-        alike = "users with up to {} who like alike"
-    run.log.info(f"{manifest.rows:,} {alike.format(n)}")
+    said = f"items with up to {section.n} that are similar"
+    return _similar(frame, "similar_items", section.n, said)
 
 
-def _groups(
-    run: Run, history: DataFrame, catalogue: Catalogue, policy: Policy, user_factors: DataFrame
-) -> None:
-    config = run.config.recommend
-    run.log.progress("ranking for groups")
-    ids = run.read("user_ids").toDF("user_id", "user")
-    columns: dict[str, tuple[str, Role]] = {"group": ("group_id", "id"), "user": ("user_id", "id")}
-    named = read_rows(run.spark, "recommend.groups", config.groups, columns)
-    typed = match(run, "recommend.groups", named, {"user_id": ids})
-    members = typed.distinct().join(ids, "user_id", "left")
+def _similar_users(n: int, inputs: Inputs) -> Related:
+    """Of those with factors, which have to go to every worker."""
+    factors, ids = inputs.user_factors.select("id", "factors"), inputs.user_ids
+    mirrored = inputs.history.select(F.col("item").alias("user"), F.col("user").alias("item"))
+    frame = find_similar(factors, ids, read_catalogue(mirrored, ids), n, "user_id")
+    return _similar(frame, "similar_users", n, f"users with up to {n} who like alike")
+
+
+def _similar(frame: DataFrame, table: str, n: int, said: str) -> Related:
+    key = frame.columns[0]
+
+    def check(written: DataFrame) -> dict[str, object]:
+        return audit(written, key, "similar", n, F.lit(True), entry=key)
+
+    return Related(table, frame, similar(key, frame.schema[key].dataType), check, said)
+
+
+def _groups(wanted: Recommend, members: DataFrame, inputs: Inputs, request: Request) -> Related:
+    section, n = wanted.groups, wanted.n
     lists = group_lists(
-        members,
-        seen_rows(history, config.seen_days).select("user", "item")
-        if config.exclude_seen
-        else None,
-        catalogue,
-        user_factors,
-        config.n,
-        config.backfill,
-        config.groups.opinion,
-        policy,
-        config.groups.member_scores,
-    ).withColumn("model_version", F.lit(run.version("user_factors")))
-    manifest = run.write(
-        lists,
-        "group_recommendations",
-        group_recommendations(catalogue.item_type, ids.schema["user_id"].dataType)
-        if config.groups.member_scores
-        else group_recommendations(catalogue.item_type),
-        lambda table: audit(
-            table, "group_id", "recommendations", config.n, F.col("source") == "model"
-        ),
+        members, inputs.user_factors, request, section.opinion, section.member_scores
     )
-    run.log.info(f"{manifest.rows:,} groups with up to {config.n} items")
+    frame = lists.withColumn("model_version", F.lit(inputs.model_version))
+    item_type, user_type = request.catalogue.item_type, inputs.user_ids.schema["id"].dataType
+    schema = group_recommendations(item_type, user_type if section.member_scores else None)
+
+    def check(written: DataFrame) -> dict[str, object]:
+        return audit(written, "group_id", "recommendations", n, F.col("source") == "model")
+
+    said = f"groups with up to {n} items"
+    return Related("group_recommendations", frame, schema, check, said)

@@ -3,8 +3,11 @@
 from pyspark.sql import DataFrame
 from pyspark.sql.types import StructType
 
-from recsys_spark.pipeline.run import Run
-from recsys_spark.topn.business_rules import Policy
+from recsys_spark.config import Config, Recommend
+from recsys_spark.pipeline.list_inputs import Earlier, Inputs
+from recsys_spark.pipeline.run import Keep
+from recsys_spark.runtime.log import Log
+from recsys_spark.runtime.tables import Tables
 from recsys_spark.topn.incremental import changed_users, kept_lists
 
 PUBLISHED = "published"
@@ -26,50 +29,74 @@ _RULES = (
 )
 
 
-def rules(run: Run) -> str:
+def rules(config: Config) -> str:
     """A hash of the settings that lists which stay were made by, too."""
-    return run.config.digest(*(f"recommend.{key}" for key in _RULES), "models")
+    return config.digest(*(f"recommend.{key}" for key in _RULES), "models")
+
+
+def read_published(tables: Tables, run_id: str) -> Earlier | None:
+    """The lists that readers have now; None: there are none, or they are those of this run."""
+    published = tables.current("recommendations")
+    if published is None or published == run_id:
+        return None
+    return Earlier(published, tables.read("recommendations", published))
+
+
+def read_earlier(tables: Tables, config: Config, run_id: str) -> Earlier | None:
+    """The lists that recommend.changed_since names; None: no others than those of this run.
+
+    Raises ConfigError if it names a run without such a table.
+    """
+    since = config.recommend.changed_since
+    earlier = tables.current("recommendations") if since == PUBLISHED else since
+    if earlier is None or earlier == run_id:
+        return None
+    manifest = tables.version("recommendations", earlier)
+    lists = tables.read("recommendations", earlier)
+    if manifest.findings.get("rules") != rules(config):
+        return Earlier(earlier, lists)
+    return Earlier(earlier, lists, tables.read("interactions", manifest.inputs["ingest"]))
 
 
 def carry_over(
-    run: Run,
-    users: DataFrame,
-    history: DataFrame,
-    policy: Policy,
-    ids: DataFrame,
-    schema: StructType,
+    inputs: Inputs, users: DataFrame, wanted: Recommend, schema: StructType, log: Log, keep: Keep
 ) -> tuple[DataFrame, DataFrame | None]:
     """The users who need new lists, and the lists of the others; None: there are none.
 
-    users: column user_id and others. history: the interactions. ids: columns id, index, of the
-    policy's items. schema: of the table that is written. Raises ConfigError if
-    recommend.changed_since names a run without such a table.
+    users: column user_id and others. schema: of the table that is written.
     """
-    since = run.config.recommend.changed_since
-    earlier = run.tables.current("recommendations") if since == PUBLISHED else since
-    if earlier is None or earlier == run.run_id:
-        if since == PUBLISHED:
-            run.log.info("nothing else is published: all lists are made")
+    earlier = inputs.earlier
+    if earlier is None and wanted.changed_since == PUBLISHED:
+        log.info("nothing else is published: all lists are made")
+    if earlier is None or not _is_like(earlier, schema, log):
         return users, None
-    manifest = run.tables.version("recommendations", earlier)
-    lists = run.tables.read("recommendations", earlier)
-    if lists.schema != schema:
-        run.log.warning(f"lists of run {earlier} have other columns: all lists are made")
-        return users, None
-    if manifest.findings.get("rules") != rules(run):
-        run.log.warning(f"lists of run {earlier} were made by other rules: all lists are made")
-        return users, None
-    changed = changed_users(history, run.tables.read("interactions", manifest.inputs["ingest"]))
-    removed, blocked, allowed_in = (
-        _by_id(rule, ids) for rule in (policy.removed, policy.blocked, policy.allowed_in)
+    kept = _kept(earlier, inputs, wanted.n).select("user_id")
+    stays = keep(kept.join(users.select("user_id"), "user_id", "left_semi"), "kept_users")
+    log.info(
+        f"{stays.count():,} lists of run {earlier.run_id} stay, of users of whom nothing is new"
     )
-    n, segments = run.config.recommend.n, policy.segments
-    kept = kept_lists(lists, changed, removed, blocked, n, segments, allowed_in)
-    wanted = users.select("user_id")
-    stays = run.keep(kept.select("user_id").join(wanted, "user_id", "left_semi"), "kept_users")
-    run.log.info(f"{stays.count():,} lists of run {earlier} stay, of users of whom nothing is new")
-    stay = lists.join(stays, "user_id", "left_semi")
+    stay = earlier.lists.join(stays, "user_id", "left_semi")
     return users.join(stays, "user_id", "left_anti"), stay
+
+
+def _is_like(earlier: Earlier, schema: StructType, log: Log) -> bool:
+    """Whether the lists are made as those that are wanted."""
+    if earlier.lists.schema != schema:
+        log.warning(f"lists of run {earlier.run_id} have other columns: all lists are made")
+    elif earlier.history is None:
+        log.warning(f"lists of run {earlier.run_id} were made by other rules: all lists are made")
+    return earlier.lists.schema == schema and earlier.history is not None
+
+
+def _kept(earlier: Earlier, inputs: Inputs, n: int) -> DataFrame:
+    """The earlier lists of users of whom nothing is new, which no rule is against."""
+    assert earlier.history is not None
+    policy, changed = inputs.policy, changed_users(inputs.history, earlier.history)
+    removed, blocked, allowed_in = (
+        _by_id(rule, inputs.ids) for rule in (policy.removed, policy.blocked, policy.allowed_in)
+    )
+    lists, segments = earlier.lists, policy.segments
+    return kept_lists(lists, changed, removed, blocked, n, segments, allowed_in)
 
 
 def _by_id(rule: DataFrame | None, ids: DataFrame) -> DataFrame | None:

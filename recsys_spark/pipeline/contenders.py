@@ -19,8 +19,8 @@ from recsys_spark.pipeline.genres import item_genres
 from recsys_spark.pipeline.model_scorers import (
     Basis,
     find_nearest,
-    model_factors,
     nearest_users,
+    read_fitted,
     scorers,
     user_scorer,
 )
@@ -108,7 +108,8 @@ class Contest:
     @cached_property
     def genres(self) -> pa.Table | None:
         """Columns item and genres, each once; None where items have none. Read once."""
-        found = item_genres(self.run, self.run.read("item_ids"))
+        run = self.run
+        found = item_genres(run.config.items, run.find("items"), run.read("item_ids"))
         if found is None:
             return None
         return found.select("item", F.array_distinct("genres").alias("genres")).toArrow()
@@ -134,16 +135,12 @@ def _models(contest: Contest, model: Scores) -> dict[str, Contender]:
     run = contest.run
     catalogue = with_factors(contest.catalogue, model[1])
     names, history = tuple(run.config.models), contest.history
-    found = scorers(run, names, Basis("train", catalogue, history))
-    nearest = nearest_users(run, names, history)
+    fitted = read_fitted(run, names, "train")
+    found = scorers(run.config, names, Basis(fitted, catalogue, history))
+    nearest = nearest_users(run.config, names, history, run.log, run.keep)
     users = {name: find(contest.users) for name, find in nearest.items()}
-    scores = {
-        name: model_factors(run, name, "train")
-        for name, one in run.config.models.items()
-        if one.by_factors
-    }
     return {
-        name: Contender(own, scores.get(name), nearest=users.get(name))
+        name: Contender(own, fitted.factors.get(name), nearest=users.get(name))
         for name, own in found.items()
     }
 
@@ -203,7 +200,7 @@ def _user_knn(contest: Contest, name: str) -> Contender | None:
     run, history = contest.run, contest.history
     spec = UserKnn(**run.config.evaluate.user_knn.model_dump())
     try:
-        scorer = user_scorer(run, name, spec, history, contest.catalogue.lookup)
+        scorer = user_scorer(run.config.solver, name, spec, history, contest.catalogue.lookup)
     except ConfigError as error:
         run.log.warning(f"{name} is left out: {error}")
         return None

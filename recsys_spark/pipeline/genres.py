@@ -2,23 +2,23 @@
 
 from pyspark.sql import DataFrame
 
+from recsys_spark.config import Items
 from recsys_spark.errors import ConfigError
-from recsys_spark.pipeline.run import Run
 
 
-def item_genres(run: Run, ids: DataFrame) -> DataFrame | None:
+def item_genres(section: Items, items: DataFrame | None, ids: DataFrame) -> DataFrame | None:
     """Columns item (the index) and genres (array<string>); None where items have none.
 
-    ids: columns id, index, of the items.
+    items: columns item_id, genres and others; None: there is no such table. ids: columns id, index,
+    of the items.
     """
-    if run.config.items.columns.genres is None or not run.has("items"):
+    if section.columns.genres is None or items is None:
         return None
-    return run.read("items").join(ids.toDF("item_id", "item"), "item_id").select("item", "genres")
+    return items.join(ids.toDF("item_id", "item"), "item_id").select("item", "genres")
 
 
-def required_genres(run: Run, ids: DataFrame, key: str) -> DataFrame:
-    """The same; raises ConfigError, which names the setting that needs them, for None."""
-    found = item_genres(run, ids)
-    if found is None:
+def required(genres: DataFrame | None, key: str) -> DataFrame:
+    """The genres; raises ConfigError, which names the setting that needs them, for None."""
+    if genres is None:
         raise ConfigError(f"{key} needs the items' genres: set items.path.")
-    return found
+    return genres

@@ -240,7 +240,7 @@ def _write_items(run: Run, item_type: DataType) -> None:
     config = run.config.items
     rows = read_items(run.spark, config, run.log.warning)
     ids_ = run.read("item_ids").select(F.col("id").alias("item_id"))
-    chosen = match(run, "items", rows, {"item_id": ids_}).groupBy("item_id")
+    chosen = match(run.log, "items", rows, {"item_id": ids_}).groupBy("item_id")
     names = chosen.agg(F.min(F.struct("title", "genres")).alias("name")).select("item_id", "name.*")
     genres = F.split("genres", f"\\Q{config.genre_separator}\\E")
     run.write(names.withColumn("genres", genres), "items", items(item_type))

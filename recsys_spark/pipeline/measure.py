@@ -133,7 +133,7 @@ def with_segments(contest: Contest, rows: DataFrame) -> DataFrame:
     if section.path is None:
         return rows.withColumn("segments", active).drop("size")
     attributes = read_user_attributes(run.spark, section)
-    typed = match(run, "evaluate.users", attributes, {"user_id": run.read("user_ids")})
+    typed = match(run.log, "evaluate.users", attributes, {"user_id": run.read("user_ids")})
     own = by_attribute(typed).groupBy("user_id").agg(F.collect_set("segment").alias("own"))
     further = F.coalesce("own", F.array().cast("array<string>"))
     joined = rows.join(own, "user_id", "left")

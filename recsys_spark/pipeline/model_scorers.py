@@ -7,15 +7,16 @@ from functools import partial
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.config import WALS, Config, Model
+from recsys_spark.config import WALS, Config, Model, Solver
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.spec import SIDES
 from recsys_spark.lookup import Lookup
 from recsys_spark.neighbours.fit import fit_users
 from recsys_spark.neighbours.spec import UserKnn
-from recsys_spark.pipeline.beside import MB, factor_bytes
 from recsys_spark.pipeline.models import fit_content, settings_of, table_of
-from recsys_spark.pipeline.run import Run, refit_version
+from recsys_spark.pipeline.plan import MB, factor_bytes
+from recsys_spark.pipeline.run import Keep, Run, refit_version
+from recsys_spark.runtime.log import Log
 from recsys_spark.topn.catalog import Catalogue, with_factors
 from recsys_spark.topn.explanations import Explainer
 from recsys_spark.topn.matrices import interaction_rows, item_scores, sparse_rows
@@ -29,33 +30,80 @@ from recsys_spark.topn.scorers import (
 )
 
 _ENTRY_BYTES = 8  # a position and a weight
+# From a column user to the users' nearest ones: see `topn.request.ByScorers`.
+Nearest = Callable[[DataFrame], DataFrame]
+
+
+@dataclass(frozen=True)
+class FittedModels:
+    """What a stage has fitted of models beside the main one, by the model's name.
+
+    rows: of those with a row an item, see `fit_model`. factors: columns id and factors, of users
+    and items, of those with factors of their own.
+    """
+
+    rows: Mapping[str, DataFrame]
+    factors: Mapping[str, tuple[DataFrame, DataFrame]]
 
 
 @dataclass(frozen=True)
 class Basis:
     """What scorers are made of.
 
-    stage: that has fitted the models, train or refit. catalogue: with the item factors where the
-    weighted ALS is among the models or a part of one. history: columns user, item, value: what
-    users interacted with. explainer: of scores of the weighted ALS, where they are to be explained.
-    ids: columns id, index, of items among which there are others than the stage knew, so that
-    titles and genres are compared again.
+    fitted: the models and their parts. catalogue: with the item factors where the weighted ALS is
+    among the models or a part of one. history: columns user, item, value: what users interacted
+    with. explainer: of scores of the weighted ALS, where they are to be explained.
     """
 
-    stage: str
+    fitted: FittedModels
     catalogue: Catalogue
     history: DataFrame
     explainer: Explainer | None = None
-    ids: DataFrame | None = None
 
 
-def scorers(run: Run, names: Sequence[str], basis: Basis) -> dict[str, Scorer]:
+def read_fitted(
+    run: Run, names: Sequence[str], stage: str, ids: DataFrame | None = None
+) -> FittedModels:
+    """What a stage, train or refit, has fitted of these models and of their parts.
+
+    ids: columns id, index, of items among which there are others than the stage knew, so that
+    titles and genres are compared again. Raises ConfigError for models that the stage has not
+    fitted with these settings.
+    """
+    models = {name: run.config.models[name] for name in run.config.alone(names) if name != WALS}
+    made, settings = run.lineage[stage], run.upstream(stage).summary.get("models", {})
+    version = refit_version(made) if stage == "refit" else made
+
+    def read(name: str, table: str) -> DataFrame:
+        return run.tables.read(table, version).where(F.col("model") == name)
+
+    rows, factors = {}, {}
+    for name, model in models.items():
+        if not model.fitted:
+            continue
+        if settings.get(name) != settings_of(model):
+            raise ConfigError(
+                f"models.{name} is not what {stage} of run {made} has fitted: run "
+                "`recsys-spark train` with these settings first, or `recsys-spark run`."
+            )
+        if model.by_factors:
+            users, items = (read(name, f"model_{side}_factors") for side in SIDES)
+            factors[name] = users.select("id", "factors"), items.select("id", "factors")
+        elif model.kind == "content" and ids is not None:
+            found = fit_content(name, model, run.find("items"), ids)
+            rows[name] = run.keep(found, f"content/{name}")
+        else:
+            rows[name] = read(name, table_of(model))
+    return FittedModels(rows, factors)
+
+
+def scorers(config: Config, names: Sequence[str], basis: Basis) -> dict[str, Scorer]:
     """The scorers of these models, by name.
 
-    Raises ConfigError for models that the stage has not fitted with these settings.
+    Raises ConfigError for what is too large for the workers.
     """
-    alone = {own: _scorer(run, own, basis) for own in run.config.alone(names)}
-    return {name: with_parts(run.config, name, alone) for name in names}
+    alone = {own: _scorer(config, own, basis) for own in config.alone(names)}
+    return {name: with_parts(config, name, alone) for name in names}
 
 
 def with_parts(config: Config, name: str, alone: Mapping[str, Scorer]) -> Scorer:
@@ -86,38 +134,27 @@ def weighs_values(config: Config) -> bool:
 
 
 def user_factors(
-    run: Run, names: Sequence[str], stage: str, main: DataFrame
+    config: Config, names: Sequence[str], fitted: FittedModels, main: DataFrame
 ) -> dict[str, DataFrame]:
-    """The user factors that these models score by, as fitted by a stage, by the model's name.
+    """The user factors that these models score by, by the model's name.
 
     main: those of the weighted ALS.
     """
-    own = (name for name in run.config.alone(names) if name in run.config.with_factors())
-    return {name: main if name == WALS else model_factors(run, name, stage)[0] for name in own}
-
-
-def model_factors(run: Run, name: str, stage: str) -> tuple[DataFrame, DataFrame]:
-    """Columns id and factors, of users and items, of a model of kind wals or mllib."""
-    users, items = (_fitted(run, name, f"model_{side}_factors", stage) for side in SIDES)
-    return users.select("id", "factors"), items.select("id", "factors")
-
-
-def _fitted(run: Run, name: str, table: str, stage: str) -> DataFrame:
-    """The rows of a model in a table of fitted ones."""
-    made = run.lineage[stage]
-    version = refit_version(made) if stage == "refit" else made
-    return run.tables.read(table, version).where(F.col("model") == name)
+    own = (name for name in config.alone(names) if name in config.with_factors())
+    return {name: main if name == WALS else fitted.factors[name][0] for name in own}
 
 
 def nearest_users(
-    run: Run, names: Sequence[str], history: DataFrame
-) -> dict[str, Callable[[DataFrame], DataFrame]]:
-    """For those of these models that need it: from a column user to the users' nearest ones.
+    config: Config, names: Sequence[str], history: DataFrame, log: Log, keep: Keep
+) -> dict[str, Nearest]:
+    """Of those of these models that need the users' nearest ones; `keep` is called of these."""
 
-    See `topn.recommend.RankedBy`. They are kept in the run's scratch folder.
-    """
-    specs = ((name, by_users(run.config, name)) for name in run.config.alone(names))
-    return {name: partial(_kept_nearest, run, name, history, spec) for name, spec in specs if spec}
+    def find(name: str, spec: UserKnn, users: DataFrame) -> DataFrame:
+        log.progress(f"comparing users for {name}")
+        return keep(find_nearest(history, users, spec), f"nearest_users/{name}")
+
+    specs = ((name, by_users(config, name)) for name in config.alone(names))
+    return {name: partial(find, name, spec) for name, spec in specs if spec}
 
 
 def by_users(config: Config, name: str) -> UserKnn | None:
@@ -125,13 +162,6 @@ def by_users(config: Config, name: str) -> UserKnn | None:
     model = config.models.get(name)
     spec = model.spec() if model and model.kind == "user_knn" else None
     return spec if isinstance(spec, UserKnn) else None
-
-
-def _kept_nearest(
-    run: Run, name: str, history: DataFrame, spec: UserKnn, users: DataFrame
-) -> DataFrame:
-    run.log.progress(f"comparing users for {name}")
-    return run.keep(find_nearest(history, users, spec), f"nearest_users/{name}")
 
 
 def find_nearest(history: DataFrame, users: DataFrame, spec: UserKnn) -> DataFrame:
@@ -144,55 +174,43 @@ def find_nearest(history: DataFrame, users: DataFrame, spec: UserKnn) -> DataFra
 
 
 def user_scorer(
-    run: Run, name: str, spec: UserKnn, history: DataFrame, lookup: Lookup
+    solver: Solver, name: str, spec: UserKnn, history: DataFrame, lookup: Lookup
 ) -> UserNeighbourScorer:
     """The scorer of similar users. history: columns user, item, value.
 
     Raises ConfigError where the interactions are too many for the workers.
     """
     size = _ENTRY_BYTES * history.count()
-    _require_room(run, size, f"the interactions for {name}", "take kind: item_knn")
+    _require_room(solver, size, f"the interactions for {name}", "take kind: item_knn")
     weighted = spec.weights == "values"
     matrix = interaction_rows(history, lookup, weighted)
     return UserNeighbourScorer(matrix, weighted=weighted, model=name, width=len(lookup.ids))
 
 
-def _scorer(run: Run, name: str, basis: Basis) -> Scorer:
-    catalogue, stage = basis.catalogue, basis.stage
+def _scorer(config: Config, name: str, basis: Basis) -> Scorer:
+    catalogue, fitted, solver = basis.catalogue, basis.fitted, config.solver
     if name == WALS:
         own = catalogue.factors, catalogue.scored
         return FactorScorer(WALS, *own, explainer=basis.explainer)
-    if spec := by_users(run.config, name):
-        return user_scorer(run, name, spec, basis.history, catalogue.lookup)
-    _require_fitted(run, name, stage)
-    model = run.config.models[name]
-    if model.by_factors:
-        return factor_scorer(run, name, model_factors(run, name, stage)[1], catalogue)
-    rows = _fitted(run, name, table_of(model), stage)
-    if model.kind == "content" and basis.ids is not None:
-        rows = run.keep(fit_content(run, name, basis.ids), f"content/{name}")
+    if spec := by_users(config, name):
+        return user_scorer(solver, name, spec, basis.history, catalogue.lookup)
+    if name in fitted.factors:
+        return factor_scorer(solver, name, fitted.factors[name][1], catalogue)
+    model, rows = config.models[name], fitted.rows[name]
     if model.kind != "popularity":
         cure = f"lower models.{name}.neighbours"
-        _require_room(run, _entry_bytes(rows), f"the neighbours of {name}", cure)
+        _require_room(solver, _entry_bytes(rows), f"the neighbours of {name}", cure)
     return scorer_of(model, rows, catalogue.lookup)
 
 
-def _require_fitted(run: Run, name: str, stage: str) -> None:
-    """Raise ConfigError for a model that the stage has not fitted with these settings."""
-    found = run.upstream(stage).summary.get("models", {}).get(name)
-    if found != settings_of(run.config.models[name]):
-        raise ConfigError(
-            f"models.{name} is not what {stage} of run {run.lineage[stage]} has fitted: run "
-            "`recsys-spark train` with these settings first, or `recsys-spark run`."
-        )
-
-
-def factor_scorer(run: Run, name: str, items: DataFrame, catalogue: Catalogue) -> FactorScorer:
+def factor_scorer(
+    solver: Solver, name: str, items: DataFrame, catalogue: Catalogue
+) -> FactorScorer:
     """The scorer of a model with factors of its own. items: columns id and factors.
 
     Raises ConfigError where they are too many for the workers.
     """
-    _require_room(run, factor_bytes(items), f"the item factors of {name}", "lower its rank")
+    _require_room(solver, factor_bytes(items), f"the item factors of {name}", "lower its rank")
     own = with_factors(catalogue, items)
     return FactorScorer(name, own.factors, own.scored)
 
@@ -211,9 +229,9 @@ def _entry_bytes(rows: DataFrame) -> int:
     return _ENTRY_BYTES * int(row[0] or 0) if row else 0
 
 
-def _require_room(run: Run, size: int, what: str, cure: str) -> None:
+def _require_room(solver: Solver, size: int, what: str, cure: str) -> None:
     """Raise ConfigError where what every worker needs exceeds the budget. size: in bytes."""
-    if size > run.config.solver.broadcast_budget_mb * MB:
+    if size > solver.broadcast_budget_mb * MB:
         raise ConfigError(
             f"Every worker needs {what}, {size / MB:,.0f} MB: {cure}, or raise "
             "solver.broadcast_budget_mb above that."

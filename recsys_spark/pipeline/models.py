@@ -77,25 +77,28 @@ def fit_model(run: Run, name: str, model: Model, rows: DataFrame) -> DataFrame:
     spec, pairs = model.spec(), rows.select("user", "item", "value")
     assert not isinstance(spec, UserKnn), "it is not fitted"
     if isinstance(spec, ContentKnn):
-        return content_matrix(_texts(run, name, run.read("item_ids")), spec)
+        return fit_content(name, model, run.find("items"), run.read("item_ids"))
     return fit_ease(pairs, spec) if isinstance(spec, Ease) else fit_items(pairs, spec)
 
 
-def fit_content(run: Run, name: str, ids: DataFrame) -> DataFrame:
-    """The rows of a model of kind content, of these items: columns id, index."""
-    spec = run.config.models[name].spec()
+def fit_content(name: str, model: Model, items: DataFrame | None, ids: DataFrame) -> DataFrame:
+    """The rows of a model of kind content, of the items of ids: columns id, index.
+
+    items: columns item_id, title, genres. Raises ConfigError where there is no such table.
+    """
+    spec = model.spec()
     assert isinstance(spec, ContentKnn)
-    return content_matrix(_texts(run, name, ids), spec)
-
-
-def _texts(run: Run, name: str, ids: DataFrame) -> DataFrame:
-    """Columns item and terms: the words of the title, and the genres."""
-    if not run.has("items"):
+    if items is None:
         raise ConfigError(f"models.{name} compares titles and genres: set items.path.")
+    return content_matrix(_texts(items, ids), spec)
+
+
+def _texts(items: DataFrame, ids: DataFrame) -> DataFrame:
+    """Columns item and terms: the words of the title, and the genres."""
     words = F.split(F.lower("title"), r"[^\p{L}\p{N}]+")
     genres = F.transform(F.coalesce("genres", F.array()), lambda genre: F.concat(F.lit("="), genre))
     terms = F.concat(F.coalesce(F.array_remove(words, ""), F.array()), genres)
-    named = run.read("items").join(ids.toDF("item_id", "item"), "item_id")
+    named = items.join(ids.toDF("item_id", "item"), "item_id")
     return named.select("item", terms.alias("terms"))
 
 

@@ -1,7 +1,12 @@
-"""How the configuration asks for factors to be computed."""
+"""How the configuration asks for factors to be computed, and how large they are."""
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from recsys_spark.config import Config
 from recsys_spark.wals.plan import Plan
+
+MB = 2**20
 
 
 def make_plan(config: Config, folder: str | None = None, name: str | None = None) -> Plan:
@@ -18,3 +23,9 @@ def make_plan(config: Config, folder: str | None = None, name: str | None = None
         layout=solver.layout,
         folder=folder,
     )
+
+
+def factor_bytes(factors: DataFrame) -> int:
+    """The size of factors, columns id, factors, as one matrix."""
+    first = factors.select(F.size("factors")).first()
+    return 4 * factors.count() * first[0] if first else 0

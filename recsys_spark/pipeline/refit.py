@@ -9,14 +9,16 @@ from pyspark.sql import functions as F
 from recsys_spark.config import Train
 from recsys_spark.evaluation import measure_agreement, summarise
 from recsys_spark.kernels.spec import SIDES
-from recsys_spark.pipeline.beside import MB
 from recsys_spark.pipeline.early_stopping import EarlyStopping
 from recsys_spark.pipeline.evaluate import evaluated_scores
 from recsys_spark.pipeline.models import fit_models
+from recsys_spark.pipeline.plan import MB
 from recsys_spark.pipeline.run import Run, Summary, refit_version
 from recsys_spark.pipeline.train import evaluated_factors, fit, trained_spec
 from recsys_spark.schema import RATINGS
-from recsys_spark.topn.recommend import read_catalogue, recommend_from, with_seen
+from recsys_spark.topn.catalog import Catalogue, with_factors
+from recsys_spark.topn.recommend import make_lists, read_catalogue, with_seen
+from recsys_spark.topn.request import ByFactors, Request
 from recsys_spark.wals.factors import read_factors
 from recsys_spark.wals.fit import Factorization
 
@@ -61,17 +63,21 @@ def _agreement(run: Run, item_bytes: int) -> dict[str, Any]:
     """
     if item_bytes > run.config.solver.broadcast_budget_mb * MB:
         return {"k": _FIRST, "compared_users": 0}
-    evaluated = evaluated_scores(run)
     refitted = tuple(run.read(f"{side}_factors") for side in SIDES)
     history, users = run.read("interactions"), _compared_users(run)
     catalogue = read_catalogue(history, run.read("item_ids"), "index")
     ours, theirs = (
-        recommend_from(users, catalogue, (scores[0], scores[1]), _FIRST, fill=False)
-        for scores in (refitted, evaluated)
+        _first(users, with_factors(catalogue, scores[1]), scores[0])
+        for scores in (refitted, evaluated_scores(run))
     )
     rows = summarise(measure_agreement(ours, theirs, [_FIRST]), run.run_id, resamples=0).collect()
     compared = max((row["users"] for row in rows), default=0)
     return {"k": _FIRST, "compared_users": compared} | {r["metric"]: r["value"] for r in rows}
+
+
+def _first(users: DataFrame, catalogue: Catalogue, user_factors: DataFrame) -> DataFrame:
+    """The first items of lists by these factors."""
+    return make_lists(Request(users, catalogue, _FIRST, ranked_by=ByFactors(user_factors))).every()
 
 
 def _compared_users(run: Run) -> DataFrame:

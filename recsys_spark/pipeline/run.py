@@ -62,6 +62,8 @@ _SECTIONS = {
 }
 _STAGE_OF = {table: stage for stage, tables in TABLES.items() for table in tables}
 Summary = dict[str, Any]
+# Writes a frame to the run's scratch folder under a name and reads it back: `Run.keep`.
+Keep = Callable[[DataFrame, str], DataFrame]
 
 
 @dataclass
@@ -104,6 +106,10 @@ class Run:
         version = self.version(table)
         assert version is not None, f"{table} is not upstream"
         return self.tables.read(table, version)
+
+    def find(self, table: str) -> DataFrame | None:
+        """The same; None where the run that this one builds on did not write the table."""
+        return self.read(table) if self.has(table) else None
 
     def has(self, table: str) -> bool:
         """Whether the run that this one builds on wrote the (optional) table."""

@@ -1,15 +1,47 @@
 """Ids of side tables in the type of the interactions, and whether the interactions have them."""
 
-from pyspark.sql import DataFrame
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from recsys_spark.config import TableFile
 from recsys_spark.errors import ContractError
-from recsys_spark.pipeline.run import Run
+from recsys_spark.io.fields import Role
+from recsys_spark.io.side_tables import read_rows
+from recsys_spark.runtime.log import Log
 from recsys_spark.schema import typed_id
+
+# Names and roles of columns, by the keys of the settings that name them in the file.
+Columns = Mapping[str, tuple[str, Role]]
+USER: tuple[str, Role] = ("user_id", "id")
+ITEM: tuple[str, Role] = ("item_id", "id")
+SEGMENT: tuple[str, Role] = ("segment", "text")
+
+
+@dataclass(frozen=True)
+class SideTables:
+    """Reads the files of settings. known: by column, the values that the interactions have."""
+
+    spark: SparkSession
+    log: Log
+    known: Mapping[str, DataFrame]
+
+    def read(
+        self, section: str, table: TableFile, columns: Columns, new: bool = False
+    ) -> DataFrame:
+        """The rows of a file, matched with what is known: see `match`."""
+        return self.match(section, read_rows(self.spark, section, table, dict(columns)), new)
+
+    def match(self, section: str, rows: DataFrame, new: bool = False) -> DataFrame:
+        """The same of rows that are read already."""
+        known = {name: self.known[name] for name in rows.columns if name in self.known}
+        return match(self.log, section, rows, known, new)
 
 
 def match(
-    run: Run, section: str, rows: DataFrame, known: dict[str, DataFrame], new: bool = False
+    log: Log, section: str, rows: DataFrame, known: Mapping[str, DataFrame], new: bool = False
 ) -> DataFrame:
     """The rows with their ids in the type of what is known; what cannot be one is left out.
 
@@ -19,12 +51,12 @@ def match(
     Raises ContractError if no row matches, which is no empty list but another kind of ids.
     """
     for column, values in known.items():
-        rows = _matched(run, section, rows, column, values, new)
+        rows = _matched(log, section, rows, column, values, new)
     return rows
 
 
 def _matched(
-    run: Run, section: str, rows: DataFrame, column: str, values: DataFrame, new: bool
+    log: Log, section: str, rows: DataFrame, column: str, values: DataFrame, new: bool
 ) -> DataFrame:
     value = values.columns[0]
     kind = values.schema[value].dataType.simpleString()
@@ -51,5 +83,5 @@ def _matched(
             f"as {example[0] if example else None!r}. Check the file and the columns of {section}."
         )
     if row["good"] < row["rows"] and not new:
-        run.log.info(f"{section}: {row['good']:,} of {row['rows']:,} rows have a known {column}")
+        log.info(f"{section}: {row['good']:,} of {row['rows']:,} rows have a known {column}")
     return typed.drop("given").dropna(subset=[column])

@@ -6,22 +6,22 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.pipeline.run import Run
+from recsys_spark.config import Recommend
+from recsys_spark.pipeline.plan import MB
+from recsys_spark.pipeline.run import Keep
+from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.slices import Slices
-from recsys_spark.topn.catalog import Tally
-from recsys_spark.topn.recommend import Layout
+from recsys_spark.topn.recommend import Lists
+from recsys_spark.topn.request import Layout
 
-MB = 2**20
 _ENTRY = 6  # bytes of an entry of a list in Parquet, about; measured 5.9
 
 
-def plan_layout(run: Run, users: int) -> Layout:
-    """The files for the lists of at most so many users."""
-    config = run.config.recommend
+def plan_layout(config: Recommend, users: int, parallelism: int) -> Layout:
+    """The files for the lists of at most so many users. parallelism: tasks at a time."""
     slices = max(1, -(-users // config.slice_users))
     files = -(-users * config.n * _ENTRY // (config.file_mb * MB * slices))
-    parts = max(run.spark.sparkContext.defaultParallelism, files)
-    return Layout(parts, slices, config.buckets)
+    return Layout(max(parallelism, files), slices, config.buckets)
 
 
 def not_written(slices: Slices, frame: DataFrame) -> DataFrame:
@@ -31,42 +31,45 @@ def not_written(slices: Slices, frame: DataFrame) -> DataFrame:
 
 
 def write_slices(
-    run: Run,
     slices: Slices,
-    layout: Layout,
-    rows: DataFrame,
-    rank: Callable[[DataFrame], DataFrame],
+    lists: Lists,
+    complete: Callable[[DataFrame], DataFrame],
     kept: DataFrame | None,
-    tally: Tally,
+    log: Log,
+    keep: Keep,
 ) -> None:
-    """Write the lists of `rows`, which are from `gather`, and those of `kept`, slice by slice.
+    """Write the lists, and those of `kept`, slice by slice.
 
-    rows, kept: of users behind what is written already. rank: makes lists of rows. kept: lists that
-    stay as they are. tally: of what `rank` does; it is noted with each slice.
+    lists: of users behind what is written already, with a layout, and with a tally, which is noted
+    with each slice. complete: makes rows of the table of lists. kept: rows of the table that stay
+    as they are. keep: of what several slices are taken from.
     """
-    for own, last in _parted(run, rows, layout):
+    layout, tally = lists.request.layout, lists.tally
+    assert layout is not None
+    assert tally is not None
+    for own, last in _parted(lists.rows, layout, keep):
         before = tally.counts()
-        lists = rank(own)
+        rows = complete(lists.of(own))
         if kept is not None:
             some = not_written(slices, kept)
             some = some if last is None else some.where(F.col("user_id") <= F.lit(last))
-            lists = lists.unionByName(layout.arrange(some) if layout.buckets else some)
+            rows = rows.unionByName(layout.arrange(some) if layout.buckets else some)
         place = len(slices.progress.notes) + 1
-        run.log.progress(f"making lists{f', slice {place}' if layout.slices > 1 else ''}")
-        slices.write(lists)
+        log.progress(f"making lists{f', slice {place}' if layout.slices > 1 else ''}")
+        slices.write(rows)
         slices.finish(last, tally.since(before))
 
 
-def _parted(run: Run, rows: DataFrame, layout: Layout) -> Iterator[tuple[DataFrame, Any]]:
+def _parted(rows: DataFrame, layout: Layout, keep: Keep) -> Iterator[tuple[DataFrame, Any]]:
     """The rows of each slice, and the last user id in it; None: nobody follows.
 
-    What several slices are taken from is computed once, and kept as long as the stage lasts.
+    What several slices are taken from is computed once, and kept.
     """
     if layout.slices == 1:
         yield rows, None
         return
     total = layout.parts * layout.slices
-    rows = run.keep(rows.repartitionById(total, F.col("part")), "rows")
+    rows = keep(rows.repartitionById(total, F.col("part")), "rows")
     number = F.floor(F.col("part") / layout.parts)
     found = rows.groupBy(number.alias("slice")).agg(F.max("user_id").alias("last"))
     ends = sorted((row["slice"], row["last"]) for row in found.collect()) or [(0, None)]

@@ -42,7 +42,7 @@ from recsys_spark.runtime.runs import Runs
 from recsys_spark.runtime.store import open_store
 from recsys_spark.runtime.tables import Tables
 from recsys_spark.runtime.tracking import open_tracker
-from recsys_spark.topn.recommend import RankedBy
+from recsys_spark.topn.request import ByScorers
 from recsys_spark.topn.scorers import NeighbourScorer, Scorer, StaticScorer
 from recsys_spark.wals.factors import widened
 from recsys_spark.wals.fit import Factorization, Prepared, prepared
@@ -219,7 +219,7 @@ class _Bench:
         for part in set(parts) & set(config.with_factors()) - {WALS}:
             factors[part] = self._factors(config, part)
         alone = {part: self._scorer(config, part, factors) for part in parts}
-        ranked = RankedBy(
+        ranked = ByScorers(
             ((name, with_parts(config, name, alone)),),
             {model: users for model, (users, _) in factors.items()},
             self.validation.history,
@@ -232,10 +232,11 @@ class _Bench:
     ) -> Scorer:
         catalogue = self.validation.catalogue
         if part in factors:
-            return factor_scorer(self.run, part, factors[part][1], catalogue)
+            return factor_scorer(self.run.config.solver, part, factors[part][1], catalogue)
         model = config.models[part]
         if spec := by_users(config, part):
-            return user_scorer(self.run, part, spec, self.run.read("train"), catalogue.lookup)
+            solver, rows = self.run.config.solver, self.run.read("train")
+            return user_scorer(solver, part, spec, rows, catalogue.lookup)
         key = repr(model)
         if key not in self._matrices:
             fitted = fit_model(self.run, part, model, self.run.read("train"))

@@ -7,9 +7,9 @@ from recsys_spark.errors import ContractError
 from recsys_spark.evaluation import measure_ranking, summarise
 from recsys_spark.pipeline.run import Run
 from recsys_spark.schema import FACTORS
-from recsys_spark.topn.catalog import Listing, without_factors
-from recsys_spark.topn.distributed import recommend_top_n
-from recsys_spark.topn.recommend import RankedBy, read_catalogue, recommend_from, with_seen
+from recsys_spark.topn.catalog import with_factors
+from recsys_spark.topn.recommend import make_lists, read_catalogue, with_seen
+from recsys_spark.topn.request import ByFactors, ByScorers, Request
 from recsys_spark.wals.factors import factors_frame
 from recsys_spark.wals.fit import Factorization
 
@@ -32,14 +32,13 @@ class Validation:
 
     def metric(self, state: Factorization, metric: str, k: int) -> float:
         """A ranking metric of the users' lists, their training rows left out."""
-        scores = self.factors(state)
-        return self._mean(recommend_from(self.users, self.catalogue, scores, k, False), metric, k)
+        users, items = self.factors(state)
+        catalogue = with_factors(self.catalogue, items)
+        return self._mean(Request(self.users, catalogue, k, ranked_by=ByFactors(users)), metric)
 
-    def metric_of(self, ranked: RankedBy, metric: str, k: int) -> float:
+    def metric_of(self, ranked: ByScorers, metric: str, k: int) -> float:
         """The same of lists that scorers rank."""
-        listing = Listing(without_factors(self.catalogue), k, scorers=ranked.scorers)
-        lists = recommend_top_n(ranked.beside(self.users), "user_id", listing)
-        return self._mean(lists, metric, k)
+        return self._mean(Request(self.users, self.catalogue, k, ranked_by=ranked), metric)
 
     def factors(self, state: Factorization) -> tuple[DataFrame, DataFrame]:
         """Columns id, factors, of both sides."""
@@ -50,8 +49,8 @@ class Validation:
         )
         return users, items
 
-    def _mean(self, lists: DataFrame, metric: str, k: int) -> float:
-        measured = measure_ranking(lists, self.truth, [k])
+    def _mean(self, request: Request, metric: str) -> float:
+        measured = measure_ranking(make_lists(request).every(), self.truth, [request.n])
         rows = summarise(measured, self.run.run_id, resamples=0)
         row = rows.where(F.col("metric") == metric).first()
         return float(row["value"]) if row else 0.0

@@ -8,33 +8,31 @@ from pyspark.sql import functions as F
 
 from recsys_spark.kernels.grouping import Opinion
 from recsys_spark.topn.business_rules import Policy, make_listing
-from recsys_spark.topn.catalog import Catalogue
 from recsys_spark.topn.distributed import recommend_top_n
+from recsys_spark.topn.request import Request
 
 
 def group_lists(
     members: DataFrame,
-    seen: DataFrame | None,
-    catalogue: Catalogue,
     user_factors: DataFrame,
-    n: int,
-    fill: bool,
+    request: Request,
     opinion: Opinion,
-    policy: Policy,
     member_scores: bool = False,
 ) -> DataFrame:
     """Columns group_id, recommendations, source; a row a group, by group_id.
 
-    members: columns group_id, user_id and user (index; null where unknown), each once. seen:
-    columns user, item; what one member has, the group is not listed. catalogue: with its factors.
-    Members without factors are of no opinion, and a group of such members gets what is popular.
-    Segments, variety and reserved places are single users'; of the policy the other rules hold.
-    member_scores: whether entries have what they score for each member with factors, by user id.
+    members: columns group_id, user_id and user (index; null where unknown), each once.
+    user_factors: columns id, factors. request: that of single users, whose catalogue has factors;
+    what one member has seen, the group is not listed. Members without factors are of no opinion,
+    and a group of such members gets what is popular. Segments, variety and reserved places are
+    single users'; of the policy the other rules hold. member_scores: whether entries have what they
+    score for each member with factors, by user id.
     """
     opinions = _opinions(members, user_factors)
     opinions = opinions if member_scores else opinions.drop("members")
-    rows = opinions.join(_left_out(members, seen, policy), "group_id", "left")
-    listing = make_listing(catalogue, _of_groups(policy), n, fill)
+    rows = opinions.join(_left_out(members, request.seen, request.policy), "group_id", "left")
+    rules = _of_groups(request.policy)
+    listing = make_listing(request.catalogue, rules, request.n, request.fill)
     parts = int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions")))
     ordered = rows.repartitionByRange(parts, "group_id").sortWithinPartitions("group_id")
     return recommend_top_n(ordered, "group_id", replace(listing, opinion=opinion))

@@ -41,7 +41,8 @@ from recsys_spark.schema import PER_USER_KEY
 from recsys_spark.topn.blocks import factor_column
 from recsys_spark.topn.catalog import Listing, with_factors
 from recsys_spark.topn.distributed import recommend_top_n
-from recsys_spark.topn.recommend import read_catalogue, recommend_from, with_seen
+from recsys_spark.topn.recommend import make_lists, read_catalogue, with_seen
+from recsys_spark.topn.request import ByFactors, Request
 from recsys_spark.topn.scorers import FactorScorer, NeighbourScorer, StaticScorer
 
 DRAW = random.Random(23)
@@ -179,7 +180,9 @@ class World:
         users = with_seen(self.users, self.seen)
         frames = []
         for name in ("model", "narrow", "popular"):
-            own = recommend_from(users, self.catalogue, self.scores[name], N, fill=False)
+            own_factors, items = self.scores[name]
+            catalogue, by = with_factors(self.catalogue, items), ByFactors(own_factors)
+            own = make_lists(Request(users, catalogue, N, ranked_by=by)).every()
             frames.append(own.select("user_id", "recommendations", F.lit(name).alias("model")))
         history = self.history.groupBy("user").agg(F.collect_list("item").alias("history"))
         rows = users.join(history, "user", "left")

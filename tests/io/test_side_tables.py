@@ -1,7 +1,5 @@
 """Tables beside the events: every row is checked, and ids match the interactions' in any type."""
 
-from types import SimpleNamespace
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -27,10 +25,10 @@ def known(spark):
 def listed(spark, path, known, **settings):
     """The ids of a deny list that are known, and what was said."""
     said = []
-    run = SimpleNamespace(log=Log([lambda event: said.append(event["msg"])]))
+    log = Log([lambda event: said.append(event["msg"])])
     section = ItemList.model_validate({"path": str(path), **settings})
     rows = read_rows(spark, DENY, section, {"column": ("item_id", "id")})
-    found = match(run, DENY, rows, {"item_id": known})
+    found = match(log, DENY, rows, {"item_id": known})
     return sorted(row.item_id for row in found.collect()), said
 
 
@@ -109,10 +107,11 @@ def test_side_tables_every_column_of_a_pair_has_to_match(spark, tmp_path, known)
     path.write_text("user_id,item_id\n1,3\n2,4\n")
     names = {"user": ("user_id", "id"), "item": ("item_id", "id")}
     rows = read_rows(spark, "recommend.policy.blocked", Blocked(path=str(path)), names)
-    run = SimpleNamespace(log=Log([]))
     users = spark.createDataFrame([("ann",)], "id string")
     with pytest.raises(ContractError, match="user_id is one of the interactions"):
-        match(run, "recommend.policy.blocked", rows, {"user_id": users, "item_id": known["long"]})
+        match(
+            Log([]), "recommend.policy.blocked", rows, {"user_id": users, "item_id": known["long"]}
+        )
 
 
 def test_side_tables_positions_separators_and_folders(spark, tmp_path):

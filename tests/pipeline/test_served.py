@@ -6,9 +6,9 @@ import pytest
 from nights import ROWS, run_in, write_source
 
 from recsys_spark.errors import AuditError, ConfigError
-from recsys_spark.pipeline import beside
-from recsys_spark.pipeline import recommend as wiring
+from recsys_spark.pipeline import beside, list_request
 from recsys_spark.pipeline.run import STAGES
+from recsys_spark.topn.recommend import Lists
 
 UPSTREAM = STAGES[:3]
 
@@ -198,13 +198,13 @@ def test_a_run_without_lists_cannot_be_built_on(shop):
 
 
 def test_a_table_with_a_fault_is_not_kept(shop, monkeypatch):
-    made = wiring.rank_rows
+    made = Lists.of
 
-    def twice(*args, **options):
-        lists = made(*args, **options)
-        return lists.unionByName(lists)
+    def twice(lists, rows):
+        table = made(lists, rows)
+        return table.unionByName(table)
 
-    monkeypatch.setattr(wiring, "rank_rows", twice)
+    monkeypatch.setattr(Lists, "of", twice)
     with pytest.raises(AuditError, match="are for somebody who has another"):
         recommend(shop, "recommend.n=7", run_id="fault")
     assert not (shop / "root/tables/recommendations/versions/fault").exists()
@@ -216,7 +216,7 @@ def test_a_table_with_a_fault_is_not_kept(shop, monkeypatch):
 def test_items_whose_factors_do_not_fit_are_ranked_in_tiles(shop, monkeypatch):
     settings = ["recommend.n=6", "recommend.similar_items.n=4", "solver.broadcast_budget_mb=150"]
     whole, _ = recommend(shop, *settings, run_id="whole")
-    monkeypatch.setattr(wiring, "MB", 1)  # 25 items of rank 4: 400 bytes, three tiles
+    monkeypatch.setattr(list_request, "MB", 1)  # 25 items of rank 4: 400 bytes, three tiles
     tiled, _ = recommend(shop, *settings, run_id="tiled")
     assert tiled == whole
     alike = [table(shop, run_id, "similar_items") for run_id in ("whole", "tiled")]

@@ -3,16 +3,17 @@
 import json
 import re
 import zlib
-from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
 from nights import ROWS, run_in, write_source
 
+from recsys_spark.config import Recommend
 from recsys_spark.pipeline import recommend as wiring
 from recsys_spark.pipeline.run import STAGES
 from recsys_spark.pipeline.slicing import plan_layout
-from recsys_spark.topn.recommend import Layout
+from recsys_spark.topn.recommend import Lists
+from recsys_spark.topn.request import Layout
 
 SLICED = "recommend.slice_users=7"  # thirty users: five slices
 
@@ -48,15 +49,15 @@ def recommend(folder, *settings, run_id):
 
 def counted(monkeypatch, stop_at=None):
     """The calls that make lists; one of them raises."""
-    calls, rank = [], wiring.rank_rows
+    calls, made = [], Lists.of
 
-    def counting(*args, **options):
-        calls.append(args)
+    def counting(lists, rows):
+        calls.append(rows)
         if len(calls) == stop_at:
             raise FaultError
-        return rank(*args, **options)
+        return made(lists, rows)
 
-    monkeypatch.setattr(wiring, "rank_rows", counting)
+    monkeypatch.setattr(Lists, "of", counting)
     return calls
 
 
@@ -109,7 +110,7 @@ def test_lists_are_not_made_again_when_only_a_later_table_failed(shop, monkeypat
         raise FaultError
 
     with monkeypatch.context() as patched:
-        patched.setattr(wiring, "write_beside", fail)
+        patched.setattr(wiring, "related_tables", fail)
         with pytest.raises(FaultError):
             recommend(shop, *settings, run_id="late")
     calls = counted(monkeypatch)
@@ -166,9 +167,5 @@ def test_lists_that_stay_are_in_the_slices_and_buckets_too(shop):
     ],
 )
 def test_files_have_the_size_that_is_asked_for(users, layout):
-    config = SimpleNamespace(n=100, slice_users=5_000_000, file_mb=128, buckets=0)
-    run = SimpleNamespace(
-        config=SimpleNamespace(recommend=config),
-        spark=SimpleNamespace(sparkContext=SimpleNamespace(defaultParallelism=4)),
-    )
-    assert plan_layout(run, users) == layout
+    config = Recommend(n=100, slice_users=5_000_000, file_mb=128, buckets=0)
+    assert plan_layout(config, users, parallelism=4) == layout

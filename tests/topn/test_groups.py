@@ -7,6 +7,7 @@ from recsys_spark.topn.business_rules import Policy
 from recsys_spark.topn.catalog import with_factors
 from recsys_spark.topn.groups import group_lists
 from recsys_spark.topn.recommend import read_catalogue
+from recsys_spark.topn.request import Request
 
 DRAW = np.random.default_rng(8)
 USERS = DRAW.integers(-3, 4, size=(6, 3)).astype(np.float32)
@@ -48,23 +49,24 @@ def lists(frame):
     }
 
 
+def made(shop, n, fill, opinion, seen, policy=None, **options):
+    """The groups' lists."""
+    members, _, catalogue, users = shop
+    request = Request(members, catalogue, n, fill, seen=seen, policy=policy or Policy())
+    return group_lists(members, users, request, opinion, **options)
+
+
 @pytest.mark.parametrize("opinion", JOINED)
 def test_groups_get_what_their_members_think_together(shop, opinion):
-    members, history, catalogue, users = shop
-    made = group_lists(members, history, catalogue, users, 4, False, opinion, Policy())
-    found = lists(made)
+    found = lists(made(shop, 4, False, opinion, shop[1]))
     assert found.pop("strangers") == []
     assert found == {name: expected(name, 4, opinion, True) for name in found}
 
 
 @pytest.mark.parametrize("opinion", JOINED)
 def test_entries_say_what_they_score_for_each_member(shop, opinion):
-    members, history, catalogue, users = shop
-    made = group_lists(
-        members, history, catalogue, users, 8, True, opinion, Policy(), member_scores=True
-    )
     entries = 0
-    for row in made.collect():
+    for row in made(shop, 8, True, opinion, shop[1], member_scores=True).collect():
         known = [user for user in GROUPS[row["group_id"]] if user is not None]
         for entry in row["recommendations"]:
             if not known:
@@ -80,37 +82,24 @@ def test_entries_say_what_they_score_for_each_member(shop, opinion):
 
 
 def test_who_is_not_known_gets_what_is_popular(shop):
-    members, _, catalogue, users = shop
-    made = group_lists(members, None, catalogue, users, 3, True, "average", Policy())
-    sources = {row["group_id"]: row["source"] for row in made.collect()}
+    rows = made(shop, 3, True, "average", None)
+    sources = {row["group_id"]: row["source"] for row in rows.collect()}
     assert sources == {"home": "model", "alone": "model", "mixed": "model", "strangers": "popular"}
-    assert [item for item, _ in lists(made)["strangers"]] == ["i1", "i2", "i3"]
+    assert [item for item, _ in lists(rows)["strangers"]] == ["i1", "i2", "i3"]
 
 
 def test_what_one_member_blocked_or_a_rule_removed_is_not_listed(spark, shop):
-    members, history, catalogue, users = shop
     policy = Policy(
         removed=spark.createDataFrame([(7, "denied")], "item int, rule string"),
         blocked=spark.createDataFrame([("user2", 8)], "user_id string, item int"),
         variety=0.5,
     )
-    found = lists(group_lists(members, history, catalogue, users, 9, False, "average", policy))
+    found = lists(made(shop, 9, False, "average", shop[1], policy=policy))
     assert found["home"] == expected("home", 9, "average", True, {7, 8})
     assert found["alone"] == expected("alone", 9, "average", True, {7})
 
 
 def test_any_partitions_give_the_same(shop):
-    members, history, catalogue, users = shop
-    texts = [
-        sorted(
-            map(
-                str,
-                group_lists(
-                    members.repartition(parts), history, catalogue, users, 4, True, "average",
-                    Policy(),
-                ).collect(),
-            )
-        )
-        for parts in (1, 4)
-    ]  # fmt: skip
+    shops = [(shop[0].repartition(parts), *shop[1:]) for parts in (1, 4)]
+    texts = [sorted(map(str, made(own, 4, True, "average", shop[1]).collect())) for own in shops]
     assert texts[0] == texts[1]

@@ -1,7 +1,6 @@
 """What entries of lists say beside the item: when it was had, and why it is listed."""
 
 from datetime import datetime
-from functools import partial
 
 import numpy as np
 import pytest
@@ -15,7 +14,8 @@ from recsys_spark.topn.explanation_inputs import (
     refuse_unexplained,
     weighted_history,
 )
-from recsys_spark.topn.recommend import Notes, read_catalogue, recommend
+from recsys_spark.topn.recommend import make_lists, read_catalogue
+from recsys_spark.topn.request import ByFactors, Notes, Request
 from recsys_spark.wals.fit import fit_factors
 from recsys_spark.wals.plan import Plan
 
@@ -53,29 +53,36 @@ def make_world(spark, settings):
     ids = spark.createDataFrame([(f"item{at}", at) for at in range(15)], "id string, index int")
     named = [(f"user{at}", at) for at in range(12)] + [("newcomer", NEWCOMER)]
     users = spark.createDataFrame(named, "user_id string, user int")
-    return spec, history, model, read_catalogue(history, ids), users
+    catalogue = with_factors(read_catalogue(history, ids), model[1])
+    return spec, history, model, catalogue, users
+
+
+def listed(world, name, n, **wanted):
+    """Filled lists of the model."""
+    _, _, model, catalogue, users = world[name]
+    request = Request(users, catalogue, n, True, ByFactors(model[0]), **wanted)
+    return make_lists(request).every().collect()
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_what_a_users_items_add_sums_to_the_models_scores(world, name):
     spec, history, model, catalogue, _ = world[name]
-    known = with_factors(catalogue, model[1])
-    explainer = make_explainer(known, model[1], history, spec)
+    explainer = make_explainer(catalogue, model[1], history, spec)
     vectors = {row["id"]: row["factors"] for row in model[0].collect()}
     everything = np.arange(15, dtype=np.int32)
     for row in weighted_history(history, spec).collect():
-        had = known.lookup.positions(np.array(row["known"]))
+        had = catalogue.lookup.positions(np.array(row["known"]))
         a, b = (np.array(row[column], np.float32) for column in ("a", "b"))
         parts = explainer.parts(had, a, b, everything)
-        scores = known.factors @ np.array(vectors[row["user"]])
+        scores = catalogue.factors @ np.array(vectors[row["user"]])
         np.testing.assert_allclose(parts.sum(axis=0), scores, rtol=1e-4, atol=1e-5)
 
 
 def test_reasons_are_items_that_the_user_has(world):
-    spec, history, model, catalogue, users = world["ials"]
-    explain = partial(make_explainer, item_factors=model[1], training=history, spec=spec)
-    notes = Notes(known=weighted_history(history, spec), explain=explain, reasons=15)
-    rows = recommend(users, history, catalogue, tuple(model), 4, True, notes=notes).collect()
+    spec, history, model, catalogue, _ = world["ials"]
+    explainer = make_explainer(catalogue, model[1], history, spec)
+    notes = Notes(known=weighted_history(history, spec), explainer=explainer, reasons=15)
+    rows = listed(world, "ials", 4, seen=history, notes=notes)
     had = {f"user{u}": {f"item{i}" for user, i, _ in ROWS if user == u} for u in range(12)}
     for row in rows:
         for entry in row["recommendations"]:
@@ -91,13 +98,13 @@ def test_reasons_are_items_that_the_user_has(world):
 
 
 def test_only_as_many_reasons_as_asked_for_and_the_same_on_any_partitions(world):
-    spec, history, model, catalogue, users = world["ials"]
+    spec, history, model, catalogue, _ = world["ials"]
     texts = []
     for parts in (1, 5):
         rows = history.repartition(parts)
-        explain = partial(make_explainer, item_factors=model[1], training=rows, spec=spec)
-        notes = Notes(known=weighted_history(rows, spec), explain=explain, reasons=2)
-        lists = recommend(users, rows, catalogue, tuple(model), 3, True, notes=notes).collect()
+        explainer = make_explainer(catalogue, model[1], rows, spec)
+        notes = Notes(known=weighted_history(rows, spec), explainer=explainer, reasons=2)
+        lists = listed(world, "ials", 3, seen=rows, notes=notes)
         texts.append(sorted(map(str, lists)))
         counts = {
             len(entry["because"])
@@ -110,13 +117,11 @@ def test_only_as_many_reasons_as_asked_for_and_the_same_on_any_partitions(world)
 
 
 def test_entries_say_when_they_were_had_last(spark, world):
-    _, _, model, catalogue, users = world["ials"]
     when = datetime(2026, 3, 1)
     had = spark.createDataFrame(
         [(0, 3, when), (0, 14, None), (5, 1, when)], "user int, item int, timestamp timestamp"
     )
-    notes = Notes(had=had)
-    rows = recommend(users, None, catalogue, tuple(model), 15, True, notes=notes).collect()
+    rows = listed(world, "ials", 15, notes=Notes(had=had))
     marked = {
         (row["user_id"], entry["item_id"])
         for row in rows
@@ -141,7 +146,6 @@ def test_objectives_without_such_parts_are_refused(settings, key):
 
 def test_segments_reserved_places_and_discounts_reach_the_lists(spark, world):
     """Through the stage, on the model: each rule by what it must change."""
-    _, _, model, catalogue, users = world["ials"]
     segments = spark.createDataFrame(
         [(f"user{at}", "even" if at % 2 == 0 else "odd") for at in range(12)]
         + [("newcomer", "even")],
@@ -160,7 +164,7 @@ def test_segments_reserved_places_and_discounts_reach_the_lists(spark, world):
         new_places=1,
         popularity_discount=0.5,
     )
-    rows = recommend(users, None, catalogue, tuple(model), 5, True, policy=policy).collect()
+    rows = listed(world, "ials", 5, policy=policy)
     lists = {row["user_id"]: [e["item_id"] for e in row["recommendations"]] for row in rows}
     sources = {row["user_id"]: row["source"] for row in rows}
     assert lists["newcomer"][:2] == ["item4", "item7"]

@@ -1,17 +1,20 @@
 """Lists against sorting everything: seen items, ties, unknown users, filling, any partitioning."""
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from chispa import assert_df_equality
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 from reference.topn import top_n
 
 from recsys_spark.topn.business_rules import Policy
-from recsys_spark.topn.catalog import Tally
-from recsys_spark.topn.recommend import read_catalogue, recommend
+from recsys_spark.topn.catalog import Tally, with_factors
+from recsys_spark.topn.recommend import make_lists, read_catalogue
+from recsys_spark.topn.request import ByFactors, Layout, Request
 
 USERS, ITEMS, RANK = 16, 12, 3
 UNKNOWN = ("newcomer", None)
@@ -35,7 +38,17 @@ class World:
         counts = [sum(i == item for _, i in self.pairs) for item in range(ITEMS)]
         self.popularity = [count / USERS for count in counts]
 
-    def frames(self, spark: SparkSession, partitions: int = 2, label: str = "id") -> dict[str, Any]:
+    def request(
+        self,
+        spark: SparkSession,
+        n: int,
+        fill: bool,
+        partitions: int = 2,
+        label: str = "id",
+        tiles: int = 1,
+    ) -> Request:
+        """By the factors, in two files; the catalogue has its factors unless it is tiled."""
+
         def factors(rows: list[list[int]], left_out: set[int]) -> DataFrame:
             table = [
                 (at, [float(x) for x in row]) for at, row in enumerate(rows) if at not in left_out
@@ -47,14 +60,18 @@ class World:
         ids = spark.createDataFrame(
             list(zip(self.ids, range(ITEMS), strict=True)), f"id {self.item_type}, index int"
         )
-        return {
-            "users": spark.createDataFrame(
-                [*known, UNKNOWN], "user_id string, user int"
-            ).repartition(partitions),
-            "seen": history,
-            "catalogue": read_catalogue(history.repartition(partitions), ids, label),
-            "model": (factors(self.users, {0}), factors(self.items, COLD_ITEMS)),
-        }
+        users = spark.createDataFrame([*known, UNKNOWN], "user_id string, user int")
+        items = factors(self.items, COLD_ITEMS)
+        catalogue = read_catalogue(history.repartition(partitions), ids, label)
+        return Request(
+            users.repartition(partitions),
+            catalogue if tiles > 1 else with_factors(catalogue, items),
+            n,
+            fill,
+            ByFactors(factors(self.users, {0}), items, tiles),
+            history,
+            layout=Layout(2),
+        )
 
     def expected(self, user: int | None, n: int, fill: bool, model: bool) -> list[Entry]:
         """By sorting, in the order of the item ids."""
@@ -99,7 +116,7 @@ def everyone() -> list[tuple[str, int | None]]:
 def test_filled_lists_are_those_of_sorting_everything(
     spark: SparkSession, world: World, n: int
 ) -> None:
-    actual = recommend(**world.frames(spark), n=n, fill=True)
+    actual = make_lists(world.request(spark, n, fill=True)).every()
     rows = [
         (name, world.expected(user, n, True, True), world.source(user, n, True))
         for name, user in everyone()
@@ -113,7 +130,7 @@ def test_filled_lists_are_those_of_sorting_everything(
 
 
 def test_without_filling_lists_are_the_models_alone(spark: SparkSession, world: World) -> None:
-    actual = recommend(**world.frames(spark), n=4, fill=False)
+    actual = make_lists(world.request(spark, 4, fill=False)).every()
     rows = []
     for name, user in everyone():
         entries = world.expected(user, 4, False, True)
@@ -124,16 +141,16 @@ def test_without_filling_lists_are_the_models_alone(spark: SparkSession, world: 
 def test_without_a_model_everybody_gets_what_is_popular_and_unseen(
     spark: SparkSession, world: World
 ) -> None:
-    frames = world.frames(spark) | {"model": None}
-    actual = recommend(**frames, n=3, fill=True)
+    request = replace(world.request(spark, 3, fill=True), ranked_by=None)
+    actual = make_lists(request).every()
     rows = [(name, world.expected(user, 3, True, False), "popular") for name, user in everyone()]
     compare(spark, world, actual, rows)
 
 
 def test_nothing_is_left_out_where_nothing_counts_as_seen(spark: SparkSession) -> None:
     world = World("string")
-    frames = world.frames(spark) | {"seen": None}
-    actual = recommend(**frames, n=ITEMS, fill=True)
+    request = replace(world.request(spark, ITEMS, fill=True), seen=None)
+    actual = make_lists(request).every()
     lists = {row["user_id"]: row["recommendations"] for row in actual.collect()}
     assert {name: len(entries) for name, entries in lists.items()} == {
         name: ITEMS for name, _ in everyone()
@@ -147,23 +164,25 @@ def test_string_ids_break_ties_as_strings(spark: SparkSession) -> None:
     factors = spark.createDataFrame(table, "id int, factors array<float>")
     pairs = [(0, at) for at in range(len(ids))]
     named = spark.createDataFrame([(x, at) for at, x in enumerate(ids)], "id string, index int")
-    actual = recommend(
+    catalogue = read_catalogue(spark.createDataFrame(pairs, "user int, item int"), named)
+    request = Request(
         spark.createDataFrame([("u", 0)], "user_id string, user int"),
-        None,
-        read_catalogue(spark.createDataFrame(pairs, "user int, item int"), named),
-        (factors, factors),
+        with_factors(catalogue, factors),
         n=10,
         fill=True,
+        ranked_by=ByFactors(factors),
     )
-    row = actual.first()
+    row = make_lists(request).every().first()
     assert row is not None
     assert [entry["item_id"] for entry in row["recommendations"]] == sorted(ids)
 
 
 def test_lists_can_name_items_by_index(spark: SparkSession) -> None:
     world = World("string")
-    by_id = recommend(**world.frames(spark), n=5, fill=True).collect()
-    by_index = recommend(**world.frames(spark, label="index"), n=5, fill=True).collect()
+    by_id, by_index = (
+        make_lists(world.request(spark, 5, fill=True, label=label)).every().collect()
+        for label in ("id", "index")
+    )
     named = {
         row["user_id"]: [world.ids[entry["item_id"]] for entry in row["recommendations"]]
         for row in by_index
@@ -176,10 +195,37 @@ def test_lists_can_name_items_by_index(spark: SparkSession) -> None:
 def test_partitions_do_not_change_a_bit(spark: SparkSession) -> None:
     world = World("string")
     one, seven = (
-        sorted(map(str, recommend(**world.frames(spark, partitions), n=5, fill=True).collect()))
-        for partitions in (1, 7)
+        sorted(map(str, make_lists(world.request(spark, 5, True, parts)).every().collect()))
+        for parts in (1, 7)
     )
     assert one == seven
+
+
+def test_lists_in_parts_are_those_in_one_piece(spark: SparkSession) -> None:
+    request = replace(World("string").request(spark, 5, fill=True), layout=Layout(2, 3))
+    lists = make_lists(request)
+    parts = [lists.of(lists.rows.where(F.col("part") == part)) for part in range(6)]
+    apart = [row for part in parts for row in part.collect()]
+    assert len(apart) == USERS + 1
+    assert sorted(map(str, apart)) == sorted(map(str, lists.every().collect()))
+
+
+def test_lists_without_a_layout_keep_the_order_of_the_users(spark: SparkSession) -> None:
+    """Where users bring their factors and what they have seen, nothing is joined or shuffled."""
+    world = World("string")
+    request = world.request(spark, 5, fill=True)
+    expected = {row["user_id"]: row for row in make_lists(request).every().collect()}
+    rows = [
+        (f"user{u}", None if u == 0 else [float(x) for x in world.users[u]], sorted(
+            item for user, item in world.pairs if user == u
+        ))
+        for u in reversed(range(USERS))
+    ]  # fmt: skip
+    users = spark.createDataFrame(
+        rows, "user_id string, factors array<float>, seen array<bigint>"
+    ).coalesce(1)
+    own = replace(request, users=users, ranked_by=None, seen=None, layout=None)
+    assert make_lists(own).every().collect() == [expected[name] for name, *_ in rows]
 
 
 @pytest.mark.parametrize("tiles", [2, 5, ITEMS + 3])
@@ -198,15 +244,11 @@ def test_tiles_do_not_change_a_bit(spark: SparkSession, tiles: int) -> None:
     )
     whole, tiled = Tally.of(spark), Tally.of(spark)
     one, several = (
-        sorted(
-            map(
-                str,
-                recommend(
-                    **world.frames(spark), n=5, fill=True, policy=policy, tally=tally, tiles=number
-                ).collect(),
-            )
+        sorted(map(str, make_lists(replace(request, policy=policy), tally).every().collect()))
+        for tally, request in (
+            (whole, world.request(spark, 5, fill=True)),
+            (tiled, world.request(spark, 5, fill=True, tiles=tiles)),
         )
-        for tally, number in ((whole, 1), (tiled, tiles))
     )
     assert one == several
     assert tiled.below.value == whole.below.value > 0

@@ -1,0 +1,139 @@
+"""From what recommend has read, and its settings, to the lists that are wanted."""
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from recsys_spark.config import WALS, Config, Groups, Recommend, Solver, UserSubset
+from recsys_spark.errors import ConfigError
+from recsys_spark.pipeline.genres import item_genres
+from recsys_spark.pipeline.list_inputs import Inputs, Training
+from recsys_spark.pipeline.model_scorers import Basis, scorers, user_factors, weighs_values
+from recsys_spark.pipeline.plan import MB, factor_bytes
+from recsys_spark.pipeline.policy import seen_rows
+from recsys_spark.pipeline.side_tables import USER, SideTables
+from recsys_spark.schema import RATINGS, recommendations
+from recsys_spark.topn.catalog import FOLD_IN, MODEL, Catalogue, with_factors
+from recsys_spark.topn.cold_items import estimate
+from recsys_spark.topn.explanation_inputs import make_explainer, weighted_history
+from recsys_spark.topn.explanations import Explainer
+from recsys_spark.topn.recommend import read_catalogue
+from recsys_spark.topn.request import ByFactors, ByScorers, Notes, Request
+
+
+def wanted_users(
+    section: UserSubset, tables: SideTables, history: DataFrame, user_ids: DataFrame
+) -> DataFrame:
+    """Columns user_id and user; the index is null for ids never seen."""
+    if section.path is None:
+        return history.select("user_id", "user").distinct()
+    wanted = tables.read("recommend.users", section, {"column": USER}).distinct()
+    return wanted.join(user_ids.toDF("user_id", "user"), "user_id", "left")
+
+
+def all_factors(trained: DataFrame, folded: DataFrame | None) -> DataFrame:
+    """Columns id, factors, and source, where they come from. folded: of users folded in."""
+    every = trained.withColumn("source", F.lit(MODEL))
+    if folded is None:
+        return every
+    return every.unionByName(folded.withColumn("source", F.lit(FOLD_IN)))
+
+
+def group_members(section: Groups, tables: SideTables, user_ids: DataFrame) -> DataFrame | None:
+    """Columns group_id, user_id and user, each once; None: no groups are wanted."""
+    if section.path is None:
+        return None
+    named = tables.read("recommend.groups", section, {"group": ("group_id", "id"), "user": USER})
+    return named.distinct().join(user_ids.toDF("user_id", "user"), "user_id", "left")
+
+
+def count_tiles(wanted: Recommend, inputs: Inputs, solver: Solver) -> int:
+    """Into how many parts the items go, so that the factors of each can be sent to workers.
+
+    Raises ConfigError for several where something needs the factors of all items.
+    """
+    size, budget = factor_bytes(inputs.item_factors), solver.broadcast_budget_mb
+    tiles = -(-size // (budget * MB))
+    whole = inputs.policy.needs_all_factors or wanted.explain or wanted.groups.path is not None
+    whole = whole or wanted.chain != [WALS]
+    if tiles > 1 and whole:
+        raise ConfigError(
+            f"The items' factors have {size / MB:,.0f} MB and are ranked in {tiles} tiles: raise "
+            "solver.broadcast_budget_mb above that, or remove recommend.model, explain and groups, "
+            "and of recommend.policy max_per_genre, variety, popularity_discount, new_items and "
+            "tail_items."
+        )
+    return max(1, tiles)
+
+
+def make_request(config: Config, inputs: Inputs, tiles: int) -> Request:
+    """The lists of all wanted users. tiles: from `count_tiles`.
+
+    Raises ConfigError for models and objectives that do not go together with the settings.
+    """
+    wanted, catalogue = config.recommend, _catalogue(config, inputs, tiles)
+    notes = _notes(wanted, inputs, catalogue)
+    return Request(
+        inputs.users,
+        catalogue,
+        wanted.n,
+        wanted.backfill,
+        _ranked_by(config, inputs, catalogue, notes.explainer, tiles),
+        seen_rows(inputs.history, wanted.seen_days) if wanted.exclude_seen else None,
+        inputs.policy,
+        notes,
+    )
+
+
+def list_schema(wanted: Recommend, inputs: Inputs) -> StructType:
+    """Of the table of lists."""
+    user_type, item_type = (ids.schema["id"].dataType for ids in (inputs.user_ids, inputs.item_ids))
+    return recommendations(user_type, item_type, wanted.mark_seen, wanted.explain > 0)
+
+
+def _catalogue(config: Config, inputs: Inputs, tiles: int) -> Catalogue:
+    """What may be listed; with factors, those of new items estimated, unless they are tiled."""
+    new, cold = inputs.policy.new_items, inputs.cold_items
+    catalogue = read_catalogue(inputs.history, inputs.ids, new=new if cold is None else cold)
+    if tiles == 1:
+        catalogue = with_factors(catalogue, inputs.item_factors)
+    if new is None:
+        return catalogue
+    return estimate(catalogue, new, item_genres(config.items, inputs.items, inputs.ids))
+
+
+def _ranked_by(
+    config: Config, inputs: Inputs, catalogue: Catalogue, explainer: Explainer | None, tiles: int
+) -> ByFactors | ByScorers:
+    chain = config.recommend.chain
+    if chain == [WALS]:
+        return ByFactors(inputs.user_factors, inputs.item_factors, tiles)
+    found = scorers(config, chain, Basis(inputs.fitted, catalogue, inputs.history, explainer))
+    columns = ["user", "item", *(["value"] if weighs_values(config) else [])]
+    return ByScorers(
+        tuple(found.items()),
+        user_factors(config, chain, inputs.fitted, inputs.user_factors),
+        inputs.history.select(*columns),
+        inputs.nearest,
+    )
+
+
+def _notes(wanted: Recommend, inputs: Inputs, catalogue: Catalogue) -> Notes:
+    """When users had what is listed, and why it is; as far as the configuration asks."""
+    had = inputs.history.select("user", "item", "timestamp") if wanted.mark_seen else None
+    training = inputs.training
+    if training is None:
+        return Notes(had, reasons=wanted.explain)
+    known = _known(training, inputs.item_factors)
+    explainer = make_explainer(catalogue, inputs.item_factors, training.rows, training.spec)
+    return Notes(had, known, explainer, wanted.explain)
+
+
+def _known(training: Training, item_factors: DataFrame) -> DataFrame:
+    """What users' factors were solved for, with its weights: see `weighted_history`."""
+    known = weighted_history(training.rows, training.spec)
+    if training.folded is None:
+        return known
+    items = item_factors.select(F.col("id").alias("item"))
+    rows = training.folded.select(*RATINGS.names).join(items, "item", "left_semi")
+    return known.unionByName(weighted_history(rows, training.spec, training.rows))
