@@ -14,11 +14,11 @@ import pyarrow as pa
 from pyspark import Broadcast
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, DoubleType, IntegerType, LongType, StructField, StructType
+from pyspark.sql.types import ArrayType, DoubleType, IntegerType, StructField, StructType
 
 from recsys_spark.arrow import arrow_schema, list_array, list_parts, make_batch
 from recsys_spark.evaluation.totals import TOTAL, TOTAL_FIELD, Adding, Totals
-from recsys_spark.evaluation.user_rows import PACKED, unpacked
+from recsys_spark.evaluation.user_rows import PACKED, UNPACKED, unpacked
 from recsys_spark.kernels.places import PLACES, full_ranking
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.static import static_lists, static_ranking
@@ -98,7 +98,7 @@ def rank_models(rows: DataFrame, ranking: Ranking, totals: Sequence[Totals] = ()
     schema = StructType(
         [
             *kept,
-            *(StructField(name, ArrayType(LongType())) for name in ("history", "known", "truth")),
+            *(StructField(name, ArrayType(IntegerType())) for name in UNPACKED),
             StructField("values", ArrayType(DoubleType())),
             StructField(LISTS, ArrayType(ArrayType(IntegerType()))),
             StructField(FULL_RANKING, ArrayType(DoubleType())),

@@ -15,8 +15,8 @@ from recsys_spark.topn.blocks import WEIGHTS
 _HISTORY, _KNOWN, _TRUTH = range(3)
 _KINDS = 4  # a code is that many times the item, and its kind
 PACKED = "codes", "code_values"
+UNPACKED = "history", "known", "truth"
 _CODES, _VALUES = PACKED
-_LISTS = {"history": [_HISTORY], "known": [_KNOWN], "truth": [_TRUTH], "seen": [_HISTORY, _KNOWN]}
 
 Mask = npt.NDArray[np.bool_]
 Whole = npt.NDArray[np.int64]
@@ -79,22 +79,20 @@ def _coded(rows: DataFrame, kind: int, value: Column | None) -> DataFrame:
 def unpacked(batch: pa.RecordBatch) -> pa.RecordBatch:
     """A batch of the rows of `gather_users`, by lists of each kind.
 
-    Columns history, known and truth (list<int64>), seen, which is history and known, values
+    Columns history, known and truth (list<int32>), seen, which is history and known, values
     (list<double>, parallel to truth), history_weights (parallel to history, if there are any), and
     what the batch has beside them.
     """
     bounds, codes = list_parts(batch.column(_CODES), np.int64)
     rows = np.repeat(np.arange(batch.num_rows), np.diff(bounds))
-    kinds, items = codes % _KINDS, codes // _KINDS
+    kinds, items = codes % _KINDS, (codes // _KINDS).astype(np.int32)
     values = list_parts(batch.column(_VALUES), np.float64)[1]
     weighed = len(values) > (kinds == _TRUTH).sum()
     has_value = (kinds == _TRUTH) | (weighed & (kinds == _HISTORY))
     of, valued = rows[has_value], kinds[has_value]
-
-    found = {
-        name: _lists(rows, np.isin(kinds, own), items, batch.num_rows)
-        for name, own in _LISTS.items()
-    }
+    masks = {name: kinds == kind for kind, name in enumerate(UNPACKED)}
+    masks["seen"] = kinds != _TRUTH
+    found = {name: _lists(rows, own, items, batch.num_rows) for name, own in masks.items()}
     found["values"] = _lists(of, valued == _TRUTH, values, batch.num_rows)
     if weighed:
         found[WEIGHTS] = _lists(of, valued == _HISTORY, values, batch.num_rows)
