@@ -74,7 +74,8 @@ if __name__ == "__main__":
             if moment == "between":
                 killer.join()
 
-    trained = fit_factors(ratings, resolve_spec("ials", rank=4, iterations=3), Plan(3), on_sweep)
+    spec, plan = resolve_spec("ials", rank=4, iterations=3), Plan(3, layout="broadcast")
+    trained = fit_factors(ratings, spec, plan, on_sweep)
     np.savez(
         target,
         user=trained.user.vectors,

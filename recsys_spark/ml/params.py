@@ -189,7 +189,7 @@ class EstimatorParams(ModelParams, HasSeed):
     solver = _text("solver", "cholesky, cg, subspace, or auto")
     cgSteps = _whole("cgSteps", "steps a row of cg")
     subspaceBlock = _whole("subspaceBlock", "coordinates a block of subspace")
-    layout = _text("layout", "broadcast, routed, or auto")
+    layout = _text("layout", "broadcast, routed, driver, or auto")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

@@ -118,13 +118,13 @@ def _scatter(
     schema = arrow_schema(_SCATTER)
 
     def scatter(batches: Batches) -> Batches:
-        positions = {side: _Positions(array.open()) for side, array in ids.items()}
+        positions = {side: Positions(array.open()) for side, array in ids.items()}
         for arrays in unpacked(batches):
             at = {side: of_side.of(arrays[side]) for side, of_side in positions.items()}
             for row, layout in layouts.items():
                 col = other_side(row)
                 columns = at[row], at[col], arrays["a"], arrays["b"]
-                for block, parts in _dealt(layout, columns):
+                for block, parts in dealt(layout, columns):
                     named = zip(_SCATTERED, parts, strict=True)
                     record = {"key": keys[row][block], "side": row, "block": block}
                     record |= {name: part.tobytes() for name, part in named}
@@ -133,7 +133,7 @@ def _scatter(
     return scatter
 
 
-def _dealt(layout: Layout, columns: _Columns) -> Iterator[tuple[int, _Columns]]:
+def dealt(layout: Layout, columns: _Columns) -> Iterator[tuple[int, _Columns]]:
     """The columns of every block that occurs."""
     to = destination(layout, columns[0], columns[1])
     to = to.astype(np.min_scalar_type(len(layout.starts)))  # NumPy sorts 16 bits in linear time
@@ -144,7 +144,7 @@ def _dealt(layout: Layout, columns: _Columns) -> Iterator[tuple[int, _Columns]]:
         yield int(block), tuple(column[first:last] for column in columns)
 
 
-class _Positions:
+class Positions:
     """Positions of ids in an ascending list: by table where ids are dense, else by search."""
 
     def __init__(self, ids: Ids) -> None:
@@ -156,6 +156,7 @@ class _Positions:
             self.table[ids - self.low] = np.arange(len(ids), dtype=np.int32)
 
     def of(self, ids: Ids) -> npt.NDArray[np.int32]:
+        """Those of ids that are in the list."""
         if self.table is not None:
             return self.table[ids - self.low]
         return np.searchsorted(self.ids, ids).astype(np.int32)

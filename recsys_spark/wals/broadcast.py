@@ -13,8 +13,8 @@ from recsys_spark.kernels.spec import WalsSpec
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.wals.factors import Factors, SideFactors, initial_vectors, overwrite_known
 from recsys_spark.wals.offsets import fixed_part, from_solved, solved_part
-from recsys_spark.wals.sides import Side
-from recsys_spark.wals.sweep import Sums, half_sweep
+from recsys_spark.wals.sides import Rows, Side
+from recsys_spark.wals.sweep import Solved, Sums, half_sweep
 
 Single = npt.NDArray[np.float32]
 
@@ -54,7 +54,7 @@ def driver_threads() -> int:
 class Broadcasting:
     """Half-sweeps against a side that is sent whole."""
 
-    def __init__(self, sides: Mapping[str, Side], spec: WalsSpec) -> None:
+    def __init__(self, sides: Mapping[str, Rows], spec: WalsSpec) -> None:
         self.sides, self.spec = sides, spec
 
     def begin(self, side: str, known: SideFactors | None) -> Held:
@@ -73,9 +73,16 @@ class Broadcasting:
         if solver.method != "cholesky":
             last = solved_part(side, own.vectors, self.spec)
         fixed = other.as_fixed(self.spec, solver)
-        solved = half_sweep(rows.blocks, rows.ids, fixed, rows.terms, solver, last, loss)
+        solved = self.solve(rows, fixed, solver, last, loss)
         vectors = from_solved(side, solved.factors, self.spec)
         return hold(side, vectors, rows.weights, self.spec), solved
+
+    def solve(
+        self, rows: Rows, fixed: Fixed, solver: Solver, last: Single | None, loss: bool
+    ) -> Solved:
+        """A side's factors against the other, fixed one."""
+        assert isinstance(rows, Side)
+        return half_sweep(rows.blocks, rows.ids, fixed, rows.terms, solver, last, loss)
 
     def factors(self, side: str, held: Held) -> Factors:
         """A side's factors."""

@@ -1,6 +1,8 @@
 """What training needs of memory, before it starts, and whether that fits."""
 
+import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from pyspark import SparkContext
 
@@ -34,12 +36,13 @@ class Needs:
     def __str__(self) -> str:
         parts = ("driver", "host", "worker", "kept", "files", "sent")
         driver, host, worker, kept, filed, sent = (readable(getattr(self, part)) for part in parts)
-        told = [
-            f"about {driver} on the driver",
-            f"{host} mapped once on every host",
-            f"{worker} more for every task at once",
-            f"{kept} of {'pairs' if self.files else 'blocks'} in memory or on disk",
-        ]
+        told = [f"about {driver} on the driver"]
+        if self.host:
+            told += [
+                f"{host} mapped once on every host",
+                f"{worker} more for every task at once",
+                f"{kept} of {'pairs' if self.files else 'blocks'} in memory or on disk",
+            ]
         if self.files:
             told.append(f"{filed} of blocks{' and factors' if self.sent else ''} in files")
         if self.sent:
@@ -54,6 +57,7 @@ def needs(sizes: Sizes, spec: WalsSpec, plan: Plan) -> Needs:
     worker = plan.block_entries(sizes) * _ENTRY + solver + small
     index = 16 * (sizes.users + sizes.items)
     take = _routed if plan.is_routed(sizes, spec.width) else _broadcast
+    take = _on_driver if sizes.on_driver else take
     return take(sizes, spec, plan, worker, index + small)
 
 
@@ -68,6 +72,20 @@ def _broadcast(sizes: Sizes, spec: WalsSpec, plan: Plan, worker: int, driver: in
         files=blocks if filed else 0,
         sent=0,
         answer=max(vectors),
+    )
+
+
+def _on_driver(sizes: Sizes, spec: WalsSpec, plan: Plan, worker: int, driver: int) -> Needs:
+    vectors = [sizes.rows(side) * spec.width * 4 for side in SIDES]
+    blocks = sizes.pairs * (3 * _PACKED + 2 * _STORED)  # received, joined, sorted; both sides kept
+    return Needs(
+        driver=driver + sum(vectors) + 3 * max(vectors) + blocks + sizes.slots * worker,
+        host=0,
+        worker=0,
+        kept=sizes.pairs * _PACKED,
+        files=0,
+        sent=0,
+        answer=sizes.pairs * _PACKED,
     )
 
 
@@ -88,6 +106,25 @@ def _routed(sizes: Sizes, spec: WalsSpec, plan: Plan, worker: int, driver: int) 
     )
 
 
+def available_memory() -> int:
+    """Bytes that this process may still take: of the machine, and of its control group."""
+    limits = [_number("/proc/meminfo", "MemAvailable:", 1024)]
+    most, used = (_number(f"/sys/fs/cgroup/memory.{name}", "", 1) for name in ("max", "current"))
+    limits.append(None if most is None or used is None else most - used)
+    found = [limit for limit in limits if limit is not None]
+    return min(found) if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def _number(path: str, label: str, unit: int) -> int | None:
+    """The number behind a label in a file of the system, times a unit; None where there is none."""
+    try:
+        text = Path(path).read_text()
+    except OSError:
+        return None
+    words = text[text.find(label) + len(label) :].split()
+    return int(words[0]) * unit if label in text and words and words[0].isdigit() else None
+
+
 def within_limits(plan: Plan, context: SparkContext) -> Plan:
     """The plan whose `auto` also routes factors that the driver or its JVM would not take.
 
@@ -98,28 +135,31 @@ def within_limits(plan: Plan, context: SparkContext) -> Plan:
     jvm = context._jvm
     assert jvm is not None
     heap = int(jvm.java.lang.Runtime.getRuntime().maxMemory())
-    limits = [plan.broadcast_budget_bytes, heap // _HELD_BY_JVM, _largest_answer(context)]
+    limits = [plan.broadcast_budget_bytes, heap // _HELD_BY_JVM, largest_answer(context)]
     return replace(plan, broadcast_budget_bytes=min(limit for limit in limits if limit))
 
 
-def _largest_answer(context: SparkContext) -> int:
-    """Bytes; 0: no limit."""
+def largest_answer(context: SparkContext) -> int:
+    """Bytes that one job may bring to the driver; 0: no limit."""
     conf = context._jsc.sc().conf()
     return int(conf.getSizeAsBytes("spark.driver.maxResultSize", "1g"))
 
 
 def refuse_what_cannot_fit(sizes: Sizes, spec: WalsSpec, plan: Plan, context: SparkContext) -> None:
     """Raise ConfigError, naming the setting, if a limit is known to be too small."""
-    if plan.layout == "broadcast" or plan.folder is None:
+    if not sizes.on_driver and (plan.layout == "broadcast" or plan.folder is None):
         _refuse_broadcast(sizes, spec, plan)
-    all_needs, answers = needs(sizes, spec, plan), _largest_answer(context)
+    all_needs, answers = needs(sizes, spec, plan), largest_answer(context)
     if 0 < answers < all_needs.answer:
+        content, cure = "factors", "set solver.layout: routed, or lower objective.rank"
+        if sizes.on_driver:
+            content, cure = "packed pairs", "set solver.layout: broadcast"
+        elif all_needs.sent:
+            content, cure = "Gram matrices", "set fewer solver.blocks, or lower objective.rank"
         raise ConfigError(
-            f"A half-sweep brings {readable(all_needs.answer)} of "
-            f"{'Gram matrices' if all_needs.sent else 'factors'} to the driver but "
+            f"Training brings {readable(all_needs.answer)} of {content} to the driver at once but "
             f"spark.driver.maxResultSize allows {readable(answers)}; raise it (0: no limit), or "
-            f"{'set fewer solver.blocks' if all_needs.sent else 'set solver.layout: routed'}, or "
-            "lower objective.rank."
+            f"{cure}."
         )
     worker = context._jsc.sc().conf().getSizeAsBytes("spark.executor.pyspark.memory", "0")
     if 0 < worker < all_needs.worker:

@@ -6,7 +6,7 @@ After the last sweep of a users-first objective the users are solved once more, 
 the solver, so that their factors answer to the final item factors as those of folded-in users do.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
@@ -22,12 +22,13 @@ from recsys_spark.kernels.spec import SIDES, WalsSpec, other_side
 from recsys_spark.wals.blocks import build_blocks, lay_out
 from recsys_spark.wals.broadcast import Broadcasting, hold
 from recsys_spark.wals.context import needed_rows, training_counts
+from recsys_spark.wals.driver import OnDriver, StoredBlock, held_sides
 from recsys_spark.wals.factors import Factors, SideFactors
 from recsys_spark.wals.offsets import Baseline, from_solved, learn_baseline
 from recsys_spark.wals.packed import index_sides, packed
 from recsys_spark.wals.plan import Plan, Sizes
 from recsys_spark.wals.routed import routing
-from recsys_spark.wals.sides import Side, built_sides, row_terms, shared_arrays, with_terms
+from recsys_spark.wals.sides import Rows, Side, built_sides, row_terms, shared_arrays, with_terms
 from recsys_spark.wals.sweep import Sums, column_weights, half_sweep
 from recsys_spark.wals.weighting import weigh
 
@@ -124,23 +125,30 @@ def prepared(
     """
     baseline = learn_baseline(ratings, spec)
     weighed = weigh(baseline.beside(ratings), spec)
-    with (
-        packed(weighed) as pairs,
-        built_sides(pairs, spec, plan, on_sizes) as (sides, routed),
-    ):
-        yield Prepared(ratings.sparkSession, sides, routed, baseline, spec, plan)
+    spark = ratings.sparkSession
+    with packed(weighed) as pairs:
+        if held := held_sides(pairs, spec, plan, on_sizes):
+            rows, blocks = held
+            yield Prepared(spark, rows, False, baseline, spec, plan, blocks)
+            return
+        with built_sides(pairs, spec, plan, on_sizes) as (sides, routed):
+            yield Prepared(spark, sides, routed, baseline, spec, plan)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Blocks, and the objective that they were built for."""
+    """Blocks, and the objective that they were built for. blocks: those of the driver, if it has.
+
+    sides: of the class Side, where it has none.
+    """
 
     spark: SparkSession
-    sides: Mapping[str, Side]
+    sides: Mapping[str, Rows]
     routed: bool
     baseline: Baseline
     spec: WalsSpec
     plan: Plan
+    blocks: Mapping[str, Sequence[StoredBlock]] | None = None
 
     def serves(self, spec: WalsSpec) -> bool:
         """Whether another objective gives the pairs the same weights and targets.
@@ -166,10 +174,13 @@ class Prepared:
             start = _without_baseline(start, self.baseline, spec)
         sides, plan, baseline = with_terms(self.sides, spec), self.plan, self.baseline
         if not self.routed:
-            layout = Broadcasting(sides, spec)
+            layout = (
+                OnDriver(sides, spec, self.blocks) if self.blocks else Broadcasting(sides, spec)
+            )
             return _fit(layout, sides, spec, plan, on_sweep, start, baseline)
         assert plan.folder is not None
-        with routing(self.spark, sides, spec, plan.folder) as routed:
+        in_blocks = {side: own for side, own in sides.items() if isinstance(own, Side)}
+        with routing(self.spark, in_blocks, spec, plan.folder) as routed:
             return _fit(routed, sides, spec, plan, on_sweep, start, baseline)
 
 
@@ -269,7 +280,7 @@ class _Layout(Protocol[_Side]):
 
 
 def _fit(
-    layout: _Layout[_Side], sides: Mapping[str, Side], spec: WalsSpec, plan: Plan,
+    layout: _Layout[_Side], sides: Mapping[str, Rows], spec: WalsSpec, plan: Plan,
     on_sweep: _OnSweep, start: Factorization | None, baseline: Baseline,
 ) -> Factorization:  # fmt: skip
     def seen(state: Factorization) -> str | None:
@@ -295,7 +306,7 @@ def _without_baseline(start: Factorization, baseline: Baseline, spec: WalsSpec) 
 
 
 def _sweep(
-    layout: _Layout[_Side], sides: Mapping[str, Side], spec: WalsSpec, solver: Solver,
+    layout: _Layout[_Side], sides: Mapping[str, Rows], spec: WalsSpec, solver: Solver,
     on_sweep: _OnSweep, start: Factorization | None,
 ) -> Factorization:  # fmt: skip
     state, stopped = _initial(layout, spec, start), None

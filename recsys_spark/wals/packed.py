@@ -154,6 +154,13 @@ def unpacked(batches: Batches) -> Iterator[dict[str, npt.NDArray[Any]]]:
             }
 
 
+def collected(records: DataFrame) -> dict[str, npt.NDArray[Any]]:
+    """The arrays user, item, a and b of all pairs on the driver: 24 bytes a pair."""
+    table = records.select(*_ARRAYS).toArrow()
+    parts = list(unpacked(iter(table.to_batches())))
+    return {name: np.concatenate([part[name] for part in parts]) for name in _ARRAYS}
+
+
 def index_sides(records: DataFrame, sides: Sequence[str] = SIDES) -> dict[str, Index]:
     """The distinct ids of each side, on the driver: 16 bytes a row, a stated exception."""
 

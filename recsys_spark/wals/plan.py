@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.solver import Solver
 
-Layout = Literal["auto", "broadcast", "routed"]
+Layout = Literal["auto", "broadcast", "routed", "driver"]
 
 _MOST_ENTRIES = 2_000_000
 _LEAST_ENTRIES = 10_000
@@ -15,7 +15,10 @@ _BLOCKS_A_SLOT = 3
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of the training data. pairs: rows. sum_a, sum_b: of their weights. slots: tasks at once."""
+    """Of the training data. pairs: rows. sum_a, sum_b: of their weights. slots: tasks at once.
+
+    on_driver: whether the driver holds and solves all of it.
+    """
 
     pairs: int
     users: int
@@ -23,6 +26,7 @@ class Sizes:
     sum_a: float
     sum_b: float
     slots: int
+    on_driver: bool = False
 
     def rows(self, side: str) -> int:
         """How many rows a side has."""
@@ -37,7 +41,9 @@ class Plan:
     broadcast_budget_bytes: the largest matrix of factors that may be broadcast.
     split_above: entries above which a row is split over several blocks.
     layout: broadcast, where driver and hosts hold both sides' factors; routed, where rows are sent
-    to the blocks that want them; auto, broadcast while both sides fit the budget.
+    to the blocks that want them; driver, where the driver holds the blocks, too, and solves them;
+    auto, driver where that pays (see `wals.driver.held_sides`), else broadcast while both sides fit
+    the budget.
     folder: an address that all hosts see, where blocks are kept in files; None persists them.
     Blocks found there are used again, so its name must stand for the training rows and the
     objective. What it holds is deleted when training ends, but for the factors of the routed

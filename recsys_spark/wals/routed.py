@@ -51,7 +51,7 @@ from recsys_spark.wals.records import (
 from recsys_spark.wals.routed_tasks import begin_records, send_known, send_rows, solve_received
 from recsys_spark.wals.shared import share
 from recsys_spark.wals.sides import Side
-from recsys_spark.wals.sweep import Sums, settle
+from recsys_spark.wals.sweep import Sums, read_table, settle
 from recsys_spark.workers import map_in_arrow
 
 _SWEEPS = "sweeps"  # the folder of the records
@@ -145,7 +145,9 @@ class Routing:
                 last[record["start"]] = solved_part(side, vectors_of(record, 1), self.spec)[0]
         summary = self._summary(path)
         answers = summary.append_column("factors", pa.nulls(len(summary), pa.binary()))
-        settled, sums = settle(answers, fixed, rows.terms, rows.ids, solver, last.get)
+        settled, sums = settle(
+            list(read_table(answers)), fixed, rows.terms, rows.ids, solver, last.get
+        )
         found = {record["start"]: record["factors"] for record in settled}
         split = []
         for record in before.split:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -63,17 +63,9 @@ def built_sides(
     on_sizes: is told the sizes before the blocks are built. Raises ConfigError if a known limit
     of memory is too small for them, or if there is no folder for the routed layout.
     """
-    indices = index_sides(pairs.records)
-    spark = pairs.records.sparkSession
-    users, items = (len(indices[side].ids) for side in SIDES)
-    slots = spark.sparkContext.defaultParallelism
-    sizes = Sizes(pairs.rows, users, items, pairs.sum_a, pairs.sum_b, slots)
-    plan = within_limits(plan, spark.sparkContext)
-    refuse_what_cannot_fit(sizes, spec, plan, spark.sparkContext)
-    on_sizes(sizes)
-    routed = plan.is_routed(sizes, spec.width)
-    rows = {side: _rows(side, indices, spec, sizes, plan) for side in SIDES}
+    rows, routed = sized_rows(pairs, index_sides(pairs.records), spec, plan, on_sizes)
     if routed:
+        spark = pairs.records.sparkSession
         rows = {side: replace(own, keys=_keys(spark, own.layout)) for side, own in rows.items()}
     layouts = {side: own.layout for side, own in rows.items()}
     with _unkept(pairs, rows, layouts, routed) as built:
@@ -85,6 +77,31 @@ def built_sides(
             yield {side: Side(**vars(own), blocks=cut[side]) for side, own in rows.items()}, routed
 
 
+def sized_rows(
+    pairs: Packed,
+    indices: dict[str, Index],
+    spec: WalsSpec,
+    plan: Plan,
+    on_sizes: Callable[[Sizes], None],
+    on_driver: bool = False,
+) -> tuple[dict[str, Rows], bool]:
+    """The rows of both sides, and whether they are routed; errors are those of `built_sides`."""
+    context = pairs.records.sparkSession.sparkContext
+    sizes = sizes_of(pairs, indices, on_driver)
+    plan = within_limits(plan, context)
+    refuse_what_cannot_fit(sizes, spec, plan, context)
+    on_sizes(sizes)
+    rows = {side: _rows(side, indices, spec, sizes, plan) for side in SIDES}
+    return rows, plan.is_routed(sizes, spec.width)
+
+
+def sizes_of(pairs: Packed, indices: Mapping[str, Index], on_driver: bool = False) -> Sizes:
+    """Of the pairs, and of the sides whose index is there."""
+    slots = pairs.records.sparkSession.sparkContext.defaultParallelism
+    users, items = (len(indices[side].ids) if side in indices else 0 for side in SIDES)
+    return Sizes(pairs.rows, users, items, pairs.sum_a, pairs.sum_b, slots, on_driver)
+
+
 def _rows(side: str, indices: dict[str, Index], spec: WalsSpec, sizes: Sizes, plan: Plan) -> Rows:
     own = indices[side]
     counts = {name: index.counts for name, index in indices.items()}
@@ -93,8 +110,11 @@ def _rows(side: str, indices: dict[str, Index], spec: WalsSpec, sizes: Sizes, pl
     return Rows(own.ids, own.counts, terms, layout, keys=np.empty(0, np.int64))
 
 
-def with_terms(sides: Mapping[str, Side], spec: WalsSpec) -> dict[str, Side]:
-    """The same blocks for an objective whose rows have other terms."""
+_Rows = TypeVar("_Rows", bound=Rows)
+
+
+def with_terms(sides: Mapping[str, _Rows], spec: WalsSpec) -> dict[str, _Rows]:
+    """The same rows for an objective in which they have other terms."""
     counts = {name: side.counts for name, side in sides.items()}
     return {
         name: replace(side, terms=row_terms(side.counts, counts, spec, name))

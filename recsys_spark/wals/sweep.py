@@ -129,7 +129,14 @@ def half_sweep(
     with _sending(blocks.sparkSession.sparkContext, fixed, terms, last) as sent:
         answers = map_in_arrow(blocks, _solve_blocks(sent, solver, loss), SOLVED).toArrow()
     start: Vectors = lambda row: None if last is None else last[row]  # noqa: E731
-    settled, sums = settle(answers, fixed, terms, ids, solver, start)
+    return solved(list(read_table(answers)), fixed, terms, ids, solver, start)
+
+
+def solved(
+    records: list[Record], fixed: Fixed, terms: RowTerms, ids: Ids, solver: Solver, last: Vectors
+) -> Solved:
+    """The side from the records of its blocks; arguments and errors are those of `settle`."""
+    settled, sums = settle(records, fixed, terms, ids, solver, last)
     factors = np.zeros((len(ids), fixed.factors.shape[1]), dtype=np.float32)
     for record in settled:
         block = np.frombuffer(record["factors"], np.float32).reshape(-1, factors.shape[1])
@@ -217,14 +224,13 @@ def _part_of_row(block: Block, unobserved: Double, fixed: Fixed, terms: RowTerms
 
 
 def settle(
-    answers: pa.Table, fixed: Fixed, terms: RowTerms, ids: Ids, solver: Solver, last: Vectors
+    records: list[Record], fixed: Fixed, terms: RowTerms, ids: Ids, solver: Solver, last: Vectors
 ) -> tuple[list[Record], Sums]:
     """Solve the split rows from their parts; all records by start, and their sums.
 
-    answers: of all blocks, columns of SOLVED. last: factors of a split row to start from. Raises
-    as `half_sweep`.
+    records: of SOLVED, of all blocks. last: factors of a split row to start from. Raises as
+    `half_sweep`.
     """
-    records = [row for batch in answers.to_batches() for row in read_records(batch)]
     parts: dict[int, list[Record]] = {}
     for record in records:
         if record["left"]:
@@ -241,6 +247,11 @@ def settle(
             "for extreme values in the training rows."
         )
     return settled, Sums(*sums)
+
+
+def read_table(answers: pa.Table) -> Iterator[Record]:
+    """Its rows."""
+    return (row for batch in answers.to_batches() for row in read_records(batch))
 
 
 def read_records(batch: pa.RecordBatch) -> Iterator[Record]:

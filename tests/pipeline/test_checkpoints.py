@@ -86,7 +86,7 @@ def test_blocks_are_kept_in_the_run_s_area_while_the_stage_lasts(run, monkeypatc
         return made(rows, spec, plan, look, *more)
 
     monkeypatch.setattr(train, "fit_factors", fit_factors)
-    run("objective.iterations=1", stages=TRAIN, run_id="one")
+    run("objective.iterations=1", "solver.layout=broadcast", stages=TRAIN, run_id="one")
     assert len(seen) == 1
     assert not (tmp_path / "root/runs/one/scratch").exists()
 

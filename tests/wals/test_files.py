@@ -16,7 +16,8 @@ SPLIT = 11  # so that item 0, which everybody has, is in two parts
 
 
 def fit(spark, folder, on_sweep=lambda _: None, blocks=3):
-    plan = Plan(blocks, split_above=SPLIT, folder=folder and str(folder))
+    folder = folder and str(folder)
+    plan = Plan(blocks, split_above=SPLIT, layout="broadcast", folder=folder)
     return fit_factors(frame_of(spark, ratings(seed=3)), SPEC, plan, on_sweep)
 
 
@@ -114,7 +115,7 @@ def test_the_estimator_keeps_blocks_in_the_checkpoint_directory(spark, tmp_path,
     made = files.write
     monkeypatch.setattr(files, "write", lambda *given: (kept.append(given[1]), made(*given)))
     frame = frame_of(spark, ratings(), names=("user", "item", "rating"))
-    WALS(rank=2, maxIter=1).fit(frame)
+    WALS(rank=2, maxIter=1, layout="broadcast").fit(frame)
     (path,) = kept
     assert path.startswith(f"{tmp_path}/wals-")
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ from samples import by_row, dense_table, frame_of, ratings
 from recsys_spark.errors import ConfigError, DivergenceError
 from recsys_spark.kernels.solver import Solver
 from recsys_spark.kernels.spec import resolve_spec
-from recsys_spark.wals import broadcast
+from recsys_spark.wals import driver
 from recsys_spark.wals.factors import FactorFrame, Factors
 from recsys_spark.wals.fit import Factorization, fit_factors
 from recsys_spark.wals.plan import Plan
@@ -107,13 +107,13 @@ def test_a_reason_to_stop_ends_the_fit_with_users_that_answer_to_the_items(spark
 
 def failing_from(monkeypatch, half, change):
     """Let half-sweeps from number `half` on go through `change`."""
-    made, calls = broadcast.half_sweep, []
+    made, calls = driver.OnDriver.solve, []
 
-    def half_sweep(*given):
+    def solve(*given):
         calls.append(1)
         return change(made(*given)) if len(calls) >= half else made(*given)
 
-    monkeypatch.setattr(broadcast, "half_sweep", half_sweep)
+    monkeypatch.setattr(driver.OnDriver, "solve", solve)
 
 
 def overflow(_solved):

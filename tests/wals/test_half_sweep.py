@@ -206,7 +206,7 @@ def test_factors_that_are_not_finite_end_the_fit(spark):
 
 
 def test_factors_beyond_the_budget_are_refused(spark):
-    plan = Plan(broadcast_budget_bytes=9 * RANK * 4)
+    plan = Plan(broadcast_budget_bytes=9 * RANK * 4, layout="broadcast")
     with pytest.raises(ConfigError, match=r"user factors.*solver\.broadcast_budget_mb"):
         fit_factors(
             frame_of(spark, ratings(users=12, items=9)), resolve_spec("ials", rank=RANK), plan
