@@ -1,13 +1,13 @@
 """Reading the configuration: files, overrides, and messages that name the nearest valid key."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import NoneType
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -32,9 +32,9 @@ def load_config(sources: Sequence[str | Path] = (), overrides: Sequence[str] = (
     """
     content: dict[str, Any] = {}
     for source in sources:
-        content = _merge(content, _read_yaml(Path(source)))
+        content = _merge(content, _read_yaml(Path(source)), Config)
     for override in overrides:
-        content = _merge(content, _parse_override(override))
+        content = _set(content, *_parse_override(override))
     content = as_wanted(content, Config)
     try:
         return Config.model_validate(content)
@@ -79,18 +79,15 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def _parse_override(text: str) -> dict[str, Any]:
+def _parse_override(text: str) -> tuple[list[str], Any]:
+    """The parts of the key, and its value."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set {text!r} is not of the form key.path=value.")
     parts = key.strip().split(".")
     if parts[:2] == ["spark", "conf"] and len(parts) > 2:
         parts = ["spark", "conf", ".".join(parts[2:])]  # these keys contain dots themselves
-    content: Any = _override_value(key, value, _kind_of(parts))
-    for part in reversed(parts):
-        content = {part: content}
-    assert isinstance(content, dict)
-    return content
+    return parts, _override_value(key, value, _kind_of(parts))
 
 
 def _override_value(key: str, text: str, kind: Any) -> Any:
@@ -110,13 +107,54 @@ def _override_value(key: str, text: str, kind: Any) -> Any:
     return yaml12.Plain(stripped)
 
 
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def _set(content: dict[str, Any], parts: Sequence[str], value: Any) -> dict[str, Any]:
+    """Content with this value under a key; of free mappings, such as models, in place of the old.
+
+    Sections, whose keys are fixed, are merged as those of files are.
+    """
+    if _is_free(_kind_of(parts)) and isinstance(value, dict):
+        content = _merge(content, _nested(parts, None), Config)
+    return _merge(content, _nested(parts, value), Config)
+
+
+def _nested(parts: Sequence[str], value: Any) -> dict[str, Any]:
+    *outer, last = parts
+    content = {last: value}
+    for part in reversed(outer):
+        content = {part: content}
+    return content
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any], kind: Any) -> dict[str, Any]:
+    """What over has, and of base what it has not.
+
+    An entry of a free mapping that is null is removed, a model of another kind replaced.
+    """
     merged = dict(base)
     for key, value in over.items():
-        old = merged.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        merged[key] = _merge(old, value) if both and old is not None else value
+        old, inner = merged.get(key), under(kind, key)
+        if key in merged and _is_free(kind) and _scalar(value) is None:
+            del merged[key]
+        elif not isinstance(old, dict) or not isinstance(value, dict) or _differ(old, value):
+            merged[key] = value
+        else:
+            merged[key] = _merge(old, value, inner)
     return merged
+
+
+def _is_free(kind: Any) -> bool:
+    """Whether keys of a mapping are the user's own."""
+    return any(get_origin(one) in (dict, Mapping) for one in options(kind))
+
+
+def _scalar(value: Any) -> Any:
+    return value.value() if isinstance(value, yaml12.Plain) else value
+
+
+def _differ(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Whether they are models of two kinds."""
+    kinds = [_scalar(own.get("kind")) for own in (old, new)]
+    return None not in kinds and kinds[0] != kinds[1]
 
 
 def _explain(problems: Sequence[ErrorDetails], content: Any) -> list[str]:
@@ -134,7 +172,9 @@ def _explain(problems: Sequence[ErrorDetails], content: Any) -> list[str]:
         lines.setdefault(key, []).append(_IN_WORDS.get(problem["type"]) or _message(problem))
         values[key] = yaml12.dump_inline(mask(problem["input"], key))
     return [
-        f"{key}: {' or '.join(dict.fromkeys(found))} (given: {values[key]})."
+        f"{' or '.join(dict.fromkeys(found))}."
+        if not key
+        else f"{key}: {' or '.join(dict.fromkeys(found))} (given: {values[key]})."
         if key in values
         else f"{key}; {found[0]}."
         for key, found in lines.items()
@@ -161,9 +201,8 @@ def _key(problem: ErrorDetails, content: Any) -> str:
 def _nearest_key(location: tuple[int | str, ...]) -> str:
     """A neighbour in the same section where one is alike, else the most alike of all keys."""
     *parents, name = map(str, location)
-    section: type[BaseModel] | None = Config
-    for part in parents:
-        section = _inner_section(section.model_fields[part]) if section else None
+    kind = _kind_of(parents)
+    section = kind if isinstance(kind, type) and issubclass(kind, Section) else None
     siblings = difflib.get_close_matches(name, list(section.model_fields) if section else [], 1)
     if siblings:
         return ".".join([*parents, siblings[0]])

@@ -568,10 +568,18 @@ def test_the_demo_makes_what_its_pages_lead_to():
         (["models={d: {kind: mllib}}", "recommend.model=[d, model]", "recommend.explain=1"],
          "leave it out of recommend.model"),
         (["recommend.cold_start_items=true"], "name one of kind: content in recommend.model"),
-        (["models={c: {kind: content}}", "recommend.model=c", "recommend.cold_start_items=true",
-          "recommend.policy.min_users=2"], "remove one of them"),
+        (["models={c: {kind: content}}", "items.path=i.csv", "recommend.model=c",
+          "recommend.cold_start_items=true", "recommend.policy.min_users=2"], "remove one of them"),
         (["recommend.model=[model, model]"], "names a model twice"),
         (["recommend.model=[]"], "names nobody"),
+        (["models={a: {kind: rp3beta}, A: {kind: ease}}"], "differs from another name by capitals"),
+        (["models={b: {kind: blend, parts: {model: -1}}}"], "a part with a weight above 0"),
+        (["models={c: {kind: content}}"], "models.c compares titles and genres: set items.path"),
+        (["models={a: {kind: rp3beta, betta: 1}}"], "the nearest valid key is models.a.beta"),
+        (["models={a: {kind: rp3beta}}", "tune.space={models.a.nope: [1]}"], "no key of a model"),
+        (["tune.space={models.nope.beta: [1]}"], "no key of a model there is"),
+        (["models={b: {kind: blend, method: rank_fusion, parts: {model: 1}}}", "recommend.model=b",
+          "recommend.explain=2"], "set method: sum or standardised there"),
         (["models={w: {kind: rp3beta}}", "recommend.model=w", "recommend.policy.variety=0.2"],
          "recommend.policy.variety needs factors"),
     ],
@@ -601,3 +609,73 @@ def test_weights_of_blends_do_not_train_again():
     )
     assert one.digest("fitted_models") == other.digest("fitted_models")
     assert one.digest("models") != other.digest("models")
+
+
+EVERY_KIND = """
+items: {path: items.csv}
+models:
+  deep: {kind: wals, objective: {rank: 5}}
+  other: {kind: wals, objective: {preset: mllib}}
+  spark: {kind: mllib, alpha: 2}
+  angle: {kind: cosine, of: deep}
+  near: {kind: item_knn, similarity: tfidf}
+  alike: {kind: user_knn, weights: values, centring: item_mean}
+  walks: {kind: rp3beta, beta: 0.4}
+  linear: {kind: ease}
+  words: {kind: content}
+  often: {kind: popularity, days: 30}
+  mix: {kind: blend, parts: {model: 1.0, walks: 0.5}}
+  ranks: {kind: blend, method: rank_fusion, constant: 9, parts: {model: 1.0, near: 1.0}}
+"""
+
+
+def test_a_configuration_with_models_can_be_written_and_read_again(tmp_path):
+    config = load_config([written(tmp_path, "shop.yaml", EVERY_KIND)])
+    dumped = written(tmp_path, "run.yaml", yaml.safe_dump(config.masked()))
+    again = load_config([dumped])
+    assert again.masked() == config.masked()
+    assert again.digest() == config.digest()
+    models = config.masked()["models"]
+    assert models["near"] == {
+        "kind": "item_knn", "similarity": "tfidf", "shrinkage": 0.0, "neighbours": 50,
+        "weights": "binary", "centring": "none",
+    }  # fmt: skip
+    assert models["deep"] == {"kind": "wals", "objective": {"rank": 5}}
+    assert again.objective_of("deep") == config.objective_of("deep")
+
+
+MIXED = (
+    "models: {walks: {kind: rp3beta, beta: 0.4}, mix: {kind: blend, parts: {model: 1, walks: 2}}}"
+)
+
+
+@pytest.mark.parametrize(
+    ("later", "overrides", "expected"),
+    [
+        ("models: {walks: {beta: 0.6}}", [], {"walks": 0.6, "mix": {"model": 1, "walks": 2}}),
+        ("models: {mix: null}", [], {"walks": 0.4}),
+        ("models: {mix: {parts: {walks: null}}}", [], {"walks": 0.4, "mix": {"model": 1}}),
+        ("models: {walks: {kind: ease}}", [], {"walks": None, "mix": {"model": 1, "walks": 2}}),
+        ("", ["models.mix=null"], {"walks": 0.4}),
+        ("", ["models.mix.parts.walks=null"], {"walks": 0.4, "mix": {"model": 1}}),
+        ("", ["models.mix.parts={walks: 3}"], {"walks": 0.4, "mix": {"walks": 3}}),
+        ("", ["models.mix.parts.walks=5"], {"walks": 0.4, "mix": {"model": 1, "walks": 5}}),
+        ("", ["models={}"], {}),
+    ],
+)
+def test_later_files_and_overrides_change_replace_and_remove_models(
+    tmp_path, later, overrides, expected
+):
+    files = [written(tmp_path, f"{at}.yaml", text) for at, text in enumerate((MIXED, later))]
+    models = load_config(files, overrides).models
+    found = {
+        name: model.parts or (model.beta if model.kind == "rp3beta" else None)
+        for name, model in models.items()
+    }
+    assert found == expected
+
+
+def test_an_error_of_several_keys_has_no_dump_of_everything():
+    message = refusal("models.b={kind: blend, parts: {w: 1}}")
+    assert message.startswith("models.b.parts has w, which is no part")
+    assert "given" not in message

@@ -147,9 +147,13 @@ class Config(Section):
         for name, model in self.models.items():
             if not _NAME.fullmatch(name) or name in _TAKEN:
                 raise ValueError(
-                    f"models.{name} needs another name, of letters, digits and _, and none of "
-                    f"{', '.join(_TAKEN)}"
+                    f"models.{name} needs another name, of letters, digits and _, which begins "
+                    f"with a letter and is none of {', '.join(_TAKEN)}"
                 )
+            if [own.lower() for own in self.models].count(name.lower()) > 1:
+                raise ValueError(f"models.{name} differs from another name by capitals alone")
+            if model.kind == "content" and self.items.path is None:
+                raise ValueError(f"models.{name} compares titles and genres: set items.path")
             for part in model.parts:
                 if part not in self.scored_alone():
                     raise ValueError(
@@ -167,6 +171,16 @@ class Config(Section):
                 f"recommend.model is {', '.join(unknown)}; there are "
                 f"{', '.join((WALS, *self.models))}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _searched(self) -> "Config":
+        for key in self.tune.space:
+            if not key.startswith("models."):
+                continue
+            name, _, inner = key.removeprefix("models.").partition(".")
+            if name not in self.models or not self.models[name].has(inner):
+                raise ValueError(f"tune.space has {key}, which is no key of a model there is")
         return self
 
     @model_validator(mode="after")
@@ -188,7 +202,7 @@ class Config(Section):
     def _explained(self) -> "Config":
         if not self.recommend.explain:
             return self
-        for name in self.alone(self.recommend.chain):
+        for name in [*self.recommend.chain, *self.alone(self.recommend.chain)]:
             cure = self.models[name].unexplained() if name != WALS else None
             if cure is not None:
                 raise ValueError(

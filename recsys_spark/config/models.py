@@ -1,9 +1,17 @@
 """Recommenders beside the weighted ALS, and mixtures of them."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, Literal
 
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import (
+    Field,
+    FiniteFloat,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from recsys_spark.config.section import Section
 from recsys_spark.config.serving import MllibAls
@@ -125,6 +133,8 @@ class Model(Section):
             )
         if self.kind == "blend" and not self.parts:
             raise ValueError("a blend needs parts, such as {model: 1.0, walks: 20.0}")
+        if self.parts and max(self.parts.values()) <= 0:
+            raise ValueError("a blend needs a part with a weight above 0")
         if self.kind in _SPECS:
             self.spec()
         if self.kind == "mllib" and self.alpha < 0:
@@ -132,6 +142,24 @@ class Model(Section):
         if "constant" in self.model_fields_set and self.method != "rank_fusion":
             raise ValueError("constant has no effect without method: rank_fusion; remove it")
         return self
+
+    @model_serializer(mode="wrap")
+    def _own_keys(
+        self, write: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        """The keys of the kind, as they take effect, so that what is written can be read again."""
+        keys = {"kind", *_KEYS[self.kind]}
+        own = {key: value for key, value in write(self).items() if key in keys}
+        if info.exclude_unset:
+            return own
+        if "objective" in own:
+            own["objective"] = self.objective.model_dump(mode=info.mode, exclude_unset=True)
+        if self.kind in _SPECS:
+            known = asdict(self.spec())
+            own |= {key: known[key] for key in own if key in known}
+        if self.method != "rank_fusion":
+            own.pop("constant", None)
+        return own
 
     @property
     def fitted(self) -> bool:
@@ -152,6 +180,8 @@ class Model(Section):
         """What to do where its scores cannot be divided among the user's items."""
         if self.by_factors:
             return "leave it out of recommend.model"
+        if self.method == "rank_fusion":
+            return "set method: sum or standardised there"
         divided = self.similarity in ("cosine", "jaccard") and self.centring == "none"
         if self.kind == "user_knn" and not divided:
             return "set similarity: cosine (or jaccard) and centring: none there"
@@ -174,3 +204,11 @@ class Model(Section):
             return _SPECS[self.kind](**self._given())
         except ConfigError as error:
             raise ValueError(str(error).rstrip(".")) from None
+
+    def has(self, key: str) -> bool:
+        """Whether it has a (dotted) key below its own, such as beta or parts.walks."""
+        name, _, inner = key.partition(".")
+        if name not in _KEYS[self.kind]:
+            return False
+        below = {"objective": list(Objective.model_fields), "parts": list(self.parts)}
+        return inner in below[name] if name in below else not inner
