@@ -256,11 +256,12 @@ def compare(
         str | None, typer.Argument(help="Another; default: the same, for another model of it.")
     ] = None,
     model: Annotated[
-        str, typer.Option(metavar="MODEL", help="Which model of the first run.")
-    ] = "model",
+        str | None,
+        typer.Option(metavar="MODEL", help="Which model of the first run; default: the delivered."),
+    ] = None,
     other_model: Annotated[
-        str, typer.Option(metavar="MODEL", help="Which model of the other.")
-    ] = "model",
+        str | None, typer.Option(metavar="MODEL", help="Which model of the other; likewise.")
+    ] = None,
     format_: Form = ShowFormat.table,
 ) -> None:
     """Compare two runs, or two models of one, user by user, with paired tests."""
@@ -270,7 +271,7 @@ def compare(
     sides = Side(one, model), Side(other or one, other_model)
     if sides[0] == sides[1]:
         raise ConfigError("Both are the same model of the same run: name another run or model.")
-    rows = compare_runs(call.config, call.log, *sides)
+    rows, sides = compare_runs(call.config, call.log, *sides)
     stop_status(call.log)
     print(render_comparison(rows, *sides, format_.value))
 

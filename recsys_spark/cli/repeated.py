@@ -54,7 +54,7 @@ def print_backtest(repeated: Backtested, config: Config) -> None:
     table = Table(box=None, title=title, title_justify="left", title_style="bold")
     table.add_column("metric")
     for model in models:
-        table.add_column(model.replace("_", " "), justify="right")
+        table.add_column(model, justify="right")
     cells = {(row["metric"], row["model"]): row for row in rows}
     for metric in dict.fromkeys(row["metric"] for row in rows):
         table.add_row(metric, *(_spread(cells.get((metric, model))) for model in models))

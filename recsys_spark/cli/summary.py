@@ -21,6 +21,7 @@ from recsys_spark.report.words import advice, explained
 from recsys_spark.runtime.store import local_folder
 from recsys_spark.runtime.tracking import tracking_uri
 
+_FURTHER = 5  # models of each further table
 _BESIDE = 4  # models that a line of 80 characters has room for beside the first
 
 
@@ -72,9 +73,11 @@ def _losses(console: Console, summary: Mapping[str, Any]) -> None:
 
 
 def _metrics(console: Console, summary: Mapping[str, Any]) -> None:
-    """Tables for each protocol: a row a metric, a column a model, the first one's interval."""
+    """Tables for each protocol: a row a metric, a column a model, the delivered one's interval."""
     for split, metrics in by_split(summary["metrics"]).items():
-        first, *others = model_names(metrics)
+        names = model_names(metrics)
+        delivered = summary.get("delivered")
+        first, *others = sorted(names, key=lambda name: name != delivered)
         rows = metric_rows(metrics, summary["k"])
         title = f"Ranking of the {split.replace('_', ' ')} rows, first {summary['k']}"
         names, more = others[:_BESIDE], others[_BESIDE:]
@@ -84,10 +87,11 @@ def _metrics(console: Console, summary: Mapping[str, Any]) -> None:
             cells = [_figure(found), _interval(found), *_figures(row, names)]
             table.add_row(row["metric"], *cells)
         console.print(table)
-        if more:
-            table = _table("metric", *map(_heading, more), title=f"{title}, further models")
+        for start in range(0, len(more), _FURTHER):
+            some = more[start : start + _FURTHER]
+            table = _table("metric", *map(_heading, some), title=f"{title}, further models")
             for row in rows:
-                table.add_row(row["metric"], *_figures(row, more))
+                table.add_row(row["metric"], *_figures(row, some))
             console.print(table)
 
 
@@ -107,7 +111,7 @@ def _refit(console: Console, summary: Mapping[str, Any]) -> None:
 
 
 def _heading(model: str) -> str:
-    return model.replace("_", "\n", 1).replace("_", " ")
+    return model.replace("_", "_\n", 1)
 
 
 def _figures(row: Mapping[str, Any], models: Sequence[str]) -> list[str]:

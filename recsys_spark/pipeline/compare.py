@@ -1,12 +1,12 @@
 """Wiring of compare: two runs, or two models of one, on the users whom both were measured on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.config import Config
+from recsys_spark.config import WALS, Config
 from recsys_spark.errors import ConfigError
 from recsys_spark.evaluation.comparison import compare, corrected
 from recsys_spark.evaluation.ranking import ALL
@@ -23,22 +23,30 @@ _TABLE = "metrics_per_user"
 
 @dataclass(frozen=True)
 class Side:
-    """A run and the model of it that is compared."""
+    """A run and the model of it that is compared; None: the one whose lists it delivers."""
 
     run_id: str
-    model: str
+    model: str | None = None
 
 
-def compare_runs(config: Config, log: Log, one: Side, other: Side) -> pa.Table:
+def compare_runs(
+    config: Config, log: Log, one: Side, other: Side
+) -> tuple[pa.Table, tuple[Side, Side]]:
     """The rows of `evaluation.compare` for every metric that both have, for all users.
 
-    Holm's correction is for all of them together. Raises ConfigError for a run that was not
-    evaluated or a model that it did not measure.
+    Holm's correction is for all of them together. Also the sides, with the names of their models.
+    Raises ConfigError for a run that was not evaluated, a model that it did not measure, or the
+    same model of the same run.
     """
     with lazy_session(config, log, read_only=True) as spark:
         store = open_store(config.paths.root, spark)
         runs, tables = Runs(store), Tables(store, spark)
         records = [_record(runs, side) for side in (one, other)]
+        one, other = (_named(*pair) for pair in zip((one, other), records, strict=True))
+        if one == other:
+            raise ConfigError(
+                f"Both are {one.model} of run {one.run_id}: name another run or model."
+            )
         _warn_of_other_rows(runs, log, records)
         log.progress("comparing user by user")
         resamples = max(config.evaluate.resamples, _LEAST)
@@ -48,7 +56,11 @@ def compare_runs(config: Config, log: Log, one: Side, other: Side) -> pa.Table:
                 for record, side in zip(records, (one, other), strict=True)
             )
         )
-        return corrected(compare(ours, theirs, resamples).toArrow())
+        return corrected(compare(ours, theirs, resamples).toArrow()), (one, other)
+
+
+def _named(side: Side, record: StageRecord) -> Side:
+    return replace(side, model=side.model or record.summary.get("delivered", WALS))
 
 
 def _in_common(one: DataFrame, other: DataFrame) -> tuple[DataFrame, DataFrame]:
@@ -65,7 +77,7 @@ def _record(runs: Runs, side: Side) -> StageRecord:
             f"Run {side.run_id} was not evaluated: `recsys-spark status` lists the runs."
         )
     models = sorted({row["model"] for row in record.summary["metrics"]})
-    if side.model not in models:
+    if side.model is not None and side.model not in models:
         raise ConfigError(
             f"Run {side.run_id} did not measure {side.model}; it has {', '.join(models)}."
         )

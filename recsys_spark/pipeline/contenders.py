@@ -123,7 +123,7 @@ def contenders(contest: Contest, model: Scores) -> dict[str, Contender]:
     run = contest.run
     found = {MODEL: _by_factors(contest, MODEL, model)} | _models(contest, model)
     for name in run.config.evaluate.baselines:
-        run.log.progress(f"preparing {name.replace('_', ' ')}")
+        run.log.progress(f"preparing {name}")
         contender = _BASELINES[name](contest, name)
         if contender is not None:
             found[name] = contender

@@ -40,7 +40,7 @@ def evaluate(run: Run) -> Summary:
     contest = _contest(run)
     found = contenders(contest, evaluated_scores(run))
     shown = shown_cutoff(config.k)
-    run.log.progress(f"ranking by {', '.join(found).replace('_', ' ')}")
+    run.log.progress(f"ranking by {', '.join(found)}")
     ranked = run.keep(_ranked(contest, found, shown), "ranked")
     run.log.progress("computing metrics")
     measured = measure(contest, ranked, found, shown)
@@ -123,7 +123,7 @@ def _log(run: Run, overall: list[dict[str, Any]], k: int) -> None:
     main = run.config.evaluate.split
     rows = [r for r in overall if (r["split"], r["metric"], r["k"]) == (main, "ndcg", k)]
     rows.sort(key=lambda row: -row["value"])
-    line = ", ".join(f"{row['model'].replace('_', ' ')} {row['value']:.4f}" for row in rows)
+    line = ", ".join(f"{row['model']} {row['value']:.4f}" for row in rows)
     trained = run.noted("train", "rows")
     run.log.info(
         f"ndcg@{k} of {rows[0]['users']:,} users, the model fitted on {trained:,} rows: {line}"
