@@ -7,6 +7,9 @@ from nights import run_in, write_source
 from reference.neighbours import similarities, truncated
 
 from recsys_spark.errors import ConfigError
+from recsys_spark.pipeline.compare import Side, compare_runs
+from recsys_spark.runtime.log import Log
+from recsys_spark.settings import load_config
 
 EVERY = "{deep: 1, spark: 0.5, angle: 2, alike: 0.25, walks: 3}"
 WALKS = "models.walks={kind: rp3beta, beta: 0.3}"
@@ -278,3 +281,14 @@ def test_models_are_measured_beside_the_als(trained, dense):
             for i in relevant
         ]  # fmt: skip
         assert row["auc"] == pytest.approx(sum(below) / len(test[user]), abs=1e-9)
+
+
+def test_compare_takes_the_delivered_models(trained):
+    settings = (*MODELS, "evaluate.baselines=[]", "recommend.model=[even, walks]")
+    run_in(trained, *settings, stages=("evaluate",), run_id="delivers")
+    config = load_config(overrides=[f"paths.root={trained / 'root'}"])
+    rows, sides = compare_runs(config, Log([]), Side("delivers"), Side("delivers", "walks"))
+    assert sides == (Side("delivers", "even"), Side("delivers", "walks"))
+    assert rows.num_rows > 0
+    with pytest.raises(ConfigError, match="Both are even of run delivers"):
+        compare_runs(config, Log([]), Side("delivers"), Side("delivers", "even"))
