@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pyspark import SparkContext
 
 from recsys_spark.kernels.csr import Csr, compress, decode_weights, encode_weights
 from recsys_spark.kernels.solve import Fixed
@@ -82,22 +83,22 @@ def held_sides(
     take more memory than half of what is available, or, on a cluster, longer than the two jobs of a
     sweep do by themselves.
     """
-    if plan.layout not in ("auto", "driver") or not _pays(sizes_of(pairs, {}), pairs, spec, plan):
+    context = pairs.records.sparkSession.sparkContext
+    if not driver_pays(sizes_of(pairs, {}), spec, plan, context):
         return None
     held = Pairs.of(pairs)
     index = held.index()
-    if not _pays(sizes_of(pairs, index), pairs, spec, plan):
+    if not driver_pays(sizes_of(pairs, index), spec, plan, context):
         return None
     pairs.records.unpersist()
     rows, _ = sized_rows(pairs, index, spec, plan, on_sizes, on_driver=True)
     return rows, held.blocks(rows)
 
 
-def _pays(sizes: Sizes, pairs: Packed, spec: WalsSpec, plan: Plan) -> bool:
+def driver_pays(sizes: Sizes, spec: WalsSpec, plan: Plan, context: SparkContext) -> bool:
     """Whether the driver is the place for data of these sizes, as far as they are known."""
-    if plan.layout == "driver":
-        return True
-    context = pairs.records.sparkSession.sparkContext
+    if plan.layout != "auto":
+        return plan.layout == "driver"
     needed, answers = needs(replace(sizes, on_driver=True), spec, plan), largest_answer(context)
     if needed.driver > available_memory() // 2 or 0 < answers < needed.answer:
         return False

@@ -101,12 +101,11 @@ def test_auto_takes_the_driver_while_its_memory_suffices(
     ],
 )
 def test_on_a_cluster_only_small_data_is_for_the_driver(monkeypatch, master, pairs, rank, expected):
-    session = SimpleNamespace(sparkContext=SimpleNamespace(master=master))
-    packed = SimpleNamespace(records=SimpleNamespace(sparkSession=session))
+    context = SimpleNamespace(master=master)
     monkeypatch.setattr(driver, "available_memory", lambda: 2**50)
     monkeypatch.setattr(driver, "largest_answer", lambda context: 0)
     sizes = budget.Sizes(pairs, 10**5, 10**4, 1.0, 1.0, 4)
-    assert driver._pays(sizes, packed, replace(SPEC, rank=rank), Plan()) == expected
+    assert driver.driver_pays(sizes, replace(SPEC, rank=rank), Plan(), context) == expected
 
 
 def test_pairs_beyond_sparks_limit_of_answers_are_not_for_the_driver(spark, monkeypatch):

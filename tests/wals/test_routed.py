@@ -196,7 +196,7 @@ def test_divergence_keeps_the_last_good_factors(spark, tmp_path, monkeypatch):
 
 def test_auto_routes_what_exceeds_the_budget(spark, tmp_path, monkeypatch):
     spec, chosen = resolve_spec("ials", rank=RANK, iterations=1), []
-    monkeypatch.setattr(driver, "_pays", lambda *_: False)  # as on a cluster
+    monkeypatch.setattr(driver, "driver_pays", lambda *_: False)  # as on a cluster
     monkeypatch.setattr(fitting, "_fit", lambda layout, *_: chosen.append(type(layout).__name__))
     budget = 50 * RANK * 4
     for bytes_ in (budget, budget - 1):
@@ -220,7 +220,7 @@ def test_auto_routes_what_exceeds_the_budget(spark, tmp_path, monkeypatch):
     ],
 )
 def test_what_cannot_be_done_is_refused_by_the_setting_to_change(spark, monkeypatch, plan, message):
-    monkeypatch.setattr(driver, "_pays", lambda *_: False)  # as on a cluster
+    monkeypatch.setattr(driver, "driver_pays", lambda *_: False)  # as on a cluster
     with pytest.raises(ConfigError, match=message):
         fit_factors(frame_of(spark, ratings()), resolve_spec("ials", rank=RANK), plan)
 
