@@ -121,7 +121,8 @@ def contenders(contest: Contest, model: Scores) -> dict[str, Contender]:
     A baseline that cannot be is left out.
     """
     run = contest.run
-    found = {MODEL: _by_factors(contest, MODEL, model)} | _models(contest, model)
+    catalogue = _with_factors(contest, MODEL, model)
+    found = {MODEL: _by_factors(MODEL, catalogue, model)} | _models(contest, catalogue)
     for name in run.config.evaluate.baselines:
         run.log.progress(f"preparing {name}")
         contender = _BASELINES[name](contest, name)
@@ -130,10 +131,12 @@ def contenders(contest: Contest, model: Scores) -> dict[str, Contender]:
     return found
 
 
-def _models(contest: Contest, model: Scores) -> dict[str, Contender]:
-    """Those of the configuration, as they were fitted to the training rows."""
+def _models(contest: Contest, catalogue: Catalogue) -> dict[str, Contender]:
+    """Those of the configuration, as they were fitted to the training rows.
+
+    catalogue: with the factors of the weighted ALS.
+    """
     run = contest.run
-    catalogue = with_factors(contest.catalogue, model[1])
     names, history = tuple(run.config.models), contest.history
     fitted = read_fitted(run, names, "train")
     found = scorers(run.config, names, Basis(fitted, catalogue, history))
@@ -145,13 +148,17 @@ def _models(contest: Contest, model: Scores) -> dict[str, Contender]:
     }
 
 
-def _by_factors(contest: Contest, name: str, scores: Scores) -> Contender:
+def _with_factors(contest: Contest, name: str, scores: Scores) -> Catalogue:
     own = with_factors(contest.catalogue, scores[1])
     if not np.isfinite(own.factors).all():
         raise ContractError(
             f"Some item factors of {name} are NaN or infinite, so that no item has a rank: train "
             "again with a stronger regularization."
         )
+    return own
+
+
+def _by_factors(name: str, own: Catalogue, scores: Scores) -> Contender:
     return Contender(FactorScorer(name, own.factors, own.scored), scores=scores)
 
 
@@ -223,7 +230,7 @@ def _affordable(contest: Contest, side: str, name: str) -> bool:
 def _mllib(contest: Contest, name: str) -> Contender:
     run = contest.run
     scores = kept_mllib(run, name, contest.train, run.config.evaluate.mllib, trained_spec(run))
-    return _by_factors(contest, name, scores)
+    return _by_factors(name, _with_factors(contest, name, scores), scores)
 
 
 _BASELINES: dict[str, Callable[[Contest, str], Contender | None]] = {
