@@ -143,7 +143,7 @@ def test_no_trial_begins_after_the_time_is_up(searched):
     [
         (["split.validation_fraction=0.0", "tune.space={rank: [2]}"], "split has none"),
         (["tune.space={rnk: [2]}"], "rnk is no key of objective"),
-        (["tune.space={models.walks.beta: [0.2]}"], "models.walks.kind"),
+        (["tune.space={models.walks.beta: [0.2]}"], "no key of a model there is"),
         (["tune.method=grid", "tune.space={nu: {low: 0, high: 1}}"], "a grid needs lists"),
         (["tune.space={nu: {low: 2, high: 1}}"], "low is above high"),
     ],
