@@ -77,11 +77,11 @@ def main() -> None:
     for name in options.cases:
         say(name)
         arguments = ["--one", name, "--repeats", options.repeats, "--cores", options.cores]
-        told = run_child(
+        answered = run_child(
             Path(__file__), [*arguments, "--driver-memory", options.driver_memory], {}, 60
         )
-        say(f"  {told}")
-        report["results"][name] = told
+        say(f"  {answered}")
+        report["results"][name] = answered
         save(options.out, report)
     print(_table(report["results"]))
 
@@ -175,8 +175,8 @@ def _events(shape: Shape) -> Path:
 def _table(results: dict[str, Any]) -> str:
     rows = [
         [case, row["what"], row.get("repeat", ""), row["seconds"], row["jobs"] or ""]
-        for case, told in results.items()
-        for row in told.get("rows", [{"what": told.get("error"), "seconds": "", "jobs": 0}])
+        for case, answered in results.items()
+        for row in answered.get("rows", [{"what": answered.get("error"), "seconds": "", "jobs": 0}])
     ]
     return markdown(["case", "stage", "repeat", "seconds", "jobs"], rows)
 

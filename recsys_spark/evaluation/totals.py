@@ -1,4 +1,4 @@
-"""What a task adds up over the users whom it ranks, beside their lists.
+"""What a task adds up over the users that it ranks, beside their lists.
 
 Totals leave a task as rows of their own, once at its end, so that the pass over users is the only
 one: metrics are not read back to be averaged, nor lists to be counted.

@@ -35,7 +35,7 @@ def gather_users(
     Parameters
     ----------
     history
-        Columns user, item and perhaps value, each pair once: what models know of users.
+        Columns user, item and optionally value, each pair once: what models know of users.
     known
         Columns user, item, of further pairs that lists leave out; None: there are none.
     truth

@@ -11,7 +11,13 @@ from pyspark.sql import DataFrame
 from recsys_spark.evaluation.model_lists import Ranking, rank_models
 from recsys_spark.evaluation.ranking import ALL, shown_cutoff
 from recsys_spark.evaluation.user_rows import gather_users
-from recsys_spark.pipeline.contenders import MODEL, Contender, Contest, Scores, contenders
+from recsys_spark.pipeline.baselines import (
+    MODEL,
+    EvaluationInputs,
+    MeasuredModel,
+    Scores,
+    measured_models,
+)
 from recsys_spark.pipeline.measure import measure, totals, with_segments
 from recsys_spark.pipeline.model_scorers import weighs_values
 from recsys_spark.pipeline.paired import paired_with_best
@@ -37,39 +43,39 @@ def evaluate(run: Run) -> Summary:
     fold in, and the validation rows where the test rows are scored.
     """
     config = run.config.evaluate
-    contest = _contest(run)
-    found = contenders(contest, evaluated_scores(run))
+    inputs = _inputs(run)
+    found = measured_models(inputs, evaluated_scores(run))
     shown = shown_cutoff(config.k)
     run.log.progress(f"ranking by {', '.join(found)}")
-    ranked = run.keep(_ranked(contest, found, shown), "ranked")
+    ranked = run.keep(_ranked(inputs, found, shown), "ranked")
     run.log.progress("computing metrics")
-    measured = measure(contest, ranked, found, shown)
+    measured = measure(inputs, ranked, found, shown)
     table = measured.table.coalesce(1).sortWithinPartitions("model", "metric", "k")
     run.write(table, "metrics", METRICS)
     run.log.progress("preparing report data")
-    drawn = pictures(contest, ranked, found, shown) | {"exposure": measured.curves}
+    drawn = pictures(inputs, ranked, found, shown) | {"exposure": measured.curves}
     summary = _report(run, shown)
     return summary | {"pictures": drawn, "paired": paired_with_best(run, summary)}
 
 
-def _contest(run: Run) -> Contest:
+def _inputs(run: Run) -> EvaluationInputs:
     config = run.config.evaluate
     truth, train = relevant_rows(run, config.split), run.read("train")
     folded = run.read("fold_in") if run.has("fold_in") else None
     users, median = activity(train, truth, folded, config.cold_below)
     catalogue = read_catalogue(train, run.read("item_ids"), "index", users=users)
     counts = np.rint(catalogue.popularity * users).astype(np.int64)
-    return Contest(run, truth, catalogue, counts, max(config.k), median)
+    return EvaluationInputs(run, truth, catalogue, counts, max(config.k), median)
 
 
-def _ranked(contest: Contest, found: dict[str, Contender], shown: int) -> DataFrame:
+def _ranked(inputs: EvaluationInputs, found: dict[str, MeasuredModel], shown: int) -> DataFrame:
     """A row for each user of the truth, with the lists of all models; and what they add up to."""
-    run = contest.run
+    run = inputs.run
     drawn = {name: draw for each in found.values() for name, draw in each.drawn.items()}
     ranking = Ranking(
-        contest.catalogue.index,
+        inputs.catalogue.index,
         {name: each.scorer for name, each in found.items()},
-        contest.n,
+        inputs.n,
         run.config.evaluate.full_ranking,
         drawn,
     )
@@ -81,10 +87,10 @@ def _ranked(contest: Contest, found: dict[str, Contender], shown: int) -> DataFr
     for name, each in found.items():
         if each.nearest is not None:
             columns[nearest_column(name)] = each.nearest
-    history = contest.history if weighs_values(run.config) else contest.history.drop("value")
-    rows = gather_users(history, contest.known, contest.truth, columns)
-    rows = with_segments(contest, rows)
-    return rank_models(rows, ranking, totals(contest, found, shown))
+    history = inputs.history if weighs_values(run.config) else inputs.history.drop("value")
+    rows = gather_users(history, inputs.known, inputs.truth, columns)
+    rows = with_segments(inputs, rows)
+    return rank_models(rows, ranking, totals(inputs, found, shown))
 
 
 def evaluated_scores(run: Run) -> Scores:

@@ -25,7 +25,7 @@ from recsys_spark.evaluation.summary import SEED
 from recsys_spark.evaluation.totals import Totals, users_of
 from recsys_spark.io.side_tables import read_user_attributes
 from recsys_spark.lookup import Lookup
-from recsys_spark.pipeline.contenders import MODEL, Contender, Contest
+from recsys_spark.pipeline.baselines import MODEL, EvaluationInputs, MeasuredModel
 from recsys_spark.pipeline.side_tables import match
 from recsys_spark.pipeline.train import trained_spec
 from recsys_spark.schema import per_user
@@ -34,7 +34,7 @@ from recsys_spark.topn.negatives import draw_negatives
 from recsys_spark.topn.rank_candidates import rank_candidates
 from recsys_spark.topn.scorers import FactorScorer
 
-Contenders = dict[str, Contender]
+MeasuredModels = dict[str, MeasuredModel]
 Whole = npt.NDArray[np.int64]
 _NEW = "items=new"  # the part of the truth that no training row has
 
@@ -47,27 +47,29 @@ class Measured:
     curves: dict[str, list[list[float]]]
 
 
-def totals(contest: Contest, found: Contenders, shown: int) -> list[Totals]:
+def totals(inputs: EvaluationInputs, found: MeasuredModels, shown: int) -> list[Totals]:
     """What the pass over users adds up: metrics, how lists spread, and what they have in common."""
-    config = contest.run.config.evaluate
+    config = inputs.run.config.evaluate
     means = Means(config.resamples, SEED)
     return [
-        total_metrics(_measures(contest, found), means),
-        total_lists(_listed(contest, found)),
+        total_metrics(_measures(inputs, found), means),
+        total_lists(_listed(inputs, found)),
         total_patterns(len(found), shown),
     ]
 
 
-def measure(contest: Contest, passed: DataFrame, found: Contenders, shown: int) -> Measured:
+def measure(
+    inputs: EvaluationInputs, passed: DataFrame, found: MeasuredModels, shown: int
+) -> Measured:
     """Write the table of users' metrics, and make the rows of the metrics table.
 
     passed: from `rank_models` with `totals`, of all that were found, with columns user and user_id.
     shown: the cut-off of the curves.
     """
-    run, config, ranked = contest.run, contest.run.config.evaluate, users_of(passed)
-    measured = measure_models(ranked, _measures(contest, found))
+    run, config, ranked = inputs.run, inputs.run.config.evaluate, users_of(passed)
+    measured = measure_models(ranked, _measures(inputs, found))
     means = [summarise_models(passed, run.run_id, config.split)]
-    if among := list(_among_candidates(contest, ranked, found)):
+    if among := list(_among_candidates(inputs, ranked, found)):
         few = run.keep(_union(among), "among")
         segments = ranked.select("user_id", F.explode("segments").alias("segment"))
         means.append(summarise(few, run.run_id, segments, config.resamples))
@@ -75,9 +77,9 @@ def measure(contest: Contest, passed: DataFrame, found: Contenders, shown: int) 
     run.write(
         measured, "metrics_per_user", per_user(ranked.schema["user_id"].dataType, ALL_METRICS)
     )
-    listed = _listed(contest, found)
+    listed = _listed(inputs, found)
     exposure = exposure_of_models(passed, listed, run.run_id, config.split, shown)
-    errors = _rating_errors(contest, ranked, found)
+    errors = _rating_errors(inputs, ranked, found)
     return Measured(_union([*means, exposure.table, *errors]), exposure.curves)
 
 
@@ -92,14 +94,14 @@ def _union(frames: Iterable[DataFrame]) -> DataFrame:
     return reduce(DataFrame.unionByName, frames)
 
 
-def _listed(contest: Contest, found: Contenders) -> Listed:
-    ks = tuple(contest.run.config.evaluate.k)
-    return Listed(contest.catalogue.index, tuple(found), ks, _groups(contest))
+def _listed(inputs: EvaluationInputs, found: MeasuredModels) -> Listed:
+    ks = tuple(inputs.run.config.evaluate.k)
+    return Listed(inputs.catalogue.index, tuple(found), ks, _groups(inputs))
 
 
-def _measures(contest: Contest, found: Contenders) -> Measures:
-    config, traits = contest.run.config.evaluate, _traits(contest, found[MODEL])
-    part_of = by_popularity(contest.counts)
+def _measures(inputs: EvaluationInputs, found: MeasuredModels) -> Measures:
+    config, traits = inputs.run.config.evaluate, _traits(inputs, found[MODEL])
+    part_of = by_popularity(inputs.counts)
     return Measures(
         traits,
         tuple(found),
@@ -107,14 +109,14 @@ def _measures(contest: Contest, found: Contenders) -> Measures:
         tuple(config.k),
         config.split,
         (*BY_POPULARITY, _NEW),
-        part_of[contest.catalogue.lookup.positions(traits.ids)],
+        part_of[inputs.catalogue.lookup.positions(traits.ids)],
     )
 
 
-def _traits(contest: Contest, model: Contender) -> ItemTraits:
+def _traits(inputs: EvaluationInputs, model: MeasuredModel) -> ItemTraits:
     """Of the items: shares of users, the model's factors, and genres."""
     assert isinstance(model.scorer, FactorScorer)
-    catalogue, genres = contest.catalogue, contest.genres
+    catalogue, genres = inputs.catalogue, inputs.genres
     attributes = pa.nulls(len(catalogue.index), pa.list_(pa.string()))
     if genres is not None:
         at = Lookup(genres["item"].to_numpy().astype(np.int64)).positions(catalogue.index)
@@ -122,13 +124,13 @@ def _traits(contest: Contest, model: Contender) -> ItemTraits:
     return item_traits(catalogue.index, catalogue.popularity, model.scorer.factors, attributes)
 
 
-def with_segments(contest: Contest, rows: DataFrame) -> DataFrame:
+def with_segments(inputs: EvaluationInputs, rows: DataFrame) -> DataFrame:
     """Rows with a column segments: each user's by activity, and by the attributes of a file.
 
     rows: columns user_id and size, that of the user's history, which is left out.
     """
-    run, section = contest.run, contest.run.config.evaluate.users
-    cold, median = contest.run.config.evaluate.cold_below, contest.median
+    run, section = inputs.run, inputs.run.config.evaluate.users
+    cold, median = inputs.run.config.evaluate.cold_below, inputs.median
     active = F.array(by_activity(F.col("size"), cold, median))
     if section.path is None:
         return rows.withColumn("segments", active).drop("size")
@@ -140,18 +142,18 @@ def with_segments(contest: Contest, rows: DataFrame) -> DataFrame:
     return joined.withColumn("segments", F.concat(active, further)).drop("own", "size")
 
 
-def _groups(contest: Contest) -> dict[str, Whole]:
+def _groups(inputs: EvaluationInputs) -> dict[str, Whole]:
     """Positions of items by popularity and genre."""
-    part_of = by_popularity(contest.counts)
+    part_of = by_popularity(inputs.counts)
     groups = {name: np.flatnonzero(part_of == at) for at, name in enumerate(BY_POPULARITY)}
-    return groups | (_by_genre(contest) if contest.genres is not None else {})
+    return groups | (_by_genre(inputs) if inputs.genres is not None else {})
 
 
-def _by_genre(contest: Contest) -> dict[str, Whole]:
-    assert contest.genres is not None
-    lists = contest.genres["genres"].combine_chunks()
-    ids = contest.genres["item"].to_numpy().astype(np.int64)
-    at = np.repeat(contest.catalogue.lookup.positions(ids), np.diff(list_bounds(lists)))
+def _by_genre(inputs: EvaluationInputs) -> dict[str, Whole]:
+    assert inputs.genres is not None
+    lists = inputs.genres["genres"].combine_chunks()
+    ids = inputs.genres["item"].to_numpy().astype(np.int64)
+    at = np.repeat(inputs.catalogue.lookup.positions(ids), np.diff(list_bounds(lists)))
     names = lists.flatten().dictionary_encode()
     codes = names.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     return {
@@ -161,20 +163,22 @@ def _by_genre(contest: Contest) -> dict[str, Whole]:
 
 
 def _among_candidates(
-    contest: Contest, ranked: DataFrame, found: Contenders
+    inputs: EvaluationInputs, ranked: DataFrame, found: MeasuredModels
 ) -> Iterator[DataFrame]:
     """Metrics of those who have scores, where users have few candidates, by protocol."""
-    if not contest.run.has("negatives") and contest.run.config.evaluate.drawn_negatives is None:
+    if not inputs.run.has("negatives") and inputs.run.config.evaluate.drawn_negatives is None:
         return
-    truth = contest.run.keep(truth_of(ranked), "truth")
+    truth = inputs.run.keep(truth_of(ranked), "truth")
     relevant = truth.select("user_id", F.col("item").alias("item_id"), "value")
-    for name, pairs in _candidates(contest, ranked, truth).items():
-        yield from _among(contest, pairs, relevant, found, name)
+    for name, pairs in _candidates(inputs, ranked, truth).items():
+        yield from _among(inputs, pairs, relevant, found, name)
 
 
-def _candidates(contest: Contest, ranked: DataFrame, truth: DataFrame) -> dict[str, DataFrame]:
+def _candidates(
+    inputs: EvaluationInputs, ranked: DataFrame, truth: DataFrame
+) -> dict[str, DataFrame]:
     """The few that each user's items are ranked among, by protocol: columns user_id, user, item."""
-    run, config = contest.run, contest.run.config.evaluate
+    run, config = inputs.run, inputs.run.config.evaluate
     chosen, names = truth.select("user_id", "user", "item"), ranked.select("user_id", "user")
     found = {}
     if run.has("negatives"):
@@ -182,7 +186,7 @@ def _candidates(contest: Contest, ranked: DataFrame, truth: DataFrame) -> dict[s
     if config.drawn_negatives is not None:
         users = ranked.select("user", F.concat("truth", "history", "known").alias("left_out"))
         seed, n = run.config.split.seed, config.drawn_negatives
-        found[f"among_{n}_drawn"] = draw_negatives(users, contest.catalogue, n, seed)
+        found[f"among_{n}_drawn"] = draw_negatives(users, inputs.catalogue, n, seed)
     return {
         name: pairs.join(names, "user").select(chosen.columns).unionByName(chosen).distinct()
         for name, pairs in found.items()
@@ -190,24 +194,30 @@ def _candidates(contest: Contest, ranked: DataFrame, truth: DataFrame) -> dict[s
 
 
 def _among(
-    contest: Contest, candidates: DataFrame, relevant: DataFrame, found: Contenders, name: str
+    inputs: EvaluationInputs,
+    candidates: DataFrame,
+    relevant: DataFrame,
+    found: MeasuredModels,
+    name: str,
 ) -> list[DataFrame]:
-    config, ids = contest.run.config.evaluate, contest.run.read("item_ids")
+    config, ids = inputs.run.config.evaluate, inputs.run.read("item_ids")
     return [
         measure_ranking(
-            rank_candidates(candidates, ids, *contender.scores),
+            rank_candidates(candidates, ids, *one.scores),
             relevant,
             config.k,
             model,
             f"{config.split}_{name}",
         )
-        for model, contender in found.items()
-        if contender.scores is not None
+        for model, one in found.items()
+        if one.scores is not None
     ]
 
 
-def _rating_errors(contest: Contest, ranked: DataFrame, found: Contenders) -> Iterator[DataFrame]:
-    spec, scores = trained_spec(contest.run), found[MODEL].scores
+def _rating_errors(
+    inputs: EvaluationInputs, ranked: DataFrame, found: MeasuredModels
+) -> Iterator[DataFrame]:
+    spec, scores = trained_spec(inputs.run), found[MODEL].scores
     if spec.explicit and scores is not None:
         predicted = predict_ratings(truth_of(ranked), *scores, spec.clip)
-        yield rating_error(predicted, contest.run.run_id, split=contest.run.config.evaluate.split)
+        yield rating_error(predicted, inputs.run.run_id, split=inputs.run.config.evaluate.split)

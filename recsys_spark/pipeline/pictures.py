@@ -10,7 +10,7 @@ from recsys_spark.evaluation.model_exposure import count_patterns
 from recsys_spark.evaluation.model_lists import LISTS
 from recsys_spark.evaluation.ratings import predict_ratings, prediction_spread
 from recsys_spark.evaluation.totals import users_of
-from recsys_spark.pipeline.contenders import MODEL, Contender, Contest
+from recsys_spark.pipeline.baselines import MODEL, EvaluationInputs, MeasuredModel
 from recsys_spark.pipeline.measure import truth_of
 from recsys_spark.pipeline.run import Run
 from recsys_spark.pipeline.train import trained_spec
@@ -21,13 +21,15 @@ _PATTERNS = 15
 _DIRECTIONS, _ENDS = 4, 3
 HISTORY, HELD_OUT = "history", "held_out"
 
-Contenders = dict[str, Contender]
+MeasuredModels = dict[str, MeasuredModel]
 
 
-def pictures(contest: Contest, passed: DataFrame, found: Contenders, k: int) -> dict[str, Any]:
+def pictures(
+    inputs: EvaluationInputs, passed: DataFrame, found: MeasuredModels, k: int
+) -> dict[str, Any]:
     """Data of the report's figures. passed: from `rank_models`, of all that were found."""
-    run, ranked = contest.run, users_of(passed)
-    people, directions = _people(contest, ranked, list(found)), _directions(contest, found[MODEL])
+    run, ranked = inputs.run, users_of(passed)
+    people, directions = _people(inputs, ranked, list(found)), _directions(inputs, found[MODEL])
     listed = {item for person in people for items in person["lists"].values() for item in items}
     titles = _titles(run, sorted(listed | set(directions["items"])))
     for person in people:
@@ -60,12 +62,12 @@ def _sets(passed: DataFrame, models: list[str], k: int) -> dict[str, Any]:
     return {"k": k, "sizes": sizes, "patterns": counts[:_PATTERNS]}
 
 
-def _people(contest: Contest, ranked: DataFrame, models: list[str]) -> list[dict[str, Any]]:
+def _people(inputs: EvaluationInputs, ranked: DataFrame, models: list[str]) -> list[dict[str, Any]]:
     """Some users: items of their training rows, of their held-out rows, and of each list."""
     columns = ("user_id", "user", "truth", "values", LISTS)
     chosen = ranked.select(*columns).orderBy(F.xxhash64("user_id"), "user_id").limit(_PEOPLE)
     rows = sorted(chosen.collect(), key=lambda row: str(row["user_id"]))
-    before = _histories(contest.train, [row["user"] for row in rows])
+    before = _histories(inputs.train, [row["user"] for row in rows])
     return [
         {
             "user_id": str(row["user_id"]),
@@ -107,10 +109,10 @@ def _titles(run: Run, items: list[int]) -> dict[int, str]:
     return {row["item"]: row["title"] for row in ids.select("item", title.alias("title")).collect()}
 
 
-def _directions(contest: Contest, model: Contender) -> dict[str, Any]:
+def _directions(inputs: EvaluationInputs, model: MeasuredModel) -> dict[str, Any]:
     """The items at either end of the principal directions of the item factors."""
     assert isinstance(model.scorer, FactorScorer)
-    scored, index = model.scorer.scored, contest.catalogue.index
+    scored, index = model.scorer.scored, inputs.catalogue.index
     order = np.argsort(index[scored])
     matrix = model.scorer.factors[scored][order].astype(np.float64)
     matrix -= matrix.mean(axis=0)

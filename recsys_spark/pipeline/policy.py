@@ -227,8 +227,8 @@ def described(found: Summary) -> str | None:
         (found["passed_over_for_genre"], "items passed over for their genre"),
         (found["reserved_places_filled"], "places given to new items or the tail"),
     ]
-    told = [f"{count:,} {what}" for count, what in counts if count]
-    return f"policy: {', '.join(told)}" if told else None
+    removed = [f"{count:,} {what}" for count, what in counts if count]
+    return f"policy: {', '.join(removed)}" if removed else None
 
 
 def _ruled_out(tally: Tally) -> float | None:

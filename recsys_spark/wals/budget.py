@@ -36,18 +36,18 @@ class Needs:
     def __str__(self) -> str:
         parts = ("driver", "host", "worker", "kept", "files", "sent")
         driver, host, worker, kept, filed, sent = (readable(getattr(self, part)) for part in parts)
-        told = [f"about {driver} on the driver"]
+        stated = [f"about {driver} on the driver"]
         if self.host:
-            told += [
+            stated += [
                 f"{host} mapped once on every host",
                 f"{worker} more for every task at once",
                 f"{kept} of {'pairs' if self.files else 'blocks'} in memory or on disk",
             ]
         if self.files:
-            told.append(f"{filed} of blocks{' and factors' if self.sent else ''} in files")
+            stated.append(f"{filed} of blocks{' and factors' if self.sent else ''} in files")
         if self.sent:
-            told.append(f"at most {sent} of factors routed between tasks in a half-sweep")
-        return ", ".join(told)
+            stated.append(f"at most {sent} of factors routed between tasks in a half-sweep")
+        return ", ".join(stated)
 
 
 def needs(sizes: Sizes, spec: WalsSpec, plan: Plan) -> Needs:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from samples import factors_of, frame_of, ratings
-from test_routed import SPLIT, assert_bit_equal, giants, read
+from test_routed import CASES, SPLIT, assert_bit_equal, giants, read
 
 from recsys_spark import WALS
 from recsys_spark.errors import ConfigError, ContractError
@@ -25,16 +25,7 @@ def fit(spark, spec, layout, columns=None, solver=None, **given):
     return read(fit_factors(frame, spec, plan, **given))
 
 
-@pytest.mark.parametrize(
-    ("preset", "given", "solver"),
-    [
-        ("hu2008", {"item_unobserved_exponent": 0.5, "user_unobserved_exponent": 0.3}, Solver()),
-        ("ials", {"user_unobserved_exponent": 0.5}, Solver("cg", cg_steps=2)),
-        ("mllib", {}, Solver("subspace", block=2)),
-        ("mllib", {"nonnegative": True}, Solver("auto")),
-        ("explicit", {"biases": "learned"}, Solver()),
-    ],
-)
+@pytest.mark.parametrize(("preset", "given", "solver"), CASES)
 def test_factors_are_those_of_the_broadcast_layout_bit_for_bit(spark, preset, given, solver):
     spec = resolve_spec(preset, rank=3, iterations=1, **given)
     one, other = (fit(spark, spec, layout, solver=solver) for layout in ("driver", "broadcast"))
@@ -84,10 +75,12 @@ def test_auto_takes_the_driver_while_its_memory_suffices(
     spark, monkeypatch, layout, memory, expected
 ):
     monkeypatch.setattr(driver, "available_memory", lambda: memory)
-    told = []
-    with prepared(frame_of(spark, ratings()), SPEC, Plan(2, layout=layout), told.append) as data:
+    reported = []
+    with prepared(
+        frame_of(spark, ratings()), SPEC, Plan(2, layout=layout), reported.append
+    ) as data:
         assert (data.blocks is not None) == expected
-    assert [sizes.on_driver for sizes in told] == [expected]
+    assert [sizes.on_driver for sizes in reported] == [expected]
 
 
 @pytest.mark.parametrize(

@@ -68,17 +68,17 @@ def assert_close(one, other):
     np.testing.assert_allclose(*totals, rtol=TOLERANCE)
 
 
-@pytest.mark.parametrize(
-    ("preset", "given", "solver"),
-    [
-        ("hu2008", {"item_unobserved_exponent": 0.5, "user_unobserved_exponent": 0.3}, Solver()),
-        ("ials", {"user_unobserved_exponent": 0.5}, Solver("cg", cg_steps=2)),
-        ("mllib", {}, Solver("subspace", block=2)),
-        ("mllib", {"nonnegative": True}, Solver("auto")),
-        ("explicit", {"biases": "learned"}, Solver()),
-        ("lenskit_explicit", {}, Solver()),
-    ],
-)
+CASES = [
+    ("hu2008", {"item_unobserved_exponent": 0.5, "user_unobserved_exponent": 0.3}, Solver()),
+    ("ials", {"user_unobserved_exponent": 0.5}, Solver("cg", cg_steps=2)),
+    ("mllib", {}, Solver("subspace", block=2)),
+    ("mllib", {"nonnegative": True}, Solver("auto")),
+    ("explicit", {"biases": "learned"}, Solver()),
+    ("lenskit_explicit", {}, Solver()),
+]
+
+
+@pytest.mark.parametrize(("preset", "given", "solver"), CASES)
 def test_factors_are_those_of_the_broadcast_layout(spark, tmp_path, preset, given, solver):
     spec = resolve_spec(preset, rank=RANK, iterations=1, **given)
     routed, broadcast = (

@@ -1,4 +1,4 @@
-"""Everyone who is measured on the held-out rows: the model, the baselines and further models."""
+"""What is measured on the held-out rows: the model, the baselines and further models."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -43,7 +43,7 @@ Whole = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Contender:
+class MeasuredModel:
     """A recommender that is measured.
 
     scorer: ranks the catalogue; it may need what models have that are measured, too. scores:
@@ -59,8 +59,8 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Contest:
-    """What everyone is given.
+class EvaluationInputs:
+    """What evaluating starts from.
 
     truth: the held-out rows, columns user, item, value. catalogue: the items of the training rows,
     named by index. counts: (items,) training rows of each. n: length of the lists. median: of the
@@ -76,7 +76,7 @@ class Contest:
 
     @property
     def train(self) -> DataFrame:
-        """The rows that every contender learns from."""
+        """The rows that every model learns from."""
         return self.run.read("train")
 
     @property
@@ -115,41 +115,41 @@ class Contest:
         return found.select("item", F.array_distinct("genres").alias("genres")).toArrow()
 
 
-def contenders(contest: Contest, model: Scores) -> dict[str, Contender]:
+def measured_models(inputs: EvaluationInputs, model: Scores) -> dict[str, MeasuredModel]:
     """All by name: the weighted ALS, the other models, and the baselines.
 
     A baseline that cannot be is left out.
     """
-    run = contest.run
-    catalogue = _with_factors(contest, MODEL, model)
-    found = {MODEL: _by_factors(MODEL, catalogue, model)} | _models(contest, catalogue)
+    run = inputs.run
+    catalogue = _with_factors(inputs, MODEL, model)
+    found = {MODEL: _by_factors(MODEL, catalogue, model)} | _models(inputs, catalogue)
     for name in run.config.evaluate.baselines:
         run.log.progress(f"preparing {name}")
-        contender = _BASELINES[name](contest, name)
-        if contender is not None:
-            found[name] = contender
+        one = _BASELINES[name](inputs, name)
+        if one is not None:
+            found[name] = one
     return found
 
 
-def _models(contest: Contest, catalogue: Catalogue) -> dict[str, Contender]:
+def _models(inputs: EvaluationInputs, catalogue: Catalogue) -> dict[str, MeasuredModel]:
     """Those of the configuration, as they were fitted to the training rows.
 
     catalogue: with the factors of the weighted ALS.
     """
-    run = contest.run
-    names, history = tuple(run.config.models), contest.history
+    run = inputs.run
+    names, history = tuple(run.config.models), inputs.history
     fitted = read_fitted(run, names, "train")
     found = scorers(run.config, names, Basis(fitted, catalogue, history))
     nearest = nearest_users(run.config, names, history, run.log, run.keep)
-    users = {name: find(contest.users) for name, find in nearest.items()}
+    users = {name: find(inputs.users) for name, find in nearest.items()}
     return {
-        name: Contender(own, fitted.factors.get(name), nearest=users.get(name))
+        name: MeasuredModel(own, fitted.factors.get(name), nearest=users.get(name))
         for name, own in found.items()
     }
 
 
-def _with_factors(contest: Contest, name: str, scores: Scores) -> Catalogue:
-    own = with_factors(contest.catalogue, scores[1])
+def _with_factors(inputs: EvaluationInputs, name: str, scores: Scores) -> Catalogue:
+    own = with_factors(inputs.catalogue, scores[1])
     if not np.isfinite(own.factors).all():
         raise ContractError(
             f"Some item factors of {name} are NaN or infinite, so that no item has a rank: train "
@@ -158,67 +158,67 @@ def _with_factors(contest: Contest, name: str, scores: Scores) -> Catalogue:
     return own
 
 
-def _by_factors(name: str, own: Catalogue, scores: Scores) -> Contender:
-    return Contender(FactorScorer(name, own.factors, own.scored), scores=scores)
+def _by_factors(name: str, own: Catalogue, scores: Scores) -> MeasuredModel:
+    return MeasuredModel(FactorScorer(name, own.factors, own.scored), scores=scores)
 
 
-def _by_counts(contest: Contest, counts: Whole) -> Contender:
+def _by_counts(inputs: EvaluationInputs, counts: Whole) -> MeasuredModel:
     """counts: (items,), 0 for items that are not listed."""
-    table = pa.table({"item": contest.catalogue.index, "rows": counts}).filter(pa.array(counts > 0))
-    items = contest.run.spark.createDataFrame(table)
+    table = pa.table({"item": inputs.catalogue.index, "rows": counts}).filter(pa.array(counts > 0))
+    items = inputs.run.spark.createDataFrame(table)
     scorer = StaticScorer(counts.astype(np.float32), counts > 0)
-    return Contender(scorer, scores=popularity_scores(contest.users, items))
+    return MeasuredModel(scorer, scores=popularity_scores(inputs.users, items))
 
 
-def _popularity(contest: Contest, name: str) -> Contender:
-    return _by_counts(contest, contest.counts)
+def _popularity(inputs: EvaluationInputs, name: str) -> MeasuredModel:
+    return _by_counts(inputs, inputs.counts)
 
 
-def _recent(contest: Contest, name: str) -> Contender | None:
-    rows = recent(contest.train, contest.run.config.evaluate.recent_days)
+def _recent(inputs: EvaluationInputs, name: str) -> MeasuredModel | None:
+    rows = recent(inputs.train, inputs.run.config.evaluate.recent_days)
     if rows is None:
-        contest.run.log.info("recent_popularity is left out: the training rows have no time")
+        inputs.run.log.info("recent_popularity is left out: the training rows have no time")
         return None
     table = count_rows(rows, "item").toArrow()
-    counts = np.zeros(len(contest.catalogue.index), dtype=np.int64)
-    at = contest.catalogue.lookup.positions(table["item"].to_numpy().astype(np.int64))
+    counts = np.zeros(len(inputs.catalogue.index), dtype=np.int64)
+    at = inputs.catalogue.lookup.positions(table["item"].to_numpy().astype(np.int64))
     counts[at[at >= 0]] = table["rows"].to_numpy()[at >= 0]
-    return _by_counts(contest, counts)
+    return _by_counts(inputs, counts)
 
 
-def _random(contest: Contest, name: str) -> Contender:
-    seed, index = contest.run.config.split.seed, contest.catalogue.index
+def _random(inputs: EvaluationInputs, name: str) -> MeasuredModel:
+    seed, index = inputs.run.config.split.seed, inputs.catalogue.index
     scorer = FactorScorer(name, directions(seed, "item", index), np.ones(len(index), dtype=bool))
-    scores = random_scores(contest.users, contest.items, seed)
-    return Contender(scorer, scores=scores, drawn={name: partial(directions, seed, "user")})
+    scores = random_scores(inputs.users, inputs.items, seed)
+    return MeasuredModel(scorer, scores=scores, drawn={name: partial(directions, seed, "user")})
 
 
-def _item_knn(contest: Contest, name: str) -> Contender | None:
-    if not _affordable(contest, "item", name):
+def _item_knn(inputs: EvaluationInputs, name: str) -> MeasuredModel | None:
+    if not _affordable(inputs, "item", name):
         return None
-    spec = ItemKnn(**contest.run.config.evaluate.item_knn.model_dump())
-    matrix = sparse_rows(fit_items(contest.history, spec), contest.catalogue.lookup)
-    return Contender(NeighbourScorer(matrix))
+    spec = ItemKnn(**inputs.run.config.evaluate.item_knn.model_dump())
+    matrix = sparse_rows(fit_items(inputs.history, spec), inputs.catalogue.lookup)
+    return MeasuredModel(NeighbourScorer(matrix))
 
 
-def _user_knn(contest: Contest, name: str) -> Contender | None:
-    if not _affordable(contest, "user", name):
+def _user_knn(inputs: EvaluationInputs, name: str) -> MeasuredModel | None:
+    if not _affordable(inputs, "user", name):
         return None
-    run, history = contest.run, contest.history
+    run, history = inputs.run, inputs.history
     spec = UserKnn(**run.config.evaluate.user_knn.model_dump())
     try:
-        scorer = user_scorer(run.config.solver, name, spec, history, contest.catalogue.lookup)
+        scorer = user_scorer(run.config.solver, name, spec, history, inputs.catalogue.lookup)
     except ConfigError as error:
         run.log.warning(f"{name} is left out: {error}")
         return None
-    nearest = run.keep(find_nearest(history, contest.users, spec), f"nearest_users/{name}")
-    return Contender(scorer, nearest=nearest)
+    nearest = run.keep(find_nearest(history, inputs.users, spec), f"nearest_users/{name}")
+    return MeasuredModel(scorer, nearest=nearest)
 
 
-def _affordable(contest: Contest, side: str, name: str) -> bool:
-    run, limit = contest.run, contest.run.config.evaluate.max_multiplications
-    users = contest.users if side == "user" else None
-    needed = multiplications(contest.history, side, users)
+def _affordable(inputs: EvaluationInputs, side: str, name: str) -> bool:
+    run, limit = inputs.run, inputs.run.config.evaluate.max_multiplications
+    users = inputs.users if side == "user" else None
+    needed = multiplications(inputs.history, side, users)
     if needed > limit:
         run.log.warning(
             f"{name} is left out: it needs {needed:,} multiplications, more than "
@@ -227,13 +227,13 @@ def _affordable(contest: Contest, side: str, name: str) -> bool:
     return needed <= limit
 
 
-def _mllib(contest: Contest, name: str) -> Contender:
-    run = contest.run
-    scores = kept_mllib(run, name, contest.train, run.config.evaluate.mllib, trained_spec(run))
-    return _by_factors(name, _with_factors(contest, name, scores), scores)
+def _mllib(inputs: EvaluationInputs, name: str) -> MeasuredModel:
+    run = inputs.run
+    scores = kept_mllib(run, name, inputs.train, run.config.evaluate.mllib, trained_spec(run))
+    return _by_factors(name, _with_factors(inputs, name, scores), scores)
 
 
-_BASELINES: dict[str, Callable[[Contest, str], Contender | None]] = {
+_BASELINES: dict[str, Callable[[EvaluationInputs, str], MeasuredModel | None]] = {
     "popularity": _popularity,
     "recent_popularity": _recent,
     "random": _random,
