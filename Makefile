@@ -55,11 +55,11 @@ $(VENV)/bin/python:
 $(VENV)/.run: $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo "Installing recsys-spark and what it needs (once, a few minutes)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
-	@$(BIN)/python -m recsys_spark.kernels.warm
+	@$(BIN)/recsys-spark warm > /dev/null
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo "Installing recsys-spark with the developers' tools (once, a few minutes)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@$(BIN)/python -m recsys_spark.kernels.warm
+	@$(BIN)/recsys-spark warm > /dev/null
 	@touch $@ $(VENV)/.run

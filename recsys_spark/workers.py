@@ -7,10 +7,12 @@ activated is another one.
 import os
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from threading import Thread
 from typing import Any
 
 from pyspark import SparkContext
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 from recsys_spark.errors import ConfigError
@@ -40,6 +42,22 @@ def cogroup_in_arrow(
     """Both frames' groups of a key, through `applyInArrow`."""
     _prepare(one)
     return one.groupBy(key).cogroup(other.groupBy(key)).applyInArrow(function, schema)
+
+
+def start_workers(spark: SparkSession) -> None:
+    """Let the Python workers of local mode load what tasks need while other work goes on.
+
+    Nothing waits for it; what fails here fails again in the task that needs it.
+    """
+    if not str(spark.sparkContext.master).startswith("local"):
+        return
+
+    def start() -> None:
+        with suppress(Exception):
+            row = spark.range(0, 1, 1, numPartitions=1)
+            map_in_arrow(row, lambda batches: batches, row.schema).collect()
+
+    Thread(target=start, daemon=True).start()
 
 
 def use_this_python(context: SparkContext) -> None:

@@ -6,11 +6,11 @@ from operator import attrgetter
 from pyspark.sql import SparkSession
 
 from recsys_spark.config import Config
-from recsys_spark.errors import ConfigError
+from recsys_spark.errors import ConfigError, RecsysError
 from recsys_spark.io.events import Events, open_events, together
-from recsys_spark.io.files import fingerprint
+from recsys_spark.io.files import find_files, fingerprint
+from recsys_spark.io.filesystem import Session
 from recsys_spark.io.given import open_given
-from recsys_spark.pipeline.sessions import Session
 
 # Settings that name tables, beside the events, by the stage that reads them.
 _POLICY = ("allow", "allow_in_segment", "deny", "available", "blocked", "new_items")
@@ -49,6 +49,19 @@ def open_all(spark: SparkSession, config: Config) -> Events:
 def event_fingerprint(session: Session, config: Config) -> str:
     """Of the files of events. Raises ConfigError for a path that is not set or names nothing."""
     return "|".join(fingerprint(key, path, session) for key, path in _paths(config))
+
+
+def event_bytes(config: Config) -> int | None:
+    """Size of the files of events, as they are stored; None where they are not on this machine."""
+    try:
+        found = [find_files(key, path, _no_session) for key, path in _paths(config)]
+    except (RecsysError, OSError):
+        return None
+    return sum(file.entry.size for one in found for file in one.files)
+
+
+def _no_session() -> SparkSession:
+    raise ConfigError("The files are not on this machine.")
 
 
 def _paths(config: Config) -> Iterator[tuple[str, str]]:

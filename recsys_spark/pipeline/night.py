@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +35,8 @@ from recsys_spark.runtime.runs import Runs, StageRecord
 from recsys_spark.runtime.signals import terminable
 from recsys_spark.runtime.store import open_store
 from recsys_spark.runtime.tables import Tables
-from recsys_spark.runtime.tracking import NullTracker, open_tracker
+from recsys_spark.runtime.tracking import NullTracker, open_tracker, preload
+from recsys_spark.workers import start_workers
 
 _FUNCTIONS: dict[str, StageFunction] = {
     "ingest": lambda run: ingest(run, open_all(run.spark, run.config)),
@@ -76,7 +78,7 @@ def run_stages(
         tables, trial = Tables(store, spark), options.trial_of is not None
         run = Run(config, run_id, spark, tables, runs, log, NullTracker(), trial=trial)
         unchanged = all(is_done(runs, tables, run_id, s.stage, s.fingerprint) for s in steps)
-        with nullcontext() if unchanged else _recorded(run, stages[-1]):
+        with nullcontext() if unchanged else _recorded(run, stages):
             _say_what_is_left_out(run, stages, steps)
             if "ingest" in files:
                 run.tracker.dataset("events", _events(config), files["ingest"])
@@ -121,7 +123,7 @@ def _warn_of_newer(run: Run, published: StageRecord) -> None:
 
 
 @contextmanager
-def _recorded(run: Run, last: str) -> Iterator[None]:
+def _recorded(run: Run, stages: Sequence[str]) -> Iterator[None]:
     """Keep configuration, events and state with the run, however it ends."""
     events: list[dict[str, Any]] = []
     run.log.sinks.append(events.append)
@@ -130,12 +132,10 @@ def _recorded(run: Run, last: str) -> Iterator[None]:
     state, code, reason = "failed", ExitCode.FAILED, ""
     try:
         with terminable():
-            run.tracker = open_tracker(
-                run.config.tracking, run.config.paths.root, run.run_id, run.log
-            )
+            run.log.info(f"run {run.run_id}")
+            _open(run, stages)
             run.tracker.finish("RUNNING")
             run.tracker.params(run.config.chosen())
-            run.log.info(f"run {run.run_id}")
             yield
         state, code = "done", ExitCode.DONE
     except KeyboardInterrupt:
@@ -151,8 +151,18 @@ def _recorded(run: Run, last: str) -> Iterator[None]:
     finally:
         run.log.sinks.remove(events.append)
         run.runs.append_events(run.run_id, events)
-        run.runs.set_status(run.run_id, state, last, code, reason)
+        run.runs.set_status(run.run_id, state, stages[-1], code, reason)
         run.tracker.finish({"done": "FINISHED", "killed": "KILLED"}.get(state, "FAILED"))
+
+
+def _open(run: Run, stages: Sequence[str]) -> None:
+    """Open tracking and, except for stages that only swap pointers, the session; side by side."""
+    tracking, root = run.config.tracking, run.config.paths.root
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit(preload, tracking, root)
+        if set(stages) != {"publish"}:
+            start_workers(run.spark)
+    run.tracker = open_tracker(tracking, root, run.run_id, run.log)
 
 
 def _write_report(run: Run) -> None:

@@ -10,6 +10,7 @@ from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from recsys_spark.config import Config
+from recsys_spark.pipeline.inputs import event_bytes
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.session import open_session
 from recsys_spark.runtime.store import local_folder
@@ -39,7 +40,7 @@ def session(
     with TemporaryDirectory() as scratch:
         folder = Path(scratch) if read_only else local_folder(config.paths.root)
         log_file = None if folder is None or debug else folder / "logs" / "spark.log"
-        spark = open_session(config.spark, log_file, log.quiet)
+        spark = open_session(config.spark, log_file, log.quiet, event_bytes(config))
         try:
             yield spark
         finally:

@@ -21,6 +21,7 @@ from pyspark.sql import SparkSession
 
 from recsys_spark.config import Spark
 from recsys_spark.errors import ConfigError, TransientError
+from recsys_spark.runtime.jvm import java_options
 from recsys_spark.workers import use_this_python
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -43,10 +44,13 @@ JAVA_HELP = (
 )
 
 
-def open_session(config: Spark, log_file: Path | None, quiet: bool = False) -> SparkSession:
+def open_session(
+    config: Spark, log_file: Path | None, quiet: bool = False, event_bytes: int | None = None
+) -> SparkSession:
     """The session of this process; Spark's own messages go to `log_file` in local mode.
 
     quiet: under spark-submit, whose JVM writes to standard error, only Spark's warnings.
+    event_bytes: size of the files of events, for the choice of the JVM's compiler in local mode.
 
     Raises ConfigError without Java, under Spark Connect, or if Spark does not start with these
     settings; TransientError if the master is away.
@@ -58,10 +62,9 @@ def open_session(config: Spark, log_file: Path | None, quiet: bool = False) -> S
         )
     existing = SparkContext._active_spark_context is not None
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
-    if not submitted:
-        _require_java()
+    options = "" if submitted else java_options(require_java(), event_bytes)
     with _quiet_launch(None if submitted else log_file):
-        conf = SparkConf() if existing else _start_java(config, submitted, log_file)
+        conf = SparkConf() if existing else _start_java(config, submitted, log_file, options)
         if quiet and submitted and not existing:
             _keep_warnings()
         if not existing:
@@ -73,11 +76,11 @@ def open_session(config: Spark, log_file: Path | None, quiet: bool = False) -> S
     return spark
 
 
-def _start_java(config: Spark, submitted: bool, log_file: Path | None) -> SparkConf:
+def _start_java(config: Spark, submitted: bool, log_file: Path | None, options: str) -> SparkConf:
     """Start the JVM, unless spark-submit has; all settings for the session."""
     size = log_file.stat().st_size if log_file and log_file.exists() else 0
     try:
-        SparkContext._ensure_initialized(conf=SparkConf(False).setAll(_launch(config)))
+        SparkContext._ensure_initialized(conf=SparkConf(False).setAll(_launch(config, options)))
     except PySparkRuntimeError:
         raise ConfigError(f"Spark did not start: {_reason(log_file, size)}") from None
     conf = SparkConf()  # now sees what spark-submit, or Spark's own files, were given
@@ -91,14 +94,12 @@ def _start_java(config: Spark, submitted: bool, log_file: Path | None) -> SparkC
     return conf
 
 
-def _launch(config: Spark) -> list[tuple[str, str]]:
+def _launch(config: Spark, options: str) -> list[tuple[str, str]]:
     """What the local-mode JVM must know when it starts."""
+    logging = f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}"
     return [
         ("spark.driver.memory", config.driver_memory),
-        (
-            "spark.driver.defaultJavaOptions",
-            f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}",
-        ),
+        ("spark.driver.defaultJavaOptions", f"{logging} {options}".strip()),
         *_chosen(config),
     ]
 
@@ -128,6 +129,7 @@ def _local_defaults() -> dict[str, str]:
         "spark.ui.enabled": "false",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
+        "spark.python.daemon.module": "recsys_spark.worker_daemon",
         "spark.sql.shuffle.partitions": str(max(4, 2 * (os.cpu_count() or 2))),
     }
 
@@ -178,16 +180,18 @@ def _reason(log_file: Path | None, size: int) -> str:
     return " ".join(lines[-2:]) or "it says nothing of the reason."
 
 
-def _require_java() -> None:
+def require_java() -> str:
+    """What `java -version` says. Raises ConfigError where Java is missing or too old."""
     home = os.environ.get("JAVA_HOME")
     java = f"{home}/bin/java" if home else shutil.which("java")
     try:
-        told = subprocess.run([str(java), "-version"], capture_output=True, text=True, check=True)
+        answer = subprocess.run([str(java), "-version"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         raise ConfigError(JAVA_HELP) from None
-    version = re.search(r'version "(\d+)', told.stderr)
+    version = re.search(r'version "(\d+)', answer.stderr)
     if version and int(version[1]) < 17:
         raise ConfigError(f"Java {version[1]} is too old. {JAVA_HELP}")
+    return answer.stderr
 
 
 @contextmanager

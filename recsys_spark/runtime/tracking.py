@@ -7,6 +7,7 @@ first failure, which costs seconds, unless the configuration requires it.
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -104,6 +105,17 @@ def tracking_uri(config: Tracking, root: str) -> str | None:
     return named if allowed or not is_plain_folder(named) else None
 
 
+def preload(config: Tracking, root: str) -> None:
+    """Load MLflow and bring its database up to date, which takes seconds in a first run.
+
+    What fails is not reported: `open_tracker` does the same again, and reports it.
+    """
+    uri = tracking_uri(config, root)
+    if uri is not None:
+        with suppress(Exception):
+            _client(uri)
+
+
 class MlflowTracker:
     """Mirrors to MLflow; silent after the first failure unless tracking is required."""
 
@@ -118,18 +130,9 @@ class MlflowTracker:
         self._guard("open", self._open)
 
     def _open(self) -> None:
-        for key, value in _PATIENCE.items():
-            os.environ.setdefault(key, value)
-        import logging
-
-        from mlflow.tracking import MlflowClient
         from mlflow.tracking.context.registry import resolve_tags
 
-        for name in ("alembic", "mlflow"):  # the first use of a database tells of its migrations
-            logging.getLogger(name).setLevel(logging.ERROR)
-        if self.uri.startswith(_SQLITE):
-            Path(self.uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
-        client = MlflowClient(tracking_uri=self.uri)
+        client = _client(self.uri)
         found = client.get_experiment_by_name(self.config.experiment)
         experiment = found.experiment_id if found else self._create_experiment(client)
         if found and _KIND[0] not in found.tags:
@@ -222,6 +225,21 @@ class MlflowTracker:
             self._guard("finish", lambda: self._client.update_run(self._run, status=status))
         else:
             self._guard("finish", lambda: self._client.set_terminated(self._run, status))
+
+
+def _client(uri: str) -> Any:
+    """Of the server, or of the database, which is created if it is not there."""
+    for key, value in _PATIENCE.items():
+        os.environ.setdefault(key, value)
+    import logging
+
+    from mlflow.tracking import MlflowClient
+
+    for name in ("alembic", "mlflow"):  # the first use of a database tells of its migrations
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if uri.startswith(_SQLITE):
+        Path(uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+    return MlflowClient(tracking_uri=uri)
 
 
 def _find(client: Any, experiment: str, run_id: str) -> Any:

@@ -36,9 +36,9 @@ def test_old_java_is_refused(monkeypatch, tmp_path, version, refused):
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     if refused:
         with pytest.raises(ConfigError, match="Java 11 is too old"):
-            session._require_java()
+            session.require_java()
     else:
-        session._require_java()
+        session.require_java()
 
 
 def test_spark_connect_is_refused(monkeypatch):
