@@ -73,6 +73,11 @@ class Evaluate(Section):
     resamples: int = Field(
         1000, ge=0, description="Resamples of the users for 95 % intervals; 0: no intervals."
     )
+    per_user: Literal["all", "delivered"] = Field(
+        "all",
+        description="Models that the table metrics_per_user has, which compare reads: all that "
+        "are measured, or only the one whose lists are delivered.",
+    )
     cold_below: int = Field(
         5, ge=1, description="Users with fewer training rows are the segment activity=cold."
     )

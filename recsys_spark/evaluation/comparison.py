@@ -87,11 +87,6 @@ def compare(one: DataFrame, other: DataFrame, resamples: int = 10_000, seed: int
     _require_one_model(one, "one")
     _require_one_model(other, "other")
     require_same("user_id", one=one, other=other)
-    return compare_models(one, other, resamples, seed)
-
-
-def compare_models(one: DataFrame, other: DataFrame, resamples: int, seed: int = 42) -> DataFrame:
-    """The same of two that are known to be of one model each, and to name users alike."""
     metrics = metric_names(one)
     sides = {"one": one, "other": other}
     ours, theirs = (_named(frame, name, metrics) for name, frame in sides.items())
@@ -104,7 +99,7 @@ def compare_models(one: DataFrame, other: DataFrame, resamples: int, seed: int =
         *map(quoted, values),
     )
     parts = sums_of_users(list(_KEYS), values, resamples, _sums(resamples, seed))
-    rows = sum_by_key(pairs, _KEYS, _FIELDS, parts, _as_rows(metrics), COMPARISON).toArrow()
+    rows = sum_by_key(pairs, _KEYS, _FIELDS, parts, comparison_rows(metrics), COMPARISON).toArrow()
     if not len(rows):
         raise ContractError("The two tables have no user, split and cut-off in common.")
     return one.sparkSession.createDataFrame(corrected(rows))
@@ -147,25 +142,33 @@ def _sums(resamples: int, seed: int) -> Callable[[Codes, Values], Mapping[str, n
 
     def sums(users: Codes, values: Values) -> Mapping[str, npt.NDArray[Any]]:
         one, other = np.split(values, 2, axis=-1)
-        difference = np.rint((other - one) * RESAMPLED) / RESAMPLED
-        known = ~np.isnan(difference)
         weights, signs = (draw(seed, users, resamples) for draw in (poisson_weights, random_signs))
-        return {
-            "users": known.sum(axis=0),
-            "one": whole(np.where(known, one, 0.0)).sum(axis=0),
-            "other": whole(np.where(known, other, 0.0)).sum(axis=0),
-            "higher": (difference > 0).sum(axis=0),
-            "lower": (difference < 0).sum(axis=0),
-            "squares": whole(difference**2).sum(axis=0),
-            "resampled": resampled_sums(weights, difference),
-            "flipped": np.tensordot(signs, np.nan_to_num(difference), (0, 0)),
-        }
+        return paired_sums(one, other, weights, signs)
 
     return sums
 
 
-def _as_rows(metrics: Sequence[str]) -> Callable[[dict[str, Any], Sums], Mapping[str, Any]]:
-    """The rows of one key; none of a metric for which no user has both values."""
+def paired_sums(one: Values, other: Values, weights: Values, signs: Values) -> Sums:
+    """What adds up over users of two models' values, (users, ...), one number or more each.
+
+    weights, signs: (users, resamples). NaN where a user has no value.
+    """
+    difference = np.rint((other - one) * RESAMPLED) / RESAMPLED
+    known = ~np.isnan(difference)
+    return {
+        "users": known.sum(axis=0),
+        "one": whole(np.where(known, one, 0.0)).sum(axis=0),
+        "other": whole(np.where(known, other, 0.0)).sum(axis=0),
+        "higher": (difference > 0).sum(axis=0),
+        "lower": (difference < 0).sum(axis=0),
+        "squares": whole(difference**2).sum(axis=0),
+        "resampled": resampled_sums(weights, difference),
+        "flipped": np.tensordot(signs, np.nan_to_num(difference), (0, 0)),
+    }
+
+
+def comparison_rows(metrics: Sequence[str]) -> Callable[[dict[str, Any], Sums], Mapping[str, Any]]:
+    """The rows of one key of `paired_sums`; none of a metric that no user has from both."""
 
     def as_rows(key: dict[str, Any], sums: Sums) -> Mapping[str, Any]:
         low, high = resampled_limits(sums["resampled"], len(metrics))

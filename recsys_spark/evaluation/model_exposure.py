@@ -1,6 +1,5 @@
 """How the lists of several models spread over the items, and what they have in common."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import SparkSession
 from pyspark.sql.types import (
     ArrayType,
     IntegerType,
@@ -23,7 +22,7 @@ from recsys_spark.arrow import list_parts
 from recsys_spark.evaluation.exposure import Exposure, Spread, exposure_of
 from recsys_spark.evaluation.model_lists import LISTS
 from recsys_spark.evaluation.sums import Keys, Sums
-from recsys_spark.evaluation.totals import Totals, merge_totals, totals_of
+from recsys_spark.evaluation.totals import Result, Totals
 from recsys_spark.lookup import Lookup
 
 Whole = npt.NDArray[np.int64]
@@ -38,6 +37,7 @@ _SPREAD = StructType(
         StructField("groups", _WHOLES),
     ]
 )
+_PATTERN = StructType([StructField("members", IntegerType()), StructField("pairs", LongType())])
 LISTS_TOTAL, PATTERNS_TOTAL = "lists", "patterns"
 
 
@@ -61,7 +61,12 @@ class Listed:
 
 
 def exposure_of_models(
-    ranked: DataFrame, listed: Listed, run_id: str, split: str, curve_at: int
+    spark: SparkSession,
+    spread: pa.Table,
+    listed: Listed,
+    run_id: str,
+    split: str,
+    curve_at: int,
 ) -> Exposure:
     """`evaluation.measure_exposure` of the lists of `rank_models`.
 
@@ -71,20 +76,18 @@ def exposure_of_models(
 
     Parameters
     ----------
-    ranked
-        From `rank_models` with `total_lists`.
+    spread
+        From `finish_totals`, of LISTS_TOTAL.
     listed
-        Those that it was given.
+        Those that `total_lists` was given.
     run_id, split
         Of the rows of the table.
     curve_at
         The cut-off of the curves, one of k.
     """
-    finish = partial(_spread, listed)
-    frame = merge_totals(ranked, LISTS_TOTAL, finish, _SPREAD, keys=["model"])
-    rows = sorted(frame.collect(), key=lambda row: (row["model"], row["k"]))
+    rows = sorted(spread.to_pylist(), key=lambda row: (row["model"], row["k"]))
     size = max(1, len(listed.index))
-    spread = Spread(
+    found = Spread(
         {row["model"]: (row["users"][0], row["users"][1]) for row in rows},
         {
             (row["model"], row["k"]): (np.array(row["times"]), np.array(row["items"]))
@@ -96,7 +99,12 @@ def exposure_of_models(
             for row in rows
         },
     )
-    return exposure_of(ranked.sparkSession, spread, run_id, split, curve_at)
+    return exposure_of(spark, found, run_id, split, curve_at)
+
+
+def finish_lists(listed: Listed) -> Result:
+    """What becomes of the sums of `total_lists`: how many items are listed how often."""
+    return partial(_spread, listed), _SPREAD
 
 
 def total_lists(listed: Listed) -> Totals:
@@ -141,14 +149,16 @@ def _spread(listed: Listed, key: dict[str, Any], sums: Sums) -> Mapping[str, Any
 
 
 def count_patterns(
-    ranked: DataFrame, models: Sequence[str], truth: str
+    patterns: pa.Table, models: Sequence[str], truth: str
 ) -> dict[tuple[str, ...], int]:
     """How many items of users each combination of lists and truth has in common.
 
     Parameters
     ----------
-    ranked
-        From `rank_models` of these models, with `total_patterns`.
+    patterns
+        From `finish_totals`, of PATTERNS_TOTAL.
+    models
+        Those of the lists, in their order.
     truth
         What the truth is called beside the models.
 
@@ -157,15 +167,17 @@ def count_patterns(
     dict
         Of the combinations that there are: their names, ascending.
     """
-    found = totals_of(ranked, PATTERNS_TOTAL).select("k", "sums").collect()
-    rows = Counter[int]()
-    for row in found:
-        rows[row["k"]] += row["sums"][0]
     names = [*models, truth]
     return {
-        tuple(sorted(name for at, name in enumerate(names) if members >> at & 1)): pairs
-        for members, pairs in rows.items()
+        tuple(sorted(name for at, name in enumerate(names) if row["members"] >> at & 1)): row[
+            "pairs"
+        ]
+        for row in patterns.to_pylist()
     }
+
+
+def _as_pattern(key: dict[str, Any], sums: Sums) -> Mapping[str, Any]:
+    return {"members": [key["k"]], "pairs": sums["sums"]}
 
 
 def total_patterns(models: int, k: int) -> Totals:
@@ -174,6 +186,11 @@ def total_patterns(models: int, k: int) -> Totals:
     A combination is a number, a bit a list, the last the truth's; it stands in place of a cut-off.
     """
     return partial(_patterns, models, k)
+
+
+def finish_patterns() -> Result:
+    """What becomes of the sums of `total_patterns`: columns members (bits) and pairs."""
+    return _as_pattern, _PATTERN
 
 
 def _patterns(models: int, k: int, batch: pa.RecordBatch) -> Iterator[tuple[Keys, Sums]]:

@@ -84,7 +84,7 @@ def rank_models(rows: DataFrame, ranking: Ranking, totals: Sequence[Totals] = ()
         array<array<int>>: for each model, in their order, internal ids of items, best first, those
         of history and known left out; and full_ranking, array<double>: for each model the metrics
         of `kernels.places.PLACES`, null where there are none. And with a column total, null for
-        users, and rows of totals; see `totals.users_of` and `totals.totals_of`.
+        users, and rows of totals; see `totals.users_of` and `totals.finish_totals`.
     """
     if totals:
         rows = rows.withColumn("hash", F.xxhash64("user_id"))

@@ -1,6 +1,6 @@
 """All metrics of the lists of several models, user by user."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -74,7 +74,11 @@ class Measures:
         return out
 
 
-def measure_models(ranked: DataFrame, measures: Measures) -> DataFrame:
+def measure_models(
+    ranked: DataFrame,
+    measures: Measures,
+    models: Sequence[str] | None = None,
+) -> DataFrame:
     """All metrics of every user and model (docs/metrics.md), each null where it is not defined.
 
     Parameters
@@ -83,6 +87,8 @@ def measure_models(ranked: DataFrame, measures: Measures) -> DataFrame:
         From `rank_models`, with a column user_id.
     measures
         Sent to every worker.
+    models
+        Some of those of `measures`; None: all.
 
     Returns
     -------
@@ -93,22 +99,23 @@ def measure_models(ranked: DataFrame, measures: Measures) -> DataFrame:
         there is one.
     """
     schema = per_user(ranked.schema["user_id"].dataType, ALL_METRICS)
-    broadcast = ranked.sparkSession.sparkContext.broadcast(measures)
+    wanted = measures.models if models is None else tuple(models)
+    broadcast = ranked.sparkSession.sparkContext.broadcast((measures, wanted))
     columns = ("user_id", "history", "known", "truth", "values", LISTS, FULL_RANKING)
     return map_in_arrow(ranked.select(*columns), _measure(broadcast, schema), schema)
 
 
 def _measure(
-    broadcast: "Broadcast[Measures]", schema: StructType
+    broadcast: "Broadcast[tuple[Measures, tuple[str, ...]]]", schema: StructType
 ) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
     target = arrow_schema(schema)
 
     def measure(batches: Batches) -> Iterator[pa.RecordBatch]:
-        measures = broadcast.value
+        measures, wanted = broadcast.value
         for batch in filter(len, batches):
             users = read_users(batch, measures)
-            for at, name in enumerate(measures.models):
-                for rows in rows_of_model(users, at, measures):
+            for name in wanted:
+                for rows in rows_of_model(users, measures.models.index(name), measures):
                     yield make_batch(target, rows.columns(users.ids, name, measures.split))
 
     return measure

@@ -4,7 +4,8 @@ Totals leave a task as rows of their own, once at its end, so that the pass over
 one: metrics are not read back to be averaged, nor lists to be counted.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
     ArrayType,
+    BinaryType,
     DoubleType,
     IntegerType,
     LongType,
@@ -20,6 +22,7 @@ from pyspark.sql.types import (
     StructType,
 )
 
+from recsys_spark.arrow import arrow_schema, make_batch
 from recsys_spark.evaluation.sums import Finish, Keys, Sums, added, merged
 
 TOTAL = "total"
@@ -34,6 +37,10 @@ _SCHEMA = StructType(
 )
 TOTAL_FIELD = StructField(TOTAL, _SCHEMA)
 
+_RESULT = StructType([StructField("what", StringType()), StructField("content", BinaryType())])
+
+# What becomes of a key (model, k, segment) and its sums, and the columns of it.
+Result = tuple[Finish, StructType]
 # Of a batch with the columns of `rank_models`: keys (what, model, k, segment), and arrays by name
 # (users, sums, resampled), of shape (..., keys, n), or fewer of them.
 Totals = Callable[[pa.RecordBatch], Iterable[tuple[Keys, Sums]]]
@@ -69,14 +76,29 @@ def users_of(ranked: DataFrame) -> DataFrame:
     return ranked.where(F.col(TOTAL).isNull()).drop(TOTAL)
 
 
-def totals_of(ranked: DataFrame, what: str) -> DataFrame:
-    """Columns model, k, segment, users, sums and resampled: a row a task and key."""
-    total = ranked.where(F.col(f"{TOTAL}.what") == what).select(f"{TOTAL}.*")
-    return total.drop("what")
+def finish_totals(ranked: DataFrame, results: Mapping[str, Result]) -> dict[str, pa.Table]:
+    """The rows of each result, from the sums over all tasks; one job.
+
+    Sums are added and finished in tasks, a key each; to the driver come rows for models, cut-offs
+    and segments, in no particular order.
+    """
+    totals = ranked.where(F.col(f"{TOTAL}.what").isin(*results)).select(f"{TOTAL}.*")
+    finish = partial(_serialised, dict(results))
+    found = merged(totals, ["what", *KEYS], list(_FIELDS), finish, _RESULT).toArrow()
+    rows = list(zip(found["what"].to_pylist(), found["content"], strict=True))
+    tables = {}
+    for what, (_, columns) in results.items():
+        schema = arrow_schema(columns)
+        own = (content.as_buffer() for name, content in rows if name == what)
+        batches = [pa.ipc.read_record_batch(content, schema) for content in own]
+        tables[what] = pa.Table.from_batches(batches, schema)
+    return tables
 
 
-def merge_totals(
-    ranked: DataFrame, what: str, finish: Finish, schema: StructType, keys: Iterable[str] = KEYS
-) -> DataFrame:
-    """What `finish` makes of every key and its sums over all tasks, as columns of `schema`."""
-    return merged(totals_of(ranked, what), list(keys), list(_FIELDS), finish, schema)
+def _serialised(
+    results: dict[str, Result], key: dict[str, Any], sums: Sums
+) -> Mapping[str, list[Any]]:
+    what = key.pop("what")
+    finish, columns = results[what]
+    batch = make_batch(arrow_schema(columns), finish(key, sums))
+    return {"what": [what], "content": [batch.serialize().to_pybytes()]}

@@ -60,7 +60,14 @@ def compare_runs(
 
 
 def _named(side: Side, record: StageRecord) -> Side:
-    return replace(side, model=side.model or record.summary.get("delivered", WALS))
+    named = replace(side, model=side.model or record.summary.get("delivered", WALS))
+    kept = record.summary.get("kept")
+    if kept is not None and named.model not in kept:
+        raise ConfigError(
+            f"Run {side.run_id} kept the metrics of users for {', '.join(kept) or 'no model'}, not "
+            f"for {named.model}: evaluate it with evaluate.per_user: all."
+        )
+    return named
 
 
 def _in_common(one: DataFrame, other: DataFrame) -> tuple[DataFrame, DataFrame]:

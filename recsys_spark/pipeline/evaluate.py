@@ -53,9 +53,13 @@ def evaluate(run: Run) -> Summary:
     table = measured.table.coalesce(1).sortWithinPartitions("model", "metric", "k")
     run.write(table, "metrics", METRICS)
     run.log.progress("preparing report data")
-    drawn = pictures(inputs, ranked, found, shown) | {"exposure": measured.curves}
+    drawn = pictures(inputs, ranked, measured.patterns, found, shown)
     summary = _report(run, shown)
-    return summary | {"pictures": drawn, "paired": paired_with_best(run, summary)}
+    return summary | {
+        "kept": list(measured.kept),
+        "pictures": drawn | {"exposure": measured.curves},
+        "paired": paired_with_best(measured.pairs, summary),
+    }
 
 
 def _inputs(run: Run) -> EvaluationInputs:

@@ -1,7 +1,7 @@
 """Wiring of the measures: everyone's lists and full rankings to the metrics table."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -14,18 +14,31 @@ from recsys_spark.arrow import list_bounds
 from recsys_spark.evaluation import measure_ranking, predict_ratings, rating_error, summarise
 from recsys_spark.evaluation.lists import ItemTraits, item_traits
 from recsys_spark.evaluation.model_exposure import (
+    LISTS_TOTAL,
+    PATTERNS_TOTAL,
     Listed,
     exposure_of_models,
+    finish_lists,
+    finish_patterns,
     total_lists,
     total_patterns,
 )
-from recsys_spark.evaluation.model_means import Means, summarise_models, total_metrics
+from recsys_spark.evaluation.model_means import (
+    METRICS_TOTAL,
+    PAIRS_TOTAL,
+    Means,
+    Paired,
+    finish_means,
+    finish_pairs,
+    total_metrics,
+)
 from recsys_spark.evaluation.model_metrics import ALL_METRICS, Measures, measure_models
 from recsys_spark.evaluation.summary import SEED
-from recsys_spark.evaluation.totals import Totals, users_of
+from recsys_spark.evaluation.totals import Totals, finish_totals, users_of
 from recsys_spark.io.side_tables import read_user_attributes
 from recsys_spark.lookup import Lookup
 from recsys_spark.pipeline.baselines import MODEL, EvaluationInputs, MeasuredModel
+from recsys_spark.pipeline.paired import METRIC
 from recsys_spark.pipeline.side_tables import match
 from recsys_spark.pipeline.train import trained_spec
 from recsys_spark.schema import per_user
@@ -41,21 +54,36 @@ _NEW = "items=new"  # the part of the truth that no training row has
 
 @dataclass(frozen=True)
 class Measured:
-    """table: the metrics table. curves: how the lists of each spread over the items."""
+    """What evaluating found.
+
+    table: the metrics table. kept: the models that the table of users' metrics has. curves: how
+    the lists of each spread over the items. pairs: the others beside the delivered model; None
+    where that was not measured, or without resamples. patterns: what lists and truth share.
+    """
 
     table: DataFrame
+    kept: tuple[str, ...]
     curves: dict[str, list[list[float]]]
+    pairs: pa.Table | None
+    patterns: pa.Table
 
 
 def totals(inputs: EvaluationInputs, found: MeasuredModels, shown: int) -> list[Totals]:
     """What the pass over users adds up: metrics, how lists spread, and what they have in common."""
-    config = inputs.run.config.evaluate
-    means = Means(config.resamples, SEED)
+    resamples = inputs.run.config.evaluate.resamples
+    means = Means(resamples, SEED, _paired(inputs, found, shown))
     return [
         total_metrics(_measures(inputs, found), means),
         total_lists(_listed(inputs, found)),
         total_patterns(len(found), shown),
     ]
+
+
+def _paired(inputs: EvaluationInputs, found: MeasuredModels, shown: int) -> Paired | None:
+    """The comparison of the others with the delivered model."""
+    config = inputs.run.config
+    name = config.recommend.chain[0]
+    return Paired(name, METRIC, shown) if name in found and config.evaluate.resamples else None
 
 
 def measure(
@@ -67,20 +95,38 @@ def measure(
     shown: the cut-off of the curves.
     """
     run, config, ranked = inputs.run, inputs.run.config.evaluate, users_of(passed)
-    measured = measure_models(ranked, _measures(inputs, found))
-    means = [summarise_models(passed, run.run_id, config.split)]
+    listed, paired = _listed(inputs, found), _paired(inputs, found, shown)
+    results = {
+        METRICS_TOTAL: finish_means(run.run_id, config.split),
+        LISTS_TOTAL: finish_lists(listed),
+        PATTERNS_TOTAL: finish_patterns(),
+    }
+    if paired is not None:
+        results[PAIRS_TOTAL] = finish_pairs(paired, config.split)
+    finished = finish_totals(passed, results)
+    tables = [run.spark.createDataFrame(finished[METRICS_TOTAL])]
+    kept = _kept(inputs, found)
+    users = measure_models(ranked, replace(_measures(inputs, found), parts=()), kept)
     if among := list(_among_candidates(inputs, ranked, found)):
         few = run.keep(_union(among), "among")
         segments = ranked.select("user_id", F.explode("segments").alias("segment"))
-        means.append(summarise(few, run.run_id, segments, config.resamples))
-        measured = measured.unionByName(few, allowMissingColumns=True)
-    run.write(
-        measured, "metrics_per_user", per_user(ranked.schema["user_id"].dataType, ALL_METRICS)
+        tables.append(summarise(few, run.run_id, segments, config.resamples))
+        users = users.unionByName(few.where(F.col("model").isin(*kept)), allowMissingColumns=True)
+    run.write(users, "metrics_per_user", per_user(ranked.schema["user_id"].dataType, ALL_METRICS))
+    exposure = exposure_of_models(
+        run.spark, finished[LISTS_TOTAL], listed, run.run_id, config.split, shown
     )
-    listed = _listed(inputs, found)
-    exposure = exposure_of_models(passed, listed, run.run_id, config.split, shown)
-    errors = _rating_errors(inputs, ranked, found)
-    return Measured(_union([*means, exposure.table, *errors]), exposure.curves)
+    tables += [exposure.table, *_rating_errors(inputs, ranked, found)]
+    pairs = finished.get(PAIRS_TOTAL)
+    return Measured(_union(tables), kept, exposure.curves, pairs, finished[PATTERNS_TOTAL])
+
+
+def _kept(inputs: EvaluationInputs, found: MeasuredModels) -> tuple[str, ...]:
+    """The models of which users' metrics are kept."""
+    config = inputs.run.config
+    if config.evaluate.per_user == "all":
+        return tuple(found)
+    return tuple(name for name in found if name == config.recommend.chain[0])
 
 
 def truth_of(ranked: DataFrame) -> DataFrame:

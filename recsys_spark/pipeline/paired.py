@@ -2,33 +2,24 @@
 
 from typing import Any
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
+import pyarrow as pa
 
-from recsys_spark.evaluation.comparison import compare_models
-from recsys_spark.evaluation.ranking import ALL
-from recsys_spark.pipeline.run import Run
-from recsys_spark.report.words import Summary, best_baseline, delivered
-from recsys_spark.schema import PER_USER_KEY
+from recsys_spark.report.words import Summary, best_baseline
 
 METRIC = "ndcg"
+_KEPT = ("difference", "ci_low", "ci_high", "p_value", "users")
 
 
-def paired_with_best(run: Run, summary: Summary) -> dict[str, Any] | None:
+def paired_with_best(pairs: pa.Table | None, summary: Summary) -> dict[str, Any] | None:
     """How much more NDCG users have from it than from the best other; None without one.
 
-    The difference is the delivered model's less the other's. None without resamples, too.
+    pairs: from `evaluation.model_means.finish_pairs`; None: nothing was compared. The difference is
+    the delivered model's less the other's.
     """
-    best, resamples = best_baseline(summary, METRIC), run.config.evaluate.resamples
-    if best is None or not resamples:
+    best = best_baseline(summary, METRIC)
+    if best is None or pairs is None:
         return None
-    table = run.read("metrics_per_user").select(*PER_USER_KEY, METRIC)
-    shown = table.where((F.col("split") == summary["split"]) & (F.col("k") == summary["k"]))
-    baseline, model = (_of(shown, name) for name in (best["model"], delivered(summary)))
-    row = compare_models(baseline, model, resamples).toArrow().to_pylist()[0]
-    kept = ("difference", "ci_low", "ci_high", "p_value", "users")
-    return {"baseline": best["model"], "metric": METRIC, **{name: row[name] for name in kept}}
-
-
-def _of(table: DataFrame, model: str) -> DataFrame:
-    return table.where((F.col("model") == model) & (F.col("segment") == ALL))
+    row = next((row for row in pairs.to_pylist() if row["model"] == best["model"]), None)
+    if row is None:
+        return None
+    return {"baseline": best["model"], "metric": METRIC, **{name: row[name] for name in _KEPT}}

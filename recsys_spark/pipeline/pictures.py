@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
@@ -25,9 +26,16 @@ MeasuredModels = dict[str, MeasuredModel]
 
 
 def pictures(
-    inputs: EvaluationInputs, passed: DataFrame, found: MeasuredModels, k: int
+    inputs: EvaluationInputs,
+    passed: DataFrame,
+    patterns: pa.Table,
+    found: MeasuredModels,
+    k: int,
 ) -> dict[str, Any]:
-    """Data of the report's figures. passed: from `rank_models`, of all that were found."""
+    """Data of the report's figures.
+
+    passed: from `rank_models`, of all that were found. patterns: what their first k have in common.
+    """
     run, ranked = inputs.run, users_of(passed)
     people, directions = _people(inputs, ranked, list(found)), _directions(inputs, found[MODEL])
     listed = {item for person in people for items in person["lists"].values() for item in items}
@@ -39,7 +47,7 @@ def pictures(
         }
     directions["items"] = [titles.get(item, str(item)) for item in directions["items"]]
     data = {
-        "sets": _sets(passed, list(found), k),
+        "sets": _sets(patterns, list(found), k),
         "people": people,
         "directions": directions,
     }
@@ -50,9 +58,9 @@ def pictures(
     return data
 
 
-def _sets(passed: DataFrame, models: list[str], k: int) -> dict[str, Any]:
+def _sets(patterns: pa.Table, models: list[str], k: int) -> dict[str, Any]:
     """How many items of users each combination of lists and held-out rows has in common."""
-    found = count_patterns(passed, models, HELD_OUT)
+    found = count_patterns(patterns, models, HELD_OUT)
     counts: list[dict[str, Any]] = [
         {"members": list(members), "count": count} for members, count in found.items()
     ]

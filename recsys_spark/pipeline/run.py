@@ -107,6 +107,13 @@ class Run:
         assert version is not None, f"{table} is not upstream"
         return self.tables.read(table, version)
 
+    def rows(self, table: str) -> int:
+        """How many rows it has, without a job."""
+        version = self.version(table)
+        manifest = self.tables.manifest(table, version) if version else None
+        assert manifest is not None, f"{table} is not upstream"
+        return manifest.rows
+
     def find(self, table: str) -> DataFrame | None:
         """The same; None where the run that this one builds on did not write the table."""
         return self.read(table) if self.has(table) else None

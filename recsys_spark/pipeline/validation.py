@@ -59,9 +59,11 @@ class Validation:
 def relevant_rows(run: Run, split: str) -> DataFrame:
     """The held-out rows that count as hits; raises ContractError if there are none."""
     rows, least = run.read(split), run.config.evaluate.min_relevant_value
+    none = run.rows(split) == 0
     if least is not None:
         rows = rows.where(F.col("value") >= least)
-    if rows.isEmpty():
+        none = rows.isEmpty()
+    if none:
         raise ContractError(
             f"There are no relevant {split} rows to evaluate; look at split.{split}_fraction and "
             "evaluate.min_relevant_value."

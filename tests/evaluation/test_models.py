@@ -18,18 +18,31 @@ from recsys_spark.evaluation import (
     measure_ranking,
     summarise,
 )
+from recsys_spark.evaluation.comparison import compare
 from recsys_spark.evaluation.lists import item_traits
 from recsys_spark.evaluation.model_exposure import (
+    LISTS_TOTAL,
+    PATTERNS_TOTAL,
     Listed,
     count_patterns,
     exposure_of_models,
+    finish_lists,
+    finish_patterns,
     total_lists,
     total_patterns,
 )
 from recsys_spark.evaluation.model_lists import LISTS, Ranking, rank_batch, rank_models
-from recsys_spark.evaluation.model_means import Means, summarise_models, total_metrics
+from recsys_spark.evaluation.model_means import (
+    METRICS_TOTAL,
+    PAIRS_TOTAL,
+    Means,
+    Paired,
+    finish_means,
+    finish_pairs,
+    total_metrics,
+)
 from recsys_spark.evaluation.model_metrics import Measures, measure_models
-from recsys_spark.evaluation.totals import users_of
+from recsys_spark.evaluation.totals import finish_totals, users_of
 from recsys_spark.evaluation.user_rows import gather_users, unpacked
 from recsys_spark.kernels import tile
 from recsys_spark.kernels.agreement import AGREEMENT
@@ -52,6 +65,7 @@ WITHOUT = {"model": {5}, "narrow": {7, 8}}  # users without factors
 UNSCORED = {"model": {4}, "narrow": {0, 4}}  # items without
 PARTS, SEGMENTS = ("few", "many", "new"), ("third", "some", "others")
 RESAMPLES, SEED = 30, 7
+PAIRED = Paired("narrow", "ndcg", 5)
 
 
 def rows_of(count, items=ITEMS):
@@ -152,7 +166,7 @@ class World:
         segments = F.when(F.col("user") % 3 == 0, F.array(F.lit("third"), F.lit("some")))
         rows = self.rows.withColumn("segments", F.coalesce(segments, F.array(F.lit("others"))))
         totals = [
-            total_metrics(self.measures, Means(RESAMPLES, SEED)),
+            total_metrics(self.measures, Means(RESAMPLES, SEED, PAIRED)),
             total_lists(self.listed),
             total_patterns(len(MODELS), 5),
         ]
@@ -228,8 +242,18 @@ def values_of(frame):
     }
 
 
-def exposure_table(listed, passed, run_id, split):
-    return exposure_of_models(passed, listed, run_id, split, 5).table
+def finished(listed, passed):
+    results = {
+        METRICS_TOTAL: finish_means(RUN, SPLIT),
+        PAIRS_TOTAL: finish_pairs(PAIRED, SPLIT),
+        LISTS_TOTAL: finish_lists(listed),
+        PATTERNS_TOTAL: finish_patterns(),
+    }
+    return finish_totals(passed, results)
+
+
+def sorted_rows(table):
+    return sorted(table.to_pylist(), key=repr)
 
 
 @pytest.fixture(scope="module")
@@ -248,6 +272,11 @@ def ranked(passed):
 
 
 @pytest.fixture(scope="module")
+def totals(world, passed):
+    return finished(world.listed, passed)
+
+
+@pytest.fixture(scope="module")
 def measured(world, ranked):
     return values_of(measure_models(ranked, world.measures))
 
@@ -258,17 +287,39 @@ def test_every_value_is_that_of_the_functions_of_tables(world, measured):
     assert measured == expected
 
 
-def test_means_and_intervals_are_those_of_the_table_of_users(world, passed, ranked):
+def test_means_and_intervals_are_those_of_the_table_of_users(world, totals, ranked):
     segments = ranked.select("user_id", F.explode("segments").alias("segment"))
     table = measure_models(ranked, world.measures)
     expected = summarise(table, RUN, segments, RESAMPLES, SEED)
-    found = summarise_models(passed, RUN, SPLIT)
-    assert sorted(found.collect()) == sorted(expected.collect())
-    assert {row["segment"] for row in found.collect()} == {"all", *PARTS, *SEGMENTS}
+    found = totals[METRICS_TOTAL]
+    assert sorted_rows(found) == sorted_rows(expected.toArrow())
+    assert set(found["segment"].to_pylist()) == {"all", *PARTS, *SEGMENTS}
 
 
-def test_exposure_is_that_of_the_function_of_tables(world, passed):
-    found = exposure_of_models(passed, world.listed, RUN, SPLIT, 5)
+def test_differences_are_those_of_compare(world, totals, ranked):
+    table = measure_models(ranked, replace(world.measures, parts=()))
+    table = table.where(F.col("k") == PAIRED.k).select(*PER_USER_KEY, PAIRED.metric)
+    own = table.where(F.col("model") == PAIRED.model)
+    found = {row["model"]: row for row in totals[PAIRS_TOTAL].to_pylist()}
+    assert set(found) == set(MODELS) - {PAIRED.model}
+    for name, row in found.items():
+        expected = compare(table.where(F.col("model") == name), own, RESAMPLES, SEED).first()
+        assert {**row, "p_holm": None} == {**expected.asDict(), "model": name, "p_holm": None}
+
+
+def test_rows_of_some_models_and_of_the_whole_truth_are_some_of_all_rows(world, measured, ranked):
+    some = values_of(measure_models(ranked, replace(world.measures, parts=()), MODELS[1:2]))
+    place = {name: at for at, name in enumerate(PER_USER_KEY)}
+    expected = {
+        key: value
+        for key, value in measured.items()
+        if key[place["model"]] == MODELS[1] and key[place["segment"]] == "all"
+    }
+    assert some == expected
+
+
+def test_exposure_is_that_of_the_function_of_tables(world, totals):
+    found = exposure_of_models(world.spark, totals[LISTS_TOTAL], world.listed, RUN, SPLIT, 5)
     items = world.spark.createDataFrame([(int(i),) for i in world.index], "item_id int")
     groups = items.withColumn("group", F.expr("element_at(array('x', 'y', 'z'), item_id % 3 + 1)"))
     expected = measure_exposure(
@@ -278,7 +329,7 @@ def test_exposure_is_that_of_the_function_of_tables(world, passed):
     assert found.curves == expected.curves
 
 
-def test_patterns_count_what_lists_and_truth_have_in_common(passed, ranked):
+def test_patterns_count_what_lists_and_truth_have_in_common(totals, ranked):
     expected = {}
     for row in ranked.collect():
         lists = {name: set(items[:5]) for name, items in zip(MODELS, row[LISTS], strict=True)}
@@ -286,11 +337,11 @@ def test_patterns_count_what_lists_and_truth_have_in_common(passed, ranked):
         for item in set().union(*lists.values()):
             members = tuple(sorted(name for name, items in lists.items() if item in items))
             expected[members] = expected.get(members, 0) + 1
-    assert count_patterns(passed, MODELS, "truth") == expected
+    assert count_patterns(totals[PATTERNS_TOTAL], MODELS, "truth") == expected
 
 
 @pytest.mark.parametrize(("partitions", "batch"), [(1, 1000), (5, 3)])
-def test_partitions_and_batches_do_not_change_a_bit(spark, measured, passed, partitions, batch):
+def test_partitions_and_batches_do_not_change_a_bit(spark, measured, totals, partitions, batch):
     key = "spark.sql.execution.arrow.maxRecordsPerBatch"
     before = spark.conf.get(key)
     spark.conf.set(key, batch)
@@ -298,10 +349,8 @@ def test_partitions_and_batches_do_not_change_a_bit(spark, measured, passed, par
         other = World(spark, partitions)
         again = other.passed.localCheckpoint()
         assert values_of(measure_models(users_of(again), other.measures)) == measured
-        for summary in (summarise_models, partial(exposure_table, other.listed)):
-            assert sorted(summary(again, RUN, SPLIT).collect()) == sorted(
-                summary(passed, RUN, SPLIT).collect()
-            )
+        for what, table in finished(other.listed, again).items():
+            assert sorted_rows(table) == sorted_rows(totals[what])
     finally:
         spark.conf.set(key, before)
 

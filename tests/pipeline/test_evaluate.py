@@ -88,15 +88,24 @@ def test_segments_of_users_are_averaged_by_themselves(evaluated):
 
 
 def test_hits_are_parted_by_the_popularity_of_items(evaluated):
-    per_user = evaluated.table("metrics_per_user")
-    whole = {r["user_id"]: 0.0 for r in per_user}
-    parts = dict(whole)
-    for row in per_user:
-        if row["model"] == "model" and row["k"] == 10:
-            kind = whole if row["segment"] == "all" else parts
-            kind[row["user_id"]] += row["precision"]
-    assert parts == pytest.approx(whole)
-    assert {row["segment"] for row in per_user} >= {"all", "items=head", "items=tail"}
+    hits = {
+        segment: row["value"] * row["users"]
+        for (model, metric, k, segment), row in evaluated.metrics.items()
+        if (model, metric, k) == ("model", "precision", 10)
+    }
+    parts = {segment: own for segment, own in hits.items() if segment.startswith("items=")}
+    assert set(parts) >= {"items=head", "items=tail"}
+    assert sum(parts.values()) == pytest.approx(hits["all"])
+
+
+def test_the_table_of_users_has_their_means(evaluated):
+    rows = evaluated.table("metrics_per_user")
+    assert {row["segment"] for row in rows} == {"all"}
+    for model in ("model", *BASELINES):
+        own = [row["ndcg"] for row in rows if (row["model"], row["k"]) == (model, 10)]
+        assert len(own) == 30
+        mean = evaluated.metrics[model, "ndcg", 10, "all"]["value"]
+        assert sum(own) / 30 == pytest.approx(mean, abs=1e-9)
 
 
 def test_exposure_of_groups_and_errors_by_rating(evaluated):

@@ -292,3 +292,10 @@ def test_compare_takes_the_delivered_models(trained):
     assert rows.num_rows > 0
     with pytest.raises(ConfigError, match="Both are even of run delivers"):
         compare_runs(config, Log([]), Side("delivers"), Side("delivers", "even"))
+    few = (*settings, "evaluate.per_user=delivered")
+    run_in(trained, *few, stages=("evaluate",), run_id="few")
+    assert {row["model"] for row in table(trained, "metrics_per_user", "few")} == {"even"}
+    again, _ = compare_runs(config, Log([]), Side("few"), Side("delivers"))
+    assert set(again["difference"].to_pylist()) == {0.0}
+    with pytest.raises(ConfigError, match="kept the metrics of users for even, not for walks"):
+        compare_runs(config, Log([]), Side("delivers"), Side("few", "walks"))
