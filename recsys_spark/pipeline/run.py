@@ -107,6 +107,10 @@ class Run:
         assert version is not None, f"{table} is not upstream"
         return self.tables.read(table, version)
 
+    def rows(self, table: str) -> int:
+        """How many rows the version has that this run builds on; from its manifest."""
+        return self.tables.version(table, self.version(table)).rows
+
     def find(self, table: str) -> DataFrame | None:
         """The same; None where the run that this one builds on did not write the table."""
         return self.read(table) if self.has(table) else None
