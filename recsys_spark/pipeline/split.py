@@ -1,7 +1,5 @@
 """Wiring of split: interactions to train, validation, test (and fold_in)."""
 
-from typing import Any
-
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
@@ -24,7 +22,9 @@ def split(run: Run) -> Summary:
     run.log.progress(f"splitting by {config.method}")
     assigned = given_parts(run) if given else assign_parts(run.read("interactions"), config)
     tagged, counts = _keep_parts(run, assigned)
-    found = _compare(tagged)
+    row = overlap(tagged).first()
+    assert row is not None
+    found = row.asDict(recursive=True)
     pairs = found.pop("pairs")
     if not given:
         _check_complete(run.rows("interactions"), pairs, counts)
@@ -52,14 +52,6 @@ def _keep_parts(run: Run, assigned: DataFrame) -> tuple[DataFrame, dict[str, int
     parts = (F.count_if(F.col("part") == part).alias(part) for part in (*PARTS, UNUSED))
     tagged = run.keep(assigned.observe(seen, *parts), "parts")
     return tagged, {part: count for part, count in seen.get.items() if count}
-
-
-def _compare(tagged: DataFrame) -> dict[str, Any]:
-    """How the parts overlap, and the number of different pairs, in one query."""
-    pairs = tagged.agg(F.count_distinct("user", "item").alias("pairs"))
-    row = overlap(tagged).crossJoin(pairs).first()
-    assert row is not None
-    return row.asDict(recursive=True)
 
 
 def _check_complete(rows: int, pairs: int, counts: dict[str, int]) -> None:

@@ -7,37 +7,44 @@ from pyspark.sql import functions as F
 def overlap(tagged: DataFrame) -> DataFrame:
     """One row of counts.
 
-    in_both: test pairs that are training rows too. older_than_training: test rows that are older
-    than the newest training row of their user. cold: a struct of users and user_rows, of the test
-    rows whose user has no row in train or fold_in, and of items and item_rows, of those whose item
-    has none in train.
+    pairs: different pairs, of all parts. in_both: test rows whose pair is a training row too.
+    older_than_training: test rows that are older than the newest training row of their user. cold:
+    a struct of users and user_rows, of the test rows whose user has no row in train or fold_in, and
+    of items and item_rows, of those whose item has none in train.
 
     tagged: columns user, item, timestamp, part. Rows without a time are never counted as older.
     """
-    test = tagged.where("part = 'test'").select("user", "item", "timestamp")
-    train = tagged.where("part = 'train'").withColumn("trained", F.lit(True))
-    beside = (
-        test.join(train.select("user", "item", "trained").distinct(), ["user", "item"], "left")
-        .join(_users(tagged), "user", "left")
-        .join(train.select("item", F.col("trained").alias("item_known")).distinct(), "item", "left")
-    )
-    return beside.agg(
-        F.count_if("trained").alias("in_both"),
-        F.count_if(F.col("timestamp") < F.col("newest")).alias("older_than_training"),
-        F.struct(*_cold("user"), *_cold("item")).alias("cold"),
-    )
+    part, time = F.col("part"), F.col("timestamp")
+    tested = F.count_if(part == "test").alias("tested")
+    trained = F.count_if(part == "train").alias("known")
+    known = F.count_if(part.isin("train", "fold_in")).alias("known")
+    newest = F.max(F.when(part == "train", time)).alias("newest")
+    times = F.collect_list(F.when(part == "test", time)).alias("times")  # of one user
 
-
-def _users(tagged: DataFrame) -> DataFrame:
-    """Columns user, user_known, newest of those who have rows in train or fold_in."""
-    trained = F.when(F.col("part") == "train", F.col("timestamp"))
-    known = tagged.where("part in ('train', 'fold_in')").groupBy("user")
-    return known.agg(F.lit(True).alias("user_known"), F.max(trained).alias("newest"))
+    pairs = tagged.groupBy("user", "item").agg(tested, trained)
+    users = tagged.groupBy("user").agg(tested, known, newest, times)
+    items = tagged.groupBy("item").agg(tested, trained)
+    older = F.size(F.filter("times", lambda at: at < F.col("newest")))
+    counts = (
+        pairs.agg(F.count("*").alias("pairs"), _sum(_tested(F.col("known") > 0)).alias("in_both"))
+        .crossJoin(users.agg(_sum(older).alias("older_than_training"), *_cold("user")))
+        .crossJoin(items.agg(*_cold("item")))
+    )
+    cold = F.struct("users", "user_rows", "items", "item_rows").alias("cold")
+    return counts.select("pairs", "in_both", "older_than_training", cold)
 
 
 def _cold(side: str) -> tuple[Column, Column]:
-    is_cold = F.col(f"{side}_known").isNull()
-    return (
-        F.count_distinct(F.when(is_cold, F.col(side))).alias(f"{side}s"),
-        F.count_if(is_cold).alias(f"{side}_rows"),
-    )
+    """Of one side, how many are tested and not known, and how many test rows they have."""
+    is_cold = (F.col("tested") > 0) & (F.col("known") == 0)
+    return F.count_if(is_cold).alias(f"{side}s"), _sum(_tested(is_cold)).alias(f"{side}_rows")
+
+
+def _tested(condition: Column) -> Column:
+    """The number of test rows, where the condition is fulfilled."""
+    return F.when(condition, F.col("tested"))
+
+
+def _sum(counts: Column) -> Column:
+    """0 of nothing."""
+    return F.coalesce(F.sum(counts), F.lit(0))
