@@ -7,10 +7,10 @@ from pyspark.sql import functions as F
 def overlap(tagged: DataFrame) -> DataFrame:
     """One row of counts.
 
-    pairs: different pairs, of all parts. in_both: test rows whose pair is a training row too.
-    older_than_training: test rows that are older than the newest training row of their user. cold:
-    a struct of users and user_rows, of the test rows whose user has no row in train or fold_in, and
-    of items and item_rows, of those whose item has none in train.
+    pairs: different pairs, of all parts. cold: a struct of users and user_rows, of the test rows
+    whose user has no row in train or fold_in, and of items and item_rows, of those whose item has
+    none in train. in_both: test rows whose pair is a training row too. older_than_training: test
+    rows that are older than the newest training row of their user.
 
     tagged: columns user, item, timestamp, part. Rows without a time are never counted as older.
     """
@@ -31,7 +31,7 @@ def overlap(tagged: DataFrame) -> DataFrame:
         .crossJoin(items.agg(*_cold("item")))
     )
     cold = F.struct("users", "user_rows", "items", "item_rows").alias("cold")
-    return counts.select("pairs", "in_both", "older_than_training", cold)
+    return counts.select("pairs", cold, "in_both", "older_than_training")
 
 
 def _cold(side: str) -> tuple[Column, Column]:

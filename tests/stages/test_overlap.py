@@ -48,4 +48,4 @@ def test_cold_users_and_items_of_the_test_rows_are_counted(spark, case):
 
 def test_overlap_of_no_rows_is_nothing(spark):
     row = found(spark, []).first()
-    assert tuple(row) == (0, 0, 0, (0, 0, 0, 0))
+    assert tuple(row) == (0, (0, 0, 0, 0), 0, 0)
