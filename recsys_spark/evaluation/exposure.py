@@ -24,7 +24,7 @@ from recsys_spark.evaluation.inputs import (
 from recsys_spark.evaluation.ranking import ALL
 from recsys_spark.kernels.exposure import exposure_metrics, lorenz_curve
 from recsys_spark.schema import METRICS as TABLE
-from recsys_spark.schema import quoted, require
+from recsys_spark.schema import require
 
 Row = dict[str, Any]
 Counts = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
@@ -107,13 +107,6 @@ def exposure_of(
     content = [tuple((same | row)[name] for name in TABLE.names) for row in rows]
     curves = {name: lorenz_curve(*spread.histograms[name, curve_at]) for name in spread.lists}
     return Exposure(spark.createDataFrame(content, TABLE), curves)
-
-
-def concentration(counts: DataFrame, column: str) -> list[list[float]]:
-    """How few items have how much of a count, a row an item. See `lorenz_curve`."""
-    histogram = counts.groupBy(F.col(quoted(column)).alias("times")).count().toArrow()
-    times, items = (histogram[name].to_numpy().astype(np.int64) for name in ("times", "count"))
-    return lorenz_curve(times, items)
 
 
 def _listed(named: DataFrame, catalogue: DataFrame, ks: list[int]) -> DataFrame:

@@ -38,7 +38,7 @@ def read_rows(
             (f"have a {name} that is no id", F.col(f"`{name}_bad`")),
         )
     }
-    if problem := _first_problem(frame, problems):
+    if problem := next(iter(_problems(frame, problems).values()), None):
         raise ContractError(f"{table.path} ({section}.path): {problem}. {_cure(problem, section)}.")
     return frame.select(*(F.col(f"`{name}`") for name in wanted))
 
@@ -64,20 +64,19 @@ def _unreadable() -> dict[str, Column]:
     }
 
 
-def _first_problem(frame: DataFrame, problems: dict[str, Column]) -> str | None:
-    """The first problem that rows have, with their number and an example; one job."""
+def _problems(frame: DataFrame, problems: dict[str, Column]) -> dict[str, str]:
+    """Of the problems those that rows have, with their number and an example; one job."""
     counts = (
         F.struct(F.count_if(test).alias("rows"), F.min(F.when(test, F.col("raw"))).alias("raw"))
         for test in problems.values()
     )
     row = frame.agg(F.array(*counts).alias("found"), F.count(F.lit(1)).alias("rows")).first()
     assert row is not None
-    for what, found in zip(problems, row["found"], strict=True):
-        if found["rows"]:
-            return (
-                f"{found['rows']:,} of {row['rows']:,} rows {what}, such as {found['raw'][:80]!r}"
-            )
-    return None
+    return {
+        what: f"{found['rows']:,} of {row['rows']:,} rows {what}, such as {found['raw'][:80]!r}"
+        for what, found in zip(problems, row["found"], strict=True)
+        if found["rows"]
+    }
 
 
 def read_items(spark: SparkSession, items: Items, warn: Callable[[str], None]) -> DataFrame:
@@ -94,11 +93,12 @@ def read_items(spark: SparkSession, items: Items, warn: Callable[[str], None]) -
         if (column := columns[key]) is not None
     }
     frame = open_table(spark, "items", items, wanted).frame
-    encoding, broken = _unreadable().items()
-    if problem := _first_problem(frame, dict([encoding])):
-        raise ContractError(f"{items.path} (items.path): {problem}. Set items.encoding.")
-    if problem := _first_problem(frame, dict([broken])):
-        warn(f"{items.path} (items.path): {problem}; they are left out")
+    encoding, broken = _unreadable()
+    problems = _problems(frame, _unreadable())
+    if encoding in problems:
+        raise ContractError(f"{items.path} (items.path): {problems[encoding]}. Set items.encoding.")
+    if broken in problems:
+        warn(f"{items.path} (items.path): {problems[broken]}; they are left out")
     if "genres" not in wanted:
         frame = frame.withColumn("genres", F.lit(None).cast("string"))
     return frame.where(~F.col("malformed")).select("item_id", "title", "genres")

@@ -5,22 +5,23 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType
 
 from recsys_spark.config import Source
 from recsys_spark.errors import ContractError
-from recsys_spark.evaluation.exposure import concentration
 from recsys_spark.io.events import Events
 from recsys_spark.io.side_tables import read_items
+from recsys_spark.kernels.exposure import lorenz_curve
 from recsys_spark.pipeline.run import Run, Summary
-from recsys_spark.pipeline.side_tables import match
+from recsys_spark.pipeline.side_tables import check_match, marked, with_given
 from recsys_spark.schema import ID_TYPES, REJECTS, ids, interactions, items
 from recsys_spark.stages.core import k_core
 from recsys_spark.stages.duplicates import combine_duplicates
-from recsys_spark.stages.histograms import histograms
-from recsys_spark.stages.ids import extend_ids
+from recsys_spark.stages.histograms import binned, tallies
+from recsys_spark.stages.ids import extend_sides
 from recsys_spark.stages.rules import REASONS, apply_rules
 
 
@@ -41,15 +42,15 @@ def ingest(run: Run, source: Events) -> Summary:
 
     run.log.progress("combining duplicates and filtering")
     accepted = checked.where((F.size("reasons") == 0) & F.col("kept"))
-    pairs, combined = _pairs(run, accepted)
+    pairs, counts["combined"] = _pairs(run, accepted)
 
     run.log.progress("indexing ids")
-    rows = {side: _write_ids(run, pairs, side, types[side]) for side in ("user", "item")}
-    _write_interactions(run, pairs, types)
+    new = _write_ids(run, pairs, types)
+    values = _write_interactions(run, pairs, types)
     if run.config.items.path is not None:
         _write_items(run, types["item"])
     origin = {"source": source.source.path, "guessed": _guessed(run, types)}
-    return origin | _report(run, counts, combined, rows)
+    return origin | _report(run, counts, values, new)
 
 
 def _id_type(events: Events, side: str) -> DataType:
@@ -188,98 +189,127 @@ def reason_table(counts: dict[str, Any]) -> str:
 
 def _pairs(run: Run, accepted: DataFrame) -> tuple[DataFrame, int]:
     """One row a pair, filtered to the core; and how many duplicate rows were combined."""
-    config = run.config.ingest
-    pairs = run.keep(combine_duplicates(accepted, config.duplicates), "pairs")
-    row = pairs.agg(
-        F.sum(F.col("events") - 1).alias("combined"), F.count_if(F.col("events") > 1).alias("n")
-    ).first()
-    assert row is not None
-    if config.duplicates == "error" and row["n"]:
+    config, least = run.config.ingest, run.config.ingest.min_pair_value
+    is_kept = F.lit(True) if least is None else F.col("value") >= least
+    seen = Observation("pairs")
+    observed = combine_duplicates(accepted, config.duplicates).observe(
+        seen,
+        F.sum(F.col("events") - 1).alias("combined"),
+        F.count_if(F.col("events") > 1).alias("repeated"),
+        F.count_if(is_kept).alias("kept"),
+    )
+    pairs, found = run.keep(observed.where(is_kept), "pairs"), seen.get
+    if config.duplicates == "error" and found["repeated"]:
         raise ContractError(
-            f"{row['n']:,} user-item pairs occur more than once and ingest.duplicates is error; "
-            "choose last, max, sum, mean or count, or correct the source."
+            f"{found['repeated']:,} user-item pairs occur more than once and ingest.duplicates is "
+            "error; choose last, max, sum, mean or count, or correct the source."
         )
-    if config.min_pair_value is not None:
-        pairs = pairs.where(F.col("value") >= config.min_pair_value)
-    pairs = k_core(pairs, config.min_user_items, config.min_item_users, run.keep)
-    if pairs.isEmpty():
+    core = k_core(pairs, config.min_user_items, config.min_item_users, run.keep)
+    if not found["kept"] or (core is not pairs and core.isEmpty()):
         raise ContractError(
             "No interaction is left after the rules and filters; look at ingest.filters, since, "
             "until, min_pair_value, min_user_items and min_item_users."
         )
-    return pairs, int(row["combined"] or 0)
+    return core, int(found["combined"] or 0)
 
 
-def _write_ids(run: Run, pairs: DataFrame, side: str, id_type: DataType) -> dict[str, int]:
-    table = f"{side}_ids"
+def _write_ids(run: Run, pairs: DataFrame, types: dict[str, DataType]) -> dict[str, int]:
+    """Both dictionaries, with the ids of earlier runs; and how many ids are new, by side."""
     newest = run.runs.newest("ingest")
-    known = run.tables.read(table, newest.run_id) if newest else None
-    if known is not None and known.schema["id"].dataType != id_type:
+    before = newest.run_id if newest else None
+    known = {side: _known_ids(run, side, types[side], before) for side in types}
+    found = {side: pairs.select(F.col(f"{side}_id").alias("id")) for side in types}
+    extended = extend_sides({side: (found[side], known[side]) for side in types})
+    new = {}
+    for side, frame in extended.items():
+        rows = run.write(frame, f"{side}_ids", ids(types[side])).rows
+        new[side] = rows - (run.tables.version(f"{side}_ids", before).rows if before else 0)
+    return new
+
+
+def _known_ids(run: Run, side: str, id_type: DataType, before: str | None) -> DataFrame | None:
+    """The dictionary of the last run, if there is one and its ids are of the same type."""
+    if before is None:
+        return None
+    known = run.tables.read(f"{side}_ids", before)
+    if known.schema["id"].dataType != id_type:
         raise ContractError(
             f"The {side} ids of this root are {known.schema['id'].dataType.simpleString()} since "
-            f"run {newest.run_id if newest else ''} and {id_type.simpleString()} in this source; "
+            f"run {before} and {id_type.simpleString()} in this source; "
             f"set ingest.source.{side}_id_type, or use another paths.root."
         )
-    extended = extend_ids(pairs.select(F.col(f"{side}_id").alias("id")), known)
-    before = known.count() if known is not None else 0
-    manifest = run.write(extended, table, ids(id_type))
-    return {"known": before, "new": manifest.rows - before}
+    return known
 
 
-def _write_interactions(run: Run, pairs: DataFrame, types: dict[str, DataType]) -> None:
-    """Sorted by user, a user's rows in one file, so that later stages read them together."""
+def _write_interactions(run: Run, pairs: DataFrame, types: dict[str, DataType]) -> list[float]:
+    """Sorted by user, a user's rows in one file, so that later stages read them together.
+
+    The least and the largest value.
+    """
     indexed = pairs
     for side in ("user", "item"):
         index = run.read(f"{side}_ids").toDF(f"{side}_id", side)
         indexed = indexed.join(index, f"{side}_id")
     sorted_ = indexed.repartition("user").sortWithinPartitions("user", "item")
-    run.write(sorted_, "interactions", interactions(types["user"], types["item"]))
+    seen = Observation("interactions")
+    least, largest = F.min("value").alias("least"), F.max("value").alias("largest")
+    observed = sorted_.observe(seen, least, largest)
+    run.write(observed, "interactions", interactions(types["user"], types["item"]))
+    return [seen.get["least"], seen.get["largest"]]
 
 
 def _write_items(run: Run, item_type: DataType) -> None:
-    config = run.config.items
-    rows = read_items(run.spark, config, run.log.warning)
-    ids_ = run.read("item_ids").select(F.col("id").alias("item_id"))
-    chosen = match(run.log, "items", rows, {"item_id": ids_}).groupBy("item_id")
-    names = chosen.agg(F.min(F.struct("title", "genres")).alias("name")).select("item_id", "name.*")
-    genres = F.split("genres", f"\\Q{config.genre_separator}\\E")
-    run.write(names.withColumn("genres", genres), "items", items(item_type))
-
-
-def _report(
-    run: Run, counts: dict[str, int], combined: int, ids_: dict[str, dict[str, int]]
-) -> Summary:
-    row = (
-        run.read("interactions")
-        .agg(
-            F.count("*").alias("rows"),
-            F.count_distinct("user").alias("users"),
-            F.count_distinct("item").alias("items"),
-            F.min("value").alias("least"),
-            F.max("value").alias("largest"),
-        )
-        .first()
+    """A row for each item of the file; refused if the interactions have none of them."""
+    config, known = run.config.items, run.read("item_ids").select("id")
+    rows, seen = read_items(run.spark, config, run.log.warning), Observation("items")
+    named = _named_once(with_given(rows, "item_id", known))
+    observed = named.join(marked(known, "item_id"), "item_id", "left").observe(
+        seen,
+        F.sum("rows").alias("rows"),
+        F.sum(F.when(F.col("found"), F.col("rows"))).alias("good"),
+        F.min("given").alias("given"),
     )
-    assert row is not None
+    genres = F.split("name.genres", f"\\Q{config.genre_separator}\\E").alias("genres")
+    names = observed.dropna(subset=["item_id"]).select("item_id", "name.title", genres)
+
+    def check(_: DataFrame) -> dict[str, Any]:
+        check_match(run.log, "items", "item_id", known, seen.get)
+        return {}
+
+    run.write(names, "items", items(item_type), check)
+
+
+def _named_once(rows: DataFrame) -> DataFrame:
+    """A row an item: its first name, how many rows it has, and one of the ids as they are given."""
+    return rows.groupBy("item_id").agg(
+        F.min(F.struct("title", "genres")).alias("name"),
+        F.count("*").alias("rows"),
+        F.min("given").alias("given"),
+    )
+
+
+def _report(run: Run, counts: dict[str, int], values: list[float], new: dict[str, int]) -> Summary:
+    found = tallies(run.read("interactions"))
+    total = {name: sum(tally.values()) for name, tally in found.items()}
     summary: Summary = {
         "rows_read": counts["read"],
         "rows_rejected": counts["rejected"],
         "rows_filtered": counts["filtered"],
         "reasons": {r: counts[r] for r in REASONS if counts[r]},
-        "duplicates_combined": combined,
-        "interactions": row["rows"],
-        "users": row["users"],
-        "items": row["items"],
-        "values": [row["least"], row["largest"]],
-        "new_users": ids_["user"]["new"],
-        "new_items": ids_["item"]["new"],
+        "duplicates_combined": counts["combined"],
+        "interactions": total["values"],
+        "users": total["activity"],
+        "items": total["popularity"],
+        "values": values,
+        "new_users": new["user"],
+        "new_items": new["item"],
     }
     run.log.info(
-        f"{counts['read']:,} rows read, {counts['rejected']:,} rejected, {combined:,} duplicates "
-        f"combined: {row['rows']:,} interactions of {row['users']:,} users with "
-        f"{row['items']:,} items"
+        f"{counts['read']:,} rows read, {counts['rejected']:,} rejected, "
+        f"{counts['combined']:,} duplicates combined: {total['values']:,} interactions of "
+        f"{total['activity']:,} users with {total['popularity']:,} items"
     )
     run.tracker.metrics({f"ingest.{k}": v for k, v in summary.items() if isinstance(v, int)})
-    frequency = run.read("interactions").groupBy("item").count()
-    spread = histograms(run.read("interactions"))
-    return summary | {"long_tail": concentration(frequency, "count"), "histograms": spread}
+    popularity = np.array(list(found["popularity"].items()), np.int64)
+    spread = {name: binned(found[name]) for name in ("values", "activity", "days")}
+    return summary | {"long_tail": lorenz_curve(*popularity.T), "histograms": spread}

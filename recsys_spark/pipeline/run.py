@@ -108,11 +108,8 @@ class Run:
         return self.tables.read(table, version)
 
     def rows(self, table: str) -> int:
-        """How many rows it has, without a job."""
-        version = self.version(table)
-        manifest = self.tables.manifest(table, version) if version else None
-        assert manifest is not None, f"{table} is not upstream"
-        return manifest.rows
+        """How many rows the version has that this run builds on; from its manifest."""
+        return self.tables.version(table, self.version(table)).rows
 
     def find(self, table: str) -> DataFrame | None:
         """The same; None where the run that this one builds on did not write the table."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -58,15 +59,10 @@ def match(
 def _matched(
     log: Log, section: str, rows: DataFrame, column: str, values: DataFrame, new: bool
 ) -> DataFrame:
-    value = values.columns[0]
-    kind = values.schema[value].dataType.simpleString()
-    typed = rows.withColumn("given", F.col(column)).withColumn(
-        column, typed_id(F.col(column), kind)
-    )
-    marked = values.select(F.col(value).alias(column), F.lit(True).alias("found")).distinct()
+    typed = with_given(rows, column, values)
     is_good = F.col(column).isNotNull() if new else F.col("found")
     row = (
-        typed.join(marked, column, "left")
+        typed.join(marked(values, column).distinct(), column, "left")
         .agg(
             F.count(F.lit(1)).alias("rows"),
             F.count_if(is_good).alias("good"),
@@ -75,13 +71,41 @@ def _matched(
         .first()
     )
     assert row is not None
-    if row["rows"] and not row["good"]:
-        example = values.select(F.min(value)).first()
+    check_match(log, section, column, values, row.asDict(), new)
+    return typed.drop("given").dropna(subset=[column])
+
+
+def with_given(rows: DataFrame, column: str, values: DataFrame) -> DataFrame:
+    """The rows with the column in the type of the values, null where it cannot be, and as given."""
+    kind = values.schema[0].dataType.simpleString()
+    given = rows.withColumn("given", F.col(column))
+    return given.withColumn(column, typed_id(F.col(column), kind))
+
+
+def marked(values: DataFrame, column: str) -> DataFrame:
+    """The values as the column, with a column `found`, which is true."""
+    return values.select(F.col(values.columns[0]).alias(column), F.lit(True).alias("found"))
+
+
+def check_match(
+    log: Log,
+    section: str,
+    column: str,
+    values: DataFrame,
+    counts: Mapping[str, Any],
+    new: bool = False,
+) -> None:
+    """Say how many rows have a known value; raise ContractError if there are some and none has.
+
+    counts: rows, those of them that are good, and an example of what was given.
+    """
+    rows, good = counts["rows"] or 0, counts["good"] or 0
+    if rows and not good:
+        example = values.select(F.min(values.columns[0])).first()
         raise ContractError(
-            f"{section}.path: in none of its {row['rows']:,} rows {column} is one of the "
-            f"interactions; the file has values such as {row['given']!r}, the interactions such "
+            f"{section}.path: in none of its {rows:,} rows {column} is one of the "
+            f"interactions; the file has values such as {counts['given']!r}, the interactions such "
             f"as {example[0] if example else None!r}. Check the file and the columns of {section}."
         )
-    if row["good"] < row["rows"] and not new:
-        log.info(f"{section}: {row['good']:,} of {row['rows']:,} rows have a known {column}")
-    return typed.drop("given").dropna(subset=[column])
+    if good < rows and not new:
+        log.info(f"{section}: {good:,} of {rows:,} rows have a known {column}")

@@ -1,6 +1,6 @@
 """Wiring of split: interactions to train, validation, test (and fold_in)."""
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from recsys_spark.errors import ContractError
@@ -8,7 +8,7 @@ from recsys_spark.pipeline.given import given_candidates, given_parts
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.report.words import split_sentence
 from recsys_spark.schema import PAIRS, RATINGS
-from recsys_spark.stages.leaks import leaks
+from recsys_spark.stages.overlap import overlap
 from recsys_spark.stages.split import PARTS, UNUSED
 from recsys_spark.stages.split import split as assign_parts
 
@@ -19,15 +19,16 @@ def split(run: Run) -> Summary:
     Those of a given split are what its files say, and may overlap.
     """
     config, given = run.config.split, run.config.split.method == "given"
-    interactions = run.read("interactions")
     run.log.progress(f"splitting by {config.method}")
-    assigned = given_parts(run) if given else assign_parts(interactions, config)
-    tagged = run.keep(assigned, "parts")
-    counts = {row["part"]: row["count"] for row in tagged.groupBy("part").count().collect()}
+    assigned = given_parts(run) if given else assign_parts(run.read("interactions"), config)
+    tagged, counts = _keep_parts(run, assigned)
+    row = overlap(tagged).first()
+    assert row is not None
+    found = row.asDict(recursive=True)
+    pairs = found.pop("pairs")
     if not given:
-        _check_complete(tagged, interactions.count(), counts)
+        _check_complete(run.rows("interactions"), pairs, counts)
     _require_rows(counts, ("train",) if config.method == "none" else ("train", "test"))
-    cold = _cold(tagged)
     kept = tagged if not config.drop_cold else _without_cold(tagged)
     rows = {}
     for part in PARTS:
@@ -37,9 +38,7 @@ def split(run: Run) -> Summary:
         rows[part] = run.write(ordered, part, RATINGS).rows
     if config.given.negatives is not None:
         rows["negatives"] = run.write(given_candidates(run), "negatives", PAIRS).rows
-    leak = leaks(tagged).first()
-    assert leak is not None
-    summary: Summary = {"method": config.method, "rows": rows, "cold": cold, **leak.asDict()}
+    summary: Summary = {"method": config.method, "rows": rows, **found}
     unused = counts.pop(UNUSED, 0)
     summary |= {"unused": unused, "dropped": sum(counts[part] - rows[part] for part in counts)}
     run.log.info(split_sentence(summary))
@@ -47,10 +46,17 @@ def split(run: Run) -> Summary:
     return summary
 
 
-def _check_complete(tagged: DataFrame, rows: int, counts: dict[str, int]) -> None:
-    """Every interaction in exactly one part, and something to train and test on."""
-    pairs = tagged.select("user", "item").distinct().count()
-    if not (sum(counts.values()) == rows == pairs) or not set(counts) <= {*PARTS, UNUSED}:
+def _keep_parts(run: Run, assigned: DataFrame) -> tuple[DataFrame, dict[str, int]]:
+    """The rows, kept, and the number of those of each part that has some."""
+    seen = Observation("parts")
+    parts = (F.count_if(F.col("part") == part).alias(part) for part in (*PARTS, UNUSED))
+    tagged = run.keep(assigned.observe(seen, *parts), "parts")
+    return tagged, {part: count for part, count in seen.get.items() if count}
+
+
+def _check_complete(rows: int, pairs: int, counts: dict[str, int]) -> None:
+    """Every interaction in exactly one part."""
+    if not sum(counts.values()) == rows == pairs:
         raise RuntimeError(f"The parts {counts} are not a partition of {rows} rows ({pairs} pairs)")
 
 
@@ -61,18 +67,6 @@ def _require_rows(counts: dict[str, int], parts: tuple[str, ...]) -> None:
                 f"The split leaves no {part} rows of {sum(counts.values()):,}; change split.method "
                 "or its shares."
             )
-
-
-def _cold(tagged: DataFrame) -> dict[str, int]:
-    """Users and items that are tested but not trained (or folded in), with their rows."""
-    counts: dict[str, int] = {}
-    for side in ("user", "item"):
-        known = _known(tagged, side)
-        cold = tagged.where("part = 'test'").join(known, side, "left_anti")
-        row = cold.agg(F.count_distinct(side).alias("n"), F.count("*").alias("rows")).first()
-        assert row is not None
-        counts |= {f"{side}s": row["n"], f"{side}_rows": row["rows"]}
-    return counts
 
 
 def _known(tagged: DataFrame, side: str) -> DataFrame:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 Materialise = Callable[[DataFrame, str], DataFrame]
@@ -24,11 +24,12 @@ def k_core(
     while True:
         for side, least in wanted.items():
             pairs = _keep_frequent(pairs, side, least)
-        pairs = materialise(pairs, f"core{round_ % 2}")
-        kept = pairs.count()
-        if kept == size:
+        kept = Observation(f"core{round_}")
+        rows = F.count(F.lit(1)).alias("rows")
+        pairs = materialise(pairs.observe(kept, rows), f"core{round_ % 2}")
+        if kept.get["rows"] == size:
             return pairs
-        size, round_ = kept, round_ + 1
+        size, round_ = kept.get["rows"], round_ + 1
 
 
 def _keep_frequent(pairs: DataFrame, side: str, least: int) -> DataFrame:

@@ -1,6 +1,7 @@
-"""How values, times and the activity of users are spread: a few bins each, whatever the size."""
+"""How values, times, users and items are spread, and histograms of that: a few bins each."""
 
 from collections.abc import Sequence
+from functools import reduce
 from math import log10
 from typing import Any
 
@@ -9,45 +10,52 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 Bins = list[list[float]]
+Tallies = dict[str, dict[float, int]]
 
 _MOST = 24  # bins of a histogram
 _DECADES = 2  # from so many powers of ten on, bins grow with the values
 _SECONDS_A_DAY = 86_400
 
 
-def histograms(interactions: DataFrame) -> dict[str, Bins]:
-    """By name, rows [from, to, count], least first; both ends are equal where bins are values.
+def tallies(interactions: DataFrame) -> Tallies:
+    """By name, how many there are of each number.
 
-    values: of the rows. activity: users by their number of rows. days: rows by their day since
-    1970; empty where no row has a time. interactions: columns user, value, timestamp.
+    values: rows by their value. activity: users by their number of rows. popularity: items by
+    theirs. days: rows by their day since 1970; empty where no row has a time.
 
-    One job. What comes to the driver are counts by two significant digits, and by day.
+    interactions: columns user, item, value, timestamp. One job. Values and activity are rounded to
+    two significant digits. Of the popularity, different numbers come to the driver, of which n rows
+    have fewer than the root of 2 n.
     """
-    rows = interactions.select("user", "value", "timestamp")
-    activity = rows.groupBy("user").agg(F.count("*").cast("double").alias("rows"))
+    timed, rows = interactions.where("timestamp is not null"), F.count("*").cast("double")
+    users, items = (interactions.groupBy(side).agg(rows.alias("n")) for side in ("user", "item"))
     day = F.floor(F.unix_seconds("timestamp") / _SECONDS_A_DAY).cast("double")
-    parts = [
-        rows.select(F.lit("values").alias("name"), _rounded("value").alias("at")),
-        activity.select(F.lit("activity").alias("name"), _rounded("rows").alias("at")),
-        rows.where("timestamp is not null").select(F.lit("days").alias("name"), day.alias("at")),
-    ]
-    counted = parts[0].unionByName(parts[1]).unionByName(parts[2]).groupBy("name", "at").count()
-    found: dict[str, dict[float, int]] = {"values": {}, "activity": {}, "days": {}}
-    for row in counted.collect():
-        at, own = float(f"{row['at']:.6g}"), found[row["name"]]
+    parts = {
+        "values": interactions.select(_rounded(F.col("value")).alias("at")),
+        "activity": users.select(_rounded(F.col("n")).alias("at")),
+        "popularity": items.select(F.col("n").alias("at")),
+        "days": timed.select(day.alias("at")),
+    }
+    named = (part.select(F.lit(name).alias("name"), "at") for name, part in parts.items())
+    found: Tallies = {name: {} for name in parts}
+    for row in reduce(DataFrame.unionByName, named).groupBy("name", "at").count().collect():
+        at, own = float(f"{row['at']:.12g}"), found[row["name"]]  # 0.3, not 0.30000000000000004
         own[at] = own.get(at, 0) + row["count"]
-    return {name: binned(counts) for name, counts in found.items()}
+    return found
 
 
-def _rounded(name: str) -> Column:
+def _rounded(value: Column) -> Column:
     """To two significant digits."""
-    value = F.col(name).cast("double")
+    value = value.cast("double")
     unit = F.pow(F.lit(10.0), F.floor(F.log10(F.abs(value))) - 1)
     return F.when(value == 0, 0.0).otherwise(F.round(value / unit) * unit)
 
 
 def binned(counts: dict[float, int], most: int = _MOST) -> Bins:
-    """At most `most` bins: one a value where that is enough, else of equal or of growing width."""
+    """Rows [from, to, count], least first; both ends are equal where bins are values.
+
+    At most `most` bins: one a value where that is enough, else of equal or of growing width.
+    """
     if len(counts) <= most:
         return [[at, at, counts[at]] for at in sorted(counts)]
     edges = _edges(sorted(counts), most)

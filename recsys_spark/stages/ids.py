@@ -1,5 +1,8 @@
 """The dictionary of external ids and dense indices: distributed, append-only, deterministic."""
 
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import reduce
 from itertools import accumulate
 
 from pyspark.sql import DataFrame, Window
@@ -8,7 +11,9 @@ from pyspark.sql import functions as F
 from recsys_spark.errors import ContractError
 
 _BUCKETS = 256
+_KNOWN = -1  # the bucket of the ids that have an index
 _LARGEST = 2**31 - 1
+Sides = Mapping[str, tuple[DataFrame, DataFrame | None]]
 
 
 def extend_ids(ids: DataFrame, known: DataFrame | None) -> DataFrame:
@@ -17,19 +22,51 @@ def extend_ids(ids: DataFrame, known: DataFrame | None) -> DataFrame:
     ids: column id, duplicates allowed. New indices follow the known ones without gaps; which id
     gets which depends only on the set of new ids: they are ordered by hash bucket, then by id.
     """
+    return extend_sides({"ids": (ids, known)})["ids"]
+
+
+def extend_sides(sides: Sides) -> dict[str, DataFrame]:
+    """Several dictionaries, each from the ids and the known entries of its side: `extend_ids`.
+
+    One job counts the ids of all, whatever the number of sides.
+    """
+    new = {side: _new(ids, known) for side, (ids, known) in sides.items()}
+    counts = _counts(new, {side: known for side, (_, known) in sides.items() if known is not None})
+    return {side: _extended(new[side], sides[side][1], counts[side]) for side in sides}
+
+
+def _new(ids: DataFrame, known: DataFrame | None) -> DataFrame:
+    """Columns id, bucket of the ids that have no index yet."""
     new = ids.select("id").distinct()
-    base = 0
     if known is not None:
         new = new.join(known, "id", "left_anti")
-        row = known.agg(F.max("index")).first()
-        base = 0 if row is None or row[0] is None else int(row[0]) + 1
-    new = new.withColumn("bucket", F.pmod(F.xxhash64("id"), F.lit(_BUCKETS)).cast("int"))
-    counts = {row["bucket"]: row["count"] for row in new.groupBy("bucket").count().collect()}
-    offsets = list(accumulate((counts.get(b, 0) for b in range(_BUCKETS)), initial=base))
-    if offsets[-1] > _LARGEST:
-        raise ContractError(f"There are {offsets[-1]:,} ids; one side may have {_LARGEST:,}.")
-    starts = F.array(*(F.lit(start) for start in offsets[:-1]))
+    return new.withColumn("bucket", F.pmod(F.xxhash64("id"), F.lit(_BUCKETS)).cast("int"))
+
+
+def _counts(
+    new: Mapping[str, DataFrame], known: Mapping[str, DataFrame]
+) -> dict[str, dict[int, int]]:
+    """The number of new ids by side and bucket; of the known ones, the first index after them."""
+    first = (F.max(F.col("index").cast("bigint")) + 1).alias("count")
+    parts = [_of(side, ids.groupBy("bucket").count()) for side, ids in new.items()]
+    parts += [
+        _of(side, ids.agg(F.lit(_KNOWN).alias("bucket"), first)) for side, ids in known.items()
+    ]
+    counts: dict[str, dict[int, int]] = defaultdict(dict)
+    for row in reduce(DataFrame.unionByName, parts).collect():
+        counts[row["side"]][row["bucket"]] = row["count"] or 0
+    return counts
+
+
+def _of(side: str, counts: DataFrame) -> DataFrame:
+    return counts.select(F.lit(side).alias("side"), "bucket", "count")
+
+
+def _extended(new: DataFrame, known: DataFrame | None, counts: Mapping[int, int]) -> DataFrame:
+    *starts, end = accumulate(counts.get(bucket, 0) for bucket in range(_KNOWN, _BUCKETS))
+    if end > _LARGEST:
+        raise ContractError(f"There are {end:,} ids; one side may have {_LARGEST:,}.")
     rank = F.row_number().over(Window.partitionBy("bucket").orderBy("id"))
-    index = (starts[F.col("bucket")] + rank - 1).cast("int")
-    indexed = new.select("id", index.alias("index"))
+    start = F.array(*map(F.lit, starts))[F.col("bucket")]
+    indexed = new.select("id", (start + rank - 1).cast("int").alias("index"))
     return indexed if known is None else known.select("id", "index").unionByName(indexed)

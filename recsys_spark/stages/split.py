@@ -4,8 +4,9 @@ Every choice is a hash of the ids, or the order of time with ties broken by the 
 parts are the same on any partitioning.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC
+from itertools import accumulate
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -114,31 +115,43 @@ def _global_time(interactions: DataFrame, config: Split) -> DataFrame:
     """Everything before one moment trains; rows of the same second stay together."""
     seconds = F.unix_timestamp("timestamp")
     train = 1 - config.test_fraction - config.validation_fraction
-    first = _quantile_second(interactions, seconds, train)
-    second = _quantile_second(interactions, seconds, 1 - config.test_fraction)
+    first, second = _quantile_seconds(interactions, seconds, [train, 1 - config.test_fraction])
     part = F.when(seconds < first, "train").when(seconds < second, "validation").otherwise("test")
     return interactions.withColumn("part", part)
 
 
-def _quantile_second(interactions: DataFrame, seconds: Column, share: float) -> int:
-    """The first second that has at least `share` of the rows before it.
+def _quantile_seconds(
+    interactions: DataFrame, seconds: Column, shares: Sequence[float]
+) -> list[int]:
+    """For each share, the first second that has at least so many of the rows before it.
 
-    Exact and small: rows are counted by day, then by second of the day that holds the quantile.
+    Exact and small: rows are counted by day, then by second of the days that hold the quantiles.
     """
-    wanted = round(share * interactions.count(), 6)  # 0.7000000000000001 of 10 rows are 7
     day = F.floor(seconds / _DAY)
-    days = interactions.groupBy(day.alias("t")).count().orderBy("t").collect()
-    before = 0
-    for row in days:
-        if before + row["count"] >= wanted:
-            break
-        before += row["count"]
-    inside = interactions.where(day == row["t"]).groupBy(seconds.alias("t")).count()
-    for second in inside.orderBy("t").collect():
-        if before >= wanted:
-            return int(second["t"])
-        before += second["count"]
-    return (int(row["t"]) + 1) * _DAY
+    days = _counted(interactions, day)
+    rows = sum(days.values())
+    wanted = [round(share * rows, 6) for share in shares]  # 0.7000000000000001 of 10 rows are 7
+    chosen = [_reached(days, least) for least in wanted]
+    inside = _counted(interactions.where(day.isin([at for at, _ in chosen])), seconds)
+    firsts = []
+    for least, (at, before) in zip(wanted, chosen, strict=True):
+        own = {second: count for second, count in inside.items() if second // _DAY == at}
+        second, _ = _reached(own, least - before)
+        firsts.append(second + 1 if least > 0 else second)
+    return firsts
+
+
+def _reached(counts: Mapping[int, int], wanted: float) -> tuple[int, int]:
+    """The first time with which there are so many rows, and how many are before it."""
+    totals = accumulate(counts.values())
+    at, total = next(found for found in zip(counts, totals, strict=True) if found[1] >= wanted)
+    return at, total - counts[at]
+
+
+def _counted(interactions: DataFrame, time: Column) -> dict[int, int]:
+    """Rows by time, the earliest first."""
+    rows = interactions.groupBy(time.alias("t")).count().collect()
+    return {row["t"]: row["count"] for row in sorted(rows)}
 
 
 def _time_window(interactions: DataFrame, config: Split) -> DataFrame:

@@ -1,0 +1,44 @@
+"""Stages make few queries: on small data, and on a cold JVM, their number is the time."""
+
+from functools import partial
+
+import pytest
+from nights import run_in, write_source
+from queries import count_queries
+
+from recsys_spark.pipeline.run import STAGES
+
+# Lower a limit where a stage makes fewer; raise one with a reason alone.
+LIMITS = {
+    "ingest": 11,
+    "split": 5,
+    "train": 4,
+    "evaluate": 15,
+    "refit": 14,
+    "recommend": 10,
+    "publish": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def queries(spark, tmp_path_factory):
+    """The queries of each stage of a run with the names of items."""
+    folder = tmp_path_factory.mktemp("queries")
+    write_source(folder)
+    (folder / "items.csv").write_text("item_id,title\n" + "".join(f"{i},{i}\n" for i in range(26)))
+    settings = [f"items.path={folder / 'items.csv'}", "train.refit=true"]
+    return {
+        stage: count_queries(
+            spark, partial(run_in, folder, *settings, stages=[stage], run_id="counted")
+        )
+        for stage in STAGES
+    }
+
+
+def test_queries_are_counted(spark):
+    assert count_queries(spark, lambda: [spark.range(3).count() for _ in range(12)]) == 12
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_queries_of_a_stage_are_few(queries, stage):
+    assert queries[stage] <= LIMITS[stage]
