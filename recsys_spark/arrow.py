@@ -6,13 +6,14 @@ names, so every such function in the project builds its batches here.
 
 import gc
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
@@ -50,6 +51,14 @@ def _as_array(values: Any, kind: pa.DataType) -> pa.Array:
 def arrow_schema(schema: StructType) -> pa.Schema:
     """The Arrow schema that Spark expects of a function declared with `schema`; times in UTC."""
     return to_arrow_schema(schema, timezone="UTC")
+
+
+def local_frame(
+    spark: SparkSession, rows: Sequence[Mapping[str, Any]], schema: StructType
+) -> DataFrame:
+    """A frame of some rows of the driver, without a Python worker, as Spark needs for a list."""
+    table = pa.Table.from_pylist([dict(row) for row in rows], arrow_schema(schema))
+    return spark.createDataFrame(table, schema)
 
 
 def list_array(indptr: npt.NDArray[np.integer[Any]], values: pa.Array) -> pa.ListArray:

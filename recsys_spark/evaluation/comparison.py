@@ -30,21 +30,21 @@ from recsys_spark.evaluation.resamples import (
     sums_of_users,
     whole,
 )
-from recsys_spark.evaluation.sums import Sums, sum_by_key
+from recsys_spark.evaluation.sums import Fields, Sums, sum_by_key
 from recsys_spark.kernels.resampling import poisson_weights, random_signs
 from recsys_spark.schema import metric_names, quoted
 
 _KEYS = {"split": StringType(), "k": IntegerType(), "segment": StringType()}
 _ORDER = ("split", "segment", "k", "metric")
-_FIELDS = {
-    "users": LongType(),
-    "one": LongType(),
-    "other": LongType(),
-    "higher": LongType(),
-    "lower": LongType(),
-    "squares": LongType(),
-    "resampled": DoubleType(),
-    "flipped": DoubleType(),
+_FIELDS: Fields = {
+    "users": np.int64,
+    "one": np.int64,
+    "other": np.int64,
+    "higher": np.int64,
+    "lower": np.int64,
+    "squares": np.int64,
+    "resampled": np.float64,
+    "flipped": np.float64,
 }
 _NONE = -1
 _NEAR = 1e-7  # differences are rounded to multiples of 2^-24

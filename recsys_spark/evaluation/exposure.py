@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType
 
+from recsys_spark.arrow import local_frame
 from recsys_spark.errors import ConfigError
 from recsys_spark.evaluation.inputs import (
     cutoffs,
@@ -104,9 +105,9 @@ def exposure_of(
     for (name, k), found in spread.histograms.items():
         rows += [*_overall(name, k, found, *spread.lists[name]), *_by_group(spread, name, k)]
     same = {"run_id": run_id, "split": split, "ci_low": None, "ci_high": None}
-    content = [tuple((same | row)[name] for name in TABLE.names) for row in rows]
+    content = [same | row for row in rows]
     curves = {name: lorenz_curve(*spread.histograms[name, curve_at]) for name in spread.lists}
-    return Exposure(spark.createDataFrame(content, TABLE), curves)
+    return Exposure(local_frame(spark, content, TABLE), curves)
 
 
 def _listed(named: DataFrame, catalogue: DataFrame, ks: list[int]) -> DataFrame:

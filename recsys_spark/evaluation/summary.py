@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import DoubleType, IntegerType, LongType, StringType
+from pyspark.sql.types import IntegerType, StringType
 
 from recsys_spark.evaluation.inputs import require_same
 from recsys_spark.evaluation.ranking import ALL
@@ -21,7 +21,7 @@ from recsys_spark.evaluation.resamples import (
     sums_of_users,
     whole,
 )
-from recsys_spark.evaluation.sums import Sums, sum_by_key
+from recsys_spark.evaluation.sums import Fields, Sums, sum_by_key
 from recsys_spark.kernels.resampling import poisson_weights
 from recsys_spark.schema import METRICS as TABLE
 from recsys_spark.schema import metric_names, quoted, require
@@ -33,7 +33,7 @@ _KEYS = {
     "segment": StringType(),
 }
 SEED = 42  # of the resamples, the same for all, so that means of models can be compared
-_FIELDS = {"users": LongType(), "sums": LongType(), "resampled": DoubleType()}
+_FIELDS: Fields = {"users": np.int64, "sums": np.int64, "resampled": np.float64}
 
 
 def summarise(

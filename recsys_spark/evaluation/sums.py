@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame
-from pyspark.sql.types import ArrayType, DataType, StructField, StructType
+from pyspark.sql.types import BinaryType, DataType, StructField, StructType
 
 from recsys_spark.arrow import arrow_schema, make_batch
 from recsys_spark.kernels.threads import single_threaded
@@ -21,33 +21,36 @@ from recsys_spark.workers import group_in_arrow, map_in_arrow
 Key = tuple[Any, ...]
 Keys = tuple[Key, ...]
 Sums = dict[str, npt.NDArray[Any]]
+# Arrays travel as their bytes, which Spark passes on as they are, where numbers of a list cost it
+# a call each.
+Fields = Mapping[str, type[np.int64] | type[np.float64]]
 Finish = Callable[[dict[str, Any], Sums], Mapping[str, Any]]
 
 
 def sum_by_key(
     frame: DataFrame,
     keys: Mapping[str, DataType],
-    fields: Mapping[str, DataType],
+    fields: Fields,
     parts: Callable[[pa.RecordBatch], Iterable[tuple[Keys, Sums]]],
     finish: Finish,
     schema: StructType,
 ) -> DataFrame:
     """What `finish` makes, as columns of `schema`, of every key and its sums over all rows.
 
-    keys: columns of a key. fields: the type of each array's elements; all arrays of a name have
-    the same size. parts: of one batch, several keys at a time, and arrays of shape (..., keys, n),
+    keys: columns of a key. fields: names of arrays, and their types; all arrays of a name have the
+    same size. parts: of one batch, several keys at a time, and arrays of shape (..., keys, n),
     which are added to in place; a key may come more than once.
     """
     columns = [StructField(name, kind) for name, kind in keys.items()]
-    columns += [StructField(name, ArrayType(kind)) for name, kind in fields.items()]
+    columns += [StructField(name, BinaryType()) for name in fields]
     by_task = map_in_arrow(frame, _add_up(parts, StructType(columns)), StructType(columns))
-    return merged(by_task, list(keys), list(fields), finish, schema)
+    return merged(by_task, list(keys), fields, finish, schema)
 
 
 def merged(
-    by_task: DataFrame, keys: list[str], fields: list[str], finish: Finish, schema: StructType
+    by_task: DataFrame, keys: list[str], fields: Fields, finish: Finish, schema: StructType
 ) -> DataFrame:
-    """What `finish` makes of every key and the sums of its arrays over all rows."""
+    """What `finish` makes of every key and the sums of its arrays, bytes, over all rows."""
     return group_in_arrow(by_task, keys, _merge(keys, fields, finish, schema), schema)
 
 
@@ -71,7 +74,7 @@ def _add_up(
             found = added({}, (part for batch in batches for part in parts(batch)))
         for keys, sums in found.items():
             for at, key in enumerate(keys):
-                arrays = [[array[..., at, :].ravel()] for array in sums.values()]
+                arrays = [[array[..., at, :].tobytes()] for array in sums.values()]
                 values = [*([part] for part in key), *arrays]
                 yield make_batch(target, dict(zip(target.names, values, strict=True)))
 
@@ -84,15 +87,15 @@ def _add(total: Sums, part: Sums) -> None:
 
 
 def _merge(
-    keys: list[str], fields: list[str], finish: Finish, schema: StructType
+    keys: list[str], fields: Fields, finish: Finish, schema: StructType
 ) -> Callable[[pa.Table], pa.Table]:
     target = arrow_schema(schema)
 
     def merge(table: pa.Table) -> pa.Table:
         key = {name: table[name][0].as_py() for name in keys}
         sums = {
-            name: np.sum([part.values.to_numpy() for part in table[name]], axis=0)
-            for name in fields
+            name: np.sum([np.frombuffer(part.as_buffer(), kind) for part in table[name]], axis=0)
+            for name, kind in fields.items()
         }
         return pa.Table.from_batches([make_batch(target, finish(key, sums))])
 

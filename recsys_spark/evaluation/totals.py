@@ -8,31 +8,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import (
-    ArrayType,
-    BinaryType,
-    DoubleType,
-    IntegerType,
-    LongType,
-    StringType,
-    StructField,
-    StructType,
-)
+from pyspark.sql.types import BinaryType, IntegerType, StringType, StructField, StructType
 
 from recsys_spark.arrow import arrow_schema, make_batch
-from recsys_spark.evaluation.sums import Finish, Keys, Sums, added, merged
+from recsys_spark.evaluation.sums import Fields, Finish, Keys, Sums, added, merged
 
 TOTAL = "total"
 KEYS = {"model": StringType(), "k": IntegerType(), "segment": StringType()}
-_FIELDS = {"users": LongType(), "sums": LongType(), "resampled": DoubleType()}
+_FIELDS: Fields = {"users": np.int64, "sums": np.int64, "resampled": np.float64}
 _SCHEMA = StructType(
     [
         StructField("what", StringType()),
         *(StructField(name, kind) for name, kind in KEYS.items()),
-        *(StructField(name, ArrayType(kind)) for name, kind in _FIELDS.items()),
+        *(StructField(name, BinaryType()) for name in _FIELDS),
     ]
 )
 TOTAL_FIELD = StructField(TOTAL, _SCHEMA)
@@ -66,8 +58,8 @@ class Adding:
 
 def _rows(keys: Keys, sums: Sums) -> Iterator[dict[str, Any]]:
     for at, key in enumerate(keys):
-        arrays = {name: array[..., at, :].ravel() for name, array in sums.items()}
-        empty: dict[str, Any] = {name: [] for name in _FIELDS}
+        arrays = {name: array[..., at, :].tobytes() for name, array in sums.items()}
+        empty: dict[str, Any] = dict.fromkeys(_FIELDS, b"")
         yield dict(zip(("what", *KEYS), key, strict=True)) | empty | arrays
 
 
@@ -84,7 +76,7 @@ def finish_totals(ranked: DataFrame, results: Mapping[str, Result]) -> dict[str,
     """
     totals = ranked.where(F.col(f"{TOTAL}.what").isin(*results)).select(f"{TOTAL}.*")
     finish = partial(_serialised, dict(results))
-    found = merged(totals, ["what", *KEYS], list(_FIELDS), finish, _RESULT).toArrow()
+    found = merged(totals, ["what", *KEYS], _FIELDS, finish, _RESULT).toArrow()
     rows = list(zip(found["what"].to_pylist(), found["content"], strict=True))
     tables = {}
     for what, (_, columns) in results.items():

@@ -21,8 +21,9 @@ from urllib.parse import quote as quoted
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import LongType, StringType, StructField, StructType
+from pyspark.sql.types import BinaryType, LongType, StringType, StructField, StructType
 
+from recsys_spark.arrow import local_frame
 from recsys_spark.errors import ContractError
 from recsys_spark.io.files import Found, SourceFile
 from recsys_spark.io.filesystem import FileSystem, LocalFiles, RangeFile
@@ -35,6 +36,7 @@ _LINES = StructType(
         StructField("block", LongType()),
     ]
 )
+_FILES = StructType([StructField("path", StringType()), StructField("content", BinaryType())])
 _HEAD = 1 << 16  # bytes that a file is judged by
 _MOST_LOOKED_AT = 50  # files that are not of this machine
 _AT_ONCE = 10_000  # lines of a batch
@@ -246,9 +248,7 @@ def _streamed_lines(spark: SparkSession, text: TextFiles, files: list[SourceFile
         for path in paths
     }
     if _is_here(text.found.system):
-        rows = spark.createDataFrame(
-            [(path, None) for path in paths], "path string, content binary"
-        )
+        rows = local_frame(spark, [{"path": path, "content": None} for path in paths], _FILES)
         rows = rows.repartition(len(paths), "path")
     else:
         reader = spark.read.format("binaryFile").option("__globPaths__", "false")

@@ -30,7 +30,8 @@ from recsys_spark.kernels.topn import Single
 
 PLACES = ("auc", "partial_auc", "percentile_rank")
 FALSE_POSITIVES = 0.1
-_CHUNK = 512
+_CHUNK = 256  # items
+_STEPS, _ROOM = 32_000, 32  # of short numbers: between the limits of a row, and at either end
 
 
 def place_metrics(
@@ -55,18 +56,15 @@ def full_ranking(tile: Tile, truth: Ragged) -> npt.NDArray[np.float64]:
     placed = truth.positions >= 0
     placed[placed] = tile.values[rows[placed], truth.positions[placed]] > -np.inf
     rows, positions = rows[placed], truth.positions[placed]
-    in_doubt = tile.slack[rows] > 0
     scores = exact_scores(tile, rows, positions)
     tile.values[rows, positions] = -np.inf
     low, high = _limits(scores, tile.slack[rows] * tile.shares[positions])
-    better, near = _counts(tile.values, rows, low, high, tile.slack, tile.shares)
-    equal, near = np.where(in_doubt, 0, near), np.where(in_doubt, near, 0)
-    if near.any():
-        of, at = _near(tile.values, rows, low, high, near, tile.slack, tile.shares)
+    better, equal, of, at = _counts(tile.values, rows, low, high, tile.slack, tile.shares)
+    if len(of):
         exact = tile.refine(rows[of], at)
         better += np.bincount(of[exact > scores[of]], minlength=len(rows))
         equal += np.bincount(of[exact == scores[of]], minlength=len(rows))
-    negatives = np.count_nonzero(tile.values > -np.inf, axis=1)
+    negatives = _candidates(tile.values)
     bounds = np.searchsorted(rows, np.arange(len(tile.values) + 1))
     out = np.full((len(tile.values), len(PLACES)), np.nan)
     _summarise(bounds, scores, better, equal, negatives, np.diff(truth.indptr), out)
@@ -81,72 +79,135 @@ def _limits(scores: Single, slack: npt.NDArray[np.float64]) -> tuple[Single, Sin
     return low, high
 
 
-@jit
-def _bounds(row, slack, shares, least, most):  # type: ignore[no-untyped-def]
-    """Between which numbers the exact scores of a row lie, rounded outwards."""
-    wide, rounding = np.float32(slack * 1.000001), np.float32(2.0**-23 if slack > 0.0 else 0.0)
-    for item in range(len(row)):
-        own = wide * shares[item] + rounding * abs(row[item])
-        least[item], most[item] = row[item] - own, row[item] + own
+@kernel
+def _candidates(values):  # type: ignore[no-untyped-def]
+    """How many of each row have a score."""
+    counts = np.empty(len(values), np.int64)
+    for user in range(len(values)):
+        found = np.int32(0)  # a short sum, so that vectors are long
+        for item in range(values.shape[1]):
+            found = np.int32(found + np.int32(values[user, item] > -np.inf))
+        counts[user] = found
+    return counts
 
 
 @kernel
 def _counts(values, rows, low, high, slack, shares):  # type: ignore[no-untyped-def]
-    """How many of the row are surely above `high`, and how many may be from `low` to `high`."""
-    above, between = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
-    least = np.empty(values.shape[1], dtype=np.float32)
-    most = np.empty(values.shape[1], dtype=np.float32)
-    last = -1
+    """For each entry of `rows` how many of its row are surely above `high`, and from `low` on.
+
+    The latter are counted where scores are exact, and are equal to it; where they are not, their
+    entries and positions are returned. The row is rounded to short whole numbers first, of which
+    processors compare several at once; only chunks that are near to a limit are looked at again.
+    """
+    above, equal = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
+    of, positions, filled = np.empty(len(rows), np.int64), np.empty(len(rows), np.int32), 0
+    short = np.empty(values.shape[1], dtype=np.int16)
+    hits = np.empty(len(short) // _CHUNK + 1, dtype=np.int64)
+    last, bottom, step, margin = -1, np.float32(0.0), np.float32(0.0), np.float32(0.0)
     for at in range(len(rows)):
         if rows[at] != last:
-            last = rows[at]
-            _bounds(values[last], slack[last], shares, least, most)
-        above[at], between[at] = _count(least, most, low[at], high[at])
-    return above, between
-
-
-@kernel
-def _near(values, rows, low, high, near, slack, shares):  # type: ignore[no-untyped-def]
-    """The positions that `_counts` has between, and the entry of `rows` that each belongs to."""
-    of, positions = np.empty(near.sum(), np.int64), np.empty(near.sum(), np.int32)
-    least = np.empty(values.shape[1], dtype=np.float32)
-    most = np.empty(values.shape[1], dtype=np.float32)
-    filled, last = 0, -1
-    for at in range(len(rows)):
-        if near[at] == 0:
-            continue
-        if rows[at] != last:
-            last = rows[at]
-            _bounds(values[last], slack[last], shares, least, most)
-        wanted, first = filled + near[at], 0
-        while filled < wanted:
-            chunk = slice(first, first + _CHUNK)
-            if _count(least[chunk], most[chunk], low[at], high[at])[1] > 0:
-                found = positions[filled:wanted]
-                inside = _inside(least[chunk], most[chunk], low[at], high[at], first, found)
-                of[filled : filled + inside] = at
-                filled += inside
-            first += _CHUNK
-    return of, positions
+            last, end = rows[at], at
+            while end < len(rows) and rows[end] == last:
+                end += 1
+            bottom, step, margin = _scale(low[at:end], high[at:end], slack[last])
+            _shorten(values[last], bottom, step, short)
+        under = np.int16((low[at] - bottom) * step - margin)
+        over = np.int16((high[at] - bottom) * step + margin)
+        above[at], near = _count_chunks(short, under, over, hits)
+        for first in hits[:near]:
+            scores, own = values[last, first : first + _CHUNK], shares[first : first + _CHUNK]
+            surely, upto = _count(scores, own, slack[last], low[at], high[at])
+            above[at] += surely
+            if slack[last] == 0.0:
+                equal[at] += upto - surely
+            elif upto > surely:
+                if filled + upto - surely > len(of):
+                    of, positions = _longer(of, upto), _longer(positions, upto)
+                _near(scores, own, slack[last], low[at], high[at], first, positions[filled:])
+                of[filled : filled + upto - surely] = at
+                filled += upto - surely
+    return above, equal, of[:filled], positions[:filled]
 
 
 @jit
-def _count(least, most, low, high):  # type: ignore[no-untyped-def]
-    over, upto = np.int32(0), np.int32(0)  # short sums, so that vectors are long
-    for item in range(len(least)):
-        over = np.int32(over + np.int32(least[item] > high))
-        upto = np.int32(upto + np.int32(most[item] >= low))
-    return over, upto - over
+def _count_chunks(short, under, over, hits):  # type: ignore[no-untyped-def]
+    """How many are above `over`, but in chunks with some from `under` on; where those begin."""
+    above, near = 0, 0
+    for first in range(0, len(short), _CHUNK):
+        surely, upto = _count_short(short[first : first + _CHUNK], under, over)
+        if upto > surely:
+            hits[near] = first
+            near += 1
+        else:
+            above += surely
+    return above, near
 
 
 @jit
-def _inside(least, most, low, high, first, found):  # type: ignore[no-untyped-def]
+def _longer(array, more):  # type: ignore[no-untyped-def]
+    grown = np.empty(2 * len(array) + more, array.dtype)
+    grown[: len(array)] = array
+    return grown
+
+
+@jit
+def _scale(low, high, slack):  # type: ignore[no-untyped-def]
+    """How a row is rounded: from which score on, by how many steps a unit, how far limits move.
+
+    All limits, moved by the slack, lie within the steps, and room is left at both ends for what is
+    beyond. Rounding keeps the order; single precision moves a score or limit by a hundredth step.
+    """
+    bottom, top, wide = low.min(), high.max(), np.float32(slack * 1.000001)
+    span = max(top - bottom + np.float32(2.0) * wide, abs(top) * np.float32(1e-3))
+    step = np.float32(_STEPS) / max(span, np.float32(1e-30))
+    return bottom - wide - np.float32(_ROOM) / step, step, wide * step + np.float32(0.05)
+
+
+@jit
+def _shorten(row, bottom, step, short):  # type: ignore[no-untyped-def]
+    """The row in steps from `bottom`, those outside of the limits at the ends."""
+    least, most = np.float32(0.0), np.float32(_STEPS + 2 * _ROOM)
+    for item in range(len(row)):
+        short[item] = np.int16(min(max((row[item] - bottom) * step, least), most))
+
+
+@jit
+def _count_short(short, under, over):  # type: ignore[no-untyped-def]
+    surely, upto = np.int16(0), np.int16(0)  # short sums, so that vectors are long
+    for item in range(len(short)):
+        surely = np.int16(surely + np.int16(short[item] > over))
+        upto = np.int16(upto + np.int16(short[item] >= under))
+    return np.int64(surely), np.int64(upto)
+
+
+@jit
+def _near(scores, shares, slack, low, high, first, found):  # type: ignore[no-untyped-def]
+    """The positions, counted from `first`, of those that may be from `low` to `high`."""
     filled = 0
-    for item in range(len(least)):
-        if most[item] >= low and least[item] <= high:
+    for item in range(len(scores)):
+        least, most = _bounds(scores[item], shares[item], slack)
+        if most >= low and least <= high:
             found[filled] = first + item
             filled += 1
-    return filled
+
+
+@jit
+def _bounds(score, share, slack):  # type: ignore[no-untyped-def]
+    """Between which numbers an exact score lies, rounded outwards."""
+    rounding = np.float32(2.0**-23 if slack > 0.0 else 0.0)
+    own = np.float32(slack * 1.000001) * share + rounding * abs(score)
+    return score - own, score + own
+
+
+@jit
+def _count(scores, shares, slack, low, high):  # type: ignore[no-untyped-def]
+    """How many are surely above `high`, and how many may be from `low` on."""
+    over, upto = np.int32(0), np.int32(0)
+    for item in range(len(scores)):
+        least, most = _bounds(scores[item], shares[item], slack)
+        over = np.int32(over + np.int32(least > high))
+        upto = np.int32(upto + np.int32(most >= low))
+    return np.int64(over), np.int64(upto)
 
 
 @kernel

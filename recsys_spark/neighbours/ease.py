@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from scipy.linalg import lapack
 
-from recsys_spark.arrow import list_parts
+from recsys_spark.arrow import list_parts, local_frame
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.similarity import Double, Single, Whole, largest
 from recsys_spark.neighbours.broadcast import bytes_needed, collect_product
@@ -168,7 +168,7 @@ def _mirror(matrix: Double) -> None:
 def _table(spark: SparkSession, ids: Whole, weights: Single, spec: Ease) -> DataFrame:
     tasks = max(1, min(4 * spark.sparkContext.defaultParallelism, len(ids)))
     if not len(ids):
-        return spark.createDataFrame([], ROWS).withColumnRenamed("row", "item")
+        return local_frame(spark, [], ROWS).withColumnRenamed("row", "item")
     shared, k = share(spark.sparkContext, weights), spec.neighbours or len(ids)
     bounds = np.linspace(0, len(ids), tasks + 1).astype(np.int64)
     rows = map_in_arrow(spark.range(0, tasks, 1, tasks), _rows(shared, ids, bounds, k), ROWS)

@@ -8,6 +8,7 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.arrow import local_frame
 from recsys_spark.config import Blocked, ItemList, Recommend, SegmentItems, Segments, Windows
 from recsys_spark.errors import ConfigError
 from recsys_spark.io.side_tables import read_rows, read_windows
@@ -43,8 +44,8 @@ def with_new_items(
     unknown = named.select(F.col("item_id").alias("id")).join(ids, "id", "left_anti").distinct()
     last = ids.agg(F.max("index").alias("index")).collect()[0]["index"]
     names = sorted(row["id"] for row in unknown.collect())
-    rows = [(name, last + 1 + at) for at, name in enumerate(names)]
-    return ids.unionByName(tables.spark.createDataFrame(rows, ids.schema))
+    rows = [{"id": name, "index": last + 1 + at} for at, name in enumerate(names)]
+    return ids.unionByName(local_frame(tables.spark, rows, ids.schema))
 
 
 def cold_start_items(
