@@ -154,6 +154,11 @@ class Config(Section):
                 raise ValueError(f"models.{name} differs from another name by capitals alone")
             if model.kind == "content" and self.items.path is None:
                 raise ValueError(f"models.{name} compares titles and genres: set items.path")
+            if model.segment_by and model.segment_by not in self.evaluate.users.columns:
+                raise ValueError(
+                    f"models.{name}.segment_by is {model.segment_by}, which is no column of the "
+                    "table of users: set evaluate.users.path, and name it in evaluate.users.columns"
+                )
             for part in model.parts:
                 if part not in self.scored_alone():
                     raise ValueError(
@@ -225,6 +230,10 @@ class Config(Section):
     def scored_alone(self) -> list[str]:
         """The names of the weighted ALS and of the other models that are no blends."""
         return [WALS, *(name for name, model in self.models.items() if not model.parts)]
+
+    def counts_in_segments(self) -> bool:
+        """Whether a model counts within segments of users, which are read from a table."""
+        return any(model.segment_by for model in self.models.values())
 
     def with_factors(self) -> list[str]:
         """The names of the weighted ALS and of the other models with factors of their own."""
@@ -299,6 +308,8 @@ class Config(Section):
         whole = self.model_dump(mode="json")
         fitted = {name for name, model in self.models.items() if model.fitted}
         whole[FITTED] = {name: own for name, own in whole["models"].items() if name in fitted}
+        if self.counts_in_segments():
+            whole[FITTED]["evaluate.users"] = whole["evaluate"]["users"]
         content = {key: reduce(getitem, key.split("."), whole) for key in keys} or whole
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 

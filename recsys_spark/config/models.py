@@ -44,7 +44,7 @@ _KEYS: dict[str, set[str]] = {
     "rp3beta": {"alpha", "user_alpha", "beta", "neighbours", "weights"},
     "ease": {"regularization", "neighbours"},
     "content": {"neighbours"},
-    "popularity": {"days"},
+    "popularity": {"days", "segment_by"},
     "blend": {"parts", "method", "constant"},
 }
 
@@ -112,6 +112,12 @@ class Model(Section):
         gt=0,
         description="popularity: only interactions of so many days before the newest count; null: "
         "all.",
+    )
+    segment_by: str | None = Field(
+        None,
+        description="popularity: a column of evaluate.users, such as country; users are listed "
+        "what is popular among those with their value, users without one what is popular overall. "
+        "null: the same for everyone.",
     )
     parts: dict[str, FiniteFloat] = Field(
         {}, description="blend: weights of others by name; model is the weighted ALS."

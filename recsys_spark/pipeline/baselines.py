@@ -26,6 +26,7 @@ from recsys_spark.pipeline.model_scorers import (
 )
 from recsys_spark.pipeline.run import Run
 from recsys_spark.pipeline.train import trained_spec
+from recsys_spark.pipeline.user_segments import indexed_segments, segment_columns
 from recsys_spark.stages.segments import count_rows
 from recsys_spark.stages.simple_scores import (
     directions,
@@ -49,13 +50,15 @@ class MeasuredModel:
     scorer: ranks the catalogue; it may need what models have that are measured, too. scores:
     factors of users and items, columns id and factors, of those whose scores are their products.
     drawn: user factors that are a function of the user's index. nearest: columns user and nearest,
-    of those that score by similar users.
+    of those that score by similar users. segments: columns user and segment, of those that count
+    within segments.
     """
 
     scorer: Scorer
     scores: Scores | None = None
     drawn: Mapping[str, Draw] = field(default_factory=dict)
     nearest: DataFrame | None = None
+    segments: DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -142,8 +145,12 @@ def _models(inputs: EvaluationInputs, catalogue: Catalogue) -> dict[str, Measure
     found = scorers(run.config, names, Basis(fitted, catalogue, history))
     nearest = nearest_users(run.config, names, history, run.log, run.keep)
     users = {name: find(inputs.users) for name, find in nearest.items()}
+    columns = segment_columns(run.config, names)
+    segments = {name: indexed_segments(run, column) for name, column in columns.items()}
     return {
-        name: MeasuredModel(own, fitted.factors.get(name), nearest=users.get(name))
+        name: MeasuredModel(
+            own, fitted.factors.get(name), nearest=users.get(name), segments=segments.get(name)
+        )
         for name, own in found.items()
     }
 

@@ -36,6 +36,7 @@ from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.pipeline.side_tables import SideTables
 from recsys_spark.pipeline.slicing import not_written, plan_layout, write_slices
 from recsys_spark.pipeline.train import trained_spec, training_rows
+from recsys_spark.pipeline.user_segments import segments_of
 from recsys_spark.runtime.slices import Slices
 from recsys_spark.runtime.tables import Manifest, conform
 from recsys_spark.topn.catalog import FOLD_IN, MODEL, POPULAR, Tally
@@ -89,6 +90,7 @@ def _read(run: Run) -> Inputs:
         items=items,
         fitted=read_fitted(run, wanted.chain, stage, None if cold is None else ids),
         nearest=nearest_users(config, wanted.chain, history, run.log, run.keep),
+        segments=segments_of(run, wanted.chain),
         training=_training(run, folded) if explained else None,
         earlier=read_earlier(run.tables, config, run.run_id),
         published=read_published(run.tables, run.run_id),
