@@ -1,7 +1,7 @@
 """What is measured on the held-out rows: the model, the baselines and further models."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -15,9 +15,11 @@ from recsys_spark.evaluation.model_lists import Draw
 from recsys_spark.neighbours.fit import fit_items, multiplications
 from recsys_spark.neighbours.spec import ItemKnn, UserKnn
 from recsys_spark.pipeline.factor_models import kept_mllib
+from recsys_spark.pipeline.folded_models import fold_into_models, with_folded
 from recsys_spark.pipeline.genres import item_genres
 from recsys_spark.pipeline.model_scorers import (
     Basis,
+    FittedModels,
     find_nearest,
     nearest_users,
     read_fitted,
@@ -141,7 +143,7 @@ def _models(inputs: EvaluationInputs, catalogue: Catalogue) -> dict[str, Measure
     """
     run = inputs.run
     names, history = tuple(run.config.models), inputs.history
-    fitted = read_fitted(run, names, "train")
+    fitted = _with_held_out(run, read_fitted(run, names, "train"))
     found = scorers(run.config, names, Basis(fitted, catalogue, history))
     nearest = nearest_users(run.config, names, history, run.log, run.keep)
     users = {name: find(inputs.users) for name, find in nearest.items()}
@@ -153,6 +155,18 @@ def _models(inputs: EvaluationInputs, catalogue: Catalogue) -> dict[str, Measure
         )
         for name, own in found.items()
     }
+
+
+def _with_held_out(run: Run, fitted: FittedModels) -> FittedModels:
+    """With factors of users who are held out whole, by the models that fold users in."""
+    if not run.has("fold_in"):
+        return fitted
+    folded = fold_into_models(run, run.read("fold_in"), run.read("train"))
+    factors = {
+        name: (with_folded(users, folded, name), items)
+        for name, (users, items) in fitted.factors.items()
+    }
+    return replace(fitted, factors=factors)
 
 
 def _with_factors(inputs: EvaluationInputs, name: str, scores: Scores) -> Catalogue:

@@ -13,6 +13,7 @@ from recsys_spark.kernels.spec import SIDES
 from recsys_spark.lookup import Lookup
 from recsys_spark.neighbours.fit import fit_users
 from recsys_spark.neighbours.spec import UserKnn
+from recsys_spark.pipeline.folded_models import FOLDED, with_folded
 from recsys_spark.pipeline.models import fit_content, settings_of, table_of
 from recsys_spark.pipeline.plan import MB, factor_bytes
 from recsys_spark.pipeline.run import Keep, Run, refit_version
@@ -84,7 +85,7 @@ def read_fitted(
     def read(name: str, table: str) -> DataFrame:
         return run.tables.read(table, version).where(F.col("model") == name)
 
-    rows, factors = {}, {}
+    rows, factors, folded = {}, {}, run.find(FOLDED)
     for name, model in models.items():
         if not model.fitted:
             continue
@@ -95,7 +96,7 @@ def read_fitted(
             )
         if model.by_factors:
             users, items = (read(name, f"model_{side}_factors") for side in SIDES)
-            factors[name] = users.select("id", "factors"), items.select("id", "factors")
+            factors[name] = with_folded(users, folded, name), items.select("id", "factors")
         elif model.kind == "content" and ids is not None:
             found = fit_content(name, model, run.find("items"), ids)
             rows[name] = run.keep(found, f"content/{name}")

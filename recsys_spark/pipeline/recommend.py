@@ -158,6 +158,8 @@ def _report(run: Run, inputs: Inputs, found: Summary) -> Summary:
     users, short, empty, sources = (found[key] for key in ("lists", "short", "empty", "sources"))
     text = ", ".join(f"{lists:,} from {source}" for source, lists in sorted(sources.items()))
     log.info(f"{users:,} users with up to {n} items: {text}")
+    if not users:
+        log.warning("no user is wanted: recommend.users.path has no rows, and there are no lists")
     if short:
         log.warning(f"{short:,} users have fewer than {n} items, {empty:,} of them none")
     run.tracker.metrics({"recommend.users": users, "recommend.short_lists": short})

@@ -152,6 +152,17 @@ def test_groups_and_like_minded_users_have_tables_of_their_own(shop):
         assert row["user_id"] not in others
 
 
+def test_a_file_of_no_users_makes_a_table_of_no_lists(shop):
+    (shop / "nobody.csv").write_text("user_id\n")
+    events = []
+    asked = f"recommend.users.path={shop / 'nobody.csv'}"
+    outcome = run_in(shop, asked, stages=("recommend",), run_id="nobody", sinks=[events.append])
+    assert table(shop, "nobody") == []
+    summary = outcome.records["recommend"].summary
+    assert (summary["users"], summary["sources"], summary["sample"]) == (0, {}, [])
+    assert any("recommend.users.path has no rows" in event["msg"] for event in events)
+
+
 def test_genres_that_are_not_there_cannot_count(shop):
     settings = [
         "items.columns.genres=genres",
