@@ -157,7 +157,7 @@ def _report(run: Run, inputs: Inputs, found: Summary) -> Summary:
     table, n, log = run.read(_TABLE), run.config.recommend.n, run.log
     users, short, empty, sources = (found[key] for key in ("lists", "short", "empty", "sources"))
     text = ", ".join(f"{lists:,} from {source}" for source, lists in sorted(sources.items()))
-    log.info(f"{users:,} users with up to {n} items: {text}")
+    log.info(f"{users:,} users with up to {n} items: {text or 'none'}")
     if not users:
         log.warning("no user is wanted: recommend.users.path has no rows, and there are no lists")
     if short:
