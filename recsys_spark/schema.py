@@ -94,7 +94,13 @@ ITEM_NEIGHBOURS = _table(
     ("weights", ArrayType(FloatType())),
 )
 
-ITEM_SCORES = _table(("model", StringType()), ("item", IntegerType()), ("score", FloatType()))
+# segment: among whose users the score is counted; null: among all.
+ITEM_SCORES = _table(
+    ("model", StringType()),
+    ("segment", StringType()),
+    ("item", IntegerType()),
+    ("score", FloatType()),
+)
 
 METRICS = _table(
     ("run_id", StringType()),

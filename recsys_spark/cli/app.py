@@ -89,8 +89,8 @@ _STAGE_HELP = {
     "publish": "Let readers see the run's tables.",
 }
 _REPEATED_HELP = {
-    "tune": "Search the objective's settings (keys under tune); trials made before are not made "
-    "again.",
+    "tune": "Search the settings of the delivered model and of its parts (keys under tune); trials "
+    "made before are not made again.",
     "backtest": "Train and evaluate on several splits, by time or in folds (keys under backtest).",
 }
 
@@ -178,16 +178,25 @@ def show(
     user: Annotated[
         list[str] | None, typer.Option(metavar="ID", help="Only this user; may be repeated.")
     ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=VALUE",
+            help="Only rows with this value, such as model=walks or segment=activity=cold; several "
+            "values of a column are alternatives.",
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Rows of the table.")] = 10,
     format_: Form = ShowFormat.table,
     run_id: Version = None,
 ) -> None:
-    """Print rows of a table's current version."""
+    """Print rows of a table's current version; of metrics the best-known ones first."""
+    from recsys_spark.cli.filters import parse_filters
     from recsys_spark.cli.show import show_table
 
-    users = user or []
-    wanted = max(limit, len(users)) if users else limit
-    print(show_table(call.config, call.log, table, run_id, users, wanted, format_.value))
+    filters = parse_filters(where or [], user or [])
+    wanted = max(limit, len(user or []))
+    print(show_table(call.config, call.log, table, run_id, filters, wanted, format_.value))
 
 
 @add_command(app, "path", _RESULTS, CONFIGURATION)

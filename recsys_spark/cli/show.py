@@ -13,10 +13,18 @@ from pyspark.sql.types import StructType
 from rich.console import Console
 from rich.table import Table
 
+from recsys_spark.cli.filters import (
+    Filters,
+    check_filters,
+    nothing_matches,
+    of_dataset,
+    of_frame,
+)
 from recsys_spark.config import Config
-from recsys_spark.errors import ConfigError
+from recsys_spark.evaluation.directions import direction_of, rank_of
+from recsys_spark.evaluation.ranking import ALL, shown_cutoff
 from recsys_spark.pipeline.sessions import lazy_session
-from recsys_spark.runtime.local import one_of, open_version
+from recsys_spark.runtime.local import open_version
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.store import is_local, open_store
 from recsys_spark.runtime.tables import Manifest, Tables
@@ -24,6 +32,7 @@ from recsys_spark.schema import LISTS, ListColumns
 
 _TEXT_ROWS = 1000
 _WIDTH = 120  # characters of a line where there is no terminal
+_SOME = 10_000  # rows whose values are named where no row matches
 
 
 def show_table(
@@ -31,14 +40,14 @@ def show_table(
     log: Log,
     table: str,
     run_id: str | None,
-    users: list[str],
+    filters: Filters,
     limit: int,
     form: str,
 ) -> str:
-    """The first rows of a table, or those of some users, as text in the wanted form."""
+    """The first rows of a table that match the filters, as text in the wanted form."""
     with lazy_session(config, log, read_only=True) as spark:
         tables = Tables(open_store(config.paths.root, spark), spark)
-        return _render(tables, table, run_id, users, limit, form)
+        return _render(tables, tables.version(table, run_id), filters, limit, form)
 
 
 def table_path(config: Config, log: Log, table: str, run_id: str | None) -> str:
@@ -48,38 +57,51 @@ def table_path(config: Config, log: Log, table: str, run_id: str | None) -> str:
         return tables.store.uri(tables.path(table, tables.version(table, run_id).run_id))
 
 
-def _render(
-    tables: Tables,
-    table: str,
-    run_id: str | None,
-    users: list[str],
-    limit: int,
-    form: str,
-) -> str:
-    manifest = tables.version(table, run_id)
-    rows = _rows(tables, manifest, users, limit)
-    if users and not rows.num_rows:
-        raise ConfigError(
-            f"{table} of run {manifest.run_id} has no user {', '.join(users)}: ids are compared as "
-            "they are written, also by case."
-        )
+def _render(tables: Tables, manifest: Manifest, filters: Filters, limit: int, form: str) -> str:
+    rows = _rows(tables, manifest, filters, limit)
     if form == "json":
         return json.dumps(rows.to_pylist(), default=str, indent=2, ensure_ascii=False)
-    if table in LISTS:
-        rows = _explode(rows, table, _titles(tables, manifest, rows))
+    if manifest.table in LISTS:
+        rows = _explode(rows, manifest.table, _titles(tables, manifest, rows))
     return as_csv(rows) if form == "csv" else _as_text(rows, manifest)
 
 
-def _rows(tables: Tables, manifest: Manifest, users: list[str], limit: int) -> pa.Table:
-    schema = StructType.fromJson(json.loads(manifest.schema))
-    if users and "user_id" not in schema.names:
-        raise ConfigError(f"Table {manifest.table} has no users to choose; leave out --user.")
+def _rows(tables: Tables, manifest: Manifest, filters: Filters, limit: int) -> pa.Table:
+    """The first rows that match; of metrics those that people look for first."""
+    check_filters(filters, StructType.fromJson(json.loads(manifest.schema)), manifest.table)
+    every = manifest.table == "metrics"  # which is small
+    rows = _first(tables, manifest, filters, manifest.rows if every else limit)
+    if filters and not rows.num_rows:
+        some = _first(tables, manifest, {}, _SOME)
+        raise nothing_matches(filters, some, f"{manifest.table} of run {manifest.run_id}")
+    return by_importance(rows).slice(0, limit) if every else rows
+
+
+def _first(tables: Tables, manifest: Manifest, filters: Filters, limit: int) -> pa.Table:
     if not is_local(tables.store.uri("")):
         frame = tables.read(manifest.table, manifest.run_id)
-        chosen = frame.where(frame["user_id"].cast("string").isin(users)) if users else frame
-        return chosen.limit(limit).toArrow()
+        return of_frame(frame, filters).limit(limit).toArrow()
     data = open_version(tables, manifest.table, manifest.run_id)
-    return data.head(limit, filter=one_of(data, "user_id", users) if users else None)
+    return data.head(limit, filter=of_dataset(data, filters))
+
+
+def by_importance(metrics: pa.Table) -> pa.Table:
+    """Rows of the metrics table, those that people look for first.
+
+    Those of all users come first, then the ranking of the whole catalogue, then the cut-off that
+    summaries show; then metrics in the order of `rank_of`, of each the best model first.
+    """
+    rows = metrics.to_pylist()
+    shown = shown_cutoff([row["k"] for row in rows if row["k"] is not None] or [0])
+
+    def key(row: dict[str, Any]) -> tuple[Any, ...]:
+        protocol = row["segment"] != ALL, row["segment"], len(row["split"]), row["split"]
+        cutoff = 0 if row["k"] in (shown, None) else row["k"]
+        better = direction_of(row["metric"]).sign * (row["value"] or 0.0)
+        return (*protocol, cutoff, rank_of(row["metric"]), row["metric"], -better, row["model"])
+
+    order = sorted(range(len(rows)), key=lambda at: key(rows[at]))
+    return metrics.take(pa.array(order, pa.int64()))
 
 
 def _titles(tables: Tables, manifest: Manifest, rows: pa.Table) -> dict[Any, str]:
@@ -133,6 +155,9 @@ def _entry(entry: dict[str, Any], name: str, titles: dict[Any, str]) -> dict[str
     if "because" in entry:
         reasons = [reason["item_id"] for reason in entry["because"] or []]
         shown["because"] = ", ".join(str(titles.get(item) or item) for item in reasons)
+    if "member_scores" in entry:
+        members = entry["member_scores"] or []
+        shown["member_scores"] = ", ".join(f"{m['user_id']} {m['score']:.4f}" for m in members)
     return shown
 
 
@@ -160,6 +185,8 @@ def text_console() -> Console:
 
 def _as_text(rows: pa.Table, manifest: Manifest) -> str:
     console = text_console()
+    if "run_id" in rows.column_names:  # the last line names the run
+        rows = rows.drop_columns("run_id")
     table = Table(box=None, header_style="bold", pad_edge=False)
     for field in rows.schema:
         number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
@@ -172,6 +199,8 @@ def _as_text(rows: pa.Table, manifest: Manifest) -> str:
         f"({_rows_of(manifest.rows)}).",
         style="dim",
     )
+    if rows.num_rows < manifest.rows and manifest.table not in LISTS:
+        console.print("--limit N shows more, --where COLUMN=VALUE chooses.", style="dim")
     return console.export_text().rstrip("\n")
 
 

@@ -104,8 +104,8 @@ def _refit(console: Console, summary: Mapping[str, Any]) -> None:
     )
     if summary.get("overlap") is not None:
         console.print(
-            f"       {summary['overlap']:.1%} of the first {summary['k']} items of "
-            f"{summary['compared_users']:,} evaluated users are the same in both",
+            f"       {summary['overlap']:.1%} of the first {summary['k']} items that the weighted "
+            f"ALS lists {summary['compared_users']:,} evaluated users are the same in both",
             soft_wrap=True,
         )
 

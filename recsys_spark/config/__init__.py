@@ -49,6 +49,7 @@ from recsys_spark.config.validating import Backtest, Range, Tune
 from recsys_spark.config.wanted import as_wanted, options, under, wants_text
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels import solver as solvers
+from recsys_spark.kernels.spec import WalsSpec
 
 __all__ = [
     "FITTED",
@@ -154,17 +155,12 @@ class Config(Section):
                 raise ValueError(f"models.{name} differs from another name by capitals alone")
             if model.kind == "content" and self.items.path is None:
                 raise ValueError(f"models.{name} compares titles and genres: set items.path")
-            for part in model.parts:
-                if part not in self.scored_alone():
-                    raise ValueError(
-                        f"models.{name}.parts has {part}, which is no part of a blend: choose "
-                        f"among {', '.join(self.scored_alone())}"
-                    )
-            if model.kind == "cosine" and model.of not in self.with_factors():
+            if model.segment_by and model.segment_by not in self.evaluate.users.columns:
                 raise ValueError(
-                    f"models.{name}.of is {model.of}, which has no factors: choose among "
-                    f"{', '.join(self.with_factors())}"
+                    f"models.{name}.segment_by is {model.segment_by}, which is no column of the "
+                    "table of users: set evaluate.users.path, and name it in evaluate.users.columns"
                 )
+            self._check_made_of(name, model)
         unknown = [name for name in self.recommend.chain if name not in (WALS, *self.models)]
         if unknown:
             raise ValueError(
@@ -172,6 +168,24 @@ class Config(Section):
                 f"{', '.join((WALS, *self.models))}"
             )
         return self
+
+    def _check_made_of(self, name: str, model: Model) -> None:
+        """Raise ValueError for parts of a blend that are none, and a cosine of no factors."""
+        for part in model.parts:
+            if part in self.models and self.models[part].kind == "blend":
+                raise ValueError(
+                    f"models.{name}.parts has {part}, a blend itself: name its parts in place of it"
+                )
+            if part not in self.scored_alone():
+                raise ValueError(
+                    f"models.{name}.parts has {part}, which is no part of a blend: choose "
+                    f"among {', '.join(self.scored_alone())}"
+                )
+        if model.kind == "cosine" and model.of not in self.with_factors():
+            raise ValueError(
+                f"models.{name}.of is {model.of}, which has no factors: choose among "
+                f"{', '.join(self.with_factors())}"
+            )
 
     @model_validator(mode="after")
     def _searched(self) -> "Config":
@@ -225,6 +239,10 @@ class Config(Section):
     def scored_alone(self) -> list[str]:
         """The names of the weighted ALS and of the other models that are no blends."""
         return [WALS, *(name for name, model in self.models.items() if not model.parts)]
+
+    def counts_in_segments(self) -> bool:
+        """Whether a model counts within segments of users, which are read from a table."""
+        return any(model.segment_by for model in self.models.values())
 
     def with_factors(self) -> list[str]:
         """The names of the weighted ALS and of the other models with factors of their own."""
@@ -286,8 +304,12 @@ class Config(Section):
         name: of a model of kind wals; None: for objective.
         """
         objective = self.objective if name is None else self.objective_of(name)
+        return self.solver_of(objective.spec())
+
+    def solver_of(self, spec: WalsSpec) -> solvers.Solver:
+        """The same for the spec of an objective."""
         keys = self.solver.model_dump(include={"method", "cg_steps", "subspace_block"})
-        return solvers.resolve_solver(objective.spec(), **keys)
+        return solvers.resolve_solver(spec, **keys)
 
     def command(self, words: str) -> str:
         """A command that works on the tables of this configuration, wherever they are."""
@@ -299,6 +321,8 @@ class Config(Section):
         whole = self.model_dump(mode="json")
         fitted = {name for name, model in self.models.items() if model.fitted}
         whole[FITTED] = {name: own for name, own in whole["models"].items() if name in fitted}
+        if self.counts_in_segments():
+            whole[FITTED]["evaluate.users"] = whole["evaluate"]["users"]
         content = {key: reduce(getitem, key.split("."), whole) for key in keys} or whole
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -22,6 +22,8 @@ from recsys_spark.neighbours.spec import ContentKnn, Ease, ItemKnn, RP3Beta, Use
 # The weighted ALS of the section objective, which is always trained.
 WALS = "model"
 
+# Scores are in single precision.
+Weight = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
 Kind = Literal[
     "wals", "mllib", "cosine", "item_knn", "user_knn", "rp3beta", "ease", "content", "popularity",
     "blend",
@@ -44,7 +46,7 @@ _KEYS: dict[str, set[str]] = {
     "rp3beta": {"alpha", "user_alpha", "beta", "neighbours", "weights"},
     "ease": {"regularization", "neighbours"},
     "content": {"neighbours"},
-    "popularity": {"days"},
+    "popularity": {"days", "segment_by"},
     "blend": {"parts", "method", "constant"},
 }
 
@@ -107,13 +109,20 @@ class Model(Section):
     regularization: FiniteFloat | None = Field(
         None, gt=0, description="ease (200), mllib (0.1): strength of the L2 penalty."
     )
-    days: float | None = Field(
+    days: FiniteFloat | None = Field(
         None,
         gt=0,
         description="popularity: only interactions of so many days before the newest count; null: "
         "all.",
     )
-    parts: dict[str, FiniteFloat] = Field(
+    segment_by: str | None = Field(
+        None,
+        min_length=1,
+        description="popularity: a column of evaluate.users, such as country; users are listed "
+        "what is popular among those with their value, users without one what is popular overall. "
+        "null: the same for everyone.",
+    )
+    parts: dict[str, Weight] = Field(
         {}, description="blend: weights of others by name; model is the weighted ALS."
     )
     method: Literal["sum", "standardised", "rank_fusion"] = Field(

@@ -80,3 +80,20 @@ DESCRIBED: dict[str, Described] = {
 def direction_of(metric: str) -> Direction:
     """The direction of a metric; NEITHER of one that is not among these."""
     return DESCRIBED[metric].direction if metric in DESCRIBED else Direction.NEITHER
+
+
+# The metrics in the order in which people look for them.
+_ORDER = (
+    *("ndcg", "recall", "recall_min", "precision", "f1", "hit_rate", "mrr", "map", "map_min"),
+    *("ndcg_linear", "ndcg_exponential", "r_precision", "rbp"),
+    *("auc", "partial_auc", "percentile_rank", "rmse", "mae", "r2"),
+    *("item_coverage", "user_coverage", "gini", "entropy", "personalisation"),
+    *("novelty", "popularity_rank", "serendipity", "diversity", "attribute_diversity"),
+    *("miscalibration", "overlap", "rbo"),
+)
+_RANK = {name: at for at, name in enumerate(_ORDER)}
+
+
+def rank_of(metric: str) -> int:
+    """Where a metric stands where several are shown; others are the last."""
+    return _RANK.get(metric, len(_RANK))

@@ -26,8 +26,13 @@ from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.kernels.tile import Tile, best_of, leave_out, user_blocks
 from recsys_spark.kernels.topn import Positions, Single
 from recsys_spark.lookup import Lookup
-from recsys_spark.topn.blocks import factor_column, nearest_columns, read_block
-from recsys_spark.topn.scorers import Block, NeighbourScorer, Scorer, StaticScorer
+from recsys_spark.topn.blocks import (
+    factor_column,
+    nearest_columns,
+    read_block,
+    segment_columns,
+)
+from recsys_spark.topn.scorers import Block, NeighbourScorer, Scorer, SegmentScorer, StaticScorer
 from recsys_spark.wals.packed import Batches
 from recsys_spark.workers import map_in_arrow
 
@@ -89,7 +94,7 @@ def rank_models(rows: DataFrame, ranking: Ranking, totals: Sequence[Totals] = ()
     if totals:
         rows = rows.withColumn("hash", F.xxhash64("user_id"))
     taken = [factor_column(name) for name in ranking.ranks if name not in ranking.drawn]
-    taken += [*PACKED, *nearest_columns(rows.columns)]
+    taken += [*PACKED, *nearest_columns(rows.columns), *segment_columns(rows.columns)]
     kept = [
         StructField(column.name, column.dataType)  # null in the rows of totals
         for column in rows.schema.fields
@@ -166,10 +171,12 @@ def _by_scorer(
     places: npt.NDArray[np.float64] | None,
 ) -> None:
     """Fill positions, (users, n), and places, (users, metrics), tile by tile."""
-    if isinstance(scorer, StaticScorer):
-        positions[:] = static_lists(scorer.ordered, block.seen, positions.shape[1])
-        if places is not None:
-            places[:] = static_ranking(scorer.ordered, block.seen, truth)
+    if isinstance(scorer, StaticScorer | SegmentScorer):
+        for static, of in scorer.orders(block):
+            seen = block.seen.where(of)
+            positions[of] = static_lists(static.ordered, seen, positions.shape[1])
+            if places is not None:
+                places[of] = static_ranking(static.ordered, seen, truth.where(of))
         return
     every = np.ones(scorer.items, dtype=bool)
     for rows in user_blocks(block.size, scorer.items):

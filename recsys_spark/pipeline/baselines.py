@@ -1,7 +1,7 @@
 """What is measured on the held-out rows: the model, the baselines and further models."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -15,9 +15,11 @@ from recsys_spark.evaluation.model_lists import Draw
 from recsys_spark.neighbours.fit import fit_items, multiplications
 from recsys_spark.neighbours.spec import ItemKnn, UserKnn
 from recsys_spark.pipeline.factor_models import kept_mllib
+from recsys_spark.pipeline.folded_models import fold_into_models, with_folded
 from recsys_spark.pipeline.genres import item_genres
 from recsys_spark.pipeline.model_scorers import (
     Basis,
+    FittedModels,
     find_nearest,
     nearest_users,
     read_fitted,
@@ -26,6 +28,7 @@ from recsys_spark.pipeline.model_scorers import (
 )
 from recsys_spark.pipeline.run import Run
 from recsys_spark.pipeline.train import trained_spec
+from recsys_spark.pipeline.user_segments import indexed_segments, segment_columns
 from recsys_spark.stages.segments import count_rows
 from recsys_spark.stages.simple_scores import (
     directions,
@@ -49,13 +52,15 @@ class MeasuredModel:
     scorer: ranks the catalogue; it may need what models have that are measured, too. scores:
     factors of users and items, columns id and factors, of those whose scores are their products.
     drawn: user factors that are a function of the user's index. nearest: columns user and nearest,
-    of those that score by similar users.
+    of those that score by similar users. segments: columns user and segment, of those that count
+    within segments.
     """
 
     scorer: Scorer
     scores: Scores | None = None
     drawn: Mapping[str, Draw] = field(default_factory=dict)
     nearest: DataFrame | None = None
+    segments: DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -138,14 +143,30 @@ def _models(inputs: EvaluationInputs, catalogue: Catalogue) -> dict[str, Measure
     """
     run = inputs.run
     names, history = tuple(run.config.models), inputs.history
-    fitted = read_fitted(run, names, "train")
+    fitted = _with_held_out(run, read_fitted(run, names, "train"))
     found = scorers(run.config, names, Basis(fitted, catalogue, history))
     nearest = nearest_users(run.config, names, history, run.log, run.keep)
     users = {name: find(inputs.users) for name, find in nearest.items()}
+    columns = segment_columns(run.config, names)
+    segments = {name: indexed_segments(run, column) for name, column in columns.items()}
     return {
-        name: MeasuredModel(own, fitted.factors.get(name), nearest=users.get(name))
+        name: MeasuredModel(
+            own, fitted.factors.get(name), nearest=users.get(name), segments=segments.get(name)
+        )
         for name, own in found.items()
     }
+
+
+def _with_held_out(run: Run, fitted: FittedModels) -> FittedModels:
+    """With factors of users who are held out whole, by the models that fold users in."""
+    if not run.has("fold_in"):
+        return fitted
+    folded = fold_into_models(run, run.read("fold_in"), run.read("train"))
+    factors = {
+        name: (with_folded(users, folded, name), items)
+        for name, (users, items) in fitted.factors.items()
+    }
+    return replace(fitted, factors=factors)
 
 
 def _with_factors(inputs: EvaluationInputs, name: str, scores: Scores) -> Catalogue:

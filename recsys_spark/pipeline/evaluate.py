@@ -28,7 +28,7 @@ from recsys_spark.pipeline.train import evaluated_factors, trained_spec
 from recsys_spark.pipeline.validation import relevant_rows
 from recsys_spark.schema import METRICS
 from recsys_spark.stages.segments import activity
-from recsys_spark.topn.blocks import factor_column, nearest_column
+from recsys_spark.topn.blocks import factor_column, nearest_column, segment_column
 from recsys_spark.topn.recommend import read_catalogue
 from recsys_spark.wals.fold_in import fold_in
 
@@ -91,6 +91,8 @@ def _ranked(inputs: EvaluationInputs, found: dict[str, MeasuredModel], shown: in
     for name, each in found.items():
         if each.nearest is not None:
             columns[nearest_column(name)] = each.nearest
+        if each.segments is not None:
+            columns[segment_column(name)] = each.segments
     history = inputs.history if weighs_values(run.config) else inputs.history.drop("value")
     rows = gather_users(history, inputs.known, inputs.truth, columns)
     rows = with_segments(inputs, rows)

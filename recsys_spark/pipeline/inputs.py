@@ -30,12 +30,19 @@ def file_fingerprints(session: Session, config: Config, stages: Sequence[str]) -
     """Fingerprints of the files that stages read: the events, and the tables of the settings."""
     found = {"ingest": event_fingerprint(session, config)} if "ingest" in stages else {}
     for stage in stages:
-        for key in _FILES.get(stage, ()):
+        for key in _files(config, stage):
             path = attrgetter(key)(config).path
             if path is not None:
                 print_ = fingerprint(f"{key}.path", path, session)
                 found[stage] = found.get(stage, "") + print_
     return found
+
+
+def _files(config: Config, stage: str) -> Iterator[str]:
+    """The settings that name tables which a stage reads."""
+    yield from _FILES.get(stage, ())
+    if stage in ("train", "refit", "recommend") and config.counts_in_segments():
+        yield "evaluate.users"
 
 
 def open_all(spark: SparkSession, config: Config) -> Events:

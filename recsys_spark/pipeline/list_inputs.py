@@ -45,9 +45,9 @@ class Inputs:
     (index; null where unknown), of whom lists are wanted. known_users: how many have interactions.
     members: columns group_id, user_id, user. user_factors: columns id, factors and source.
     item_factors: columns id, factors. items: columns item_id, title, genres. policy: from
-    `read_policy`. fitted, nearest: of the models whose lists are delivered. training: None where
-    nothing is explained by factors. earlier: lists that may stay. published: those that readers
-    have. model_version: of the factors.
+    `read_policy`. fitted, nearest, segments: of the models whose lists are delivered. training:
+    None where nothing is explained by factors. earlier: lists that may stay. published: those that
+    readers have. model_version: of the factors.
     """
 
     history: DataFrame
@@ -64,6 +64,7 @@ class Inputs:
     policy: Policy
     fitted: FittedModels
     nearest: Mapping[str, Nearest]
+    segments: Mapping[str, DataFrame]
     training: Training | None
     earlier: Earlier | None
     published: Earlier | None

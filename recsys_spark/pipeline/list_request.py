@@ -115,6 +115,7 @@ def _ranked_by(
         user_factors(config, chain, inputs.fitted, inputs.user_factors),
         inputs.history.select(*columns),
         inputs.nearest,
+        inputs.segments,
     )
 
 

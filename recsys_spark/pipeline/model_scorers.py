@@ -13,23 +13,31 @@ from recsys_spark.kernels.spec import SIDES
 from recsys_spark.lookup import Lookup
 from recsys_spark.neighbours.fit import fit_users
 from recsys_spark.neighbours.spec import UserKnn
+from recsys_spark.pipeline.folded_models import FOLDED, with_folded
 from recsys_spark.pipeline.models import fit_content, settings_of, table_of
 from recsys_spark.pipeline.plan import MB, factor_bytes
 from recsys_spark.pipeline.run import Keep, Run, refit_version
 from recsys_spark.runtime.log import Log
 from recsys_spark.topn.catalog import Catalogue, with_factors
 from recsys_spark.topn.explanations import Explainer
-from recsys_spark.topn.matrices import interaction_rows, item_scores, sparse_rows
+from recsys_spark.topn.matrices import (
+    interaction_rows,
+    item_scores,
+    segment_scores,
+    sparse_rows,
+)
 from recsys_spark.topn.scorers import (
     BlendScorer,
     FactorScorer,
     NeighbourScorer,
     Scorer,
+    SegmentScorer,
     StaticScorer,
     UserNeighbourScorer,
 )
 
 _ENTRY_BYTES = 8  # a position and a weight
+_SCORE_BYTES = 16  # a score, whether there is one, and the same in order
 # From a column user to the users' nearest ones: see `topn.request.ByScorers`.
 Nearest = Callable[[DataFrame], DataFrame]
 
@@ -77,7 +85,7 @@ def read_fitted(
     def read(name: str, table: str) -> DataFrame:
         return run.tables.read(table, version).where(F.col("model") == name)
 
-    rows, factors = {}, {}
+    rows, factors, folded = {}, {}, run.find(FOLDED)
     for name, model in models.items():
         if not model.fitted:
             continue
@@ -88,7 +96,7 @@ def read_fitted(
             )
         if model.by_factors:
             users, items = (read(name, f"model_{side}_factors") for side in SIDES)
-            factors[name] = users.select("id", "factors"), items.select("id", "factors")
+            factors[name] = with_folded(users, folded, name), items.select("id", "factors")
         elif model.kind == "content" and ids is not None:
             found = fit_content(name, model, run.find("items"), ids)
             rows[name] = run.keep(found, f"content/{name}")
@@ -200,6 +208,8 @@ def _scorer(config: Config, name: str, basis: Basis) -> Scorer:
     if model.kind != "popularity":
         cure = f"lower models.{name}.neighbours"
         _require_room(solver, _entry_bytes(rows), f"the neighbours of {name}", cure)
+    if model.segment_by is not None:
+        return segment_scorer(solver, name, rows, catalogue.lookup)
     return scorer_of(model, rows, catalogue.lookup)
 
 
@@ -222,6 +232,18 @@ def scorer_of(model: Model, fitted: DataFrame, lookup: Lookup) -> NeighbourScore
     return NeighbourScorer(
         sparse_rows(fitted, lookup), model.kind != "ease", model.weights == "values"
     )
+
+
+def segment_scorer(solver: Solver, name: str, scores: DataFrame, lookup: Lookup) -> SegmentScorer:
+    """The scorer of what is popular within segments. scores: columns segment, item and score.
+
+    Raises ConfigError where the segments are too many for the workers.
+    """
+    size = _SCORE_BYTES * scores.select("segment").distinct().count() * len(lookup.ids)
+    _require_room(solver, size, f"the scores of {name}", "take a column with fewer values")
+    own = {key: StaticScorer(*found) for key, found in segment_scores(scores, lookup).items()}
+    overall = own.pop(None)
+    return SegmentScorer(name, overall, {key: own[key] for key in own if key is not None})
 
 
 def _entry_bytes(rows: DataFrame) -> int:

@@ -14,6 +14,7 @@ from recsys_spark.neighbours.fit import fit_items
 from recsys_spark.neighbours.spec import ContentKnn, Ease, UserKnn
 from recsys_spark.pipeline.factor_models import fit_factor_model
 from recsys_spark.pipeline.run import Run, Summary
+from recsys_spark.pipeline.user_segments import indexed_segments
 from recsys_spark.schema import ITEM_NEIGHBOURS, ITEM_SCORES, MODEL_FACTORS
 from recsys_spark.stages.simple_scores import recent
 
@@ -68,12 +69,12 @@ def _logged(run: Run, name: str, model: Model, rows: DataFrame) -> DataFrame:
 
 
 def fit_model(run: Run, name: str, model: Model, rows: DataFrame) -> DataFrame:
-    """A row an item: columns item and score, or item, neighbours and weights, by the kind.
+    """Columns item, neighbours and weights, a row an item; or segment, item and score, by kind.
 
     rows: columns user, item, value, timestamp. Raises ConfigError for what the data does not allow.
     """
     if model.kind == "popularity":
-        return _popularity(name, model, rows)
+        return _popularity(run, name, model, rows)
     spec, pairs = model.spec(), rows.select("user", "item", "value")
     assert not isinstance(spec, UserKnn), "it is not fitted"
     if isinstance(spec, ContentKnn):
@@ -102,11 +103,19 @@ def _texts(items: DataFrame, ids: DataFrame) -> DataFrame:
     return named.select("item", terms.alias("terms"))
 
 
-def _popularity(name: str, model: Model, rows: DataFrame) -> DataFrame:
-    """Columns item, score: interactions of each item, of the last days."""
+def _popularity(run: Run, name: str, model: Model, rows: DataFrame) -> DataFrame:
+    """Columns segment, item, score: interactions of each item, of the last days.
+
+    Rows without a segment count all users.
+    """
     chosen = recent(rows, model.days) if model.days is not None else rows
     if chosen is None:
         raise ConfigError(
             f"models.{name}.days needs times, and the interactions have none: remove it."
         )
-    return chosen.groupBy("item").agg(F.count("*").cast("float").alias("score"))
+    counted = F.count("*").cast("float").alias("score")
+    overall = chosen.groupBy("item").agg(counted).withColumn("segment", F.lit(None).cast("string"))
+    if model.segment_by is None:
+        return overall
+    named = chosen.join(indexed_segments(run, model.segment_by), "user")
+    return overall.unionByName(named.groupBy("segment", "item").agg(counted))

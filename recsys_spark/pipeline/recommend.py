@@ -36,6 +36,7 @@ from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.pipeline.side_tables import SideTables
 from recsys_spark.pipeline.slicing import not_written, plan_layout, write_slices
 from recsys_spark.pipeline.train import trained_spec, training_rows
+from recsys_spark.pipeline.user_segments import segments_of
 from recsys_spark.runtime.slices import Slices
 from recsys_spark.runtime.tables import Manifest, conform
 from recsys_spark.topn.catalog import FOLD_IN, MODEL, POPULAR, Tally
@@ -89,6 +90,7 @@ def _read(run: Run) -> Inputs:
         items=items,
         fitted=read_fitted(run, wanted.chain, stage, None if cold is None else ids),
         nearest=nearest_users(config, wanted.chain, history, run.log, run.keep),
+        segments=segments_of(run, wanted.chain),
         training=_training(run, folded) if explained else None,
         earlier=read_earlier(run.tables, config, run.run_id),
         published=read_published(run.tables, run.run_id),
@@ -155,7 +157,9 @@ def _report(run: Run, inputs: Inputs, found: Summary) -> Summary:
     table, n, log = run.read(_TABLE), run.config.recommend.n, run.log
     users, short, empty, sources = (found[key] for key in ("lists", "short", "empty", "sources"))
     text = ", ".join(f"{lists:,} from {source}" for source, lists in sorted(sources.items()))
-    log.info(f"{users:,} users with up to {n} items: {text}")
+    log.info(f"{users:,} users with up to {n} items: {text or 'none'}")
+    if not users:
+        log.warning("no user is wanted: recommend.users.path has no rows, and there are no lists")
     if short:
         log.warning(f"{short:,} users have fewer than {n} items, {empty:,} of them none")
     run.tracker.metrics({"recommend.users": users, "recommend.short_lists": short})

@@ -11,6 +11,7 @@ from recsys_spark.evaluation import measure_agreement, summarise
 from recsys_spark.kernels.spec import SIDES
 from recsys_spark.pipeline.early_stopping import EarlyStopping
 from recsys_spark.pipeline.evaluate import evaluated_scores
+from recsys_spark.pipeline.folded_models import model_specs
 from recsys_spark.pipeline.models import fit_models
 from recsys_spark.pipeline.plan import MB
 from recsys_spark.pipeline.run import Run, Summary, refit_version
@@ -45,6 +46,7 @@ def refit(run: Run) -> Summary:
         "preset": trained["preset"],
         **found,
         "models": models,
+        "model_specs": model_specs(run.config),
         "sweeps": len(found["losses"]),
         "evaluated_rows": run.noted("train", "rows"),
         **_agreement(run, 4 * found["items"] * spec.width),
@@ -97,7 +99,7 @@ def _sentence(summary: Summary) -> str:
     )
     if summary.get("overlap") is not None:
         text += (
-            f". {summary['overlap']:.1%} of the first {summary['k']} items of "
-            f"{summary['compared_users']:,} evaluated users are the same in both"
+            f". {summary['overlap']:.1%} of the first {summary['k']} items that the weighted ALS "
+            f"lists {summary['compared_users']:,} evaluated users are the same in both"
         )
     return text

@@ -34,7 +34,7 @@ TABLES = {
         *("item_neighbours", "item_scores"),
     ),
     "evaluate": ("metrics", "metrics_per_user"),
-    "fold_in": ("folded_users",),
+    "fold_in": ("folded_users", "folded_model_users"),
     "recommend": (
         "recommendations",
         "similar_items",
@@ -57,7 +57,7 @@ _SECTIONS = {
     "evaluate": ("evaluate", "models", "recommend.model"),
     "refit": ("train.refit", *_SOLVER),
     "fold_in": (),
-    "recommend": ("recommend", "models"),
+    "recommend": ("recommend", "models", FITTED),  # the table of users, where models count by it
     "publish": (),
 }
 _STAGE_OF = {table: stage for stage, tables in TABLES.items() for table in tables}

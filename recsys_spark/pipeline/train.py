@@ -13,6 +13,7 @@ from recsys_spark.kernels.weights import ratio_warning, weight_ratio
 from recsys_spark.ml.model import WALSModel
 from recsys_spark.pipeline.checkpoints import Checkpoints
 from recsys_spark.pipeline.early_stopping import EarlyStopping, early_stopping
+from recsys_spark.pipeline.folded_models import model_specs
 from recsys_spark.pipeline.models import fit_models
 from recsys_spark.pipeline.plan import make_plan
 from recsys_spark.pipeline.run import Run, Summary
@@ -34,7 +35,13 @@ def train(run: Run) -> Summary:
     run.log.info(values)
     fitted = fit(run, run.read("train"), spec, stopping, lambda: _warm_start(run))
     models = fit_models(run, run.read("train"))
-    return {"preset": run.config.objective.preset, "values": values, "models": models, **fitted}
+    return {
+        "preset": run.config.objective.preset,
+        "values": values,
+        "models": models,
+        "model_specs": model_specs(run.config),
+        **fitted,
+    }
 
 
 def fit(

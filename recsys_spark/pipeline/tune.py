@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pyspark.sql import DataFrame
 
 from recsys_spark import yaml12
-from recsys_spark.config import WALS, Config, Objective, Scalar
+from recsys_spark.config import WALS, Config, Model, Objective, Scalar
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.spec import SIDES, WalsSpec
 from recsys_spark.neighbours.spec import UserKnn
@@ -27,6 +27,7 @@ from recsys_spark.pipeline.model_scorers import (
     factor_scorer,
     find_nearest,
     scorer_of,
+    segment_scorer,
     user_scorer,
     with_parts,
 )
@@ -36,6 +37,7 @@ from recsys_spark.pipeline.plan import make_plan
 from recsys_spark.pipeline.run import Run, default_run_id
 from recsys_spark.pipeline.search import Settings, Tried, best, proposals
 from recsys_spark.pipeline.sessions import lazy_session
+from recsys_spark.pipeline.user_segments import segment_columns, user_segments
 from recsys_spark.pipeline.validation import Validation
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs
@@ -43,7 +45,7 @@ from recsys_spark.runtime.store import open_store
 from recsys_spark.runtime.tables import Tables
 from recsys_spark.runtime.tracking import open_tracker
 from recsys_spark.topn.request import ByScorers
-from recsys_spark.topn.scorers import NeighbourScorer, Scorer, StaticScorer
+from recsys_spark.topn.scorers import Scorer
 from recsys_spark.wals.factors import widened
 from recsys_spark.wals.fit import Factorization, Prepared, prepared
 
@@ -192,7 +194,8 @@ class _Bench:
         self.run, self._held = run, ExitStack()
         self._data: Prepared | None = None
         self._last: tuple[WalsSpec, Factorization] | None = None
-        self._matrices: dict[str, NeighbourScorer | StaticScorer] = {}
+        self._matrices: dict[str, Scorer] = {}
+        self._columns: dict[str, DataFrame] = {}
         self._others: dict[str, tuple[str, Scores]] = {}
         self._neighbours: dict[UserKnn, DataFrame] = {}
 
@@ -224,6 +227,7 @@ class _Bench:
             {model: users for model, (users, _) in factors.items()},
             self.validation.history,
             {part: self._nearest(spec) for part in parts if (spec := by_users(config, part))},
+            self._segments(config, parts),
         )
         return self.validation.metric_of(ranked, tune.metric, tune.k)
 
@@ -237,11 +241,26 @@ class _Bench:
         if spec := by_users(config, part):
             solver, rows = self.run.config.solver, self.run.read("train")
             return user_scorer(solver, part, spec, rows, catalogue.lookup)
-        key = repr(model)
+        key = f"{part}: {model!r}"
         if key not in self._matrices:
             fitted = fit_model(self.run, part, model, self.run.read("train"))
-            self._matrices = {key: scorer_of(model, fitted, catalogue.lookup), **self._matrices}
+            scorer = self._fitted(part, model, fitted)
+            self._matrices = {key: scorer, **self._matrices}
         return self._matrices[key]
+
+    def _fitted(self, part: str, model: Model, fitted: DataFrame) -> Scorer:
+        lookup = self.validation.catalogue.lookup
+        if model.segment_by is not None:
+            return segment_scorer(self.run.config.solver, part, fitted, lookup)
+        return scorer_of(model, fitted, lookup)
+
+    def _segments(self, config: Config, parts: list[str]) -> dict[str, DataFrame]:
+        """Of the parts that count within segments; each column is read once."""
+        columns = segment_columns(config, parts)
+        for column in set(columns.values()) - self._columns.keys():
+            found = user_segments(self.run, column)
+            self._columns[column] = self.run.keep(found, f"segments/{len(self._columns)}")
+        return {part: self._columns[column] for part, column in columns.items()}
 
     def _factors(self, config: Config, part: str) -> Scores:
         """The factors of another factor model, trained again where its settings changed."""

@@ -6,19 +6,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 import recsys_spark
-from recsys_spark.evaluation.directions import DESCRIBED, direction_of
+from recsys_spark.evaluation.directions import DESCRIBED, direction_of, rank_of
 from recsys_spark.report import figures as draw
 from recsys_spark.report.words import advice, explained, headline, split_sentence
 from recsys_spark.runtime.runs import StageRecord
 
-_ORDER = (
-    *("ndcg", "recall", "recall_min", "precision", "f1", "hit_rate", "mrr", "map", "map_min"),
-    *("ndcg_linear", "ndcg_exponential", "r_precision", "rbp"),
-    *("auc", "partial_auc", "percentile_rank", "rmse", "mae", "r2"),
-    *("item_coverage", "user_coverage", "gini", "entropy", "personalisation"),
-    *("novelty", "popularity_rank", "serendipity", "diversity", "attribute_diversity"),
-    *("miscalibration", "overlap", "rbo"),
-)
 _HISTOGRAMS = {
     "values": ("value", "interactions"),
     "activity": ("interactions of a user", "users"),
@@ -152,8 +144,7 @@ def metric_rows(metrics: list[dict[str, Any]], k: int) -> list[dict[str, Any]]:
         entry["meaning"] = described.meaning if described else ""
         entry["arrow"] = _ARROWS[direction_of(name).sign]
         entry["best"] = best_models(name, entry["values"])
-    order = {name: at for at, name in enumerate(_ORDER)}
-    return sorted(table.values(), key=lambda row: order.get(row["metric"], len(order)))
+    return sorted(table.values(), key=lambda row: rank_of(row["metric"]))
 
 
 def best_models(metric: str, values: Mapping[str, Mapping[str, Any]]) -> set[str]:

@@ -13,6 +13,7 @@ from recsys_spark.topn.scorers import Block, NearestUsers
 
 HISTORY, WEIGHTS = "history", "history_weights"
 _NEAREST = "nearest_users_of_"
+_SEGMENT = "segment_of_"
 
 
 def factor_column(model: str) -> str:
@@ -30,12 +31,23 @@ def nearest_columns(columns: Iterable[str]) -> list[str]:
     return [name for name in columns if name.startswith(_NEAREST)]
 
 
+def segment_column(model: str) -> str:
+    """The column with the users' segments that a model counts within; null: none."""
+    return f"{_SEGMENT}{model}"
+
+
+def segment_columns(columns: Iterable[str]) -> list[str]:
+    """Those of the columns that have segments."""
+    return [name for name in columns if name.startswith(_SEGMENT)]
+
+
 def read_block(batch: pa.RecordBatch, lookup: Lookup, ranks: Mapping[str, int]) -> Block:
     """The users of a batch.
 
     batch: columns seen and history (internal ids; null: none), perhaps history_weights (parallel to
     history; by default 1), for each model of `ranks` its user factors, null where it has none, and
-    any `nearest_column`. lookup: of the catalog's internal ids; others are left out.
+    any `nearest_column` and `segment_column`. lookup: of the catalog's internal ids; others are
+    left out.
     """
     factors = {name: _vectors(batch, name, rank) for name, rank in ranks.items()}
     seen = _positions(batch.column("seen"), lookup).without(-1)
@@ -44,7 +56,13 @@ def read_block(batch: pa.RecordBatch, lookup: Lookup, ranks: Mapping[str, int]) 
         name.removeprefix(_NEAREST): _nearest(batch.column(name))
         for name in nearest_columns(batch.schema.names)
     }
-    return Block(batch.num_rows, factors, history, weights, seen, nearest=nearest)
+    segments = {
+        name.removeprefix(_SEGMENT): np.array(batch.column(name).to_pylist(), dtype=object)
+        for name in segment_columns(batch.schema.names)
+    }
+    return Block(
+        batch.num_rows, factors, history, weights, seen, nearest=nearest, segments=segments
+    )
 
 
 def _positions(column: pa.ListArray, lookup: Lookup) -> Ragged:
@@ -85,5 +103,7 @@ def _history(batch: pa.RecordBatch, lookup: Lookup) -> tuple[Ragged, Single]:
 
 def block_columns(ranks: Mapping[str, int], columns: Iterable[str]) -> list[str]:
     """Those of the columns that `read_block` takes beside seen."""
-    taken = {HISTORY, WEIGHTS, *map(factor_column, ranks), *nearest_columns(columns)}
-    return [name for name in columns if name in taken]
+    names = list(columns)
+    taken = {HISTORY, WEIGHTS, *map(factor_column, ranks)}
+    taken |= {*nearest_columns(names), *segment_columns(names)}
+    return [name for name in names if name in taken]

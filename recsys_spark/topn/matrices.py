@@ -2,6 +2,8 @@
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 
 from recsys_spark.arrow import list_bounds, list_parts
@@ -56,7 +58,24 @@ def item_scores(scores: DataFrame, lookup: Lookup) -> tuple[Single, Mask]:
 
     scores: columns item (internal id) and score, a row an item.
     """
-    table = scores.select("item", "score").toArrow()
+    return _scores(scores.select("item", "score").toArrow(), lookup)
+
+
+def segment_scores(scores: DataFrame, lookup: Lookup) -> dict[str | None, tuple[Single, Mask]]:
+    """The same of each segment, by its name; None: of all users.
+
+    scores: columns segment, item and score, a row an item and segment.
+    """
+    table = scores.select("segment", "item", "score").toArrow()
+    names = table["segment"].unique().to_pylist()
+    return {name: _scores(table.filter(_of(table["segment"], name)), lookup) for name in names}
+
+
+def _of(names: pa.ChunkedArray, name: str | None) -> pa.ChunkedArray:
+    return pc.is_null(names) if name is None else pc.equal(names, name)
+
+
+def _scores(table: pa.Table, lookup: Lookup) -> tuple[Single, Mask]:
     at = lookup.positions(table["item"].to_numpy().astype(np.int64))
     values: npt.NDArray[np.float32] = np.zeros(len(lookup.ids), dtype=np.float32)
     scored = np.zeros(len(lookup.ids), dtype=bool)

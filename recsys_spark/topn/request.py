@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.topn.blocks import HISTORY, WEIGHTS, factor_column, nearest_column
+from recsys_spark.topn.blocks import (
+    HISTORY,
+    WEIGHTS,
+    factor_column,
+    nearest_column,
+    segment_column,
+)
 from recsys_spark.topn.business_rules import Policy
 from recsys_spark.topn.catalog import Catalogue
 from recsys_spark.topn.explanations import Explainer
@@ -64,16 +70,21 @@ class ByScorers:
     scorers: by name, in the order in which they serve. factors: user factors of a model, columns id
     and factors, by its name. history: columns user, item and optionally value, which weighs it.
     nearest: by the name of a model, from a frame with a column user to their `nearest_column`s,
-    columns user and nearest.
+    columns user and nearest. segments: columns user_id and segment, each user once, by the name of
+    the model that counts within them.
     """
 
     scorers: tuple[tuple[str, Scorer], ...]
     factors: Mapping[str, DataFrame]
     history: DataFrame
     nearest: Mapping[str, Callable[[DataFrame], DataFrame]] = field(default_factory=dict)
+    segments: Mapping[str, DataFrame] = field(default_factory=dict)
 
     def beside(self, users: DataFrame) -> DataFrame:
-        """users, with a column user, and what `blocks.read_block` takes."""
+        """users, with columns user_id and user, and what `blocks.read_block` takes."""
+        for name, segments in self.segments.items():
+            own = segments.toDF("user_id", segment_column(name))
+            users = users.join(own, "user_id", "left")
         for name, nearest in self.nearest.items():
             found = nearest(users.select("user")).toDF("user", nearest_column(name))
             users = users.join(found, "user", "left")

@@ -8,12 +8,13 @@ factors      x_u . y_i, with `cosine` of vectors of length 1
 neighbours   sum over items j of the history of h_uj W_ji (item-kNN, RP3beta, EASE, content), or
              over the K nearest users v of s_uv r_vi (user-kNN)
 static       one score an item, the same for every user (popularity)
+segments     one score an item and segment of users (popularity within a country)
 blend        weighted sum of the scores of others, each optionally divided by its standard deviation
              over the user's items; or reciprocal rank fusion, sum of w / (constant + rank)
              (Cormack, Clarke, Buettcher 2009)
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -42,6 +43,7 @@ from recsys_spark.kernels.topn import Positions, Single
 from recsys_spark.topn.explanations import Explainer, Parts, Weighted, added_up
 
 Double = npt.NDArray[np.float64]
+Names = npt.NDArray[np.object_]
 _EPSILON = 2.0**-22
 _LEAST_SHARE = 1 / 16  # of the slack of a sum, which the rounding of the sum has at every item
 
@@ -64,7 +66,8 @@ class Block(NamedTuple):
     factors: (users, rank) by the name of the model; rows of NaN for users without. history: the
     positions of the items that users interacted with, ascending. weights: of these, (entries,).
     seen: positions left out of lists. known: what the factors were solved for, to explain them.
-    nearest: the nearest users, by the name of the model.
+    nearest: the nearest users, by the name of the model. segments: the names of the users'
+    segments, (users,), None for users of none, by the name of the model.
     """
 
     size: int
@@ -74,6 +77,7 @@ class Block(NamedTuple):
     seen: Ragged
     known: Weighted | None = None
     nearest: Mapping[str, NearestUsers] = MappingProxyType({})
+    segments: Mapping[str, Names] = MappingProxyType({})
 
     def where(self, rows: Mask) -> "Block":
         """Some of the users, by a mask."""
@@ -82,8 +86,9 @@ class Block(NamedTuple):
         factors = {name: own[rows] for name, own in self.factors.items()}
         known = self.known.where(rows) if self.known else None
         nearest = {name: own.where(rows) for name, own in self.nearest.items()}
-        seen = self.seen.where(rows)
-        return Block(int(rows.sum()), factors, history, weights, seen, known, nearest)
+        segments = {name: own[rows] for name, own in self.segments.items()}
+        seen, size = self.seen.where(rows), int(rows.sum())
+        return Block(size, factors, history, weights, seen, known, nearest, segments)
 
     def rows(self, rows: slice) -> "Block":
         """Consecutive users."""
@@ -95,7 +100,8 @@ class Block(NamedTuple):
         mask[rows] = True
         known = self.known and self.known.where(mask)
         nearest = {name: own.where(mask) for name, own in self.nearest.items()}
-        return Block(size, factors, history, weights, seen, known, nearest)
+        segments = {name: own[rows] for name, own in self.segments.items()}
+        return Block(size, factors, history, weights, seen, known, nearest, segments)
 
 
 class Scorer(Protocol):
@@ -289,6 +295,58 @@ class StaticScorer:
     def spread(self, block: Block, tile: Tile) -> Single:
         own = self.scores[self.scored].astype(np.float64)
         return np.full(block.size, own.std() if len(own) else 0.0, dtype=np.float32)
+
+    def parts(self, block: Block, user: int, listed: Positions) -> Parts:
+        return nothing(listed)
+
+    def orders(self, block: Block) -> "Iterator[tuple[StaticScorer, Mask]]":
+        """Itself, for all users."""
+        yield self, self.knows(block)
+
+
+@dataclass(frozen=True)
+class SegmentScorer:
+    """model: whose segments of users are taken. own: the scorer of each segment, by its name.
+    overall: that of users of no segment, or of one without a scorer.
+    """
+
+    model: str
+    overall: StaticScorer
+    own: Mapping[str, StaticScorer]
+
+    @property
+    def items(self) -> int:
+        return self.overall.items
+
+    @property
+    def needs(self) -> Mapping[str, int]:
+        return {}
+
+    def orders(self, block: Block) -> Iterator[tuple[StaticScorer, Mask]]:
+        """The scorers that serve, and the users whom each does."""
+        names = block.segments[self.model]
+        others = np.ones(block.size, dtype=bool)
+        for name in self.own.keys() & set(names):
+            rows = names == name
+            others &= ~rows
+            yield self.own[name], rows
+        if others.any():
+            yield self.overall, others
+
+    def knows(self, block: Block) -> Mask:
+        return self.overall.knows(block)
+
+    def score(self, block: Block) -> Tile:
+        values = empty_tile(block.size, self.items)
+        for scorer, rows in self.orders(block):
+            values[rows] = scorer.score(block.where(rows)).values
+        return exact_tile(values)
+
+    def spread(self, block: Block, tile: Tile) -> Single:
+        found = np.zeros(block.size, dtype=np.float32)
+        for scorer, rows in self.orders(block):
+            found[rows] = scorer.spread(block.where(rows), tile)
+        return found
 
     def parts(self, block: Block, user: int, listed: Positions) -> Parts:
         return nothing(listed)

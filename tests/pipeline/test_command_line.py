@@ -86,10 +86,58 @@ def test_published_tables_are_read_by_pandas(command, published):
 def test_show_refuses_users_that_there_are_not(command, published):
     code, shown, err = command(*SHOW, "--user", "U3", root=published / "root")
     assert (code, shown) == (2, "")
-    assert "has no user U3: ids are compared as they are written, also by case." in err
+    assert "has no user U3: values are compared as they are written, also by case." in err
     code, shown, _ = command(*SHOW, "--user", "U3", "--user", "u3", root=published / "root")
     assert code == 0
     assert "5 rows shown of recommendations" in shown
+
+
+def test_show_filters_rows_by_the_values_of_columns(command, published):
+    words = ("show", "metrics", "--limit", "999", "--format", "json")
+    code, shown, err = command(*words, root=published / "root")
+    assert code == 0, err
+    every = json.loads(shown)
+    chosen = "--where", "model=model", "--where", "metric=ndcg", "--where", "metric=auc"
+    _, shown, _ = command(*words, *chosen, root=published / "root")
+    assert json.loads(shown) == [
+        row for row in every if row["model"] == "model" and row["metric"] in ("ndcg", "auc")
+    ]
+    _, shown, _ = command(*words, "--where", "segment=items=head", root=published / "root")
+    assert {row["segment"] for row in json.loads(shown)} == {"items=head"}
+    _, shown, _ = command(*words, "--where", "k=5", root=published / "root")
+    assert json.loads(shown) == [row for row in every if row["k"] == 5]
+    _, shown, _ = command(*words, "--where", "k=", root=published / "root")
+    assert json.loads(shown) == [row for row in every if row["k"] is None] != []
+
+
+def test_show_begins_with_the_metrics_that_people_look_for(command, published):
+    _, shown, _ = command("show", "metrics", "--format", "json", root=published / "root")
+    rows = json.loads(shown)
+    assert {row["segment"] for row in rows} == {"all"}
+    names = list(dict.fromkeys(row["metric"] for row in rows))
+    assert names[:4] == ["ndcg", "recall", "recall_min", "precision"]
+    values = [row["value"] for row in rows if row["metric"] == "ndcg"]
+    assert values == sorted(values, reverse=True)
+    _, shown, _ = command("show", "metrics", root=published / "root")
+    assert "run_id" not in shown.splitlines()[0]
+    assert "--where COLUMN=VALUE chooses" in shown.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("metrics", "--where", "model"), "write --where COLUMN=VALUE"),
+        (("metrics", "--where", "modle=x"), "has no column modle; it has run_id, model,"),
+        (("metrics", "--where", "metric=NDCG"), "no row with metric=NDCG: values are compared"),
+        (("metrics", "--where", "model=walks"), "model is model, popularity."),
+        (("recommendations", "--where", "recommendations=1"), "holds lists"),
+        (("metrics", "--user", "u3"), "has no column user_id"),
+    ],
+)
+def test_show_refuses_filters_that_choose_nothing(command, published, words, reason):
+    code, shown, err = command("show", *words, root=published / "root")
+    assert (code, shown) == (2, "")
+    assert reason in " ".join(err.split())
 
 
 def test_show_prints_json_csv_and_text(command, published):

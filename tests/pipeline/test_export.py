@@ -112,7 +112,7 @@ def test_who_and_what_is_alike_is_exported_and_shown_too(root, tmp_path, side):
     ]
     assert sorted(tuple(row.values())[:3] for row in table.to_pylist()) == sorted(expected)
     config = load_config(overrides=[f"paths.root={root}"])
-    shown = list(csv.DictReader(show_table(config, Log([]), name, None, [], 99, "csv").split("\n")))
+    shown = list(csv.DictReader(show_table(config, Log([]), name, None, {}, 99, "csv").split("\n")))
     assert len(shown) == len(expected)
     assert all(row[f"like_{side}_id"] and row[f"{side}_id"] for row in shown)
 

@@ -1,13 +1,18 @@
 """Through the whole stage: segments, reserved places, notes, groups, and lists that are kept."""
 
+import csv
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from nights import ROWS, run_in, write_source
 
+from recsys_spark.cli.show import show_table
 from recsys_spark.errors import AuditError, ConfigError
 from recsys_spark.pipeline import beside, list_request
 from recsys_spark.pipeline.run import STAGES
+from recsys_spark.runtime.log import Log
+from recsys_spark.settings import load_config
 from recsys_spark.topn.recommend import Lists
 
 UPSTREAM = STAGES[:3]
@@ -114,7 +119,7 @@ def test_entries_say_when_they_were_had_and_why_they_are_listed(shop):
 
 
 def test_groups_and_like_minded_users_have_tables_of_their_own(shop):
-    (shop / "groups.csv").write_text("group_id,user_id\nhome,1\nhome,2\nhome,nobody\nempty,x\n")
+    (shop / "groups.csv").write_text("group_id,user_id\nhome,1\nhome,4\nhome,nobody\nempty,x\n")
     recommend(
         shop,
         f"recommend.groups.path={shop / 'groups.csv'}",
@@ -126,17 +131,36 @@ def test_groups_and_like_minded_users_have_tables_of_their_own(shop):
     )
     groups = {row["group_id"]: row for row in table(shop, "together", "group_recommendations")}
     assert set(groups) == {"home"}, "ids that are no users' are left out, as their type is"
-    seen = {int(item) for user, item, *_ in (row.split(",") for row in ROWS) if user in "12"}
+    seen = {int(item) for user, item, *_ in (row.split(",") for row in ROWS) if user in ("1", "4")}
+    assert len(items(groups["home"])) == 4
     assert not set(items(groups["home"])) & seen
     for entry in groups["home"]["recommendations"]:
         scores = {one["user_id"]: one["score"] for one in entry["member_scores"]}
-        assert entry["score"] == min(scores[1], scores[2])
+        assert entry["score"] == min(scores[1], scores[4])
+    config = load_config(overrides=[f"paths.root={shop / 'root'}"])
+    shown = show_table(config, Log([]), "group_recommendations", "together", {}, 1, "csv")
+    first = next(csv.DictReader(shown.splitlines()))
+    best = groups["home"]["recommendations"][0]
+    assert first["member_scores"] == ", ".join(
+        f"{one['user_id']} {one['score']:.4f}" for one in best["member_scores"]
+    )
     alike = table(shop, "together", "similar_users")
     assert len(alike) == 30
     for row in alike:
         others = [entry["user_id"] for entry in row["similar"]]
         assert len(set(others)) == 3
         assert row["user_id"] not in others
+
+
+def test_a_file_of_no_users_makes_a_table_of_no_lists(shop):
+    (shop / "nobody.csv").write_text("user_id\n")
+    events = []
+    asked = f"recommend.users.path={shop / 'nobody.csv'}"
+    outcome = run_in(shop, asked, stages=("recommend",), run_id="nobody", sinks=[events.append])
+    assert table(shop, "nobody") == []
+    summary = outcome.records["recommend"].summary
+    assert (summary["users"], summary["sources"], summary["sample"]) == (0, {}, [])
+    assert any("recommend.users.path has no rows" in event["msg"] for event in events)
 
 
 def test_genres_that_are_not_there_cannot_count(shop):

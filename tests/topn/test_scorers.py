@@ -14,6 +14,7 @@ from recsys_spark.topn.scorers import (
     FactorScorer,
     NearestUsers,
     NeighbourScorer,
+    SegmentScorer,
     StaticScorer,
     UserNeighbourScorer,
     keep_listed,
@@ -48,6 +49,12 @@ FACTORS = FactorScorer("model", Y, SCORED)
 NEAR = NeighbourScorer(sparse(W))
 BY_USERS = UserNeighbourScorer(sparse(R), weighted=True, model="alike", width=ITEMS)
 SOLD = StaticScorer(DRAW.integers(0, 5, size=ITEMS).astype(np.float32), ALL)
+SEGMENTS = np.array(["north", "south", None, "nowhere"], dtype=object)[np.arange(USERS) % 4]
+SOLD_IN = {
+    name: StaticScorer(DRAW.integers(0, 9, size=ITEMS).astype(np.float32), DRAW.random(ITEMS) < 0.7)
+    for name in ("north", "south", "east")
+}
+LOCAL = SegmentScorer("local", SOLD, SOLD_IN)
 
 
 def block(users=range(USERS)):
@@ -57,7 +64,9 @@ def block(users=range(USERS)):
     near = [np.flatnonzero(ALIKE[user]) for user in users]
     similarities = np.concatenate([ALIKE[user, at] for user, at in zip(users, near, strict=True)])
     nearest = {"alike": NearestUsers(Ragged(*ragged(near, np.int32)), similarities)}
-    return Block(len(users), {"model": X[users]}, own, weights, own, nearest=nearest)
+    segments = {"local": SEGMENTS[users]}
+    factors = {"model": X[users]}
+    return Block(len(users), factors, own, weights, own, nearest=nearest, segments=segments)
 
 
 def dense(scorer):
@@ -78,7 +87,13 @@ def dense(scorer):
         for user, own in enumerate(HISTORY):
             known[user, own] = VALUES[user] if scorer.weighted else 1
         return known @ W.astype(float)
-    return np.tile(scorer.scores.astype(float), (USERS, 1))
+    if isinstance(scorer, SegmentScorer):
+        return np.array([_static(SOLD_IN.get(name, SOLD)) for name in SEGMENTS])
+    return np.tile(_static(scorer), (USERS, 1))
+
+
+def _static(scorer):
+    return np.where(scorer.scored, scorer.scores.astype(float), -np.inf)
 
 
 def lists(scorer, of, n=10):
@@ -96,11 +111,13 @@ ALONE = [
     NeighbourScorer(sparse(W), positive=False, weighted=True),
     BY_USERS,
     SOLD,
+    LOCAL,
 ]
 BLENDS = [
     BlendScorer(((FACTORS, 1.0), (NEAR, 2.5))),
     BlendScorer(((NEAR, 1.0), (SOLD, -0.25))),
     BlendScorer(((FACTORS, 1.0), (NEAR, 0.7), (BY_USERS, 0.3), (SOLD, 0.1)), "standardised"),
+    BlendScorer(((NEAR, 1.0), (LOCAL, 0.5)), "standardised"),
     BlendScorer(((FACTORS, 1.0), (NEAR, 2.0)), "rank_fusion", depth=20),
 ]
 
@@ -132,7 +149,7 @@ def spread(scorer):
     return np.array([row[np.isfinite(row)].std() for row in own])
 
 
-@pytest.mark.parametrize("blend", BLENDS[:3], ids=lambda b: b.method)
+@pytest.mark.parametrize("blend", BLENDS[:4], ids=lambda b: b.method)
 def test_a_blend_sums_the_scores_of_those_who_know_the_user(blend):
     expected = np.zeros((USERS, ITEMS))
     for scorer, weight in blend.members:
@@ -152,7 +169,7 @@ def test_a_blend_sums_the_scores_of_those_who_know_the_user(blend):
 
 
 def test_rank_fusion_adds_up_reciprocal_ranks():
-    blend, expected = BLENDS[3], np.zeros((USERS, ITEMS))
+    blend, expected = BLENDS[4], np.zeros((USERS, ITEMS))
     for scorer, weight in blend.members:
         own = dense(scorer)
         for user in np.flatnonzero(known(scorer)):
