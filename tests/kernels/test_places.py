@@ -8,9 +8,9 @@ from ragged import ragged
 from reference import lists as plain
 from sklearn.metrics import roc_auc_score
 
-from recsys_spark.kernels.places import PLACES, place_metrics
+from recsys_spark.kernels.places import PLACES, full_ranking, place_metrics
 from recsys_spark.kernels.ragged import Ragged
-from recsys_spark.kernels.tile import padded_items
+from recsys_spark.kernels.tile import Tile, padded_items
 
 DRAW = np.random.default_rng(3)
 ITEMS = 230
@@ -101,3 +101,29 @@ def test_neither_other_users_nor_the_height_of_a_tile_change_a_bit(monkeypatch):
     monkeypatch.setattr("recsys_spark.kernels.tile.CELLS", 3 * len(items))
     assert measure(users, items, seen, truth) == whole
     assert measure(users[7:8], items, seen[7:8], truth[7:8]) == whole[7:8]
+
+
+@pytest.mark.parametrize("share", [0.0, 1e-7, 1e-3, 0.3])
+@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1.0, 3e20])
+@pytest.mark.parametrize("kind", ["spread", "levels", "equal", "far", "shifted"])
+def test_ranks_are_exact_whatever_the_scale_of_scores_and_the_slack(kind, scale, share):
+    """Rows of several chunks; approximate values anywhere within the slack of the exact ones."""
+    exact = {
+        "spread": DRAW.normal(size=(6, 700)),
+        "levels": DRAW.integers(-3, 3, (6, 700)),
+        "equal": np.ones((6, 700)),
+        "far": np.where(DRAW.random((6, 700)) < 0.01, 1e4, DRAW.normal(size=(6, 700))),
+        "shifted": 50 + 1e-4 * DRAW.normal(size=(6, 700)),
+    }[kind]
+    exact = (exact * scale).astype(np.float32)
+    slack = np.full(6, float(share * scale))
+    values = (exact + slack[:, None] * DRAW.uniform(-0.9, 0.9, exact.shape)).astype(np.float32)
+    left_out = DRAW.random(exact.shape) < 0.1
+    values = np.where(left_out, np.float32(-np.inf), values if share else exact)
+    truth = [DRAW.choice(700, size, replace=False).tolist() for size in (1, 2, 5, 40, 300, 1)]
+    tile = Tile(values, slack, lambda rows, positions: exact[rows, positions])
+    found = full_ranking(tile, Ragged(*ragged(truth, np.int32)))
+    for user, own in enumerate(truth):
+        scores = dict(enumerate(exact[user].tolist()))
+        expected = plain.places(scores, np.flatnonzero(left_out[user]).tolist(), own)
+        assert dict(zip(PLACES, found[user], strict=True)) == pytest.approx(expected, abs=1e-9)
