@@ -44,20 +44,22 @@ def cogroup_in_arrow(
     return one.groupBy(key).cogroup(other.groupBy(key)).applyInArrow(function, schema)
 
 
-def start_workers(spark: SparkSession) -> None:
+def start_workers(spark: SparkSession) -> Thread | None:
     """Let the Python workers of local mode load what tasks need while other work goes on.
 
-    Nothing waits for it; what fails here fails again in the task that needs it.
+    Nothing need wait for the thread; what fails here fails again in the task that needs it.
     """
     if not str(spark.sparkContext.master).startswith("local"):
-        return
+        return None
 
     def start() -> None:
         with suppress(Exception):
             row = spark.range(0, 1, 1, numPartitions=1)
             map_in_arrow(row, lambda batches: batches, row.schema).collect()
 
-    Thread(target=start, daemon=True).start()
+    thread = Thread(target=start, daemon=True)
+    thread.start()
+    return thread
 
 
 def use_this_python(context: SparkContext) -> None:

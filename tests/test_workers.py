@@ -8,7 +8,7 @@ from pyspark import SparkConf
 
 from recsys_spark import workers
 from recsys_spark.errors import ConfigError
-from recsys_spark.workers import use_this_python
+from recsys_spark.workers import start_workers, use_this_python
 
 
 def context(master="local[2]", python="python3", conf=None, error=None):
@@ -72,3 +72,22 @@ def test_other_failures_of_the_first_task_stay_what_they_are():
     found = context("yarn", error="ExecutorLostFailure")
     with pytest.raises(RuntimeError, match="ExecutorLostFailure"):
         workers._require_package(found)
+
+
+@pytest.mark.parametrize("master", ["yarn", "spark://host:7077", "k8s://https://host"])
+def test_workers_of_clusters_are_not_started_ahead(master):
+    """Any use of this session but its context fails."""
+    start_workers(SimpleNamespace(sparkContext=context(master=master)))
+
+
+def test_workers_that_cannot_start_stop_nothing(spark, monkeypatch):
+    tried = []
+
+    def fail(*_):
+        tried.append("map_in_arrow")
+        raise RuntimeError("no worker")
+
+    monkeypatch.setattr(workers, "map_in_arrow", fail)
+    thread = start_workers(spark)
+    thread.join()
+    assert tried == ["map_in_arrow"]

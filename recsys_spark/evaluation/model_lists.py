@@ -21,6 +21,7 @@ from recsys_spark.evaluation.totals import TOTAL, TOTAL_FIELD, Adding, Totals
 from recsys_spark.evaluation.user_rows import PACKED, UNPACKED, unpacked
 from recsys_spark.kernels.places import PLACES, full_ranking
 from recsys_spark.kernels.ragged import Ragged
+from recsys_spark.kernels.shuffled import shuffled_lists, shuffled_ranking
 from recsys_spark.kernels.static import static_lists, static_ranking
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.kernels.tile import Tile, best_of, leave_out, user_blocks
@@ -32,7 +33,14 @@ from recsys_spark.topn.blocks import (
     read_block,
     segment_columns,
 )
-from recsys_spark.topn.scorers import Block, NeighbourScorer, Scorer, SegmentScorer, StaticScorer
+from recsys_spark.topn.scorers import (
+    Block,
+    NeighbourScorer,
+    RandomScorer,
+    Scorer,
+    SegmentScorer,
+    StaticScorer,
+)
 from recsys_spark.wals.packed import Batches
 from recsys_spark.workers import map_in_arrow
 
@@ -177,6 +185,12 @@ def _by_scorer(
             positions[of] = static_lists(static.ordered, seen, positions.shape[1])
             if places is not None:
                 places[of] = static_ranking(static.ordered, seen, truth.where(of))
+        return
+    if isinstance(scorer, RandomScorer):
+        by = scorer.shuffled, block.factors[scorer.model]
+        positions[:] = shuffled_lists(*by, block.seen, positions.shape[1])
+        if places is not None:
+            places[:] = shuffled_ranking(*by, block.seen, truth)
         return
     every = np.ones(scorer.items, dtype=bool)
     for rows in user_blocks(block.size, scorer.items):

@@ -16,6 +16,7 @@ from recsys_spark.kernels.places import place_metrics
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.ranking import ranking_metrics
 from recsys_spark.kernels.scatter import SparseRows, add_scaled, row_spread, scatter, spread
+from recsys_spark.kernels.shuffled import begin, shuffle, shuffled_lists, shuffled_ranking
 from recsys_spark.kernels.similarity import Middles, Rows, largest, nearest, scale
 from recsys_spark.kernels.solve import Problem, fix, gram, solve_rows
 from recsys_spark.kernels.solver import Solver
@@ -63,6 +64,9 @@ def _warm_measures(factors: npt.NDArray[np.float32]) -> None:
     ordered = static_order(factors[0], np.ones(2, dtype=bool))
     static_lists(ordered, seen, 1)
     static_ranking(ordered, seen, placed)
+    shuffled, begun = shuffle(1, np.arange(2)), begin(1, 2, items)
+    shuffled_lists(shuffled, begun, seen, 1)
+    shuffled_ranking(shuffled, begun, seen, placed)
 
 
 def _warm_scorers(factors: npt.NDArray[np.float32]) -> None:

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.evaluation.model_lists import Draw
+from recsys_spark.kernels.shuffled import begin, shuffle
 from recsys_spark.neighbours.fit import fit_items, multiplications
 from recsys_spark.neighbours.spec import ItemKnn, UserKnn
 from recsys_spark.pipeline.factor_models import kept_mllib
@@ -30,15 +31,16 @@ from recsys_spark.pipeline.run import Run
 from recsys_spark.pipeline.train import trained_spec
 from recsys_spark.pipeline.user_segments import indexed_segments, segment_columns
 from recsys_spark.stages.segments import count_rows
-from recsys_spark.stages.simple_scores import (
-    directions,
-    popularity_scores,
-    random_scores,
-    recent,
-)
+from recsys_spark.stages.simple_scores import popularity_scores, random_scores, recent
 from recsys_spark.topn.catalog import Catalogue, with_factors
 from recsys_spark.topn.matrices import sparse_rows
-from recsys_spark.topn.scorers import FactorScorer, NeighbourScorer, Scorer, StaticScorer
+from recsys_spark.topn.scorers import (
+    FactorScorer,
+    NeighbourScorer,
+    RandomScorer,
+    Scorer,
+    StaticScorer,
+)
 
 MODEL = "model"
 Scores = tuple[DataFrame, DataFrame]
@@ -209,9 +211,9 @@ def _recent(inputs: EvaluationInputs, name: str) -> MeasuredModel | None:
 
 def _random(inputs: EvaluationInputs, name: str) -> MeasuredModel:
     seed, index = inputs.run.config.split.seed, inputs.catalogue.index
-    scorer = FactorScorer(name, directions(seed, "item", index), np.ones(len(index), dtype=bool))
-    scores = random_scores(inputs.users, inputs.items, seed)
-    return MeasuredModel(scorer, scores=scores, drawn={name: partial(directions, seed, "user")})
+    scorer = RandomScorer(name, shuffle(seed, index))
+    scores = random_scores(inputs.users, inputs.items, seed)  # of a few candidates
+    return MeasuredModel(scorer, scores=scores, drawn={name: partial(begin, seed, len(index))})
 
 
 def _item_knn(inputs: EvaluationInputs, name: str) -> MeasuredModel | None:

@@ -67,7 +67,8 @@ def _agreement(run: Run, item_bytes: int) -> dict[str, Any]:
         return {"k": _FIRST, "compared_users": 0}
     refitted = tuple(run.read(f"{side}_factors") for side in SIDES)
     history, users = run.read("interactions"), _compared_users(run)
-    catalogue = read_catalogue(history, run.read("item_ids"), "index")
+    known = run.upstream("ingest").summary.get("users")
+    catalogue = read_catalogue(history, run.read("item_ids"), "index", users=known)
     ours, theirs = (
         _first(users, with_factors(catalogue, scores[1]), scores[0])
         for scores in (refitted, evaluated_scores(run))

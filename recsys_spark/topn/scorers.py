@@ -9,6 +9,7 @@ neighbours   sum over items j of the history of h_uj W_ji (item-kNN, RP3beta, EA
              over the K nearest users v of s_uv r_vi (user-kNN)
 static       one score an item, the same for every user (popularity)
 segments     one score an item and segment of users (popularity within a country)
+random       a random order of the items for each user
 blend        weighted sum of the scores of others, each optionally divided by its standard deviation
              over the user's items; or reciprocal rank fusion, sum of w / (constant + rank)
              (Cormack, Clarke, Buettcher 2009)
@@ -25,6 +26,7 @@ import numpy.typing as npt
 
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.scatter import SparseRows, add_scaled, fuse, row_spread, scatter, spread
+from recsys_spark.kernels.shuffled import Shuffled, shuffled_scores
 from recsys_spark.kernels.static import StaticOrder, static_order
 from recsys_spark.kernels.tile import (
     ItemFactors,
@@ -302,6 +304,39 @@ class StaticScorer:
     def orders(self, block: Block) -> "Iterator[tuple[StaticScorer, Mask]]":
         """Itself, for all users."""
         yield self, self.knows(block)
+
+
+@dataclass(frozen=True)
+class RandomScorer:
+    """model: whose factors of users are the beginnings of their orders, `kernels.shuffled.begin`.
+    shuffled: the orders.
+    """
+
+    model: str
+    shuffled: Shuffled
+
+    @property
+    def items(self) -> int:
+        return len(self.shuffled.orders[0])
+
+    @property
+    def needs(self) -> Mapping[str, int]:
+        return {self.model: 2}
+
+    def knows(self, block: Block) -> Mask:
+        return np.ones(block.size, dtype=bool)
+
+    def score(self, block: Block) -> Tile:
+        values = empty_tile(block.size, self.items)
+        values[:, : self.items] = shuffled_scores(self.shuffled, block.factors[self.model])
+        return exact_tile(values)
+
+    def spread(self, block: Block, tile: Tile) -> Single:
+        own = np.arange(self.items, dtype=np.float64)
+        return np.full(block.size, own.std() if len(own) else 0.0, dtype=np.float32)
+
+    def parts(self, block: Block, user: int, listed: Positions) -> Parts:
+        return nothing(listed)
 
 
 @dataclass(frozen=True)
