@@ -7,6 +7,8 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from pyspark import SparkContext
+
 from recsys_spark.config import Config, mask
 from recsys_spark.errors import ContractError, ExitCode, RecsysError
 from recsys_spark.pipeline.choice import Options, choose_run
@@ -161,7 +163,10 @@ def _open(run: Run, stages: Sequence[str]) -> None:
     with ThreadPoolExecutor(1) as beside:
         beside.submit(preload, tracking, root)
         if set(stages) != {"publish"}:
-            start_workers(run.spark)
+            fresh = SparkContext._active_spark_context is None
+            spark = run.spark
+            if fresh:
+                start_workers(spark)
     run.tracker = open_tracker(tracking, root, run.run_id, run.log)
 
 

@@ -13,8 +13,8 @@ LIMITS = {
     "ingest": 11,
     "split": 5,
     "train": 4,
-    "evaluate": 15,
-    "refit": 14,
+    "evaluate": 11,
+    "refit": 13,
     "recommend": 10,
     "publish": 0,
 }
