@@ -1,7 +1,8 @@
 """Spark's tasks are the parallelism; the driver has threads of its own while it waits for none."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
@@ -10,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from recsys_spark.kernels.blas import load_blas
 
 R = TypeVar("R")
+_AHEAD = 2  # calls for each thread that are begun before their values are taken
 
 
 def single_threaded() -> AbstractContextManager[object]:
@@ -28,5 +30,9 @@ def in_threads(function: Callable[[int], R], starts: Sequence[int], threads: int
         yield from map(function, starts)
         return
     with ThreadPoolExecutor(threads) as pool:
-        for first in range(0, len(starts), threads):  # no more results than that are held
-            yield from pool.map(function, starts[first : first + threads])
+        begun: deque[Future[R]] = deque()
+        for start in starts:
+            if len(begun) == _AHEAD * threads:  # no more results than that are held
+                yield begun.popleft().result()
+            begun.append(pool.submit(function, start))
+        yield from (one.result() for one in begun)

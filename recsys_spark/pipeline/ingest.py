@@ -24,6 +24,8 @@ from recsys_spark.stages.histograms import binned, tallies
 from recsys_spark.stages.ids import extend_sides
 from recsys_spark.stages.rules import REASONS, apply_rules
 
+_REJECTED = "size(reasons) > 0"
+
 
 def ingest(run: Run, source: Events) -> Summary:
     """Check every row, keep the rejected ones apart, index the ids, write sorted pairs.
@@ -33,16 +35,15 @@ def ingest(run: Run, source: Events) -> Summary:
     config = run.config.ingest
     types = {side: _id_type(source, side) for side in ("user", "item")}
     user_type, item_type = types["user"].simpleString(), types["item"].simpleString()
-    checked = apply_rules(source.frame, config, user_type, item_type, datetime.now(UTC))
-
     files = "a file" if source.files == 1 else f"{source.files:,} files"
     run.log.progress(f"reading and checking the rows of {files}")
-    counts = _write_rejects(run, checked)
+    ruled = apply_rules(source.frame, config, user_type, item_type, datetime.now(UTC))
+    checked, counts = _checked(run, ruled)
+    run.write(checked.where(_REJECTED), "rejects", REJECTS)
     _enforce(run, counts, source)
 
     run.log.progress("combining duplicates and filtering")
-    accepted = checked.where((F.size("reasons") == 0) & F.col("kept"))
-    pairs, counts["combined"] = _pairs(run, accepted)
+    pairs, counts["combined"] = _pairs(run, checked.where(f"NOT ({_REJECTED})"))
 
     run.log.progress("indexing ids")
     new = _write_ids(run, pairs, types)
@@ -68,19 +69,23 @@ def _guessed(run: Run, types: dict[str, DataType]) -> list[str]:
     return [f"{key} is {name}" for key, name in keys.items() if getattr(source, key) == "auto"]
 
 
-def _write_rejects(run: Run, checked: DataFrame) -> dict[str, int]:
-    """Write the rejected rows and count everything in the same pass."""
-    seen = Observation("ingest")
-    rejected = F.size("reasons") > 0
-    observed = checked.observe(
+def _checked(run: Run, ruled: DataFrame) -> tuple[DataFrame, dict[str, int]]:
+    """The rows that are kept or rejected, and counts of all; the source is read this once.
+
+    Only rejected rows keep their text and file.
+    """
+    seen, rejected = Observation("ingest"), F.expr(_REJECTED)
+    observed = ruled.observe(
         seen,
         F.count(F.lit(1)).alias("read"),
         F.count_if(rejected).alias("rejected"),
         F.count_if(~rejected & ~F.col("kept")).alias("filtered"),
         *(F.count_if(F.array_contains("reasons", r)).alias(r) for r in REASONS),
     )
-    run.write(observed.where(rejected), "rejects", REJECTS)
-    return {name: int(value) for name, value in seen.get.items()}
+    origin = [F.when(rejected, F.col(name)).alias(name) for name in ("raw", "source_file")]
+    columns = ("reasons", "user_id", "item_id", "value", "timestamp")
+    kept = run.keep(observed.where(rejected | F.col("kept")).select(*origin, *columns), "checked")
+    return kept, {name: int(value) for name, value in seen.get.items()}
 
 
 def _enforce(run: Run, counts: dict[str, int], events: Events) -> None:

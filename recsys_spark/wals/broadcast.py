@@ -1,11 +1,13 @@
 """The layout of training where the driver holds both sides and sends each task the fixed one."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from pyspark import SparkContext
 
 from recsys_spark.kernels.solve import Fixed, fix, gram
 from recsys_spark.kernels.solver import Solver
@@ -47,8 +49,12 @@ def hold(side: str, vectors: Single, weights: Single, spec: WalsSpec) -> Held:
 
 
 def driver_threads() -> int:
-    """Processors that the driver may use while it waits for no task."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    """Processors that the driver may use while no task runs; in local mode those of tasks."""
+    has_affinity = hasattr(os, "sched_getaffinity")  # not on macOS
+    own = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    context = SparkContext._active_spark_context
+    chosen = re.match(r"local(\[\d+)?(,|\]|$)", str(context.master)) if context else None
+    return min(own, int((chosen[1] or "[1")[1:])) if chosen else own
 
 
 class Broadcasting:

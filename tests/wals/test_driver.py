@@ -12,7 +12,7 @@ from recsys_spark import WALS
 from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.kernels.solver import Solver
 from recsys_spark.kernels.spec import resolve_spec
-from recsys_spark.wals import budget, driver
+from recsys_spark.wals import broadcast, budget, driver
 from recsys_spark.wals.fit import fit_factors, prepared
 from recsys_spark.wals.plan import Plan
 
@@ -122,3 +122,23 @@ def test_the_estimator_has_the_layout(spark):
         found, expected = (factors_of(getattr(model, side)) for model in (one, other))
         for own, theirs in zip(found, expected, strict=True):
             np.testing.assert_array_equal(own, theirs)
+
+
+@pytest.mark.parametrize(
+    ("master", "threads"),
+    [
+        ("local", 1),
+        ("local[1]", 1),
+        ("local[2]", 2),
+        ("local[3,4]", 3),
+        ("local[*]", 6),
+        ("local[64]", 6),
+        ("yarn", 6),
+        (None, 6),
+    ],
+)
+def test_the_driver_uses_as_many_threads_as_tasks_of_local_mode(monkeypatch, master, threads):
+    context = SimpleNamespace(master=master) if master else None
+    monkeypatch.setattr(broadcast.SparkContext, "_active_spark_context", context)
+    monkeypatch.setattr(broadcast.os, "sched_getaffinity", lambda _: range(6), raising=False)
+    assert broadcast.driver_threads() == threads
