@@ -2,22 +2,21 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.evaluation.model_lists import Draw
 from recsys_spark.kernels.shuffled import begin, shuffle
 from recsys_spark.neighbours.fit import fit_items, multiplications
 from recsys_spark.neighbours.spec import ItemKnn, UserKnn
+from recsys_spark.pipeline.evaluation_inputs import EvaluationInputs
 from recsys_spark.pipeline.factor_models import kept_mllib
 from recsys_spark.pipeline.folded_models import fold_into_models, with_folded
-from recsys_spark.pipeline.genres import item_genres
 from recsys_spark.pipeline.model_scorers import (
     Basis,
     FittedModels,
@@ -27,8 +26,6 @@ from recsys_spark.pipeline.model_scorers import (
     scorers,
     user_scorer,
 )
-from recsys_spark.pipeline.run import Run
-from recsys_spark.pipeline.train import trained_spec
 from recsys_spark.pipeline.user_segments import indexed_segments, segment_columns
 from recsys_spark.stages.segments import count_rows
 from recsys_spark.stages.simple_scores import popularity_scores, random_scores, recent
@@ -65,63 +62,6 @@ class MeasuredModel:
     segments: DataFrame | None = None
 
 
-@dataclass(frozen=True)
-class EvaluationInputs:
-    """What evaluating starts from.
-
-    truth: the held-out rows, columns user, item, value. catalogue: the items of the training rows,
-    named by index. counts: (items,) training rows of each. n: length of the lists. median: of the
-    rows of evaluated users who are not cold.
-    """
-
-    run: Run
-    truth: DataFrame
-    catalogue: Catalogue
-    counts: Whole
-    n: int
-    median: float
-
-    @property
-    def train(self) -> DataFrame:
-        """The rows that every model learns from."""
-        return self.run.read("train")
-
-    @property
-    def history(self) -> DataFrame:
-        """Columns user, item, value: those, and of users held out whole the rows to fold in."""
-        rows = self.train.select("user", "item", "value")
-        if self.run.has("fold_in"):
-            rows = rows.unionByName(self.run.read("fold_in").select(rows.columns))
-        return rows
-
-    @property
-    def known(self) -> DataFrame | None:
-        """Columns user, item: what users are known to have beside their history."""
-        if self.run.config.evaluate.split != "test":
-            return None
-        return self.run.read("validation").select("user", "item")
-
-    @property
-    def users(self) -> DataFrame:
-        """Column user: of whom lists are wanted."""
-        return self.truth.select("user").distinct()
-
-    @property
-    def items(self) -> DataFrame:
-        """Columns item and rows of the training rows."""
-        table = pa.table({"item": self.catalogue.index, "rows": self.counts})
-        return self.run.spark.createDataFrame(table)
-
-    @cached_property
-    def genres(self) -> pa.Table | None:
-        """Columns item and genres, each once; None where items have none. Read once."""
-        run = self.run
-        found = item_genres(run.config.items, run.find("items"), run.read("item_ids"))
-        if found is None:
-            return None
-        return found.select("item", F.array_distinct("genres").alias("genres")).toArrow()
-
-
 def measured_models(inputs: EvaluationInputs, model: Scores) -> dict[str, MeasuredModel]:
     """All by name: the weighted ALS, the other models, and the baselines.
 
@@ -145,7 +85,7 @@ def _models(inputs: EvaluationInputs, catalogue: Catalogue) -> dict[str, Measure
     """
     run = inputs.run
     names, history = tuple(run.config.models), inputs.history
-    fitted = _with_held_out(run, read_fitted(run, names, "train"))
+    fitted = _with_held_out(inputs, read_fitted(run, names, "train"))
     found = scorers(run.config, names, Basis(fitted, catalogue, history))
     nearest = nearest_users(run.config, names, history, run.log, run.keep)
     users = {name: find(inputs.users) for name, find in nearest.items()}
@@ -159,11 +99,11 @@ def _models(inputs: EvaluationInputs, catalogue: Catalogue) -> dict[str, Measure
     }
 
 
-def _with_held_out(run: Run, fitted: FittedModels) -> FittedModels:
+def _with_held_out(inputs: EvaluationInputs, fitted: FittedModels) -> FittedModels:
     """With factors of users who are held out whole, by the models that fold users in."""
-    if not run.has("fold_in"):
+    if inputs.folded is None:
         return fitted
-    folded = fold_into_models(run, run.read("fold_in"), run.read("train"))
+    folded = fold_into_models(inputs.run, inputs.folded, inputs.train)
     factors = {
         name: (with_folded(users, folded, name), items)
         for name, (users, items) in fitted.factors.items()
@@ -212,7 +152,7 @@ def _recent(inputs: EvaluationInputs, name: str) -> MeasuredModel | None:
 def _random(inputs: EvaluationInputs, name: str) -> MeasuredModel:
     seed, index = inputs.run.config.split.seed, inputs.catalogue.index
     scorer = RandomScorer(name, shuffle(seed, index))
-    scores = random_scores(inputs.users, inputs.items, seed)  # of a few candidates
+    scores = random_scores(inputs.users, inputs.item_counts, seed)  # of a few candidates
     return MeasuredModel(scorer, scores=scores, drawn={name: partial(begin, seed, len(index))})
 
 
@@ -252,7 +192,7 @@ def _affordable(inputs: EvaluationInputs, side: str, name: str) -> bool:
 
 def _mllib(inputs: EvaluationInputs, name: str) -> MeasuredModel:
     run = inputs.run
-    scores = kept_mllib(run, name, inputs.train, run.config.evaluate.mllib, trained_spec(run))
+    scores = kept_mllib(run, name, inputs.train, run.config.evaluate.mllib, inputs.spec)
     return _by_factors(name, _with_factors(inputs, name, scores), scores)
 
 

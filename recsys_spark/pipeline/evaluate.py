@@ -5,7 +5,6 @@ import json
 from io import StringIO
 from typing import Any
 
-import numpy as np
 from pyspark.sql import DataFrame
 
 from recsys_spark.evaluation.model_lists import Ranking, rank_models
@@ -13,11 +12,11 @@ from recsys_spark.evaluation.ranking import ALL, shown_cutoff
 from recsys_spark.evaluation.user_rows import gather_users
 from recsys_spark.pipeline.baselines import (
     MODEL,
-    EvaluationInputs,
     MeasuredModel,
     Scores,
     measured_models,
 )
+from recsys_spark.pipeline.evaluation_inputs import EvaluationInputs, read_inputs
 from recsys_spark.pipeline.measure import measure, totals, with_segments
 from recsys_spark.pipeline.model_scorers import weighs_values
 from recsys_spark.pipeline.paired import paired_with_best
@@ -25,11 +24,8 @@ from recsys_spark.pipeline.pictures import pictures
 from recsys_spark.pipeline.plan import make_plan
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.pipeline.train import evaluated_factors, trained_spec
-from recsys_spark.pipeline.validation import relevant_rows
 from recsys_spark.schema import METRICS
-from recsys_spark.stages.segments import activity
 from recsys_spark.topn.blocks import factor_column, nearest_column, segment_column
-from recsys_spark.topn.recommend import read_catalogue
 from recsys_spark.wals.fold_in import fold_in
 
 _TRACKED = ("ndcg", "recall", "precision", "hit_rate", "auc", "item_coverage", "novelty", "rmse")
@@ -43,7 +39,7 @@ def evaluate(run: Run) -> Summary:
     fold in, and the validation rows where the test rows are scored.
     """
     config = run.config.evaluate
-    inputs = _inputs(run)
+    inputs = read_inputs(run)
     found = measured_models(inputs, evaluated_scores(run))
     shown = shown_cutoff(config.k)
     run.log.progress(f"ranking by {', '.join(found)}")
@@ -62,16 +58,6 @@ def evaluate(run: Run) -> Summary:
     }
 
 
-def _inputs(run: Run) -> EvaluationInputs:
-    config = run.config.evaluate
-    truth, train = relevant_rows(run, config.split), run.read("train")
-    folded = run.read("fold_in") if run.has("fold_in") else None
-    users, median = activity(train, truth, folded, config.cold_below)
-    catalogue = read_catalogue(train, run.read("item_ids"), "index", users=users)
-    counts = np.rint(catalogue.popularity * users).astype(np.int64)
-    return EvaluationInputs(run, truth, catalogue, counts, max(config.k), median)
-
-
 def _ranked(inputs: EvaluationInputs, found: dict[str, MeasuredModel], shown: int) -> DataFrame:
     """A row for each user of the truth, with the lists of all models; and what they add up to."""
     run = inputs.run
@@ -83,7 +69,7 @@ def _ranked(inputs: EvaluationInputs, found: dict[str, MeasuredModel], shown: in
         run.config.evaluate.full_ranking,
         drawn,
     )
-    columns = {"user_id": run.read("user_ids").select("index", "id")}
+    columns = {"user_id": inputs.user_ids.select("index", "id")}
     for name in set(ranking.ranks) - set(drawn):
         scores = found[name].scores
         assert scores is not None, f"{name} has no user factors"

@@ -37,10 +37,10 @@ from recsys_spark.evaluation.summary import SEED
 from recsys_spark.evaluation.totals import Totals, finish_totals, users_of
 from recsys_spark.io.side_tables import read_user_attributes
 from recsys_spark.lookup import Lookup
-from recsys_spark.pipeline.baselines import MODEL, EvaluationInputs, MeasuredModel
+from recsys_spark.pipeline.baselines import MODEL, MeasuredModel
+from recsys_spark.pipeline.evaluation_inputs import EvaluationInputs
 from recsys_spark.pipeline.paired import METRIC
 from recsys_spark.pipeline.side_tables import match
-from recsys_spark.pipeline.train import trained_spec
 from recsys_spark.schema import per_user
 from recsys_spark.stages.segments import BY_POPULARITY, by_activity, by_attribute, by_popularity
 from recsys_spark.topn.negatives import draw_negatives
@@ -181,7 +181,7 @@ def with_segments(inputs: EvaluationInputs, rows: DataFrame) -> DataFrame:
     if section.path is None:
         return rows.withColumn("segments", active).drop("size")
     attributes = read_user_attributes(run.spark, section)
-    typed = match(run.log, "evaluate.users", attributes, {"user_id": run.read("user_ids")})
+    typed = match(run.log, "evaluate.users", attributes, {"user_id": inputs.user_ids})
     own = by_attribute(typed).groupBy("user_id").agg(F.collect_set("segment").alias("own"))
     further = F.coalesce("own", F.array().cast("array<string>"))
     joined = rows.join(own, "user_id", "left")
@@ -212,7 +212,7 @@ def _among_candidates(
     inputs: EvaluationInputs, ranked: DataFrame, found: MeasuredModels
 ) -> Iterator[DataFrame]:
     """Metrics of those who have scores, where users have few candidates, by protocol."""
-    if not inputs.run.has("negatives") and inputs.run.config.evaluate.drawn_negatives is None:
+    if inputs.negatives is None and inputs.run.config.evaluate.drawn_negatives is None:
         return
     truth = inputs.run.keep(truth_of(ranked), "truth")
     relevant = truth.select("user_id", F.col("item").alias("item_id"), "value")
@@ -227,8 +227,8 @@ def _candidates(
     run, config = inputs.run, inputs.run.config.evaluate
     chosen, names = truth.select("user_id", "user", "item"), ranked.select("user_id", "user")
     found = {}
-    if run.has("negatives"):
-        found["among_negatives"] = run.read("negatives")
+    if inputs.negatives is not None:
+        found["among_negatives"] = inputs.negatives
     if config.drawn_negatives is not None:
         users = ranked.select("user", F.concat("truth", "history", "known").alias("left_out"))
         seed, n = run.config.split.seed, config.drawn_negatives
@@ -246,7 +246,7 @@ def _among(
     found: MeasuredModels,
     name: str,
 ) -> list[DataFrame]:
-    config, ids = inputs.run.config.evaluate, inputs.run.read("item_ids")
+    config, ids = inputs.run.config.evaluate, inputs.item_ids
     return [
         measure_ranking(
             rank_candidates(candidates, ids, *one.scores),
@@ -263,7 +263,7 @@ def _among(
 def _rating_errors(
     inputs: EvaluationInputs, ranked: DataFrame, found: MeasuredModels
 ) -> Iterator[DataFrame]:
-    spec, scores = trained_spec(inputs.run), found[MODEL].scores
+    spec, scores = inputs.spec, found[MODEL].scores
     if spec.explicit and scores is not None:
         predicted = predict_ratings(truth_of(ranked), *scores, spec.clip)
         yield rating_error(predicted, inputs.run.run_id, split=inputs.run.config.evaluate.split)

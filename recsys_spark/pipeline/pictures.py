@@ -11,10 +11,9 @@ from recsys_spark.evaluation.model_exposure import count_patterns
 from recsys_spark.evaluation.model_lists import LISTS
 from recsys_spark.evaluation.ratings import predict_ratings, prediction_spread
 from recsys_spark.evaluation.totals import users_of
-from recsys_spark.pipeline.baselines import MODEL, EvaluationInputs, MeasuredModel
+from recsys_spark.pipeline.baselines import MODEL, MeasuredModel
+from recsys_spark.pipeline.evaluation_inputs import EvaluationInputs
 from recsys_spark.pipeline.measure import truth_of
-from recsys_spark.pipeline.run import Run
-from recsys_spark.pipeline.train import trained_spec
 from recsys_spark.topn.scorers import FactorScorer
 
 _PEOPLE, _LIKED, _SHOWN = 5, 5, 10
@@ -36,10 +35,10 @@ def pictures(
 
     passed: from `rank_models`, of all that were found. patterns: what their first k have in common.
     """
-    run, ranked = inputs.run, users_of(passed)
+    ranked = users_of(passed)
     people, directions = _people(inputs, ranked, list(found)), _directions(inputs, found[MODEL])
     listed = {item for person in people for items in person["lists"].values() for item in items}
-    titles = _titles(run, sorted(listed | set(directions["items"])))
+    titles = _titles(inputs, sorted(listed | set(directions["items"])))
     for person in people:
         person["lists"] = {
             name: [titles[item] for item in items if item in titles]
@@ -51,7 +50,7 @@ def pictures(
         "people": people,
         "directions": directions,
     }
-    spec, scores = trained_spec(run), found[MODEL].scores
+    spec, scores = inputs.spec, found[MODEL].scores
     if spec.explicit and scores is not None:
         predicted = predict_ratings(truth_of(ranked), *scores, spec.clip)
         data["ratings"] = prediction_spread(predicted)
@@ -107,12 +106,12 @@ def _histories(train: DataFrame, users: list[int]) -> dict[int, list[int]]:
     return {row["user"]: row["items"] for row in rows.collect()}
 
 
-def _titles(run: Run, items: list[int]) -> dict[int, str]:
+def _titles(inputs: EvaluationInputs, items: list[int]) -> dict[int, str]:
     """The names of items, by index; the id where there is none."""
-    ids = run.read("item_ids").toDF("item_id", "item").where(F.col("item").isin(items))
+    ids = inputs.item_ids.toDF("item_id", "item").where(F.col("item").isin(items))
     title = F.col("item_id").cast("string")
-    if run.has("items"):
-        ids = ids.join(run.read("items"), "item_id", "left")
+    if inputs.items is not None:
+        ids = ids.join(inputs.items, "item_id", "left")
         title = F.coalesce("title", title)
     return {row["item"]: row["title"] for row in ids.select("item", title.alias("title")).collect()}
 
