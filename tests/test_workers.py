@@ -76,8 +76,7 @@ def test_other_failures_of_the_first_task_stay_what_they_are():
 
 @pytest.mark.parametrize("master", ["yarn", "spark://host:7077", "k8s://https://host"])
 def test_workers_of_clusters_are_not_started_ahead(master):
-    """Any use of this session but its context fails."""
-    start_workers(SimpleNamespace(sparkContext=context(master=master)))
+    assert start_workers(SimpleNamespace(sparkContext=context(master=master))) is None
 
 
 def test_workers_that_cannot_start_stop_nothing(spark, monkeypatch):

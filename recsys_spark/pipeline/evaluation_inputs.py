@@ -57,7 +57,7 @@ class EvaluationInputs:
 
     @property
     def users(self) -> DataFrame:
-        """Column user: of whom lists are wanted."""
+        """Column user: those that get lists."""
         return self.truth.select("user").distinct()
 
     @property

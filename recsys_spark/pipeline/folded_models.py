@@ -26,7 +26,7 @@ def fold_into_models(run: Run, rows: DataFrame, training: DataFrame) -> DataFram
     """Columns model, id and factors: users of these rows, by each model of kind wals.
 
     rows, training: columns user, item, value, timestamp; training: what the models were fitted on.
-    A user whom a model knows keeps the trained factors. None: there are no such models.
+    A user that a model knows keeps the trained factors. None: there are no such models.
     """
     stage = "refit" if "refit" in run.lineage else "train"
     specs = run.upstream(stage).summary.get("model_specs", {})

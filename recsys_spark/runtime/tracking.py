@@ -235,7 +235,7 @@ def _client(uri: str) -> Any:
 
     from mlflow.tracking import MlflowClient
 
-    for name in ("alembic", "mlflow"):  # the first use of a database tells of its migrations
+    for name in ("alembic", "mlflow"):  # the first use of a database logs its migrations
         logging.getLogger(name).setLevel(logging.ERROR)
     if uri.startswith(_SQLITE):
         Path(uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)

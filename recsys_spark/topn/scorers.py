@@ -358,7 +358,7 @@ class SegmentScorer:
         return {}
 
     def orders(self, block: Block) -> Iterator[tuple[StaticScorer, Mask]]:
-        """The scorers that serve, and the users whom each does."""
+        """The scorers that serve, and which users each serves."""
         names = block.segments[self.model]
         others = np.ones(block.size, dtype=bool)
         for name in self.own.keys() & set(names):
