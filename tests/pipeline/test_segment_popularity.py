@@ -118,7 +118,7 @@ def test_it_is_measured_by_its_own_lists(trained, settings):
         for name in ("local", "sold")
     )
     assert any(one[user] != other[user] for user in one)
-    for user in ids.values():  # of no country, or of one that nobody is in
+    for user in ids.values():  # of no country, or of one without users
         if country(user) is None and user in one:
             assert one[user] == pytest.approx(other[user], nan_ok=True)
 

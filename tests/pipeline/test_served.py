@@ -119,7 +119,7 @@ def test_entries_say_when_they_were_had_and_why_they_are_listed(shop):
 
 
 def test_groups_and_like_minded_users_have_tables_of_their_own(shop):
-    (shop / "groups.csv").write_text("group_id,user_id\nhome,1\nhome,4\nhome,nobody\nempty,x\n")
+    (shop / "groups.csv").write_text("group_id,user_id\nhome,1\nhome,4\nhome,unknown\nempty,x\n")
     recommend(
         shop,
         f"recommend.groups.path={shop / 'groups.csv'}",
@@ -153,11 +153,11 @@ def test_groups_and_like_minded_users_have_tables_of_their_own(shop):
 
 
 def test_a_file_of_no_users_makes_a_table_of_no_lists(shop):
-    (shop / "nobody.csv").write_text("user_id\n")
+    (shop / "header.csv").write_text("user_id\n")
     events = []
-    asked = f"recommend.users.path={shop / 'nobody.csv'}"
-    outcome = run_in(shop, asked, stages=("recommend",), run_id="nobody", sinks=[events.append])
-    assert table(shop, "nobody") == []
+    asked = f"recommend.users.path={shop / 'header.csv'}"
+    outcome = run_in(shop, asked, stages=("recommend",), run_id="empty", sinks=[events.append])
+    assert table(shop, "empty") == []
     summary = outcome.records["recommend"].summary
     assert (summary["users"], summary["sources"], summary["sample"]) == (0, {}, [])
     assert any("recommend.users.path has no rows" in event["msg"] for event in events)
