@@ -1,5 +1,7 @@
 """How test rows overlap with training rows: what training knows of them, and what it does not."""
 
+from functools import partial, reduce
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -25,11 +27,13 @@ def overlap(tagged: DataFrame) -> DataFrame:
     users = tagged.groupBy("user").agg(tested, known, newest, times)
     items = tagged.groupBy("item").agg(tested, trained)
     older = F.size(F.filter("times", lambda at: at < F.col("newest")))
-    counts = (
-        pairs.agg(F.count("*").alias("pairs"), _sum(_tested(F.col("known") > 0)).alias("in_both"))
-        .crossJoin(users.agg(_sum(older).alias("older_than_training"), *_cold("user")))
-        .crossJoin(items.agg(*_cold("item")))
+    parts = (
+        pairs.agg(F.count("*").alias("pairs"), _sum(_tested(F.col("known") > 0)).alias("in_both")),
+        users.agg(_sum(older).alias("older_than_training"), *_cold("user")),
+        items.agg(*_cold("item")),
     )
+    rows = reduce(partial(DataFrame.unionByName, allowMissingColumns=True), parts)
+    counts = rows.agg(*(F.max(name).alias(name) for name in rows.columns))  # one of each
     cold = F.struct("users", "user_rows", "items", "item_rows").alias("cold")
     return counts.select("pairs", cold, "in_both", "older_than_training")
 
