@@ -94,3 +94,11 @@ def binary_array(rows: npt.NDArray[Any], bounds: npt.NDArray[np.int64]) -> pa.Bi
     offsets = pa.py_buffer((bounds * size).astype(np.int32))
     content = [None, offsets, pa.py_buffer(np.ascontiguousarray(rows))]
     return pa.BinaryArray.from_buffers(pa.binary(), len(bounds) - 1, content)
+
+
+def binary_matrix(column: pa.BinaryArray, dtype: npt.DTypeLike, width: int) -> npt.NDArray[Any]:
+    """Equally long binary values as the rows of a matrix, without a copy."""
+    _, offsets, content = column.buffers()
+    bounds = np.frombuffer(offsets, np.int32)[column.offset :][: len(column) + 1]
+    rows: npt.NDArray[Any] = np.frombuffer(content, np.uint8)[bounds[0] : bounds[-1]].view(dtype)
+    return rows.reshape(len(column), width)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql.types import LongType, StructField, StructType
 
-from recsys_spark.arrow import arrow_schema, binary_array, make_batch
+from recsys_spark.arrow import arrow_schema, binary_array, binary_matrix, make_batch
 
 SCHEMA = StructType([StructField("one", LongType()), StructField("frozen", LongType())])
 
@@ -41,3 +41,12 @@ def test_binary_values_are_the_bytes_of_their_rows(columns):
     found = binary_array(rows, np.array([0, 2, 2, 5]))
     assert found.to_pylist() == [rows[:2].tobytes(), b"", rows[2:].tobytes()]
     assert pa.types.is_binary(found.type)
+
+
+@pytest.mark.parametrize("some", [slice(0, 3), slice(1, 3), slice(2, 2)])
+def test_equally_long_binary_values_are_the_rows_of_a_matrix(some):
+    rows = np.arange(12, dtype=np.float64).reshape(3, 4)
+    column = binary_array(rows, np.arange(4))[some]
+    found = binary_matrix(column, np.float64, 4)
+    assert found.shape == (len(column), 4)
+    assert found.tolist() == rows[some].tolist()

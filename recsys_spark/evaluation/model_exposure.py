@@ -22,7 +22,7 @@ from recsys_spark.arrow import list_parts
 from recsys_spark.evaluation.exposure import Exposure, Spread, exposure_of
 from recsys_spark.evaluation.model_lists import LISTS
 from recsys_spark.evaluation.sums import Keys, Sums
-from recsys_spark.evaluation.totals import Result, Totals
+from recsys_spark.evaluation.totals import Ranked, Result, Totals
 from recsys_spark.lookup import Lookup
 
 Whole = npt.NDArray[np.int64]
@@ -68,7 +68,7 @@ def exposure_of_models(
     split: str,
     curve_at: int,
 ) -> Exposure:
-    """`evaluation.measure_exposure` of the lists of `rank_models`.
+    """`evaluation.measure_exposure` of the lists of the pass over users.
 
     Each task counts how often every item is listed; the counts of a model are added up by one
     task, as long as the catalog for each cut-off. To the driver comes how many items are listed
@@ -77,7 +77,7 @@ def exposure_of_models(
     Parameters
     ----------
     spread
-        From `finish_totals`, of LISTS_TOTAL.
+        From `user_pass.finish`, of LISTS_TOTAL.
     listed
         Those that `total_lists` was given.
     run_id, split
@@ -115,8 +115,8 @@ def total_lists(listed: Listed) -> Totals:
     return partial(_counts, listed)
 
 
-def _counts(listed: Listed, batch: pa.RecordBatch) -> Iterator[tuple[Keys, Sums]]:
-    models, items = len(listed.models), len(listed.index)
+def _counts(listed: Listed, ranked: Ranked) -> Iterator[tuple[Keys, Sums]]:
+    batch, models, items = ranked.batch, len(listed.models), len(listed.index)
     bounds, ids = list_parts(batch.column(LISTS).flatten(), np.int64)
     lengths = np.diff(bounds)
     ranks = np.arange(len(ids)) - np.repeat(bounds[:-1], lengths)
@@ -156,7 +156,7 @@ def count_patterns(
     Parameters
     ----------
     patterns
-        From `finish_totals`, of PATTERNS_TOTAL.
+        From `user_pass.finish`, of PATTERNS_TOTAL.
     models
         Those of the lists, in their order.
     truth
@@ -193,8 +193,8 @@ def finish_patterns() -> Result:
     return _as_pattern, _PATTERN
 
 
-def _patterns(models: int, k: int, batch: pa.RecordBatch) -> Iterator[tuple[Keys, Sums]]:
-    for members, pairs in zip(*_members(batch, models, k), strict=True):
+def _patterns(models: int, k: int, ranked: Ranked) -> Iterator[tuple[Keys, Sums]]:
+    for members, pairs in zip(*_members(ranked.batch, models, k), strict=True):
         key = (PATTERNS_TOTAL, None, members, None)
         yield (key,), {"sums": np.array([[pairs]], dtype=np.int64)}
 

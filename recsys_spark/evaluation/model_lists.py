@@ -1,38 +1,26 @@
-"""The lists of several models for the same users, and their full ranking, in one pass over users.
+"""The lists of several models for the same users, and their full ranking.
 
 Every tile of scores is computed once: the list is taken from it, then the ranks of the relevant
 items are counted in it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyspark import Broadcast
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, DoubleType, IntegerType, StructField, StructType
 
-from recsys_spark.arrow import arrow_schema, list_array, list_parts, make_batch
-from recsys_spark.evaluation.totals import TOTAL, TOTAL_FIELD, Adding, Totals
-from recsys_spark.evaluation.user_rows import PACKED, UNPACKED, unpacked
+from recsys_spark.arrow import list_array, list_bounds, list_parts
 from recsys_spark.kernels.places import PLACES, full_ranking
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.shuffled import shuffled_lists, shuffled_ranking
 from recsys_spark.kernels.static import static_lists, static_ranking
-from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.kernels.tile import Tile, best_of, leave_out, user_blocks
 from recsys_spark.kernels.topn import Positions, Single
 from recsys_spark.lookup import Lookup
-from recsys_spark.topn.blocks import (
-    factor_column,
-    nearest_columns,
-    read_block,
-    segment_columns,
-)
+from recsys_spark.topn.blocks import factor_column, read_block
 from recsys_spark.topn.scorers import (
     Block,
     NeighbourScorer,
@@ -41,8 +29,6 @@ from recsys_spark.topn.scorers import (
     SegmentScorer,
     StaticScorer,
 )
-from recsys_spark.wals.packed import Batches
-from recsys_spark.workers import map_in_arrow
 
 LISTS, FULL_RANKING = "lists", "full_ranking"
 Draw = Callable[[npt.NDArray[np.int64]], Single]
@@ -76,80 +62,24 @@ class Ranking:
         return {name: rank for needs in own for name, rank in needs.items()}
 
 
-def rank_models(rows: DataFrame, ranking: Ranking, totals: Sequence[Totals] = ()) -> DataFrame:
-    """Rows with the lists of all models, each score computed once, and what is added up of them.
+def rank_batch(batch: pa.RecordBatch, ranking: Ranking) -> dict[str, pa.Array]:
+    """The lists of all models, and the metrics of the full ranking, of a batch of users.
 
     Parameters
     ----------
-    rows
-        From `gather_users`, with a column user_id where there are totals; for each model that a
-        scorer needs, the user factors, `topn.blocks.factor_column`, unless they are drawn.
-        Others stay as they are.
+    batch
+        From `user_rows.unpacked`; for each model that a scorer needs, the user factors,
+        `topn.blocks.factor_column`, unless they are drawn.
     ranking
-        Sent to every worker.
-    totals
-        What tasks add up over the rows that they return; sent to every worker.
+        The models.
 
     Returns
     -------
-    DataFrame
-        Without factors, but with columns history, known, truth and values, see `unpacked`; lists,
-        array<array<int>>: for each model, in their order, internal ids of items, best first, those
-        of history and known left out; and full_ranking, array<double>: for each model the metrics
-        of `kernels.places.PLACES`, null where there are none. And with a column total, null for
-        users, and rows of totals; see `totals.users_of` and `totals.finish_totals`.
+    dict
+        Columns lists, list<list<int32>>: for each model, in their order, internal ids of items,
+        best first, those of history and known left out; and full_ranking, list<double>: for each
+        model the metrics of `kernels.places.PLACES`, null where there are none.
     """
-    if totals:
-        rows = rows.withColumn("hash", F.xxhash64("user_id"))
-    taken = [factor_column(name) for name in ranking.ranks if name not in ranking.drawn]
-    taken += [*PACKED, *nearest_columns(rows.columns), *segment_columns(rows.columns)]
-    kept = [
-        StructField(column.name, column.dataType)  # null in the rows of totals
-        for column in rows.schema.fields
-        if column.name not in taken
-    ]
-    schema = StructType(
-        [
-            *kept,
-            *(StructField(name, ArrayType(IntegerType())) for name in UNPACKED),
-            StructField("values", ArrayType(DoubleType())),
-            StructField(LISTS, ArrayType(ArrayType(IntegerType()))),
-            StructField(FULL_RANKING, ArrayType(DoubleType())),
-            TOTAL_FIELD,
-        ]
-    )
-    broadcast = rows.sparkSession.sparkContext.broadcast((ranking, tuple(totals)))
-    return map_in_arrow(rows, _rank(broadcast, schema), schema)
-
-
-def _rank(
-    broadcast: "Broadcast[tuple[Ranking, tuple[Totals, ...]]]", schema: StructType
-) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
-    target = arrow_schema(schema)
-    users = pa.schema(target.remove(target.get_field_index(TOTAL)))
-
-    def rank(batches: Batches) -> Iterator[pa.RecordBatch]:
-        ranking, totals = broadcast.value
-        adding = Adding(totals)
-        with single_threaded():
-            for batch in map(unpacked, filter(len, batches)):
-                kept = {name: batch.column(name) for name in users.names[:-2]}
-                ranked = make_batch(users, kept | rank_batch(batch, ranking))
-                adding.add(ranked)
-                yield make_batch(target, _columns(ranked) | {TOTAL: pa.nulls(len(ranked))})
-            rows = adding.rows(target.field(TOTAL).type)
-        nothing = {name: pa.nulls(len(rows)) for name in users.names}
-        yield make_batch(target, nothing | {TOTAL: rows})
-
-    return rank
-
-
-def _columns(batch: pa.RecordBatch) -> dict[str, pa.Array]:
-    return dict(zip(batch.schema.names, batch.columns, strict=True))
-
-
-def rank_batch(batch: pa.RecordBatch, ranking: Ranking) -> dict[str, pa.Array]:
-    """Columns lists and full_ranking of a batch of the rows of `rank_models`, unpacked."""
     block = read_block(_with_drawn(batch, ranking), ranking.lookup, ranking.ranks)
     indptr, ids = list_parts(batch.column("truth"), np.int64)
     truth = Ragged(indptr, ranking.lookup.positions(ids))
@@ -160,6 +90,15 @@ def rank_batch(batch: pa.RecordBatch, ranking: Ranking) -> dict[str, pa.Array]:
         _by_scorer(scorer, block, truth, found, places[:, at] if ranking.full_ranking else None)
         found[found >= 0] = ranking.index[found[found >= 0]]
     return {LISTS: _nested(items), FULL_RANKING: _flat(places)}
+
+
+def first_items(lists: pa.ListArray, n: int) -> pa.ListArray:
+    """The first n items of every list of every user."""
+    bounds, ids = list_parts(lists.flatten(), np.int32)
+    lengths = np.minimum(np.diff(bounds), n)
+    kept = np.arange(len(ids)) - np.repeat(bounds[:-1], np.diff(bounds)) < n
+    inner = list_array(np.concatenate([[0], np.cumsum(lengths)]), pa.array(ids[kept]))
+    return list_array(list_bounds(lists), inner)
 
 
 def _with_drawn(batch: pa.RecordBatch, ranking: Ranking) -> pa.RecordBatch:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,17 +14,16 @@ from recsys_spark.evaluation.comparison import COMPARISON, comparison_rows, pair
 from recsys_spark.evaluation.model_metrics import (
     ALL_METRICS,
     Mask,
-    Measures,
+    Metrics,
     Rows,
     Values,
-    read_users,
-    rows_of_model,
+    Whole,
 )
 from recsys_spark.evaluation.ranking import ALL
 from recsys_spark.evaluation.resamples import NUMBERS_AT_ONCE, resampled_sums, whole
 from recsys_spark.evaluation.summary import as_rows
 from recsys_spark.evaluation.sums import Finish, Keys, Sums
-from recsys_spark.evaluation.totals import Result, Totals
+from recsys_spark.evaluation.totals import Ranked, Result, Totals
 from recsys_spark.kernels.resampling import poisson_weights, random_signs
 from recsys_spark.schema import METRICS as TABLE
 
@@ -50,6 +49,11 @@ class Means:
     seed: int
     paired: "Paired | None" = None
 
+    @property
+    def users_at_once(self) -> int:
+        """So many users' weights are held at a time."""
+        return max(1, NUMBERS_AT_ONCE // max(1, self.resamples))
+
 
 @dataclass(frozen=True)
 class Paired:
@@ -60,37 +64,50 @@ class Paired:
     k: int
 
 
-def total_metrics(measures: Measures, means: Means) -> Totals:
-    """Sums over users of all metrics, and of their resamples, by model, cut-off and segment.
+def total_metrics(means: Means) -> Totals:
+    """Sums over users of all metrics, and of their resamples, by model, cut-off and segment."""
+    return partial(_totals, means)
 
-    Batches have the columns of `rank_models`, and segments (array<string>), which the user is in
-    beside that of all.
+
+def _totals(means: Means, ranked: Ranked) -> Iterator[tuple[Keys, Sums]]:
+    users = ranked.batch.column("hash").to_numpy()
+    weights = poisson_weights(means.seed, users, means.resamples)
+    if means.paired is not None:
+        yield from _compared(ranked.metrics, means.paired, weights, means.seed, users)
+    by_rows: dict[tuple[str, bytes], list[tuple[str, Rows]]] = {}
+    for model, found in ranked.metrics.items():
+        for rows in found:
+            by_rows.setdefault((rows.segment, rows.users.tobytes()), []).append((model, rows))
+    segments = _segments(ranked.batch.column("segments"))
+    for (segment, _), same in by_rows.items():
+        if segment == ALL:
+            yield from _summed_by_segment(same, segments, weights)
+        else:
+            yield _summed(same, segment, np.ones(len(users), dtype=bool), weights)
+
+
+def _summed_by_segment(
+    found: list[tuple[str, Rows]], segments: "_Segments", weights: Values
+) -> Iterator[tuple[Keys, Sums]]:
+    """The sums of every segment and of all users.
+
+    Those of all users are added up from the users' first segments: the sums are exact, and these
+    segments are needed anyway.
     """
-    return partial(_totals, measures, means)
-
-
-def _totals(measures: Measures, means: Means, batch: pa.RecordBatch) -> Iterator[tuple[Keys, Sums]]:
-    at_once = max(1, NUMBERS_AT_ONCE // max(1, means.resamples))
-    for first in range(0, batch.num_rows, at_once):
-        some = batch.slice(first, at_once)
-        users = read_users(some, measures)
-        weights = poisson_weights(means.seed, some.column("hash").to_numpy(), means.resamples)
-        by_rows: dict[tuple[str, bytes], list[tuple[str, Rows]]] = {}
-        for at, model in enumerate(measures.models):
-            for rows in rows_of_model(users, at, measures):
-                by_rows.setdefault((rows.segment, rows.users.tobytes()), []).append((model, rows))
-        if means.paired is not None:
-            yield from _compared(by_rows, means.paired, weights, means.seed, some)
-        further = list(_segments(some))
-        for (segment, _), found in by_rows.items():
-            every = np.ones(some.num_rows, dtype=bool)
-            for name, own in [(segment, every), *(further if segment == ALL else [])]:
-                if own[found[0][1].users].any():
-                    yield _summed(found, name, own, weights)
+    users = found[0][1].users
+    for name, own in segments.first.items():
+        if own[users].any():
+            keys, sums = _summed(found, name, own, weights)
+            yield tuple((*key[:-1], ALL) for key in keys), sums
+            if name is not None:
+                yield keys, {part: array.copy() for part, array in sums.items()}
+    for name, own in segments.further.items():
+        if own[users].any():
+            yield _summed(found, name, own, weights)
 
 
 def _summed(
-    found: list[tuple[str, Rows]], segment: str, own: Mask, weights: Values
+    found: list[tuple[str, Rows]], segment: str | None, own: Mask, weights: Values
 ) -> tuple[Keys, Sums]:
     """The sums of some users over rows that have the same users."""
     keys = tuple(
@@ -99,7 +116,7 @@ def _summed(
         for k in ([None] if rows.k is None else rows.k.tolist())
     )
     mask = found[0][1].users
-    values = np.concatenate([rows.wide[own[mask]] for _, rows in found], axis=1)
+    values = np.concatenate([rows.of(ALL_METRICS)[own[mask]] for _, rows in found], axis=1)
     chosen = weights if (own & mask).all() else weights[own & mask]
     return keys, {
         "users": (~np.isnan(values)).sum(axis=0),
@@ -109,11 +126,7 @@ def _summed(
 
 
 def _compared(
-    by_rows: Mapping[tuple[str, bytes], list[tuple[str, Rows]]],
-    paired: Paired,
-    weights: Values,
-    seed: int,
-    batch: pa.RecordBatch,
+    metrics: Metrics, paired: Paired, weights: Values, seed: int, users: Whole
 ) -> Iterator[tuple[Keys, Sums]]:
     """The sums of all other models beside the one of `paired`, a key each.
 
@@ -121,14 +134,14 @@ def _compared(
     """
     values = {
         model: rows.metrics[paired.metric][:, list(rows.k).index(paired.k)]
-        for (segment, _), found in by_rows.items()
-        for model, rows in found
-        if segment == ALL and rows.k is not None
+        for model, found in metrics.items()
+        for rows in found
+        if rows.segment == ALL and rows.k is not None
     }
     own = values.pop(paired.model)
     if values:
         others = np.stack(list(values.values()), axis=1)
-        signs = random_signs(seed, batch.column("hash").to_numpy(), weights.shape[1])
+        signs = random_signs(seed, users, weights.shape[1])
         sums = paired_sums(others, np.repeat(own[:, None], len(values), axis=1), weights, signs)
         yield (
             tuple((PAIRS_TOTAL, model, paired.k, ALL) for model in values),
@@ -141,16 +154,30 @@ def _compared(
         )
 
 
-def _segments(batch: pa.RecordBatch) -> Iterator[tuple[str, Mask]]:
-    """The segments that some of the users are in, and who."""
-    lists = batch.column("segments")
-    user_of = np.repeat(np.arange(len(lists)), np.diff(list_bounds(lists)))
-    encoded = lists.flatten().dictionary_encode()
-    codes = encoded.indices.to_numpy()
+class _Segments(NamedTuple):
+    """Which users are in each segment, (users,).
+
+    first: users of whom it is the first one, under None those without any. further: its others.
+    """
+
+    first: dict[str | None, Mask]
+    further: dict[str, Mask]
+
+
+def _segments(lists: pa.ListArray) -> _Segments:
+    """The segments of some users."""
+    lengths, encoded = np.diff(list_bounds(lists)), lists.flatten().dictionary_encode()
+    user_of, codes = np.repeat(np.arange(len(lists)), lengths), encoded.indices.to_numpy()
+    is_first = np.diff(user_of, prepend=-1) > 0
+    first: dict[str | None, Mask] = {None: lengths == 0} if (lengths == 0).any() else {}
+    further: dict[str, Mask] = {}
     for code, name in enumerate(encoded.dictionary.to_pylist()):
-        own = np.zeros(len(lists), dtype=bool)
-        own[user_of[codes == code]] = True
-        yield name, own
+        for found, chosen in ((first, is_first), (further, ~is_first)):
+            users = user_of[(codes == code) & chosen]
+            if len(users):
+                found[name] = np.zeros(len(lists), dtype=bool)
+                found[name][users] = True
+    return _Segments(first, further)
 
 
 def finish_means(run_id: str, split: str) -> Result:

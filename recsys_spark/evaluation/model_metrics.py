@@ -1,6 +1,6 @@
 """All metrics of the lists of several models, user by user."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -8,11 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyspark import Broadcast
-from pyspark.sql import DataFrame
-from pyspark.sql.types import StructType
 
-from recsys_spark.arrow import arrow_schema, list_parts, make_batch
+from recsys_spark.arrow import list_parts
 from recsys_spark.evaluation.lists import ItemTraits
 from recsys_spark.evaluation.model_lists import FULL_RANKING, LISTS
 from recsys_spark.evaluation.ranking import ALL
@@ -21,9 +18,6 @@ from recsys_spark.kernels.lists import LIST_METRICS, list_metrics
 from recsys_spark.kernels.places import PLACES
 from recsys_spark.kernels.ranking import METRICS, ranking_metrics
 from recsys_spark.lookup import Lookup
-from recsys_spark.schema import per_user
-from recsys_spark.wals.packed import Batches
-from recsys_spark.workers import map_in_arrow
 
 BY_CUTOFF = (*METRICS, *LIST_METRICS, *AGREEMENT)
 ALL_METRICS = (*BY_CUTOFF, *PLACES)
@@ -74,53 +68,6 @@ class Measures:
         return out
 
 
-def measure_models(
-    ranked: DataFrame,
-    measures: Measures,
-    models: Sequence[str] | None = None,
-) -> DataFrame:
-    """All metrics of every user and model (docs/metrics.md), each null where it is not defined.
-
-    Parameters
-    ----------
-    ranked
-        From `rank_models`, with a column user_id.
-    measures
-        Sent to every worker.
-    models
-        Some of those of `measures`; None: all.
-
-    Returns
-    -------
-    DataFrame
-        The columns of `schema.per_user`. A row a user, model, cut-off and part of the truth: `all`,
-        which has all metrics that have a cut-off, and each other part that the user has items of,
-        which has those of ranking; and a row without cut-off with those of the full ranking, where
-        there is one.
-    """
-    schema = per_user(ranked.schema["user_id"].dataType, ALL_METRICS)
-    wanted = measures.models if models is None else tuple(models)
-    broadcast = ranked.sparkSession.sparkContext.broadcast((measures, wanted))
-    columns = ("user_id", "history", "known", "truth", "values", LISTS, FULL_RANKING)
-    return map_in_arrow(ranked.select(*columns), _measure(broadcast, schema), schema)
-
-
-def _measure(
-    broadcast: "Broadcast[tuple[Measures, tuple[str, ...]]]", schema: StructType
-) -> Callable[[Batches], Iterator[pa.RecordBatch]]:
-    target = arrow_schema(schema)
-
-    def measure(batches: Batches) -> Iterator[pa.RecordBatch]:
-        measures, wanted = broadcast.value
-        for batch in filter(len, batches):
-            users = read_users(batch, measures)
-            for name in wanted:
-                for rows in rows_of_model(users, measures.models.index(name), measures):
-                    yield make_batch(target, rows.columns(users.ids, name, measures.split))
-
-    return measure
-
-
 class _Coded(NamedTuple):
     """Row i's items are codes[indptr[i]:indptr[i + 1]]."""
 
@@ -147,10 +94,9 @@ class _Part(NamedTuple):
     gains: Values
 
 
-class Users(NamedTuple):
+class _Users(NamedTuple):
     """A batch of users. lists: by model. history: positions. places: (users, models, metrics)."""
 
-    ids: pa.Array
     lists: list[_Coded]
     history: _Coded
     parts: list[_Part]
@@ -168,31 +114,43 @@ class Rows(NamedTuple):
     k: Whole | None
     metrics: dict[str, Values]
 
-    def columns(self, ids: pa.Array, model: str, split: str) -> dict[str, object]:
-        each = 1 if self.k is None else len(self.k)
-        rows = np.repeat(np.flatnonzero(self.users), each)
-        size = len(rows)
-        constants = {"model": model, "split": split, "segment": self.segment}
-        empty = dict.fromkeys(ALL_METRICS, pa.nulls(size, pa.float64()))
-        return {
-            "user_id": ids.take(pa.array(rows)),
-            "k": pa.nulls(size) if self.k is None else np.tile(self.k, size // each),
-            **{name: pa.repeat(value, size) for name, value in constants.items()},
-            **empty,
-            **{n: pa.array(own.ravel(), from_pandas=True) for n, own in self.metrics.items()},
-        }
-
-    @property
-    def wide(self) -> Values:
-        """(users, cut-offs or 1, all metrics), NaN for those that are not defined."""
+    def of(self, names: Sequence[str]) -> Values:
+        """(users, cut-offs or 1, names), NaN for metrics that are not defined."""
         users, cutoffs = int(self.users.sum()), 1 if self.k is None else len(self.k)
-        out = np.full((users, cutoffs, len(ALL_METRICS)), np.nan)
+        out = np.full((users, cutoffs, len(names)), np.nan)
         for name, own in self.metrics.items():
-            out[..., ALL_METRICS.index(name)] = own.reshape(users, cutoffs)
+            out[..., names.index(name)] = own.reshape(users, cutoffs)
         return out
 
 
-def read_users(batch: pa.RecordBatch, measures: Measures) -> Users:
+Metrics = dict[str, list[Rows]]  # of each model
+
+
+def measure_batch(batch: pa.RecordBatch, measures: Measures) -> Metrics:
+    """All metrics of the lists of some users (docs/metrics.md), by model.
+
+    Parameters
+    ----------
+    batch
+        From `user_rows.unpacked`, with the columns of `model_lists.rank_batch`.
+    measures
+        What is measured.
+
+    Returns
+    -------
+    dict
+        Of each model: its rows with cut-offs, of the whole truth, which have all metrics that have
+        a cut-off, and of each part of the truth that some of the users have items of, which have
+        those of ranking; and rows without cut-off with those of the full ranking, where there is
+        one.
+    """
+    users = _read_users(batch, measures)
+    return {
+        name: list(_rows_of_model(users, at, measures)) for at, name in enumerate(measures.models)
+    }
+
+
+def _read_users(batch: pa.RecordBatch, measures: Measures) -> _Users:
     truth = _coded(batch.column("truth"), measures)
     values = list_parts(batch.column("values"), np.float64)[1]
     gains = np.where(np.isfinite(values), values, 0.0)
@@ -200,8 +158,7 @@ def read_users(batch: pa.RecordBatch, measures: Measures) -> Users:
     lists = _coded(nested.flatten(), measures)
     of_model = np.arange(len(nested) * models) % models
     places = list_parts(batch.column(FULL_RANKING), np.float64)[1]
-    return Users(
-        batch.column("user_id"),
+    return _Users(
         [lists.where(of_model == at) for at in range(models)],
         _history(batch, measures),
         list(_parts(truth, gains, measures)),
@@ -238,7 +195,7 @@ def _parts(truth: _Coded, gains: Values, measures: Measures) -> Iterator[_Part]:
             yield _Part(name, counts > 0, _Coded(indptr, truth.codes[own]), gains[own])
 
 
-def rows_of_model(users: Users, at: int, measures: Measures) -> Iterator[Rows]:
+def _rows_of_model(users: _Users, at: int, measures: Measures) -> Iterator[Rows]:
     lists, ks = users.lists[at], measures.cutoffs
     for part in users.parts:
         own = lists if part.name == ALL else lists.where(part.users)
@@ -259,7 +216,7 @@ def _named(names: tuple[str, ...], values: Values) -> dict[str, Values]:
     return dict(zip(names, np.moveaxis(values, -1, 0), strict=True))
 
 
-def _list_metrics(users: Users, lists: _Coded, truth: _Coded, measures: Measures) -> Values:
+def _list_metrics(users: _Users, lists: _Coded, truth: _Coded, measures: Measures) -> Values:
     items = len(measures.traits.ids)
     codes = np.where(lists.codes < items, lists.codes, -1)
     width = 1 + max(lists.codes.max(initial=0), truth.codes.max(initial=0))
@@ -271,7 +228,7 @@ def _list_metrics(users: Users, lists: _Coded, truth: _Coded, measures: Measures
     )  # fmt: skip
 
 
-def _agreement(users: Users, at: int, measures: Measures) -> dict[str, Values]:
+def _agreement(users: _Users, at: int, measures: Measures) -> dict[str, Values]:
     """How similar the lists are to the reference's, which have none themselves."""
     other = measures.models.index(measures.reference)
     if at == other:

@@ -6,7 +6,7 @@ one: metrics are not read back to be averaged, nor lists to be counted.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import BinaryType, IntegerType, StringType, StructField, StructType
 
 from recsys_spark.arrow import arrow_schema, make_batch
+from recsys_spark.evaluation.model_metrics import Metrics
 from recsys_spark.evaluation.sums import Fields, Finish, Keys, Sums, added, merged
 
 TOTAL = "total"
@@ -33,9 +34,23 @@ _RESULT = StructType([StructField("what", StringType()), StructField("content", 
 
 # What becomes of a key (model, k, segment) and its sums, and the columns of it.
 Result = tuple[Finish, StructType]
-# Of a batch with the columns of `rank_models`: keys (what, model, k, segment), and arrays by name
-# (users, sums, resampled), of shape (..., keys, n), or fewer of them.
-Totals = Callable[[pa.RecordBatch], Iterable[tuple[Keys, Sums]]]
+
+
+class Ranked(NamedTuple):
+    """Some users as they were ranked.
+
+    batch: columns history, known, truth and values, from `user_rows.unpacked`; those of
+    `model_lists.rank_batch`; hash, a number of the user; and segments, which the user is in.
+    metrics: of these lists.
+    """
+
+    batch: pa.RecordBatch
+    metrics: Metrics
+
+
+# Of some users: keys (what, model, k, segment), and arrays by name (users, sums, resampled), of
+# shape (..., keys, n), or fewer of them.
+Totals = Callable[[Ranked], Iterable[tuple[Keys, Sums]]]
 
 
 class Adding:
@@ -44,10 +59,10 @@ class Adding:
     def __init__(self, parts: Iterable[Totals]) -> None:
         self.parts, self.found = tuple(parts), dict[Keys, Sums]()
 
-    def add(self, batch: pa.RecordBatch) -> None:
+    def add(self, ranked: Ranked) -> None:
         """Add those of some users."""
         for part in self.parts:
-            added(self.found, part(batch))
+            added(self.found, part(ranked))
 
     def rows(self, kind: pa.StructType) -> pa.StructArray:
         """A row a key, of the Arrow type of TOTAL_FIELD."""
@@ -61,11 +76,6 @@ def _rows(keys: Keys, sums: Sums) -> Iterator[dict[str, Any]]:
         arrays = {name: array[..., at, :].tobytes() for name, array in sums.items()}
         empty: dict[str, Any] = dict.fromkeys(_FIELDS, b"")
         yield dict(zip(("what", *KEYS), key, strict=True)) | empty | arrays
-
-
-def users_of(ranked: DataFrame) -> DataFrame:
-    """The rows of users, without the totals."""
-    return ranked.where(F.col(TOTAL).isNull()).drop(TOTAL)
 
 
 def finish_totals(ranked: DataFrame, results: Mapping[str, Result]) -> dict[str, pa.Table]:

@@ -5,27 +5,22 @@ import json
 from io import StringIO
 from typing import Any
 
-from pyspark.sql import DataFrame
-
-from recsys_spark.evaluation.model_lists import Ranking, rank_models
-from recsys_spark.evaluation.ranking import ALL, shown_cutoff
-from recsys_spark.evaluation.user_rows import gather_users
+from recsys_spark.evaluation.ranking import ALL
+from recsys_spark.evaluation.user_pass import pass_over_users, users_of
 from recsys_spark.pipeline.baselines import (
     MODEL,
-    MeasuredModel,
     Scores,
     measured_models,
 )
-from recsys_spark.pipeline.evaluation_inputs import EvaluationInputs, read_inputs
-from recsys_spark.pipeline.measure import measure, totals, with_segments
-from recsys_spark.pipeline.model_scorers import weighs_values
+from recsys_spark.pipeline.evaluation_inputs import read_inputs
+from recsys_spark.pipeline.evaluation_request import gather_rows, make_wanted
+from recsys_spark.pipeline.measure import measure
 from recsys_spark.pipeline.paired import paired_with_best
 from recsys_spark.pipeline.pictures import pictures
 from recsys_spark.pipeline.plan import make_plan
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.pipeline.train import evaluated_factors, trained_spec
 from recsys_spark.schema import METRICS
-from recsys_spark.topn.blocks import factor_column, nearest_column, segment_column
 from recsys_spark.wals.fold_in import fold_in
 
 _TRACKED = ("ndcg", "recall", "precision", "hit_rate", "auc", "item_coverage", "novelty", "rmse")
@@ -38,51 +33,24 @@ def evaluate(run: Run) -> Summary:
     Lists leave out what the user is known to have at that point: the training rows, those to
     fold in, and the validation rows where the test rows are scored.
     """
-    config = run.config.evaluate
     inputs = read_inputs(run)
     found = measured_models(inputs, evaluated_scores(run))
-    shown = shown_cutoff(config.k)
+    wanted = make_wanted(inputs, found)
     run.log.progress(f"ranking by {', '.join(found)}")
-    ranked = run.keep(_ranked(inputs, found, shown), "ranked")
+    rows = gather_rows(inputs, found, wanted.ranking)
+    passed = run.keep(pass_over_users(rows, wanted), "ranked")
     run.log.progress("computing metrics")
-    measured = measure(inputs, ranked, found, shown)
+    measured = measure(inputs, passed, wanted, found)
     table = measured.table.coalesce(1).sortWithinPartitions("model", "metric", "k")
     run.write(table, "metrics", METRICS)
     run.log.progress("preparing report data")
-    drawn = pictures(inputs, ranked, measured.patterns, found, shown)
-    summary = _report(run, shown)
+    drawn = pictures(inputs, users_of(passed), measured.patterns, found, wanted.shown)
+    summary = _report(run, wanted.shown)
     return summary | {
-        "kept": list(measured.kept),
+        "kept": list(wanted.kept),
         "pictures": drawn | {"exposure": measured.curves},
         "paired": paired_with_best(measured.pairs, summary),
     }
-
-
-def _ranked(inputs: EvaluationInputs, found: dict[str, MeasuredModel], shown: int) -> DataFrame:
-    """A row for each user of the truth, with the lists of all models; and what they add up to."""
-    run = inputs.run
-    drawn = {name: draw for each in found.values() for name, draw in each.drawn.items()}
-    ranking = Ranking(
-        inputs.catalogue.index,
-        {name: each.scorer for name, each in found.items()},
-        inputs.n,
-        run.config.evaluate.full_ranking,
-        drawn,
-    )
-    columns = {"user_id": inputs.user_ids.select("index", "id")}
-    for name in set(ranking.ranks) - set(drawn):
-        scores = found[name].scores
-        assert scores is not None, f"{name} has no user factors"
-        columns[factor_column(name)] = scores[0]
-    for name, each in found.items():
-        if each.nearest is not None:
-            columns[nearest_column(name)] = each.nearest
-        if each.segments is not None:
-            columns[segment_column(name)] = each.segments
-    history = inputs.history if weighs_values(run.config) else inputs.history.drop("value")
-    rows = gather_users(history, inputs.known, inputs.truth, columns)
-    rows = with_segments(inputs, rows)
-    return rank_models(rows, ranking, totals(inputs, found, shown))
 
 
 def evaluated_scores(run: Run) -> Scores:

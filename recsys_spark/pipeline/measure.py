@@ -1,7 +1,7 @@
 """Wiring of the measures: everyone's lists and full rankings to the metrics table."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
@@ -10,42 +10,23 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.arrow import list_bounds
 from recsys_spark.evaluation import measure_ranking, predict_ratings, rating_error, summarise
-from recsys_spark.evaluation.lists import ItemTraits, item_traits
 from recsys_spark.evaluation.model_exposure import (
     LISTS_TOTAL,
     PATTERNS_TOTAL,
-    Listed,
     exposure_of_models,
-    finish_lists,
-    finish_patterns,
-    total_lists,
-    total_patterns,
 )
 from recsys_spark.evaluation.model_means import (
     METRICS_TOTAL,
     PAIRS_TOTAL,
-    Means,
-    Paired,
-    finish_means,
-    finish_pairs,
-    total_metrics,
 )
-from recsys_spark.evaluation.model_metrics import ALL_METRICS, Measures, measure_models
-from recsys_spark.evaluation.summary import SEED
-from recsys_spark.evaluation.totals import Totals, finish_totals, users_of
-from recsys_spark.io.side_tables import read_user_attributes
-from recsys_spark.lookup import Lookup
+from recsys_spark.evaluation.model_metrics import ALL_METRICS
+from recsys_spark.evaluation.user_pass import Wanted, finish, users_metrics, users_of
 from recsys_spark.pipeline.baselines import MODEL, MeasuredModel
 from recsys_spark.pipeline.evaluation_inputs import EvaluationInputs
-from recsys_spark.pipeline.paired import METRIC
-from recsys_spark.pipeline.side_tables import match
 from recsys_spark.schema import per_user
-from recsys_spark.stages.segments import BY_POPULARITY, by_activity, by_attribute, by_popularity
 from recsys_spark.topn.negatives import draw_negatives
 from recsys_spark.topn.rank_candidates import rank_candidates
-from recsys_spark.topn.scorers import FactorScorer
 
 MeasuredModels = dict[str, MeasuredModel]
 Whole = npt.NDArray[np.int64]
@@ -56,77 +37,40 @@ _NEW = "items=new"  # the part of the truth that no training row has
 class Measured:
     """What evaluating found.
 
-    table: the metrics table. kept: the models that the table of users' metrics has. curves: how
-    the lists of each spread over the items. pairs: the others beside the delivered model; None
-    where that was not measured, or without resamples. patterns: what lists and truth share.
+    table: the metrics table. curves: how the lists of each model spread over the items. pairs: the
+    other models beside the delivered one; None where that was not measured, or without resamples.
+    patterns: what lists and truth share.
     """
 
     table: DataFrame
-    kept: tuple[str, ...]
     curves: dict[str, list[list[float]]]
     pairs: pa.Table | None
     patterns: pa.Table
 
 
-def totals(inputs: EvaluationInputs, found: MeasuredModels, shown: int) -> list[Totals]:
-    """What the pass over users adds up: metrics, how lists spread, and what they have in common."""
-    resamples = inputs.run.config.evaluate.resamples
-    means = Means(resamples, SEED, _paired(inputs, found, shown))
-    return [
-        total_metrics(_measures(inputs, found), means),
-        total_lists(_listed(inputs, found)),
-        total_patterns(len(found), shown),
-    ]
-
-
-def _paired(inputs: EvaluationInputs, found: MeasuredModels, shown: int) -> Paired | None:
-    """The comparison of the others with the delivered model."""
-    config = inputs.run.config
-    name = config.recommend.chain[0]
-    return Paired(name, METRIC, shown) if name in found and config.evaluate.resamples else None
-
-
 def measure(
-    inputs: EvaluationInputs, passed: DataFrame, found: MeasuredModels, shown: int
+    inputs: EvaluationInputs, passed: DataFrame, wanted: Wanted, found: MeasuredModels
 ) -> Measured:
     """Write the table of users' metrics, and make the rows of the metrics table.
 
-    passed: from `rank_models` with `totals`, of all that were found, with columns user and user_id.
-    shown: the cut-off of the curves.
+    passed: from `pass_over_users` of `wanted`, with columns user and user_id. found: the models.
     """
-    run, config, ranked = inputs.run, inputs.run.config.evaluate, users_of(passed)
-    listed, paired = _listed(inputs, found), _paired(inputs, found, shown)
-    results = {
-        METRICS_TOTAL: finish_means(run.run_id, config.split),
-        LISTS_TOTAL: finish_lists(listed),
-        PATTERNS_TOTAL: finish_patterns(),
-    }
-    if paired is not None:
-        results[PAIRS_TOTAL] = finish_pairs(paired, config.split)
-    finished = finish_totals(passed, results)
+    run, config, users = inputs.run, inputs.run.config.evaluate, users_of(passed)
+    finished = finish(passed, wanted, run.run_id)
     tables = [run.spark.createDataFrame(finished[METRICS_TOTAL])]
-    kept = _kept(inputs, found)
-    users = measure_models(ranked, replace(_measures(inputs, found), parts=()), kept)
-    if among := list(_among_candidates(inputs, ranked, found)):
+    rows = users_metrics(users, wanted)
+    if among := list(_among_candidates(inputs, users, found)):
         few = run.keep(_union(among), "among")
-        segments = ranked.select("user_id", F.explode("segments").alias("segment"))
+        segments = users.select("user_id", F.explode("segments").alias("segment"))
         tables.append(summarise(few, run.run_id, segments, config.resamples))
-        users = users.unionByName(few.where(F.col("model").isin(*kept)), allowMissingColumns=True)
-    run.write(users, "metrics_per_user", per_user(ranked.schema["user_id"].dataType, ALL_METRICS))
-    exposure = exposure_of_models(
-        run.spark, finished[LISTS_TOTAL], listed, run.run_id, config.split, shown
-    )
-    tables += [exposure.table, *_rating_errors(inputs, ranked, found)]
-    pairs = finished.get(PAIRS_TOTAL)
-    return Measured(_union(tables), kept, exposure.curves, pairs, finished[PATTERNS_TOTAL])
-
-
-def _kept(inputs: EvaluationInputs, found: MeasuredModels) -> tuple[str, ...]:
-    """The models of which users' metrics are kept."""
-    config = inputs.run.config
-    if config.evaluate.per_user == "all":
-        return tuple(found)
-    return tuple(name for name in found if name == config.recommend.chain[0])
+        own = few.where(F.col("model").isin(*wanted.kept))
+        rows = rows.unionByName(own, allowMissingColumns=True)
+    run.write(rows, "metrics_per_user", per_user(users.schema["user_id"].dataType, ALL_METRICS))
+    spread, listed = finished[LISTS_TOTAL], wanted.listed
+    exposure = exposure_of_models(run.spark, spread, listed, run.run_id, config.split, wanted.shown)
+    tables += [exposure.table, *_rating_errors(inputs, users, found)]
+    pairs, patterns = finished.get(PAIRS_TOTAL), finished[PATTERNS_TOTAL]
+    return Measured(_union(tables), exposure.curves, pairs, patterns)
 
 
 def truth_of(ranked: DataFrame) -> DataFrame:
@@ -138,74 +82,6 @@ def truth_of(ranked: DataFrame) -> DataFrame:
 
 def _union(frames: Iterable[DataFrame]) -> DataFrame:
     return reduce(DataFrame.unionByName, frames)
-
-
-def _listed(inputs: EvaluationInputs, found: MeasuredModels) -> Listed:
-    ks = tuple(inputs.run.config.evaluate.k)
-    return Listed(inputs.catalogue.index, tuple(found), ks, _groups(inputs))
-
-
-def _measures(inputs: EvaluationInputs, found: MeasuredModels) -> Measures:
-    config, traits = inputs.run.config.evaluate, _traits(inputs, found[MODEL])
-    part_of = by_popularity(inputs.counts)
-    return Measures(
-        traits,
-        tuple(found),
-        MODEL,
-        tuple(config.k),
-        config.split,
-        (*BY_POPULARITY, _NEW),
-        part_of[inputs.catalogue.lookup.positions(traits.ids)],
-    )
-
-
-def _traits(inputs: EvaluationInputs, model: MeasuredModel) -> ItemTraits:
-    """Of the items: shares of users, the model's factors, and genres."""
-    assert isinstance(model.scorer, FactorScorer)
-    catalogue, genres = inputs.catalogue, inputs.genres
-    attributes = pa.nulls(len(catalogue.index), pa.list_(pa.string()))
-    if genres is not None:
-        at = Lookup(genres["item"].to_numpy().astype(np.int64)).positions(catalogue.index)
-        attributes = genres["genres"].combine_chunks().take(pa.array(at, mask=at < 0))
-    return item_traits(catalogue.index, catalogue.popularity, model.scorer.factors, attributes)
-
-
-def with_segments(inputs: EvaluationInputs, rows: DataFrame) -> DataFrame:
-    """Rows with a column segments: each user's by activity, and by the attributes of a file.
-
-    rows: columns user_id and size, that of the user's history, which is left out.
-    """
-    run, section = inputs.run, inputs.run.config.evaluate.users
-    cold, median = inputs.run.config.evaluate.cold_below, inputs.median
-    active = F.array(by_activity(F.col("size"), cold, median))
-    if section.path is None:
-        return rows.withColumn("segments", active).drop("size")
-    attributes = read_user_attributes(run.spark, section)
-    typed = match(run.log, "evaluate.users", attributes, {"user_id": inputs.user_ids})
-    own = by_attribute(typed).groupBy("user_id").agg(F.collect_set("segment").alias("own"))
-    further = F.coalesce("own", F.array().cast("array<string>"))
-    joined = rows.join(own, "user_id", "left")
-    return joined.withColumn("segments", F.concat(active, further)).drop("own", "size")
-
-
-def _groups(inputs: EvaluationInputs) -> dict[str, Whole]:
-    """Positions of items by popularity and genre."""
-    part_of = by_popularity(inputs.counts)
-    groups = {name: np.flatnonzero(part_of == at) for at, name in enumerate(BY_POPULARITY)}
-    return groups | (_by_genre(inputs) if inputs.genres is not None else {})
-
-
-def _by_genre(inputs: EvaluationInputs) -> dict[str, Whole]:
-    assert inputs.genres is not None
-    lists = inputs.genres["genres"].combine_chunks()
-    ids = inputs.genres["item"].to_numpy().astype(np.int64)
-    at = np.repeat(inputs.catalogue.lookup.positions(ids), np.diff(list_bounds(lists)))
-    names = lists.flatten().dictionary_encode()
-    codes = names.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return {
-        f"genre={name}": at[(codes == code) & (at >= 0)].astype(np.int64)
-        for code, name in enumerate(names.dictionary.to_pylist())
-    }
 
 
 def _among_candidates(

@@ -10,13 +10,12 @@ from pyspark.sql import functions as F
 from recsys_spark.evaluation.model_exposure import count_patterns
 from recsys_spark.evaluation.model_lists import LISTS
 from recsys_spark.evaluation.ratings import predict_ratings, prediction_spread
-from recsys_spark.evaluation.totals import users_of
 from recsys_spark.pipeline.baselines import MODEL, MeasuredModel
 from recsys_spark.pipeline.evaluation_inputs import EvaluationInputs
 from recsys_spark.pipeline.measure import truth_of
 from recsys_spark.topn.scorers import FactorScorer
 
-_PEOPLE, _LIKED, _SHOWN = 5, 5, 10
+_PEOPLE, _LIKED, LISTED = 5, 5, 10
 _PATTERNS = 15
 _DIRECTIONS, _ENDS = 4, 3
 HISTORY, HELD_OUT = "history", "held_out"
@@ -26,16 +25,16 @@ MeasuredModels = dict[str, MeasuredModel]
 
 def pictures(
     inputs: EvaluationInputs,
-    passed: DataFrame,
+    ranked: DataFrame,
     patterns: pa.Table,
     found: MeasuredModels,
     k: int,
 ) -> dict[str, Any]:
     """Data of the report's figures.
 
-    passed: from `rank_models`, of all that were found. patterns: what their first k have in common.
+    ranked: the users of the pass, with lists of all models that were found. patterns: what their
+    first k have in common.
     """
-    ranked = users_of(passed)
     people, directions = _people(inputs, ranked, list(found)), _directions(inputs, found[MODEL])
     listed = {item for person in people for items in person["lists"].values() for item in items}
     titles = _titles(inputs, sorted(listed | set(directions["items"])))
@@ -94,7 +93,7 @@ def _own_lists(row: Row, before: dict[int, list[int]], models: list[str]) -> dic
     return {
         HISTORY: before.get(row["user"], []),
         HELD_OUT: [item for _, item in held_out[:_LIKED]],
-        **{name: items[:_SHOWN] for name, items in listed},
+        **{name: items[:LISTED] for name, items in listed},
     }
 
 

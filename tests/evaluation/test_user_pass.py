@@ -26,23 +26,17 @@ from recsys_spark.evaluation.model_exposure import (
     Listed,
     count_patterns,
     exposure_of_models,
-    finish_lists,
-    finish_patterns,
-    total_lists,
-    total_patterns,
 )
-from recsys_spark.evaluation.model_lists import LISTS, Ranking, rank_batch, rank_models
-from recsys_spark.evaluation.model_means import (
-    METRICS_TOTAL,
-    PAIRS_TOTAL,
-    Means,
-    Paired,
-    finish_means,
-    finish_pairs,
-    total_metrics,
+from recsys_spark.evaluation.model_lists import LISTS, Ranking, rank_batch
+from recsys_spark.evaluation.model_means import METRICS_TOTAL, PAIRS_TOTAL, Means, Paired
+from recsys_spark.evaluation.model_metrics import Measures
+from recsys_spark.evaluation.user_pass import (
+    Wanted,
+    finish,
+    pass_over_users,
+    users_metrics,
+    users_of,
 )
-from recsys_spark.evaluation.model_metrics import Measures, measure_models
-from recsys_spark.evaluation.totals import finish_totals, users_of
 from recsys_spark.evaluation.user_rows import gather_users, unpacked
 from recsys_spark.kernels import tile
 from recsys_spark.kernels.agreement import AGREEMENT
@@ -64,6 +58,7 @@ N, RUN, SPLIT = max(CUTOFFS), "run", "held_out"
 WITHOUT = {"model": {5}, "narrow": {7, 8}}  # users without factors
 UNSCORED = {"model": {4}, "narrow": {0, 4}}  # items without
 PARTS, SEGMENTS = ("few", "many", "new"), ("third", "some", "others")
+SEGMENTED = ("array('third', 'some')", "array('some')", "array('others', 'third')", "array()")
 RESAMPLES, SEED = 30, 7
 PAIRED = Paired("narrow", "ndcg", 5)
 
@@ -162,15 +157,26 @@ class World:
         return gather_users(history, self.known, self.truth, columns)
 
     @property
+    def segmented(self):
+        """Some users are in two segments, which both also come first, some in one, some in none."""
+        by = F.array(*(F.expr(text) for text in SEGMENTED)).getItem(F.col("user") % len(SEGMENTED))
+        return self.rows.withColumn("segments", by)
+
+    @property
     def passed(self):
-        segments = F.when(F.col("user") % 3 == 0, F.array(F.lit("third"), F.lit("some")))
-        rows = self.rows.withColumn("segments", F.coalesce(segments, F.array(F.lit("others"))))
-        totals = [
-            total_metrics(self.measures, Means(RESAMPLES, SEED, PAIRED)),
-            total_lists(self.listed),
-            total_patterns(len(MODELS), 5),
-        ]
-        return rank_models(rows.repartition(self.partitions), self.ranking, totals)
+        return pass_over_users(self.segmented.repartition(self.partitions), self.wanted)
+
+    @property
+    def wanted(self):
+        means = Means(RESAMPLES, SEED, PAIRED)
+        return Wanted(self.ranking, self.measures, means, self.listed, 5, N, MODELS)
+
+    def wanted_of(self, ranking):
+        """What is wanted of other models."""
+        names = tuple(ranking.models)
+        measures = replace(self.measures, models=names, reference=names[0], parts=())
+        listed = replace(self.listed, models=names)
+        return Wanted(ranking, measures, Means(0, SEED), listed, 5, N, names)
 
     @property
     def ranked(self):
@@ -210,7 +216,7 @@ class World:
         return every
 
     def of_tables(self):
-        """Values by row and metric, from the functions that measure tables."""
+        """Tables of users' metrics, from the functions that measure tables."""
         lists, truth = self.lists().localCheckpoint(), self.truth.join(self.users, "user")
         relevant = truth.select("user_id", F.col("item").alias("item_id"), "value")
         part = F.when(F.col("item_id") >= ITEMS, "new").when(F.col("item_id") % 2 == 0, "few")
@@ -223,13 +229,12 @@ class World:
         ).join(self.factors("model")[1].toDF("item_id", "factors"), "item_id", "left")
         before = self.seen.join(self.users, "user").select("user_id", F.expr("item item_id"))
         others = lists.where("model != 'model'")
-        frames = [
+        return [
             measure_ranking(lists, both, CUTOFFS, MODELS, SPLIT),
             measure_lists(lists, items, CUTOFFS, MODELS, SPLIT, relevant, before),
             measure_agreement(others, lists.where("model = 'model'"), CUTOFFS, MODELS, SPLIT),
             measure_places(truth, self.seen, self.scores, SPLIT),
         ]
-        return {key: value for frame in frames for key, value in values_of(frame).items()}
 
 
 def values_of(frame):
@@ -240,16 +245,6 @@ def values_of(frame):
         for metric in row.asDict()
         if metric not in PER_USER_KEY and row[metric] is not None
     }
-
-
-def finished(listed, passed):
-    results = {
-        METRICS_TOTAL: finish_means(RUN, SPLIT),
-        PAIRS_TOTAL: finish_pairs(PAIRED, SPLIT),
-        LISTS_TOTAL: finish_lists(listed),
-        PATTERNS_TOTAL: finish_patterns(),
-    }
-    return finish_totals(passed, results)
 
 
 def sorted_rows(table):
@@ -273,31 +268,40 @@ def ranked(passed):
 
 @pytest.fixture(scope="module")
 def totals(world, passed):
-    return finished(world.listed, passed)
+    return finish(passed, world.wanted, RUN)
+
+
+@pytest.fixture(scope="module")
+def of_tables(world):
+    return [frame.localCheckpoint() for frame in world.of_tables()]
 
 
 @pytest.fixture(scope="module")
 def measured(world, ranked):
-    return values_of(measure_models(ranked, world.measures))
+    return values_of(users_metrics(ranked, world.wanted))
 
 
-def test_every_value_is_that_of_the_functions_of_tables(world, measured):
-    expected = world.of_tables()
+def test_every_value_is_that_of_the_functions_of_tables(of_tables, measured):
+    whole = [frame.where("segment = 'all'") for frame in of_tables]
+    expected = {key: value for frame in whole for key, value in values_of(frame).items()}
     assert {metric for *_, metric in expected} == {*METRICS, *LIST_METRICS, *AGREEMENT, *PLACES}
     assert measured == expected
 
 
-def test_means_and_intervals_are_those_of_the_table_of_users(world, totals, ranked):
+def test_means_and_intervals_are_those_of_the_functions_of_tables(of_tables, totals, ranked):
     segments = ranked.select("user_id", F.explode("segments").alias("segment"))
-    table = measure_models(ranked, world.measures)
-    expected = summarise(table, RUN, segments, RESAMPLES, SEED)
+    expected = [
+        row
+        for frame in of_tables
+        for row in summarise(frame, RUN, segments, RESAMPLES, SEED).toArrow().to_pylist()
+    ]
     found = totals[METRICS_TOTAL]
-    assert sorted_rows(found) == sorted_rows(expected.toArrow())
+    assert sorted_rows(found) == sorted(expected, key=repr)
     assert set(found["segment"].to_pylist()) == {"all", *PARTS, *SEGMENTS}
 
 
 def test_differences_are_those_of_compare(world, totals, ranked):
-    table = measure_models(ranked, replace(world.measures, parts=()))
+    table = users_metrics(ranked, world.wanted)
     table = table.where(F.col("k") == PAIRED.k).select(*PER_USER_KEY, PAIRED.metric)
     own = table.where(F.col("model") == PAIRED.model)
     found = {row["model"]: row for row in totals[PAIRS_TOTAL].to_pylist()}
@@ -307,15 +311,22 @@ def test_differences_are_those_of_compare(world, totals, ranked):
         assert {**row, "p_holm": None} == {**expected.asDict(), "model": name, "p_holm": None}
 
 
-def test_rows_of_some_models_and_of_the_whole_truth_are_some_of_all_rows(world, measured, ranked):
-    some = values_of(measure_models(ranked, replace(world.measures, parts=()), MODELS[1:2]))
-    place = {name: at for at, name in enumerate(PER_USER_KEY)}
-    expected = {
-        key: value
-        for key, value in measured.items()
-        if key[place["model"]] == MODELS[1] and key[place["segment"]] == "all"
-    }
-    assert some == expected
+@pytest.mark.parametrize("kept", [MODELS[1:2], MODELS[2:], ()])
+def test_rows_of_some_models_are_some_of_all_rows(world, measured, kept):
+    wanted = replace(world.wanted, kept=kept)
+    some = values_of(users_metrics(users_of(pass_over_users(world.segmented, wanted)), wanted))
+    model = PER_USER_KEY.index("model")
+    assert some == {key: value for key, value in measured.items() if key[model] in kept}
+
+
+def test_rows_keep_what_is_wanted_of_lists_and_of_what_they_leave_out(world, ranked):
+    wanted = replace(world.wanted, items=2, left_out=True)
+    whole = {row["user"]: row for row in ranked.collect()}
+    for row in users_of(pass_over_users(world.segmented, wanted)).collect():
+        assert row[LISTS] == [items[:2] for items in whole[row["user"]][LISTS]]
+        assert sorted(row["history"]) == sorted(HISTORY[row["user"]])
+        assert sorted(row["known"]) == sorted(KNOWN[row["user"]])
+    assert not {"history", "known"} & set(ranked.columns)
 
 
 def test_exposure_is_that_of_the_function_of_tables(world, totals):
@@ -348,8 +359,8 @@ def test_partitions_and_batches_do_not_change_a_bit(spark, measured, totals, par
     try:
         other = World(spark, partitions)
         again = other.passed.localCheckpoint()
-        assert values_of(measure_models(users_of(again), other.measures)) == measured
-        for what, table in finished(other.listed, again).items():
+        assert values_of(users_metrics(users_of(again), other.wanted)) == measured
+        for what, table in finish(again, other.wanted, RUN).items():
             assert sorted_rows(table) == sorted_rows(totals[what])
     finally:
         spark.conf.set(key, before)
@@ -367,26 +378,25 @@ def test_heights_of_tiles_and_the_order_of_users_do_not_change_a_bit(world, monk
 
 
 def test_full_ranking_is_left_out_unless_it_is_wanted(world):
-    ranking = Ranking(world.index, {"popular": world.scorers["popular"]}, N)
-    kept = [name for name in world.rows.columns if "_of_" not in name]
-    ranked = users_of(rank_models(world.rows.select(kept), ranking))
-    measures = world.measures
-    own = Measures(measures.traits, ("popular",), "popular", CUTOFFS, SPLIT)
-    assert {metric for *_, metric in values_of(measure_models(ranked, own))} == {
-        *METRICS, *LIST_METRICS,
-    }  # fmt: skip
+    wanted = world.wanted_of(Ranking(world.index, {"popular": world.scorers["popular"]}, N))
+    kept = [name for name in world.segmented.columns if "_of_" not in name]
+    ranked = users_of(pass_over_users(world.segmented.select(kept), wanted))
+    found = {metric for *_, metric in values_of(users_metrics(ranked, wanted))}
+    assert found == {*METRICS, *LIST_METRICS}
 
 
 def test_drawn_factors_are_those_that_are_given(world):
     """Factors that a function of the user's index gives, in place of a column."""
     vectors = np.array(FACTORS["narrow"][:USERS], dtype=np.float32)
     scorers = {"narrow": world.scorers["narrow"]}
-    drawn = Ranking(world.index, scorers, N, drawn={"narrow": partial(getitem, vectors)})
-    kept = [name for name in world.rows.columns if "_of_" not in name]
-    own = users_of(rank_models(world.rows.select(kept), drawn))
+    given = Ranking(world.index, scorers, N)
+    drawn = replace(given, drawn={"narrow": partial(getitem, vectors)})
+    kept = [name for name in world.segmented.columns if "_of_" not in name]
+    rows = world.segmented.select(kept)
+    own = users_of(pass_over_users(rows, world.wanted_of(drawn)))
     found = {r["user"]: r[LISTS] for r in own.collect()}
-    known = world.rows.select(*kept, factor_column("narrow"))
-    given = users_of(rank_models(known, Ranking(world.index, scorers, N))).collect()
+    known = world.segmented.select(*kept, factor_column("narrow"))
+    given = users_of(pass_over_users(known, world.wanted_of(given))).collect()
     for row in given:
         if row["user"] not in WITHOUT["narrow"]:
             assert found[row["user"]] == row[LISTS]
