@@ -1,6 +1,7 @@
-"""How alike two models' lists are, user by user."""
+"""How similar two models' lists are, user by user."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,15 +10,18 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType
 
-from recsys_spark.arrow import list_bounds
+from recsys_spark.arrow import list_bounds, list_parts
 from recsys_spark.evaluation.inputs import (
     common_type,
     listed_type,
     ranked_lists,
     require_same,
 )
+from recsys_spark.evaluation.model_lists import LISTS, Ranking, rank_batch
 from recsys_spark.evaluation.ranking import as_codes, by_cutoff
+from recsys_spark.evaluation.resamples import EXACT, whole
 from recsys_spark.kernels.agreement import AGREEMENT, list_agreement
+from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.schema import per_user
 from recsys_spark.workers import map_in_arrow
 
@@ -53,3 +57,36 @@ def _batch_agreement(batch: pa.RecordBatch, ks: npt.NDArray[np.int64]) -> npt.ND
     one, other = batch.column("list"), batch.column("other")
     left, right = as_codes(one.flatten(), other.flatten())
     return list_agreement(list_bounds(one), left, list_bounds(other), right, ks)
+
+
+def agreement_of(users: pa.Table, ranking: Ranking) -> dict[str, Any]:
+    """How similar the lists of two models are, of a few users that the driver has.
+
+    Parameters
+    ----------
+    users
+        Columns seen (internal ids that are not listed), and `topn.blocks.factor_column` of both.
+    ranking
+        Both models; lists are compared at its n.
+
+    Returns
+    -------
+    dict
+        compared_users, those of whom a list has an item; if there are any, the means over them of
+        overlap and rbo (docs/metrics.md).
+    """
+    if not len(users):
+        return {"compared_users": 0}
+    (batch,) = users.combine_chunks().to_batches()
+    batch = batch.append_column("truth", pa.nulls(len(batch), pa.list_(pa.int32())))
+    with single_threaded():
+        lists = rank_batch(batch, ranking)[LISTS].flatten()
+    one, other = (
+        list_parts(lists.take(pa.array(range(at, len(lists), 2), pa.int64())), np.int64)
+        for at in range(2)
+    )
+    values = list_agreement(*one, *other, np.array([ranking.n], dtype=np.int64))[:, 0]
+    compared = int((~np.isnan(values)).sum(axis=0).max(initial=0))
+    means = whole(values).sum(axis=0) / EXACT / max(compared, 1)
+    found = dict(zip(AGREEMENT, means.tolist(), strict=True)) if compared else {}
+    return {"compared_users": compared} | found

@@ -7,8 +7,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.config import Train
-from recsys_spark.evaluation import measure_agreement, summarise
-from recsys_spark.kernels.spec import SIDES
+from recsys_spark.evaluation.agreement import agreement_of
+from recsys_spark.evaluation.model_lists import Ranking
 from recsys_spark.pipeline.early_stopping import EarlyStopping
 from recsys_spark.pipeline.evaluate import evaluated_scores
 from recsys_spark.pipeline.folded_models import model_specs
@@ -17,9 +17,10 @@ from recsys_spark.pipeline.plan import MB
 from recsys_spark.pipeline.run import Run, Summary, refit_version
 from recsys_spark.pipeline.train import evaluated_factors, fit, trained_spec
 from recsys_spark.schema import RATINGS
-from recsys_spark.topn.catalog import Catalogue, with_factors
-from recsys_spark.topn.recommend import make_lists, read_catalogue, with_seen
-from recsys_spark.topn.request import ByFactors, Request
+from recsys_spark.topn.blocks import factor_column
+from recsys_spark.topn.catalog import with_factors
+from recsys_spark.topn.recommend import read_catalogue, with_seen
+from recsys_spark.topn.scorers import FactorScorer, Scorer
 from recsys_spark.wals.factors import read_factors
 from recsys_spark.wals.fit import Factorization
 
@@ -65,32 +66,24 @@ def _agreement(run: Run, item_bytes: int) -> dict[str, Any]:
     """
     if item_bytes > run.config.solver.broadcast_budget_mb * MB:
         return {"k": _FIRST, "compared_users": 0}
-    refitted = tuple(run.read(f"{side}_factors") for side in SIDES)
-    history, users = run.read("interactions"), _compared_users(run)
+    refitted = run.read("user_factors"), run.read("item_factors")
+    history = run.read("interactions").select("user", "item")
     known = run.upstream("ingest").summary.get("users")
     catalogue = read_catalogue(history, run.read("item_ids"), "index", users=known)
-    ours, theirs = (
-        _first(users, with_factors(catalogue, scores[1]), scores[0])
-        for scores in (refitted, evaluated_scores(run))
-    )
-    rows = summarise(measure_agreement(ours, theirs, [_FIRST]), run.run_id, resamples=0).collect()
-    compared = max((row["users"] for row in rows), default=0)
-    return {"k": _FIRST, "compared_users": compared} | {r["metric"]: r["value"] for r in rows}
+    users, scorers = _compared_users(run.read("test"), history), dict[str, Scorer]()
+    for name, (own, items) in {"refitted": refitted, "evaluated": evaluated_scores(run)}.items():
+        fitted = with_factors(catalogue, items)
+        scorers[name] = FactorScorer(name, fitted.factors, fitted.scored)
+        users = users.join(own.toDF("user", factor_column(name)), "user", "left")
+    found = agreement_of(users.toArrow(), Ranking(catalogue.index, scorers, _FIRST))
+    return {"k": _FIRST} | found
 
 
-def _first(users: DataFrame, catalogue: Catalogue, user_factors: DataFrame) -> DataFrame:
-    """The first items of lists by these factors."""
-    return make_lists(Request(users, catalogue, _FIRST, ranked_by=ByFactors(user_factors))).every()
-
-
-def _compared_users(run: Run) -> DataFrame:
-    """Columns user_id, user, seen; the same users whatever the partitioning."""
-    every = run.read("test").select("user").distinct()
+def _compared_users(held_out: DataFrame, history: DataFrame) -> DataFrame:
+    """Columns user, seen; the same users whatever the partitioning."""
+    every = held_out.select("user").distinct()
     some = every.orderBy(F.xxhash64("user"), "user").limit(_USERS)
-    named = some.join(run.read("user_ids").toDF("user_id", "user"), "user")
-    history = run.read("interactions").select("user", "item")
-    seen = history.join(some, "user", "left_semi")
-    return run.keep(with_seen(named.select("user_id", "user"), seen), "compared")
+    return with_seen(some, history.join(some, "user", "left_semi"))
 
 
 def _sentence(summary: Summary) -> str:

@@ -14,7 +14,7 @@ LIMITS = {
     "split": 5,
     "train": 4,
     "evaluate": 11,
-    "refit": 13,
+    "refit": 12,
     "recommend": 10,
     "publish": 0,
 }
