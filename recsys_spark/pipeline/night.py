@@ -1,7 +1,7 @@
 """One command: open the session, choose the run, do the stages, leave the record."""
 
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from recsys_spark.pipeline.sessions import Session, lazy_session
 from recsys_spark.pipeline.split import split
 from recsys_spark.pipeline.train import train
 from recsys_spark.pipeline.upstream import Step, described, newer
-from recsys_spark.report.page import draw_figures, render_report
+from recsys_spark.report.page import draw_figures, draw_seconds, render_report
 from recsys_spark.runtime.failures import describe
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs, StageRecord
@@ -84,9 +84,7 @@ def run_stages(
             _say_what_is_left_out(run, stages, steps)
             if "ingest" in files:
                 run.tracker.dataset("events", _events(config), files["ingest"])
-            records = {step.stage: _do(run, step) for step in steps}
-            if not unchanged:
-                _write_report(run)
+            records = _do_all(run, steps, report=not unchanged)
         if "publish" in records:
             _warn_of_newer(run, records["publish"])
         return Outcome(run_id, records, unchanged)
@@ -98,6 +96,20 @@ def _say_what_is_left_out(run: Run, stages: Sequence[str], steps: Sequence[Step]
             "split.method: none holds no rows out: evaluate and refit are skipped, training has "
             "all interactions"
         )
+
+
+def _do_all(run: Run, steps: Sequence[Step], report: bool) -> dict[str, StageRecord]:
+    """The records of all stages, and the run's report, which is drawn while later stages go on."""
+    records, drawn = dict[str, StageRecord](), None
+    with ThreadPoolExecutor(1) as beside:
+        for step in steps:
+            records[step.stage] = _do(run, step)
+            if step.stage == "evaluate" and report:
+                drawn = beside.submit(draw_figures, _recorded_stages(run))
+        found = _recorded_stages(run) if report else {}
+        if "evaluate" in found:  # there are metrics to show
+            _write_report(run, found, drawn.result() if drawn else draw_figures(found))
+    return records
 
 
 def _events(config: Config) -> str:
@@ -170,13 +182,15 @@ def _open(run: Run, stages: Sequence[str]) -> None:
     run.tracker = open_tracker(tracking, root, run.run_id, run.log)
 
 
-def _write_report(run: Run) -> None:
-    """Everything known of the run on one page, once there are metrics to show."""
+def _recorded_stages(run: Run) -> dict[str, StageRecord]:
+    """The records of the run's stages, and of those of others that it builds on."""
     found = {stage: run.runs.stage(run.lineage.get(stage, run.run_id), stage) for stage in STAGES}
-    records = {stage: record for stage, record in found.items() if record}
-    if "evaluate" not in records:
-        return
-    figures = draw_figures(records)
+    return {stage: record for stage, record in found.items() if record}
+
+
+def _write_report(run: Run, records: Mapping[str, StageRecord], drawn: Mapping[str, str]) -> None:
+    """Everything known of the run on one page."""
+    figures = {**drawn, **draw_seconds(records)}
     page = render_report(run.run_id, records, figures)
     run.runs.store.replace(run.runs.path(run.run_id, "report.html"), page)
     run.tracker.artifact("report.html", page)

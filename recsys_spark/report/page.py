@@ -21,15 +21,20 @@ _STAGES = ("ingest", "split", "train", "evaluate", "recommend")
 
 
 def draw_figures(records: Mapping[str, StageRecord]) -> dict[str, str]:
-    """Every figure of a run by name, as SVG, from the summaries of its stages."""
+    """The figures of a run by name, as SVG, from the summaries of its stages up to evaluate."""
     summaries = {stage: record.summary for stage, record in records.items()}
     found = _of_evaluation(summaries["evaluate"])
     if "ingest" in summaries:
         found |= _of_data(summaries["ingest"])
     if "train" in summaries:
         found["loss"] = draw.loss_figure(summaries["train"]["losses"])
+    return found
+
+
+def draw_seconds(records: Mapping[str, StageRecord]) -> dict[str, str]:
+    """The figure of the time that each stage took."""
     seconds = {stage: record.seconds for stage, record in records.items()}
-    return found | {"seconds": draw.time_figure(seconds)}
+    return {"seconds": draw.time_figure(seconds)}
 
 
 def _of_data(ingest: Mapping[str, Any]) -> dict[str, str]:
@@ -91,7 +96,10 @@ def _factor_figure(directions: Mapping[str, Any]) -> str:
 def render_report(
     run_id: str, records: Mapping[str, StageRecord], figures: Mapping[str, str]
 ) -> str:
-    """The page of a run from the summaries of its stages. figures: from `draw_figures`."""
+    """The page of a run from the summaries of its stages.
+
+    figures: from `draw_figures` and `draw_seconds`.
+    """
     environment = Environment(
         loader=PackageLoader("recsys_spark", "report"),
         autoescape=select_autoescape(["j2"]),

@@ -6,14 +6,14 @@ import pytest
 from browser import brightness, measured
 from report_records import records
 
-from recsys_spark.report.page import draw_figures, render_report
+from recsys_spark.report.page import draw_figures, draw_seconds, render_report
 
 
 @pytest.fixture(scope="module")
 def page() -> str:
     """Of a complete run on ratings, with seven models and long names."""
     made = records()
-    return render_report("shown", made, draw_figures(made))
+    return render_report("shown", made, draw_figures(made) | draw_seconds(made))
 
 
 @pytest.mark.process

@@ -5,13 +5,13 @@ import re
 import pytest
 from report_records import MODELS, records
 
-from recsys_spark.report.page import draw_figures, render_report
+from recsys_spark.report.page import draw_figures, draw_seconds, render_report
 
 
 def rendered(stages=None, **summaries):
     made = records(**summaries)
     kept = {stage: made[stage] for stage in stages or made}
-    figures = draw_figures(kept)
+    figures = draw_figures(kept) | draw_seconds(kept)
     return figures, render_report("run-1", kept, figures)
 
 
