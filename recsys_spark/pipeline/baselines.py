@@ -26,6 +26,7 @@ from recsys_spark.pipeline.model_scorers import (
     scorers,
     user_scorer,
 )
+from recsys_spark.pipeline.side_tables import SideTables
 from recsys_spark.pipeline.user_segments import indexed_segments, segment_columns
 from recsys_spark.stages.segments import count_rows
 from recsys_spark.stages.simple_scores import popularity_scores, random_scores, recent
@@ -89,8 +90,12 @@ def _models(inputs: EvaluationInputs, catalogue: Catalogue) -> dict[str, Measure
     found = scorers(run.config, names, Basis(fitted, catalogue, history))
     nearest = nearest_users(run.config, names, history, run.log, run.keep)
     users = {name: find(inputs.users) for name, find in nearest.items()}
+    tables = SideTables(run.spark, run.log, {"user_id": inputs.user_ids})
     columns = segment_columns(run.config, names)
-    segments = {name: indexed_segments(run, column) for name, column in columns.items()}
+    segments = {
+        name: indexed_segments(tables, run.config.evaluate.users, column)
+        for name, column in columns.items()
+    }
     return {
         name: MeasuredModel(
             own, fitted.factors.get(name), nearest=users.get(name), segments=segments.get(name)

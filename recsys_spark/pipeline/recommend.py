@@ -90,7 +90,7 @@ def _read(run: Run) -> Inputs:
         items=items,
         fitted=read_fitted(run, wanted.chain, stage, None if cold is None else ids),
         nearest=nearest_users(config, wanted.chain, history, run.log, run.keep),
-        segments=segments_of(run, wanted.chain),
+        segments=segments_of(tables, config, wanted.chain),
         training=_training(run, folded) if explained else None,
         earlier=read_earlier(run.tables, config, run.run_id),
         published=read_published(run.tables, run.run_id),

@@ -37,6 +37,7 @@ from recsys_spark.pipeline.plan import make_plan
 from recsys_spark.pipeline.run import Run, default_run_id
 from recsys_spark.pipeline.search import Settings, Tried, best, proposals
 from recsys_spark.pipeline.sessions import lazy_session
+from recsys_spark.pipeline.side_tables import SideTables
 from recsys_spark.pipeline.user_segments import segment_columns, user_segments
 from recsys_spark.pipeline.validation import Validation
 from recsys_spark.runtime.log import Log
@@ -257,8 +258,9 @@ class _Bench:
     def _segments(self, config: Config, parts: list[str]) -> dict[str, DataFrame]:
         """Of the parts that count within segments; each column is read once."""
         columns = segment_columns(config, parts)
+        tables = SideTables(self.run.spark, self.run.log, {"user_id": self.run.read("user_ids")})
         for column in set(columns.values()) - self._columns.keys():
-            found = user_segments(self.run, column)
+            found = user_segments(tables, config.evaluate.users, column)
             self._columns[column] = self.run.keep(found, f"segments/{len(self._columns)}")
         return {part: self._columns[column] for part, column in columns.items()}
 
