@@ -44,10 +44,11 @@ class Inputs:
     items of the interactions; None: the policy's new ones alone. users: columns user_id and user
     (index; null where unknown), of whom lists are wanted. known_users: how many have interactions.
     members: columns group_id, user_id, user. user_factors: columns id, factors and source.
-    item_factors: columns id, factors. items: columns item_id, title, genres. policy: from
-    `read_policy`. fitted, nearest, segments: of the models whose lists are delivered. training:
-    None where nothing is explained by factors. earlier: lists that may stay. published: those that
-    readers have. model_version: of the factors.
+    item_factors: columns id, factors. items: columns item_id, title, genres. genres: from
+    `item_genres`, of ids. similar_genres: of item_ids, where they count for similar items. policy:
+    from `read_policy`. fitted, nearest, segments: of the models whose lists are delivered.
+    training: None where nothing is explained by factors. earlier: lists that may stay. published:
+    those that readers have. model_version: of the factors.
     """
 
     history: DataFrame
@@ -61,6 +62,8 @@ class Inputs:
     user_factors: DataFrame
     item_factors: DataFrame
     items: DataFrame | None
+    genres: DataFrame | None
+    similar_genres: DataFrame | None
     policy: Policy
     fitted: FittedModels
     nearest: Mapping[str, Nearest]

@@ -6,7 +6,6 @@ from pyspark.sql.types import StructType
 
 from recsys_spark.config import WALS, Config, Groups, Recommend, Solver, UserSubset
 from recsys_spark.errors import ConfigError
-from recsys_spark.pipeline.genres import item_genres
 from recsys_spark.pipeline.list_inputs import Inputs, Training
 from recsys_spark.pipeline.model_scorers import Basis, scorers, user_factors, weighs_values
 from recsys_spark.pipeline.plan import MB, factor_bytes
@@ -71,7 +70,7 @@ def make_request(config: Config, inputs: Inputs, tiles: int) -> Request:
 
     Raises ConfigError for models and objectives that do not go together with the settings.
     """
-    wanted, catalogue = config.recommend, _catalogue(config, inputs, tiles)
+    wanted, catalogue = config.recommend, _catalogue(inputs, tiles)
     notes = _notes(wanted, inputs, catalogue)
     return Request(
         inputs.users,
@@ -91,7 +90,7 @@ def list_schema(wanted: Recommend, inputs: Inputs) -> StructType:
     return recommendations(user_type, item_type, wanted.mark_seen, wanted.explain > 0)
 
 
-def _catalogue(config: Config, inputs: Inputs, tiles: int) -> Catalogue:
+def _catalogue(inputs: Inputs, tiles: int) -> Catalogue:
     """What may be listed; with factors, those of new items estimated, unless they are tiled."""
     new, cold = inputs.policy.new_items, inputs.cold_items
     catalogue = read_catalogue(inputs.history, inputs.ids, new=new if cold is None else cold)
@@ -99,7 +98,7 @@ def _catalogue(config: Config, inputs: Inputs, tiles: int) -> Catalogue:
         catalogue = with_factors(catalogue, inputs.item_factors)
     if new is None:
         return catalogue
-    return estimate(catalogue, new, item_genres(config.items, inputs.items, inputs.ids))
+    return estimate(catalogue, new, inputs.genres)
 
 
 def _ranked_by(

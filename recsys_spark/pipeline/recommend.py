@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from recsys_spark.errors import AuditError
 from recsys_spark.kernels.spec import SIDES
-from recsys_spark.pipeline.beside import check_related, related_tables
+from recsys_spark.pipeline.beside import check_related, related_tables, similar_genres
 from recsys_spark.pipeline.carry import carry_over, read_earlier, read_published, rules
 from recsys_spark.pipeline.genres import item_genres
 from recsys_spark.pipeline.list_inputs import Inputs, Training
@@ -73,6 +73,8 @@ def _read(run: Run) -> Inputs:
     ids = with_new_items(wanted, item_ids, items, tables)
     cold = cold_start_items(wanted, ids, items)
     tables = replace(tables, known={"user_id": user_ids, "item_id": ids})
+    genres = item_genres(config.items, items, ids)
+    known_genres = item_genres(config.items, items, item_ids)
     stage = "refit" if "refit" in lineage else "train"
     explained = wanted.explain and needs_factors(config, wanted.chain)
     return Inputs(
@@ -81,13 +83,15 @@ def _read(run: Run) -> Inputs:
         item_ids=item_ids,
         ids=ids,
         cold_items=cold,
-        policy=read_policy(wanted, tables, history, item_genres(config.items, items, ids)),
+        policy=read_policy(wanted, tables, history, genres),
         users=wanted_users(wanted.users, tables, history, user_ids),
         known_users=run.tables.version("user_ids", lineage["ingest"]).rows,
         members=group_members(wanted.groups, tables, user_ids),
         user_factors=all_factors(run.read("user_factors"), folded),
         item_factors=run.read("item_factors"),
         items=items,
+        genres=genres,
+        similar_genres=similar_genres(wanted.similar_items, known_genres),
         fitted=read_fitted(run, wanted.chain, stage, None if cold is None else ids),
         nearest=nearest_users(config, wanted.chain, history, run.log, run.keep),
         segments=segments_of(tables, config, wanted.chain),
