@@ -9,11 +9,11 @@ from recsys_spark.errors import ConfigError
 from recsys_spark.pipeline.list_inputs import Inputs, Training
 from recsys_spark.pipeline.model_scorers import Basis, scorers, user_factors, weighs_values
 from recsys_spark.pipeline.plan import MB, factor_bytes
-from recsys_spark.pipeline.policy import seen_rows
 from recsys_spark.pipeline.side_tables import USER, SideTables
 from recsys_spark.schema import RATINGS, recommendations
 from recsys_spark.topn.catalog import FOLD_IN, MODEL, Catalogue, with_factors
 from recsys_spark.topn.cold_items import estimate
+from recsys_spark.topn.constraints import seen_rows
 from recsys_spark.topn.explanation_inputs import make_explainer, weighted_history
 from recsys_spark.topn.explanations import Explainer
 from recsys_spark.topn.recommend import read_catalogue
