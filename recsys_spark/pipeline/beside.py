@@ -11,7 +11,7 @@ from recsys_spark.config import Config, Recommend, SimilarItems
 from recsys_spark.errors import ConfigError
 from recsys_spark.pipeline.genres import required
 from recsys_spark.pipeline.list_inputs import Inputs
-from recsys_spark.pipeline.plan import MB, factor_bytes
+from recsys_spark.pipeline.plan import MB
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.tables import Check
 from recsys_spark.schema import group_recommendations, similar
@@ -21,6 +21,7 @@ from recsys_spark.topn.recommend import read_catalogue
 from recsys_spark.topn.request import Request
 from recsys_spark.topn.similar import similar as find_similar
 from recsys_spark.topn.validate_lists import audit
+from recsys_spark.wals.factors import factor_bytes
 
 
 @dataclass(frozen=True)

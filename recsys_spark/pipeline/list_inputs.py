@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 
 from recsys_spark.kernels.spec import WalsSpec
-from recsys_spark.pipeline.model_scorers import FittedModels, Nearest
+from recsys_spark.pipeline.model_scorers import Nearest
 from recsys_spark.topn.business_rules import Policy
+from recsys_spark.topn.models import Models
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Inputs:
     members: columns group_id, user_id, user. user_factors: columns id, factors and source.
     item_factors: columns id, factors. items: columns item_id, title, genres. genres: from
     `item_genres`, of ids. similar_genres: of item_ids, where they count for similar items. policy:
-    from `read_policy`. fitted, nearest, segments: of the models whose lists are delivered.
+    from `read_policy`. models, nearest, segments: of the models whose lists are delivered.
     training: None where nothing is explained by factors. earlier: lists that may stay. published:
     those that readers have. model_version: of the factors.
     """
@@ -65,7 +66,7 @@ class Inputs:
     genres: DataFrame | None
     similar_genres: DataFrame | None
     policy: Policy
-    fitted: FittedModels
+    models: Models
     nearest: Mapping[str, Nearest]
     segments: Mapping[str, DataFrame]
     training: Training | None

@@ -24,7 +24,7 @@ from recsys_spark.pipeline.list_request import (
     wanted_users,
 )
 from recsys_spark.pipeline.listed import beside_published, sample
-from recsys_spark.pipeline.model_scorers import nearest_users, needs_factors, read_fitted
+from recsys_spark.pipeline.model_scorers import nearest_users, needs_factors, read_models
 from recsys_spark.pipeline.policy import (
     cold_start_items,
     described,
@@ -92,7 +92,7 @@ def _read(run: Run) -> Inputs:
         items=items,
         genres=genres,
         similar_genres=similar_genres(wanted.similar_items, known_genres),
-        fitted=read_fitted(run, wanted.chain, stage, None if cold is None else ids),
+        models=read_models(run, wanted.chain, stage, None if cold is None else ids),
         nearest=nearest_users(config, wanted.chain, history, run.log, run.keep),
         segments=segments_of(tables, config, wanted.chain),
         training=_training(run, folded) if explained else None,
