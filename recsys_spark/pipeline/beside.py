@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -105,10 +106,7 @@ def _similar_users(n: int, inputs: Inputs) -> Related:
 
 def _similar(frame: DataFrame, table: str, n: int, said: str) -> Related:
     key = frame.columns[0]
-
-    def check(written: DataFrame) -> dict[str, object]:
-        return audit(written, key, "similar", n, F.lit(True), entry=key)
-
+    check = partial(audit, key=key, lists="similar", n=n, ordered=F.lit(True), entry=key)
     return Related(table, frame, similar(key, frame.schema[key].dataType), check, said)
 
 
@@ -120,9 +118,7 @@ def _groups(wanted: Recommend, members: DataFrame, inputs: Inputs, request: Requ
     frame = lists.withColumn("model_version", F.lit(inputs.model_version))
     item_type, user_type = request.catalogue.item_type, inputs.user_ids.schema["id"].dataType
     schema = group_recommendations(item_type, user_type if section.member_scores else None)
-
-    def check(written: DataFrame) -> dict[str, object]:
-        return audit(written, "group_id", "recommendations", n, F.col("source") == "model")
-
+    ordered = F.col("source") == "model"
+    check = partial(audit, key="group_id", lists="recommendations", n=n, ordered=ordered)
     said = f"groups with up to {n} items"
     return Related("group_recommendations", frame, schema, check, said)

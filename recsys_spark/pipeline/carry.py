@@ -42,18 +42,17 @@ def read_published(tables: Tables, run_id: str) -> Earlier | None:
     return Earlier(published, tables.read("recommendations", published))
 
 
-def read_earlier(tables: Tables, config: Config, run_id: str) -> Earlier | None:
+def read_earlier(tables: Tables, since: str | None, run_id: str, now: str) -> Earlier | None:
     """The lists that recommend.changed_since names; None: no others than those of this run.
 
-    Raises ConfigError if it names a run without such a table.
+    now: the `rules` of this run. Raises ConfigError if it names a run without such a table.
     """
-    since = config.recommend.changed_since
     earlier = tables.current("recommendations") if since == PUBLISHED else since
     if earlier is None or earlier == run_id:
         return None
     manifest = tables.version("recommendations", earlier)
     lists = tables.read("recommendations", earlier)
-    if manifest.findings.get("rules") != rules(config):
+    if manifest.findings.get("rules") != now:
         return Earlier(earlier, lists)
     return Earlier(earlier, lists, tables.read("interactions", manifest.inputs["ingest"]))
 
