@@ -266,6 +266,10 @@ class Config(Section):
         """The models that these are or are made of, each once."""
         return list(dict.fromkeys(own for name in names for own in self._made_of(name)))
 
+    def parts_of(self, names: Sequence[str]) -> dict[str, Model]:
+        """The same by name, but for the weighted ALS."""
+        return {name: self.models[name] for name in self.alone(names) if name != WALS}
+
     def _made_of(self, name: str) -> list[str]:
         parts = self.models[name].made_of if name != WALS else []
         return [own for part in parts for own in self._made_of(part)] or [name]

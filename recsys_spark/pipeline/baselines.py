@@ -83,14 +83,15 @@ def _models(inputs: EvaluationInputs, catalogue: Catalogue) -> dict[str, Measure
     """
     run = inputs.run
     names, history = tuple(run.config.models), inputs.history
-    models = _with_held_out(inputs, read_models(run, names, "train"))
+    parts = run.config.parts_of(names)
+    models = _with_held_out(inputs, read_models(run, parts, "train"))
     basis = Basis(catalogue, history, run.config.solver.broadcast_budget_mb)
     found = scorers(models, names, basis)
     scores = {name: (own.users, own.items) for name, own in models.factors.items()}
-    nearest = nearest_users(run.config, names, history, run.log, run.keep)
+    nearest = nearest_users(parts, history, run.log, run.keep)
     users = {name: find(inputs.users) for name, find in nearest.items()}
     tables = SideTables(run.spark, run.log, {"user_id": inputs.user_ids})
-    columns = segment_columns(run.config, names)
+    columns = segment_columns(parts)
     segments = {
         name: indexed_segments(tables, run.config.evaluate.users, column)
         for name, column in columns.items()

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 
 from recsys_spark.kernels.spec import WalsSpec
-from recsys_spark.pipeline.model_scorers import Nearest
 from recsys_spark.topn.business_rules import Policy
 from recsys_spark.topn.models import Models
+from recsys_spark.topn.request import Nearest
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Inputs:
     members: DataFrame | None
     user_factors: DataFrame
     item_factors: DataFrame
+    training: Training | None
     items: DataFrame | None
     genres: DataFrame | None
     similar_genres: DataFrame | None
@@ -69,7 +70,6 @@ class Inputs:
     models: Models
     nearest: Mapping[str, Nearest]
     segments: Mapping[str, DataFrame]
-    training: Training | None
     earlier: Earlier | None
     published: Earlier | None
     model_version: str | None

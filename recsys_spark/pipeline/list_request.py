@@ -7,7 +7,7 @@ from pyspark.sql.types import StructType
 from recsys_spark.config import WALS, Config, Groups, Recommend, Solver, UserSubset
 from recsys_spark.errors import ConfigError
 from recsys_spark.pipeline.list_inputs import Inputs, Training
-from recsys_spark.pipeline.model_scorers import needs_factors, weighs_values
+from recsys_spark.pipeline.model_scorers import weighs_values
 from recsys_spark.pipeline.plan import MB
 from recsys_spark.pipeline.side_tables import USER, SideTables
 from recsys_spark.schema import RATINGS, recommendations
@@ -16,7 +16,7 @@ from recsys_spark.topn.cold_items import estimate
 from recsys_spark.topn.constraints import seen_rows
 from recsys_spark.topn.explanation_inputs import make_explainer, weighted_history
 from recsys_spark.topn.explanations import Explainer
-from recsys_spark.topn.models import Basis, scorers
+from recsys_spark.topn.models import Basis, ranked_by
 from recsys_spark.topn.recommend import read_catalogue
 from recsys_spark.topn.request import ByFactors, ByScorers, Notes, Request
 from recsys_spark.wals.factors import factor_bytes
@@ -112,11 +112,8 @@ def _ranked_by(
     columns = ["user", "item", *(["value"] if weighs_values(config) else [])]
     history = inputs.history.select(*columns)
     basis = Basis(catalogue, history, config.solver.broadcast_budget_mb, explainer)
-    found = scorers(inputs.models, chain, basis)
-    factors = {name: model.users for name, model in inputs.models.factors.items()}
-    if needs_factors(config, chain):
-        factors[WALS] = inputs.user_factors
-    return ByScorers(tuple(found.items()), factors, history, inputs.nearest, inputs.segments)
+    main, nearest, segments = inputs.user_factors, inputs.nearest, inputs.segments
+    return ranked_by(inputs.models, chain, basis, main, nearest, segments)
 
 
 def _notes(wanted: Recommend, inputs: Inputs, catalogue: Catalogue) -> Notes:

@@ -1,12 +1,12 @@
 """Wiring of scorers: the models of the configuration as `topn.models` takes them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.config import WALS, Config, Model
+from recsys_spark.config import Config, Model
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.spec import SIDES
 from recsys_spark.neighbours.fit import fit_users
@@ -26,19 +26,18 @@ from recsys_spark.topn.models import (
     PopularityModel,
     UserNeighbourModel,
 )
-
-# From a column user to the users' nearest ones: see `topn.request.ByScorers`.
-Nearest = Callable[[DataFrame], DataFrame]
+from recsys_spark.topn.request import Nearest
 
 
-def read_models(run: Run, names: Sequence[str], stage: str, ids: DataFrame | None = None) -> Models:
-    """These models and their parts, as a stage, train or refit, has fitted them.
+def read_models(
+    run: Run, models: Mapping[str, Model], stage: str, ids: DataFrame | None = None
+) -> Models:
+    """These models, as a stage, train or refit, has fitted them, and what is made of others.
 
-    ids: columns id, index, of items among which there are others than the stage knew, so that
-    titles and genres are compared again. Raises ConfigError for models that the stage has not
-    fitted with these settings.
+    models: from `Config.parts_of`. ids: columns id, index, of items among which there are others
+    than the stage knew, so that titles and genres are compared again. Raises ConfigError for models
+    that the stage has not fitted with these settings.
     """
-    models = {name: run.config.models[name] for name in run.config.alone(names) if name != WALS}
     made, settings = run.lineage[stage], run.upstream(stage).summary.get("models", {})
     version = refit_version(made) if stage == "refit" else made
 
@@ -85,18 +84,13 @@ def mixtures(models: Mapping[str, Model]) -> dict[str, Mixture]:
     return found
 
 
-def needs_factors(config: Config, names: Sequence[str]) -> bool:
-    """Whether the weighted ALS is one of these models, or a part of one."""
-    return WALS in config.alone(names)
-
-
 def weighs_values(config: Config) -> bool:
     """Whether some model weighs histories by their values."""
     return any(model.weights == "values" for model in config.models.values())
 
 
 def nearest_users(
-    config: Config, names: Sequence[str], history: DataFrame, log: Log, keep: Keep
+    models: Mapping[str, Model], history: DataFrame, log: Log, keep: Keep
 ) -> dict[str, Nearest]:
     """Of those of these models that need the users' nearest ones; `keep` is called of these."""
 
@@ -104,15 +98,13 @@ def nearest_users(
         log.progress(f"comparing users for {name}")
         return keep(find_nearest(history, users, spec), f"nearest_users/{name}")
 
-    specs = ((name, by_users(config, name)) for name in config.alone(names))
-    return {name: partial(find, name, spec) for name, spec in specs if spec}
+    return {name: partial(find, name, spec) for name, spec in by_users(models).items()}
 
 
-def by_users(config: Config, name: str) -> UserKnn | None:
-    """The settings of a model that scores by similar users; None: another does not."""
-    model = config.models.get(name)
-    spec = model.spec() if model and model.kind == "user_knn" else None
-    return spec if isinstance(spec, UserKnn) else None
+def by_users(models: Mapping[str, Model]) -> dict[str, UserKnn]:
+    """The settings of those of these models that score by similar users."""
+    specs = {name: model.spec() for name, model in models.items() if model.kind == "user_knn"}
+    return {name: spec for name, spec in specs.items() if isinstance(spec, UserKnn)}
 
 
 def find_nearest(history: DataFrame, users: DataFrame, spec: UserKnn) -> DataFrame:

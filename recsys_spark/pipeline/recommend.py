@@ -10,11 +10,11 @@ from functools import partial
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.config import Config
+from recsys_spark.config import WALS, Config
 from recsys_spark.errors import AuditError
 from recsys_spark.kernels.spec import SIDES
 from recsys_spark.pipeline.beside import check_related, related_tables, similar_genres
-from recsys_spark.pipeline.carry import carry_over, read_earlier, read_published, rules
+from recsys_spark.pipeline.carry import PUBLISHED, carry_over, read_lists, rules
 from recsys_spark.pipeline.genres import item_genres
 from recsys_spark.pipeline.list_inputs import Inputs, Training
 from recsys_spark.pipeline.list_request import (
@@ -26,7 +26,7 @@ from recsys_spark.pipeline.list_request import (
     wanted_users,
 )
 from recsys_spark.pipeline.listed import list_summary, log_summary, tracked
-from recsys_spark.pipeline.model_scorers import nearest_users, needs_factors, read_models
+from recsys_spark.pipeline.model_scorers import nearest_users, read_models
 from recsys_spark.pipeline.policy import (
     cold_start_items,
     described,
@@ -80,6 +80,8 @@ def recommend(run: Run) -> Summary:
 def _read(run: Run) -> Inputs:
     """Every table and every file."""
     config, wanted, lineage = run.config, run.config.recommend, run.lineage
+    made_by, parts = rules(config), config.parts_of(wanted.chain)
+    explained = wanted.explain and WALS in config.alone(wanted.chain)
     history = run.read("interactions")
     items, folded = (run.find(table) for table in ("items", "folded_users"))
     user_ids, item_ids = (run.read(f"{side}_ids") for side in SIDES)
@@ -89,8 +91,9 @@ def _read(run: Run) -> Inputs:
     tables = replace(tables, known={"user_id": user_ids, "item_id": ids})
     genres = item_genres(config.items, items, ids)
     known_genres = item_genres(config.items, items, item_ids)
+    published = run.tables.current(_TABLE)
+    since = published if wanted.changed_since == PUBLISHED else wanted.changed_since
     stage = "refit" if "refit" in lineage else "train"
-    explained = wanted.explain and needs_factors(config, wanted.chain)
     return Inputs(
         history=history,
         user_ids=user_ids,
@@ -103,15 +106,15 @@ def _read(run: Run) -> Inputs:
         members=group_members(wanted.groups, tables, user_ids),
         user_factors=all_factors(run.read("user_factors"), folded),
         item_factors=run.read("item_factors"),
+        training=_training(run, folded) if explained else None,
         items=items,
         genres=genres,
         similar_genres=similar_genres(wanted.similar_items, known_genres),
-        models=read_models(run, wanted.chain, stage, None if cold is None else ids),
-        nearest=nearest_users(config, wanted.chain, history, run.log, run.keep),
-        segments=segments_of(tables, config, wanted.chain),
-        training=_training(run, folded) if explained else None,
-        earlier=read_earlier(run.tables, wanted.changed_since, run.run_id, rules(config)),
-        published=read_published(run.tables, run.run_id),
+        models=read_models(run, parts, stage, None if cold is None else ids),
+        nearest=nearest_users(parts, history, run.log, run.keep),
+        segments=segments_of(tables, config.evaluate.users, parts),
+        earlier=read_lists(run.tables, since, run.run_id, made_by),
+        published=read_lists(run.tables, published, run.run_id),
         model_version=run.version("user_factors"),
     )
 

@@ -231,8 +231,8 @@ class _Bench:
             ((name, with_parts(mixtures(config.models), name, alone)),),
             {model: users for model, (users, _) in factors.items()},
             self.validation.history,
-            {part: self._nearest(spec) for part in parts if (spec := by_users(config, part))},
-            self._segments(config, parts),
+            {part: self._nearest(spec) for part, spec in by_users(config.parts_of([name])).items()},
+            self._segments(config, name),
         )
         return self.validation.metric_of(ranked, tune.metric, tune.k)
 
@@ -256,9 +256,9 @@ class _Bench:
             self._matrices = {key: scorer, **self._matrices}
         return self._matrices[key]
 
-    def _segments(self, config: Config, parts: list[str]) -> dict[str, DataFrame]:
-        """Of the parts that count within segments; each column is read once."""
-        columns = segment_columns(config, parts)
+    def _segments(self, config: Config, name: str) -> dict[str, DataFrame]:
+        """Of the parts of a model that count within segments; each column is read once."""
+        columns = segment_columns(config.parts_of([name]))
         tables = SideTables(self.run.spark, self.run.log, {"user_id": self.run.read("user_ids")})
         for column in set(columns.values()) - self._columns.keys():
             found = user_segments(tables, config.evaluate.users, column)

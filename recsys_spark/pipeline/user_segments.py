@@ -1,11 +1,11 @@
 """Wiring of segments: the attributes of users by which models count, from evaluate.users."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.config import Config, UserAttributes
+from recsys_spark.config import Model, UserAttributes
 from recsys_spark.io.side_tables import read_user_attributes
 from recsys_spark.pipeline.side_tables import SideTables
 from recsys_spark.schema import quoted
@@ -32,16 +32,14 @@ def indexed_segments(tables: SideTables, section: UserAttributes, column: str) -
     return user_segments(tables, section, column).join(ids, "user_id").select("user", "segment")
 
 
-def segments_of(tables: SideTables, config: Config, names: Sequence[str]) -> dict[str, DataFrame]:
-    """`user_segments`, also of new users, by the name of the model that counts within them.
-
-    names: models, whose parts count too.
-    """
-    section, columns = config.evaluate.users, segment_columns(config, names)
+def segments_of(
+    tables: SideTables, section: UserAttributes, models: Mapping[str, Model]
+) -> dict[str, DataFrame]:
+    """`user_segments`, also of new users, by the name of the model that counts within them."""
+    columns = segment_columns(models)
     return {name: user_segments(tables, section, own, new=True) for name, own in columns.items()}
 
 
-def segment_columns(config: Config, names: Sequence[str]) -> dict[str, str]:
-    """The column that each of these models, or of their parts, counts by, if it does."""
-    models = {own: config.models[own] for own in config.alone(names) if own in config.models}
+def segment_columns(models: Mapping[str, Model]) -> dict[str, str]:
+    """The column that each of these models counts by, if it does."""
     return {name: model.segment_by for name, model in models.items() if model.segment_by}

@@ -12,6 +12,7 @@ from recsys_spark.lookup import Lookup
 from recsys_spark.topn.catalog import MODEL, Catalogue, with_factors
 from recsys_spark.topn.explanations import Explainer
 from recsys_spark.topn.matrices import interaction_rows, item_scores, segment_scores, sparse_rows
+from recsys_spark.topn.request import ByScorers, Nearest
 from recsys_spark.topn.scorers import (
     BlendScorer,
     FactorScorer,
@@ -170,6 +171,25 @@ class Models:
     def factors(self) -> dict[str, FactorModel]:
         """Those with factors of their own."""
         return {name: own for name, own in self.fitted.items() if isinstance(own, FactorModel)}
+
+
+def ranked_by(
+    models: Models,
+    names: Sequence[str],
+    basis: Basis,
+    main: DataFrame,
+    nearest: Mapping[str, Nearest],
+    segments: Mapping[str, DataFrame],
+) -> ByScorers:
+    """The scorers of these of the models, the first ones first, with what they score by.
+
+    main: the user factors of the weighted ALS, columns id and factors. nearest, segments: as of
+    `ByScorers`. Raises ConfigError for what is too large for the workers.
+    """
+    found = scorers(models, names, basis)
+    users = {MODEL: main} | {name: own.users for name, own in models.factors.items()}
+    needed = {name: users[name] for own in found.values() for name in own.needs}
+    return ByScorers(tuple(found.items()), needed, basis.history, nearest, segments)
 
 
 def scorers(models: Models, names: Sequence[str], basis: Basis) -> dict[str, Scorer]:
