@@ -38,6 +38,7 @@ from recsys_spark.config.serving import (
     Recommend,
     SegmentItems,
     Segments,
+    SimilarItems,
     UserAttributes,
     UserSubset,
     Windows,
@@ -77,6 +78,7 @@ __all__ = [
     "Section",
     "SegmentItems",
     "Segments",
+    "SimilarItems",
     "Solver",
     "Source",
     "Spark",
@@ -263,6 +265,10 @@ class Config(Section):
     def alone(self, names: Sequence[str]) -> list[str]:
         """The models that these are or are made of, each once."""
         return list(dict.fromkeys(own for name in names for own in self._made_of(name)))
+
+    def parts_of(self, names: Sequence[str]) -> dict[str, Model]:
+        """The same by name, but for the weighted ALS."""
+        return {name: self.models[name] for name in self.alone(names) if name != WALS}
 
     def _made_of(self, name: str) -> list[str]:
         parts = self.models[name].made_of if name != WALS else []

@@ -39,8 +39,8 @@ def nearest_broadcast(
     count = max(1, min(_TASKS_A_CORE * context.defaultParallelism, len(rows)))
     bounds = equal_ranges(work(product, rows), count)
     kept = [_keep(context, array) for array in (*product, rows)]
-    tasks = entries.sparkSession.range(0, count, 1, count)
-    return map_in_arrow(tasks, _fit_ranges(kept, bounds, formula), ROWS)
+    tasks, fit = entries.sparkSession.range(0, count, 1, count), _fit_ranges(kept, bounds, formula)
+    return map_in_arrow(tasks, fit, ROWS)
 
 
 def collect_product(entries: DataFrame, formula: Formula) -> Product:

@@ -18,19 +18,17 @@ from recsys_spark.pipeline.evaluation_inputs import EvaluationInputs
 from recsys_spark.pipeline.factor_models import kept_mllib
 from recsys_spark.pipeline.folded_models import fold_into_models, with_folded
 from recsys_spark.pipeline.model_scorers import (
-    Basis,
-    FittedModels,
     find_nearest,
     nearest_users,
-    read_fitted,
-    scorers,
-    user_scorer,
+    read_models,
 )
+from recsys_spark.pipeline.side_tables import SideTables
 from recsys_spark.pipeline.user_segments import indexed_segments, segment_columns
 from recsys_spark.stages.segments import count_rows
 from recsys_spark.stages.simple_scores import popularity_scores, random_scores, recent
 from recsys_spark.topn.catalog import Catalogue, with_factors
 from recsys_spark.topn.matrices import sparse_rows
+from recsys_spark.topn.models import Basis, FactorModel, Models, UserNeighbourModel, scorers
 from recsys_spark.topn.scorers import (
     FactorScorer,
     NeighbourScorer,
@@ -85,30 +83,37 @@ def _models(inputs: EvaluationInputs, catalogue: Catalogue) -> dict[str, Measure
     """
     run = inputs.run
     names, history = tuple(run.config.models), inputs.history
-    fitted = _with_held_out(inputs, read_fitted(run, names, "train"))
-    found = scorers(run.config, names, Basis(fitted, catalogue, history))
-    nearest = nearest_users(run.config, names, history, run.log, run.keep)
+    parts = run.config.parts_of(names)
+    models = _with_held_out(inputs, read_models(run, parts, "train"))
+    basis = Basis(catalogue, history, run.config.solver.broadcast_budget_mb)
+    found = scorers(models, names, basis)
+    scores = {name: (own.users, own.items) for name, own in models.factors.items()}
+    nearest = nearest_users(parts, history, run.log, run.keep)
     users = {name: find(inputs.users) for name, find in nearest.items()}
-    columns = segment_columns(run.config, names)
-    segments = {name: indexed_segments(run, column) for name, column in columns.items()}
+    tables = SideTables(run.spark, run.log, {"user_id": inputs.user_ids})
+    columns = segment_columns(parts)
+    segments = {
+        name: indexed_segments(tables, run.config.evaluate.users, column)
+        for name, column in columns.items()
+    }
     return {
         name: MeasuredModel(
-            own, fitted.factors.get(name), nearest=users.get(name), segments=segments.get(name)
+            own, scores.get(name), nearest=users.get(name), segments=segments.get(name)
         )
         for name, own in found.items()
     }
 
 
-def _with_held_out(inputs: EvaluationInputs, fitted: FittedModels) -> FittedModels:
+def _with_held_out(inputs: EvaluationInputs, models: Models) -> Models:
     """With factors of users who are held out whole, by the models that fold users in."""
     if inputs.folded is None:
-        return fitted
+        return models
     folded = fold_into_models(inputs.run, inputs.folded, inputs.train)
     factors = {
-        name: (with_folded(users, folded, name), items)
-        for name, (users, items) in fitted.factors.items()
+        name: FactorModel(with_folded(own.users, folded, name), own.items)
+        for name, own in models.factors.items()
     }
-    return replace(fitted, factors=factors)
+    return replace(models, fitted={**models.fitted, **factors})
 
 
 def _with_factors(inputs: EvaluationInputs, name: str, scores: Scores) -> Catalogue:
@@ -170,7 +175,8 @@ def _user_knn(inputs: EvaluationInputs, name: str) -> MeasuredModel | None:
     run, history = inputs.run, inputs.history
     spec = UserKnn(**run.config.evaluate.user_knn.model_dump())
     try:
-        scorer = user_scorer(run.config.solver, name, spec, history, inputs.catalogue.lookup)
+        basis = Basis(inputs.catalogue, history, run.config.solver.broadcast_budget_mb)
+        scorer = UserNeighbourModel(spec.weights == "values").scorer(name, basis)
     except ConfigError as error:
         run.log.warning(f"{name} is left out: {error}")
         return None

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from recsys_spark.config import Config, Recommend
+from recsys_spark.config import Config, Recommend, SimilarItems
 from recsys_spark.errors import ConfigError
-from recsys_spark.pipeline.genres import item_genres, required
+from recsys_spark.pipeline.genres import required
 from recsys_spark.pipeline.list_inputs import Inputs
-from recsys_spark.pipeline.plan import MB, factor_bytes
+from recsys_spark.pipeline.plan import MB
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.tables import Check
 from recsys_spark.schema import group_recommendations, similar
@@ -21,8 +22,7 @@ from recsys_spark.topn.recommend import read_catalogue
 from recsys_spark.topn.request import Request
 from recsys_spark.topn.similar import similar as find_similar
 from recsys_spark.topn.validate_lists import audit
-
-_WEIGHT = "recommend.similar_items.genre_weight"
+from recsys_spark.wals.factors import factor_bytes
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,18 @@ class Related:
     said: str
 
 
+def similar_genres(section: SimilarItems, genres: DataFrame | None) -> DataFrame | None:
+    """The genres that similar items are compared by; None: by factors alone.
+
+    Raises ConfigError where items have none.
+    """
+    counts = section.n and section.genre_weight
+    return required(genres, "recommend.similar_items.genre_weight") if counts else None
+
+
 def check_related(config: Config, inputs: Inputs) -> None:
     """Raise ConfigError for what cannot be made, before anything is."""
     wanted, budget = config.recommend, config.solver.broadcast_budget_mb
-    if wanted.similar_items.n and wanted.similar_items.genre_weight:
-        required(item_genres(config.items, inputs.items, inputs.item_ids), _WEIGHT)
     if wanted.similar_users.n and (size := factor_bytes(inputs.user_factors)) > budget * MB:
         raise ConfigError(
             "recommend.similar_users sends the factors of all users to every worker, "
@@ -59,7 +66,7 @@ def related_tables(
     wanted = config.recommend
     if wanted.similar_items.n:
         log.progress("comparing the items")
-        yield _similar_items(config, inputs, request, tiles)
+        yield _similar_items(wanted.similar_items, inputs, request, tiles)
     if wanted.similar_users.n:
         log.progress("comparing the users")
         yield _similar_users(wanted.similar_users.n, inputs)
@@ -68,19 +75,22 @@ def related_tables(
         yield _groups(wanted, inputs.members, inputs, request)
 
 
-def _similar_items(config: Config, inputs: Inputs, request: Request, tiles: int) -> Related:
+def _similar_items(section: SimilarItems, inputs: Inputs, request: Request, tiles: int) -> Related:
     """Of those that lists may have and that enough users know."""
-    section, ids = config.recommend.similar_items, inputs.item_ids
     counts = inputs.history.groupBy("item").agg(F.count("*").alias("users"))
     catalogue = without(request.catalogue, counts.where(F.col("users") < section.min_users))
     if request.policy.removed is not None:
         catalogue = without(catalogue, request.policy.removed)
-    genres = None
-    if weight := section.genre_weight:
-        found = required(item_genres(config.items, inputs.items, ids), _WEIGHT)
-        genres = found.toDF("id", "genres")
+    genres = inputs.similar_genres
     frame = find_similar(
-        inputs.item_factors, ids, catalogue, section.n, "item_id", genres, weight, tiles
+        inputs.item_factors,
+        inputs.item_ids,
+        catalogue,
+        section.n,
+        "item_id",
+        None if genres is None else genres.toDF("id", "genres"),
+        section.genre_weight,
+        tiles,
     )
     said = f"items with up to {section.n} that are similar"
     return _similar(frame, "similar_items", section.n, said)
@@ -96,10 +106,7 @@ def _similar_users(n: int, inputs: Inputs) -> Related:
 
 def _similar(frame: DataFrame, table: str, n: int, said: str) -> Related:
     key = frame.columns[0]
-
-    def check(written: DataFrame) -> dict[str, object]:
-        return audit(written, key, "similar", n, F.lit(True), entry=key)
-
+    check = partial(audit, key=key, lists="similar", n=n, ordered=F.lit(True), entry=key)
     return Related(table, frame, similar(key, frame.schema[key].dataType), check, said)
 
 
@@ -111,9 +118,7 @@ def _groups(wanted: Recommend, members: DataFrame, inputs: Inputs, request: Requ
     frame = lists.withColumn("model_version", F.lit(inputs.model_version))
     item_type, user_type = request.catalogue.item_type, inputs.user_ids.schema["id"].dataType
     schema = group_recommendations(item_type, user_type if section.member_scores else None)
-
-    def check(written: DataFrame) -> dict[str, object]:
-        return audit(written, "group_id", "recommendations", n, F.col("source") == "model")
-
+    ordered = F.col("source") == "model"
+    check = partial(audit, key="group_id", lists="recommendations", n=n, ordered=ordered)
     said = f"groups with up to {n} items"
     return Related("group_recommendations", frame, schema, check, said)

@@ -34,28 +34,21 @@ def rules(config: Config) -> str:
     return config.digest(*(f"recommend.{key}" for key in _RULES), "models")
 
 
-def read_published(tables: Tables, run_id: str) -> Earlier | None:
-    """The lists that readers have now; None: there are none, or they are those of this run."""
-    published = tables.current("recommendations")
-    if published is None or published == run_id:
-        return None
-    return Earlier(published, tables.read("recommendations", published))
+def read_lists(
+    tables: Tables, version: str | None, run_id: str, now: str | None = None
+) -> Earlier | None:
+    """The lists of a version; None: there are none, or they are those of this run.
 
-
-def read_earlier(tables: Tables, config: Config, run_id: str) -> Earlier | None:
-    """The lists that recommend.changed_since names; None: no others than those of this run.
-
-    Raises ConfigError if it names a run without such a table.
+    now: the `rules` of this run, where lists that were made by the same ones may stay. Raises
+    ConfigError for a version without such a table.
     """
-    since = config.recommend.changed_since
-    earlier = tables.current("recommendations") if since == PUBLISHED else since
-    if earlier is None or earlier == run_id:
+    if version is None or version == run_id:
         return None
-    manifest = tables.version("recommendations", earlier)
-    lists = tables.read("recommendations", earlier)
-    if manifest.findings.get("rules") != rules(config):
-        return Earlier(earlier, lists)
-    return Earlier(earlier, lists, tables.read("interactions", manifest.inputs["ingest"]))
+    manifest = tables.version("recommendations", version)
+    lists = tables.read("recommendations", version)
+    if now is None or manifest.findings.get("rules") != now:
+        return Earlier(version, lists)
+    return Earlier(version, lists, tables.read("interactions", manifest.inputs["ingest"]))
 
 
 def carry_over(

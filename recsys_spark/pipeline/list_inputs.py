@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 
 from recsys_spark.kernels.spec import WalsSpec
-from recsys_spark.pipeline.model_scorers import FittedModels, Nearest
 from recsys_spark.topn.business_rules import Policy
+from recsys_spark.topn.models import Models
+from recsys_spark.topn.request import Nearest
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,11 @@ class Inputs:
     items of the interactions; None: the policy's new ones alone. users: columns user_id and user
     (index; null where unknown), of whom lists are wanted. known_users: how many have interactions.
     members: columns group_id, user_id, user. user_factors: columns id, factors and source.
-    item_factors: columns id, factors. items: columns item_id, title, genres. policy: from
-    `read_policy`. fitted, nearest, segments: of the models whose lists are delivered. training:
-    None where nothing is explained by factors. earlier: lists that may stay. published: those that
-    readers have. model_version: of the factors.
+    item_factors: columns id, factors. items: columns item_id, title, genres. genres: from
+    `item_genres`, of ids. similar_genres: of item_ids, where they count for similar items. policy:
+    from `read_policy`. models, nearest, segments: of the models whose lists are delivered.
+    training: None where nothing is explained by factors. earlier: lists that may stay. published:
+    those that readers have. model_version: of the factors.
     """
 
     history: DataFrame
@@ -60,12 +62,14 @@ class Inputs:
     members: DataFrame | None
     user_factors: DataFrame
     item_factors: DataFrame
+    training: Training | None
     items: DataFrame | None
+    genres: DataFrame | None
+    similar_genres: DataFrame | None
     policy: Policy
-    fitted: FittedModels
+    models: Models
     nearest: Mapping[str, Nearest]
     segments: Mapping[str, DataFrame]
-    training: Training | None
     earlier: Earlier | None
     published: Earlier | None
     model_version: str | None

@@ -6,19 +6,20 @@ from pyspark.sql.types import StructType
 
 from recsys_spark.config import WALS, Config, Groups, Recommend, Solver, UserSubset
 from recsys_spark.errors import ConfigError
-from recsys_spark.pipeline.genres import item_genres
 from recsys_spark.pipeline.list_inputs import Inputs, Training
-from recsys_spark.pipeline.model_scorers import Basis, scorers, user_factors, weighs_values
-from recsys_spark.pipeline.plan import MB, factor_bytes
-from recsys_spark.pipeline.policy import seen_rows
+from recsys_spark.pipeline.model_scorers import weighs_values
+from recsys_spark.pipeline.plan import MB
 from recsys_spark.pipeline.side_tables import USER, SideTables
 from recsys_spark.schema import RATINGS, recommendations
 from recsys_spark.topn.catalog import FOLD_IN, MODEL, Catalogue, with_factors
 from recsys_spark.topn.cold_items import estimate
+from recsys_spark.topn.constraints import seen_rows
 from recsys_spark.topn.explanation_inputs import make_explainer, weighted_history
 from recsys_spark.topn.explanations import Explainer
+from recsys_spark.topn.models import Basis, ranked_by
 from recsys_spark.topn.recommend import read_catalogue
 from recsys_spark.topn.request import ByFactors, ByScorers, Notes, Request
+from recsys_spark.wals.factors import factor_bytes
 
 
 def wanted_users(
@@ -71,7 +72,7 @@ def make_request(config: Config, inputs: Inputs, tiles: int) -> Request:
 
     Raises ConfigError for models and objectives that do not go together with the settings.
     """
-    wanted, catalogue = config.recommend, _catalogue(config, inputs, tiles)
+    wanted, catalogue = config.recommend, _catalogue(inputs, tiles)
     notes = _notes(wanted, inputs, catalogue)
     return Request(
         inputs.users,
@@ -91,7 +92,7 @@ def list_schema(wanted: Recommend, inputs: Inputs) -> StructType:
     return recommendations(user_type, item_type, wanted.mark_seen, wanted.explain > 0)
 
 
-def _catalogue(config: Config, inputs: Inputs, tiles: int) -> Catalogue:
+def _catalogue(inputs: Inputs, tiles: int) -> Catalogue:
     """What may be listed; with factors, those of new items estimated, unless they are tiled."""
     new, cold = inputs.policy.new_items, inputs.cold_items
     catalogue = read_catalogue(inputs.history, inputs.ids, new=new if cold is None else cold)
@@ -99,7 +100,7 @@ def _catalogue(config: Config, inputs: Inputs, tiles: int) -> Catalogue:
         catalogue = with_factors(catalogue, inputs.item_factors)
     if new is None:
         return catalogue
-    return estimate(catalogue, new, item_genres(config.items, inputs.items, inputs.ids))
+    return estimate(catalogue, new, inputs.genres)
 
 
 def _ranked_by(
@@ -108,15 +109,11 @@ def _ranked_by(
     chain = config.recommend.chain
     if chain == [WALS]:
         return ByFactors(inputs.user_factors, inputs.item_factors, tiles)
-    found = scorers(config, chain, Basis(inputs.fitted, catalogue, inputs.history, explainer))
     columns = ["user", "item", *(["value"] if weighs_values(config) else [])]
-    return ByScorers(
-        tuple(found.items()),
-        user_factors(config, chain, inputs.fitted, inputs.user_factors),
-        inputs.history.select(*columns),
-        inputs.nearest,
-        inputs.segments,
-    )
+    history = inputs.history.select(*columns)
+    basis = Basis(catalogue, history, config.solver.broadcast_budget_mb, explainer)
+    main, nearest, segments = inputs.user_factors, inputs.nearest, inputs.segments
+    return ranked_by(inputs.models, chain, basis, main, nearest, segments)
 
 
 def _notes(wanted: Recommend, inputs: Inputs, catalogue: Catalogue) -> Notes:

@@ -1,4 +1,4 @@
-"""What is said of lists once they are written: a sample, and how they differ from published."""
+"""Summary of the lists that are written: a sample, and how they differ from published."""
 
 from typing import Any
 
@@ -6,11 +6,57 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.evaluation import measure_agreement, summarise
-from recsys_spark.pipeline.list_inputs import Earlier
+from recsys_spark.pipeline.list_inputs import Earlier, Inputs
 from recsys_spark.pipeline.run import Summary
+from recsys_spark.runtime.log import Log
 
 _SAMPLE = 5
 _FIRST = 10  # items of a list that are compared with the published ones
+
+
+def list_summary(table: DataFrame, inputs: Inputs, found: Summary, run_id: str, n: int) -> Summary:
+    """What the stage's summary has of lists of up to n items. found: what their check has found."""
+    return {
+        "n": n,
+        "users": found["lists"],
+        "sources": found["sources"],
+        "short_lists": found["short"],
+        "policy": found["policy"],
+        "published": beside_published(table, inputs.published, run_id, n),
+        "sample": sample(table, inputs.history, inputs.items),
+    }
+
+
+def log_summary(log: Log, summary: Summary, empty: int) -> None:
+    """Say what the lists are made from, and how similar they are to those that readers have now.
+
+    empty: how many have no item.
+    """
+    n, users, short = (summary[key] for key in ("n", "users", "short_lists"))
+    sources = sorted(summary["sources"].items())
+    text = ", ".join(f"{lists:,} from {source}" for source, lists in sources)
+    log.info(f"{users:,} users with up to {n} items: {text or 'none'}")
+    if not users:
+        log.warning("no user is wanted: recommend.users.path has no rows, and there are no lists")
+    if short:
+        log.warning(f"{short:,} users have fewer than {n} items, {empty:,} of them none")
+    found = summary["published"] or {}
+    if "overlap" in found:
+        log.info(
+            f"{found['overlap']:.1%} of the first {found['k']} items of {found['users']:,} users "
+            f"are in their published lists, of run {found['run_id']}"
+        )
+
+
+def tracked(summary: Summary) -> dict[str, float]:
+    """The figures that runs are compared by."""
+    found = summary["published"] or {}
+    names = sorted(found.keys() - {"run_id", "k", "users"}) if "overlap" in found else []
+    return {
+        "recommend.users": summary["users"],
+        "recommend.short_lists": summary["short_lists"],
+        **{f"recommend.published.{name}": found[name] for name in names},
+    }
 
 
 def beside_published(

@@ -14,6 +14,7 @@ from recsys_spark.neighbours.fit import fit_items
 from recsys_spark.neighbours.spec import ContentKnn, Ease, UserKnn
 from recsys_spark.pipeline.factor_models import fit_factor_model
 from recsys_spark.pipeline.run import Run, Summary
+from recsys_spark.pipeline.side_tables import SideTables
 from recsys_spark.pipeline.user_segments import indexed_segments
 from recsys_spark.schema import ITEM_NEIGHBOURS, ITEM_SCORES, MODEL_FACTORS
 from recsys_spark.stages.simple_scores import recent
@@ -117,5 +118,7 @@ def _popularity(run: Run, name: str, model: Model, rows: DataFrame) -> DataFrame
     overall = chosen.groupBy("item").agg(counted).withColumn("segment", F.lit(None).cast("string"))
     if model.segment_by is None:
         return overall
-    named = chosen.join(indexed_segments(run, model.segment_by), "user")
+    tables = SideTables(run.spark, run.log, {"user_id": run.read("user_ids")})
+    segments = indexed_segments(tables, run.config.evaluate.users, model.segment_by)
+    named = chosen.join(segments, "user")
     return overall.unionByName(named.groupBy("segment", "item").agg(counted))

@@ -1,7 +1,4 @@
-"""How the configuration asks for factors to be computed, and how large they are."""
-
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
+"""How the configuration asks for factors to be computed."""
 
 from recsys_spark.config import Config
 from recsys_spark.wals.plan import Plan
@@ -23,9 +20,3 @@ def make_plan(config: Config, folder: str | None = None, name: str | None = None
         layout=solver.layout,
         folder=folder,
     )
-
-
-def factor_bytes(factors: DataFrame) -> int:
-    """The size of factors, columns id, factors, as one matrix."""
-    first = factors.select(F.size("factors")).first()
-    return 4 * factors.count() * first[0] if first else 0

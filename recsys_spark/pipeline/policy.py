@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import reduce
 
 import numpy as np
 from pyspark.sql import DataFrame
@@ -15,16 +14,11 @@ from recsys_spark.io.side_tables import read_rows, read_windows
 from recsys_spark.pipeline.genres import required
 from recsys_spark.pipeline.run import Summary
 from recsys_spark.pipeline.side_tables import ITEM, SEGMENT, USER, SideTables
-from recsys_spark.topn.business_rules import (
-    Policy,
-    popular_in_segments,
-    removed_items,
-    seldom_used,
-)
+from recsys_spark.topn.business_rules import Policy
 from recsys_spark.topn.catalog import Tally
+from recsys_spark.topn.constraints import Constraints, constrained
 
 _KEY = "recommend.policy"
-_DAY = 86_400  # seconds
 _POPULAR = 1000  # items of a segment, at least, that its users' lists are filled with
 
 
@@ -75,36 +69,36 @@ def read_policy(
     genres: from `item_genres`. Raises ConfigError for a file that does not exist, and for genres
     or times that are not there, ContractError for a file without its columns.
     """
-    section, ids = config.policy, tables.known["item_id"]
-    segments, capped = _segments(config.segments, tables), section.max_per_genre is not None
-    return Policy(
-        removed=_removed(config, history, ids, tables),
-        blocked=_blocked(section.blocked, ids, tables),
+    section, capped = config.policy, config.policy.max_per_genre is not None
+    policy = Policy(
         genres=required(genres, f"{_KEY}.max_per_genre") if capped else None,
         max_per_genre=section.max_per_genre or 1,
         min_score=-np.inf if section.min_score is None else section.min_score,
         variety=section.variety,
         popularity_discount=section.popularity_discount,
-        segments=segments,
-        popular_in=_popular_in(config, history, segments),
-        allowed_in=_allowed_in(section.allow_in_segment, ids, segments, tables),
-        new_items=_new_items(config, history, ids, tables) if section.new_items.places else None,
         new_places=section.new_items.places,
         tail_share=section.tail_items.share,
         tail_places=section.tail_items.places,
     )
+    return constrained(policy, _constraints(config, tables), history, tables.known["item_id"])
 
 
-def _removed(
-    config: Recommend, history: DataFrame, ids: DataFrame, tables: SideTables
-) -> DataFrame | None:
-    section = config.policy
-    least = section.min_users
-    seldom = None if least is None else seldom_used(history, ids, least)
-    allow = _item_list(section.allow, "allow", tables)
-    deny = _item_list(section.deny, "deny", tables)
-    at = (section.available.at or datetime.now(UTC)).replace(tzinfo=UTC)
-    return removed_items(ids, allow, deny, _windows(section.available, tables), at, seldom)
+def _constraints(config: Recommend, tables: SideTables) -> Constraints:
+    """Every file of the policy."""
+    section, segments = config.policy, _segments(config.segments, tables)
+    return Constraints(
+        at=(section.available.at or datetime.now(UTC)).replace(tzinfo=UTC),
+        allow=_item_list(section.allow, "allow", tables),
+        deny=_item_list(section.deny, "deny", tables),
+        windows=_windows(section.available, tables),
+        min_users=section.min_users,
+        blocked=_blocked(section.blocked, tables),
+        segments=segments,
+        popular=max(_POPULAR, 2 * config.n) if config.backfill else 0,
+        allowed_in=_allowed_in(section.allow_in_segment, segments, tables),
+        new_items=_new_items(section.new_items, tables),
+        new_days=section.new_items.days,
+    )
 
 
 def _windows(section: Windows, tables: SideTables) -> DataFrame | None:
@@ -112,6 +106,12 @@ def _windows(section: Windows, tables: SideTables) -> DataFrame | None:
         return None
     key = f"{_KEY}.available"
     return tables.match(key, read_windows(tables.spark, key, section))
+
+
+def _blocked(section: Blocked, tables: SideTables) -> DataFrame | None:
+    if section.path is None:
+        return None
+    return tables.read(f"{_KEY}.blocked", section, {"user": USER, "item": ITEM})
 
 
 def _segments(section: Segments, tables: SideTables) -> DataFrame | None:
@@ -123,39 +123,14 @@ def _segments(section: Segments, tables: SideTables) -> DataFrame | None:
     return typed.groupBy("user_id").agg(F.min("segment").alias("segment"))  # of several, the first
 
 
-def _popular_in(
-    config: Recommend, history: DataFrame, segments: DataFrame | None
-) -> DataFrame | None:
-    """What fills lists in a segment; what is popular everywhere follows it."""
-    if segments is None or not config.backfill:
-        return None
-    return popular_in_segments(history, segments, max(_POPULAR, 2 * config.n))
-
-
 def _allowed_in(
-    section: SegmentItems, ids: DataFrame, segments: DataFrame | None, tables: SideTables
+    section: SegmentItems, segments: DataFrame | None, tables: SideTables
 ) -> DataFrame | None:
     if section.path is None or segments is None:
         return None
-    own = replace(tables, known={"item_id": ids, "segment": segments.select("segment")})
+    known = {"item_id": tables.known["item_id"], "segment": segments.select("segment")}
     columns = {"item": ITEM, "segment": SEGMENT}
-    listed = own.read(f"{_KEY}.allow_in_segment", section, columns)
-    named = listed.join(ids.toDF("item_id", "item"), "item_id", "left")
-    return named.select("segment", F.coalesce("item", F.lit(-1)).alias("item")).dropna()
-
-
-def _new_items(
-    config: Recommend, history: DataFrame, ids: DataFrame, tables: SideTables
-) -> DataFrame:
-    """Column item: what came of late, and what a file names."""
-    section, found = config.policy.new_items, []
-    if section.days is not None:
-        first = history.groupBy("item").agg(F.min("timestamp").alias("timestamp"))
-        found.append(since(history, first, section.days, f"{_KEY}.new_items.days"))
-    if section.path is not None:
-        named = _named_items(section, "new_items", tables)
-        found.append(named.join(ids.toDF("item_id", "item"), "item_id"))
-    return reduce(DataFrame.unionByName, (frame.select("item") for frame in found)).distinct()
+    return replace(tables, known=known).read(f"{_KEY}.allow_in_segment", section, columns)
 
 
 def _item_list(section: ItemList, name: str, tables: SideTables) -> DataFrame | None:
@@ -163,41 +138,14 @@ def _item_list(section: ItemList, name: str, tables: SideTables) -> DataFrame | 
     return None if section.path is None else _named_items(section, name, tables).distinct()
 
 
+def _new_items(section: ItemList, tables: SideTables) -> DataFrame | None:
+    return None if section.path is None else _named_items(section, "new_items", tables)
+
+
 def _named_items(section: ItemList, name: str, tables: SideTables) -> DataFrame:
     """Column item_id: what the file of an item list names; new items need not be known."""
     new = name == "new_items"
     return tables.read(f"{_KEY}.{name}", section, {"column": ITEM}, new=new)
-
-
-def _blocked(section: Blocked, ids: DataFrame, tables: SideTables) -> DataFrame | None:
-    if section.path is None:
-        return None
-    pairs = tables.read(f"{_KEY}.blocked", section, {"user": USER, "item": ITEM})
-    named = pairs.join(ids.toDF("item_id", "item"), "item_id")
-    return named.select("user_id", "item").distinct()
-
-
-def seen_rows(history: DataFrame, days: float | None) -> DataFrame:
-    """The rows that count as seen: all, or those of the last days before the newest event.
-
-    Rows without a time always count. Raises ConfigError for days where no row has a time.
-    """
-    if days is None:
-        return history
-    recent = since(history, history, days, "recommend.seen_days")
-    return recent.unionByName(history.where("timestamp is null"))
-
-
-def since(history: DataFrame, rows: DataFrame, days: float, key: str) -> DataFrame:
-    """The rows whose timestamp is in the last days before the newest event of history.
-
-    key: the setting that asks. Raises ConfigError where no event has a time.
-    """
-    row = history.agg(F.max("timestamp").alias("newest")).first()
-    if row is None or row["newest"] is None:
-        raise ConfigError(f"{key} needs events with a time; remove it.")
-    span = F.make_dt_interval(secs=F.lit(days * _DAY))
-    return rows.where(F.col("timestamp") >= F.lit(row["newest"]) - span)
 
 
 def effect(policy: Policy, tally: Tally) -> Summary:

@@ -5,14 +5,16 @@ written, checked and reported.
 """
 
 from dataclasses import replace
+from functools import partial
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.config import WALS, Config
 from recsys_spark.errors import AuditError
 from recsys_spark.kernels.spec import SIDES
-from recsys_spark.pipeline.beside import check_related, related_tables
-from recsys_spark.pipeline.carry import carry_over, read_earlier, read_published, rules
+from recsys_spark.pipeline.beside import check_related, related_tables, similar_genres
+from recsys_spark.pipeline.carry import PUBLISHED, carry_over, read_lists, rules
 from recsys_spark.pipeline.genres import item_genres
 from recsys_spark.pipeline.list_inputs import Inputs, Training
 from recsys_spark.pipeline.list_request import (
@@ -23,8 +25,8 @@ from recsys_spark.pipeline.list_request import (
     make_request,
     wanted_users,
 )
-from recsys_spark.pipeline.listed import beside_published, sample
-from recsys_spark.pipeline.model_scorers import nearest_users, needs_factors, read_fitted
+from recsys_spark.pipeline.listed import list_summary, log_summary, tracked
+from recsys_spark.pipeline.model_scorers import nearest_users, read_models
 from recsys_spark.pipeline.policy import (
     cold_start_items,
     described,
@@ -38,7 +40,8 @@ from recsys_spark.pipeline.slicing import not_written, plan_layout, write_slices
 from recsys_spark.pipeline.train import trained_spec, training_rows
 from recsys_spark.pipeline.user_segments import segments_of
 from recsys_spark.runtime.slices import Slices
-from recsys_spark.runtime.tables import Manifest, conform
+from recsys_spark.runtime.tables import conform
+from recsys_spark.topn.business_rules import Policy
 from recsys_spark.topn.catalog import FOLD_IN, MODEL, POPULAR, Tally
 from recsys_spark.topn.recommend import make_lists
 from recsys_spark.topn.request import Request
@@ -49,23 +52,36 @@ _TABLE = "recommendations"
 
 def recommend(run: Run) -> Summary:
     """Write a list for every user with interactions, or for the users of a file."""
-    config, inputs = run.config, _read(run)
+    config, log, inputs = run.config, run.log, _read(run)
     tiles = count_tiles(config.recommend, inputs, config.solver)
     check_related(config, inputs)
-    run.log.progress("ranking the catalogue")
+    log.progress("ranking the catalogue")
     request = make_request(config, inputs, tiles)
-    slices, tally = run.slices(_TABLE), Tally.of(run.spark)
+    slices = run.slices(_TABLE)
+    tally = Tally.of(run.spark, slices.progress.notes)
     _write(run, inputs, request, slices, tally)
-    written = _seal(run, inputs, slices, tally)
-    for table in related_tables(config, inputs, request, tiles, run.log):
+    check = partial(_check, config=config, policy=inputs.policy, tally=tally)
+    try:
+        found = run.seal(_TABLE, list_schema(config.recommend, inputs), check).findings
+    except AuditError:
+        slices.drop()  # so that the lists are made again
+        raise
+    if text := described(found["policy"]):
+        log.info(text)
+    for table in related_tables(config, inputs, request, tiles, log):
         rows = run.write(table.frame, table.table, table.schema, table.check).rows
-        run.log.info(f"{rows:,} {table.said}")
-    return _report(run, inputs, written.findings)
+        log.info(f"{rows:,} {table.said}")
+    summary = list_summary(run.read(_TABLE), inputs, found, run.run_id, config.recommend.n)
+    log_summary(log, summary, found["empty"])
+    run.tracker.metrics(tracked(summary))
+    return summary
 
 
 def _read(run: Run) -> Inputs:
     """Every table and every file."""
     config, wanted, lineage = run.config, run.config.recommend, run.lineage
+    made_by, parts = rules(config), config.parts_of(wanted.chain)
+    explained = wanted.explain and WALS in config.alone(wanted.chain)
     history = run.read("interactions")
     items, folded = (run.find(table) for table in ("items", "folded_users"))
     user_ids, item_ids = (run.read(f"{side}_ids") for side in SIDES)
@@ -73,27 +89,32 @@ def _read(run: Run) -> Inputs:
     ids = with_new_items(wanted, item_ids, items, tables)
     cold = cold_start_items(wanted, ids, items)
     tables = replace(tables, known={"user_id": user_ids, "item_id": ids})
+    genres = item_genres(config.items, items, ids)
+    known_genres = item_genres(config.items, items, item_ids)
+    published = run.tables.current(_TABLE)
+    since = published if wanted.changed_since == PUBLISHED else wanted.changed_since
     stage = "refit" if "refit" in lineage else "train"
-    explained = wanted.explain and needs_factors(config, wanted.chain)
     return Inputs(
         history=history,
         user_ids=user_ids,
         item_ids=item_ids,
         ids=ids,
         cold_items=cold,
-        policy=read_policy(wanted, tables, history, item_genres(config.items, items, ids)),
+        policy=read_policy(wanted, tables, history, genres),
         users=wanted_users(wanted.users, tables, history, user_ids),
         known_users=run.tables.version("user_ids", lineage["ingest"]).rows,
         members=group_members(wanted.groups, tables, user_ids),
         user_factors=all_factors(run.read("user_factors"), folded),
         item_factors=run.read("item_factors"),
-        items=items,
-        fitted=read_fitted(run, wanted.chain, stage, None if cold is None else ids),
-        nearest=nearest_users(config, wanted.chain, history, run.log, run.keep),
-        segments=segments_of(run, wanted.chain),
         training=_training(run, folded) if explained else None,
-        earlier=read_earlier(run.tables, config, run.run_id),
-        published=read_published(run.tables, run.run_id),
+        items=items,
+        genres=genres,
+        similar_genres=similar_genres(wanted.similar_items, known_genres),
+        models=read_models(run, parts, stage, None if cold is None else ids),
+        nearest=nearest_users(parts, history, run.log, run.keep),
+        segments=segments_of(tables, config.evaluate.users, parts),
+        earlier=read_lists(run.tables, since, run.run_id, made_by),
+        published=read_lists(run.tables, published, run.run_id),
         model_version=run.version("user_factors"),
     )
 
@@ -111,8 +132,6 @@ def _training(run: Run, folded: DataFrame | None) -> Training:
 def _write(run: Run, inputs: Inputs, request: Request, slices: Slices, tally: Tally) -> None:
     """Write the lists of users who have none yet, slice by slice."""
     wanted, schema = run.config.recommend, list_schema(run.config.recommend, inputs)
-    for counts in slices.progress.notes:
-        tally.add(*counts)
     if done := len(slices.progress.notes):
         run.log.info(f"{done} {'slice' if done == 1 else 'slices'} of lists were written before")
     if slices.progress.complete:
@@ -131,56 +150,10 @@ def _write(run: Run, inputs: Inputs, request: Request, slices: Slices, tally: Ta
     write_slices(slices, lists, complete, kept, run.log, run.keep)
 
 
-def _seal(run: Run, inputs: Inputs, slices: Slices, tally: Tally) -> Manifest:
-    """Lists that are not what they have to be are deleted, so that they are made again."""
-    config, policy = run.config, inputs.policy
+def _check(table: DataFrame, config: Config, policy: Policy, tally: Tally) -> Summary:
+    """Raise AuditError for lists that are not what they have to be, and count what they are."""
     # Scores descend within a source, and rise where another begins.
-    scored = (MODEL, FOLD_IN, *config.recommend.chain)
-    alone = F.col("source").isin(POPULAR, *(() if policy.reorders else scored))
-
-    def check(table: DataFrame) -> Summary:
-        found = audit(table, "user_id", _TABLE, config.recommend.n, ordered=alone)
-        return found | {"policy": effect(policy, tally), "rules": rules(config)}
-
-    try:
-        written = run.seal(_TABLE, list_schema(config.recommend, inputs), check)
-    except AuditError:
-        slices.drop()
-        raise
-    if text := described(written.findings["policy"]):
-        run.log.info(text)
-    return written
-
-
-def _report(run: Run, inputs: Inputs, found: Summary) -> Summary:
-    """What the stage's summary has of the written lists. found: what their check has found."""
-    table, n, log = run.read(_TABLE), run.config.recommend.n, run.log
-    users, short, empty, sources = (found[key] for key in ("lists", "short", "empty", "sources"))
-    text = ", ".join(f"{lists:,} from {source}" for source, lists in sorted(sources.items()))
-    log.info(f"{users:,} users with up to {n} items: {text or 'none'}")
-    if not users:
-        log.warning("no user is wanted: recommend.users.path has no rows, and there are no lists")
-    if short:
-        log.warning(f"{short:,} users have fewer than {n} items, {empty:,} of them none")
-    run.tracker.metrics({"recommend.users": users, "recommend.short_lists": short})
-    return {
-        "n": n,
-        "users": users,
-        "sources": sources,
-        "short_lists": short,
-        "policy": found["policy"],
-        "published": _compare(run, beside_published(table, inputs.published, run.run_id, n)),
-        "sample": sample(table, inputs.history, inputs.items),
-    }
-
-
-def _compare(run: Run, found: Summary | None) -> Summary | None:
-    """Say how similar the lists are to those that readers have now."""
-    if found and "overlap" in found:
-        run.log.info(
-            f"{found['overlap']:.1%} of the first {found['k']} items of {found['users']:,} users "
-            f"are in their published lists, of run {found['run_id']}"
-        )
-        figures = {name: found[name] for name in sorted(found.keys() - {"run_id", "k", "users"})}
-        run.tracker.metrics({f"recommend.published.{name}": figures[name] for name in figures})
-    return found
+    scored = () if policy.reorders else (MODEL, FOLD_IN, *config.recommend.chain)
+    ordered = F.col("source").isin(POPULAR, *scored)
+    found = audit(table, "user_id", _TABLE, config.recommend.n, ordered)
+    return found | {"policy": effect(policy, tally), "rules": rules(config)}

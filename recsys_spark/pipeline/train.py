@@ -102,7 +102,8 @@ def _write_factors(run: Run, trained: Factorization, spec: WalsSpec, version: st
 
 def trained_spec(run: Run) -> WalsSpec:
     """The objective of the model that the run builds on, whatever the configuration says now."""
-    return restored_spec(run.upstream("train").summary["spec"])
+    summary = run.upstream("train").summary
+    return restored_spec(summary["spec"])
 
 
 def training_rows(run: Run) -> DataFrame:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pyspark.sql import DataFrame
 
 from recsys_spark import yaml12
-from recsys_spark.config import WALS, Config, Model, Objective, Scalar
+from recsys_spark.config import WALS, Config, Objective, Scalar
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.spec import SIDES, WalsSpec
 from recsys_spark.neighbours.spec import UserKnn
@@ -24,12 +24,9 @@ from recsys_spark.pipeline.choice import Options
 from recsys_spark.pipeline.factor_models import Scores, fit_factor_model
 from recsys_spark.pipeline.model_scorers import (
     by_users,
-    factor_scorer,
     find_nearest,
-    scorer_of,
-    segment_scorer,
-    user_scorer,
-    with_parts,
+    fitted_model,
+    mixtures,
 )
 from recsys_spark.pipeline.models import fit_model
 from recsys_spark.pipeline.night import run_stages
@@ -37,6 +34,7 @@ from recsys_spark.pipeline.plan import make_plan
 from recsys_spark.pipeline.run import Run, default_run_id
 from recsys_spark.pipeline.search import Settings, Tried, best, proposals
 from recsys_spark.pipeline.sessions import lazy_session
+from recsys_spark.pipeline.side_tables import SideTables
 from recsys_spark.pipeline.user_segments import segment_columns, user_segments
 from recsys_spark.pipeline.validation import Validation
 from recsys_spark.runtime.log import Log
@@ -44,6 +42,13 @@ from recsys_spark.runtime.runs import Runs
 from recsys_spark.runtime.store import open_store
 from recsys_spark.runtime.tables import Tables
 from recsys_spark.runtime.tracking import open_tracker
+from recsys_spark.topn.models import (
+    Basis,
+    FactorModel,
+    NeighbourModel,
+    UserNeighbourModel,
+    with_parts,
+)
 from recsys_spark.topn.request import ByScorers
 from recsys_spark.topn.scorers import Scorer
 from recsys_spark.wals.factors import widened
@@ -223,42 +228,40 @@ class _Bench:
             factors[part] = self._factors(config, part)
         alone = {part: self._scorer(config, part, factors) for part in parts}
         ranked = ByScorers(
-            ((name, with_parts(config, name, alone)),),
+            ((name, with_parts(mixtures(config.models), name, alone)),),
             {model: users for model, (users, _) in factors.items()},
             self.validation.history,
-            {part: self._nearest(spec) for part in parts if (spec := by_users(config, part))},
-            self._segments(config, parts),
+            {part: self._nearest(spec) for part, spec in by_users(config.parts_of([name])).items()},
+            self._segments(config, name),
         )
         return self.validation.metric_of(ranked, tune.metric, tune.k)
 
     def _scorer(
         self, config: Config, part: str, factors: Mapping[str, tuple[DataFrame, DataFrame]]
     ) -> Scorer:
-        catalogue = self.validation.catalogue
+        budget = self.run.config.solver.broadcast_budget_mb
+        basis = Basis(self.validation.catalogue, self.run.read("train"), budget)
         if part in factors:
-            return factor_scorer(self.run.config.solver, part, factors[part][1], catalogue)
+            return FactorModel(*factors[part]).scorer(part, basis)
         model = config.models[part]
-        if spec := by_users(config, part):
-            solver, rows = self.run.config.solver, self.run.read("train")
-            return user_scorer(solver, part, spec, rows, catalogue.lookup)
+        if model.kind == "user_knn":
+            return UserNeighbourModel(model.weights == "values").scorer(part, basis)
         key = f"{part}: {model!r}"
         if key not in self._matrices:
-            fitted = fit_model(self.run, part, model, self.run.read("train"))
-            scorer = self._fitted(part, model, fitted)
+            fitted = fitted_model(model, fit_model(self.run, part, model, basis.history))
+            if isinstance(fitted, NeighbourModel):
+                scorer: Scorer = fitted.over(basis.catalogue.lookup)
+            else:
+                scorer = fitted.scorer(part, basis)
             self._matrices = {key: scorer, **self._matrices}
         return self._matrices[key]
 
-    def _fitted(self, part: str, model: Model, fitted: DataFrame) -> Scorer:
-        lookup = self.validation.catalogue.lookup
-        if model.segment_by is not None:
-            return segment_scorer(self.run.config.solver, part, fitted, lookup)
-        return scorer_of(model, fitted, lookup)
-
-    def _segments(self, config: Config, parts: list[str]) -> dict[str, DataFrame]:
-        """Of the parts that count within segments; each column is read once."""
-        columns = segment_columns(config, parts)
+    def _segments(self, config: Config, name: str) -> dict[str, DataFrame]:
+        """Of the parts of a model that count within segments; each column is read once."""
+        columns = segment_columns(config.parts_of([name]))
+        tables = SideTables(self.run.spark, self.run.log, {"user_id": self.run.read("user_ids")})
         for column in set(columns.values()) - self._columns.keys():
-            found = user_segments(self.run, column)
+            found = user_segments(tables, config.evaluate.users, column)
             self._columns[column] = self.run.keep(found, f"segments/{len(self._columns)}")
         return {part: self._columns[column] for part, column in columns.items()}
 

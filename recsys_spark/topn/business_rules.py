@@ -1,23 +1,18 @@
 """What lists must keep beside the model's order: items off sale, blocked pairs, few of a genre."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
-from functools import reduce
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.arrow import list_bounds
 from recsys_spark.kernels.listing import Popular, Rules, no_rules
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.topn.catalog import Catalogue, Listing, Mask, Reserved, Segment
-
-DENIED, NOT_ALLOWED, UNAVAILABLE = "denied", "not_allowed", "unavailable"
-TOO_FEW_USERS = "with_too_few_users"
 
 
 @dataclass(frozen=True)
@@ -60,62 +55,6 @@ class Policy:
     def reorders(self) -> bool:
         """Whether the model's part of a list may be in another order than that of its scores."""
         return self.variety > 0 or self.new_places > 0 or self.tail_places > 0
-
-
-def removed_items(
-    item_ids: DataFrame,
-    allow: DataFrame | None,
-    deny: DataFrame | None,
-    windows: DataFrame | None,
-    at: datetime,
-    seldom: DataFrame | None = None,
-) -> DataFrame | None:
-    """Columns item (the index) and rule, a row an item and rule that removes it; None: no rules.
-
-    item_ids: columns id, index. allow, deny: column item_id; only these, and none of those.
-    windows: columns item_id, since, until; null: open. An item with several can be had in any; one
-    without always. at: the moment, UTC. seldom: column item, from `seldom_used`.
-    """
-    items = item_ids.toDF("item_id", "item")
-    found = []
-    if deny is not None:
-        found.append((items.join(deny, "item_id", "left_semi"), DENIED))
-    if allow is not None:
-        found.append((items.join(allow, "item_id", "left_anti"), NOT_ALLOWED))
-    if windows is not None:
-        moment = F.timestamp_micros(F.lit(round(at.timestamp() * 1e6)))
-        begun = F.col("since").isNull() | (F.col("since") <= moment)
-        open_ = begun & (F.col("until").isNull() | (moment < F.col("until")))
-        closed = windows.groupBy("item_id").agg(F.bool_or(open_).alias("open")).where("not open")
-        found.append((items.join(closed, "item_id", "left_semi"), UNAVAILABLE))
-    if seldom is not None:
-        found.append((seldom, TOO_FEW_USERS))
-    named = [frame.select("item", F.lit(rule).alias("rule")) for frame, rule in found]
-    return reduce(DataFrame.unionByName, named) if named else None
-
-
-def seldom_used(history: DataFrame, item_ids: DataFrame, least: int) -> DataFrame:
-    """Column item: the items that fewer users than `least` interacted with.
-
-    history: distinct pairs, columns user, item. item_ids: columns id, index, of all items.
-    """
-    counts = history.groupBy("item").agg(F.count("*").alias("users"))
-    items = item_ids.select(F.col("index").alias("item")).join(counts, "item", "left")
-    return items.where(F.coalesce("users", F.lit(0)) < least).select("item")
-
-
-def popular_in_segments(history: DataFrame, segments: DataFrame, most: int) -> DataFrame:
-    """Columns segment, item, share: what most users of a segment have, up to `most` and equals.
-
-    history: distinct pairs, columns user_id, item. segments: columns user_id, segment, once a user.
-    """
-    rows = history.join(segments, "user_id")
-    users = rows.groupBy("segment").agg(F.count_distinct("user_id").alias("users"))
-    counts = rows.groupBy("segment", "item").agg(F.count("*").alias("count"))
-    place = F.rank().over(Window.partitionBy("segment").orderBy(F.desc("count")))
-    best = counts.withColumn("place", place).where(F.col("place") <= most)
-    share = (F.col("count") / F.col("users")).alias("share")
-    return best.join(users, "segment").select("segment", "item", share)
 
 
 def make_listing(catalogue: Catalogue, policy: Policy, n: int, fill: bool) -> Listing:

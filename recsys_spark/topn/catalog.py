@@ -1,6 +1,6 @@
 """What lists are made of: the catalogue, what segments have of their own, and the rules."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
@@ -160,9 +160,12 @@ class Tally:
     reserved: "Accumulator[int]"
 
     @classmethod
-    def of(cls, spark: SparkSession) -> "Tally":
-        """All of them 0."""
-        return cls(*(spark.sparkContext.accumulator(0) for _ in range(5)))
+    def of(cls, spark: SparkSession, before: Iterable[Sequence[int]] = ()) -> "Tally":
+        """All of them 0, or what was counted before, each in the order of the fields."""
+        tally = cls(*(spark.sparkContext.accumulator(0) for _ in range(5)))
+        for counts in before:
+            tally.add(*counts)
+        return tally
 
     def add(self, *counts: int) -> None:
         """Add those of a batch, in the order of the fields."""

@@ -34,6 +34,12 @@ def recommend_top_n(
     their factors, of whom entries have the scores. With scorers, in place of factors, what
     `blocks.read_block` takes.
     """
+    optional = {"source": F.lit(MODEL), "segment": F.lit(None).cast("string")}
+    missing = {name: value for name, value in optional.items() if name not in users.columns}
+    extras = [name for name in EXTRAS if name in users.columns]
+    basis = [] if listing.scorers else [basis_of(users.columns)]
+    basis += block_columns(listing.ranks, users.columns)
+    rows = users.withColumns(missing).select(key, *basis, "seen", *optional, *extras)
     marked, explained = "had" in users.columns, listing.reasons > 0
     members = users.schema["members"].dataType if "members" in users.columns else None
     ids = members.elementType if isinstance(members, ArrayType) else None
@@ -46,12 +52,6 @@ def recommend_top_n(
         ]
     )
     broadcast = users.sparkSession.sparkContext.broadcast(listing)
-    optional = {"source": F.lit(MODEL), "segment": F.lit(None).cast("string")}
-    missing = {name: value for name, value in optional.items() if name not in users.columns}
-    extras = [name for name in EXTRAS if name in users.columns]
-    basis = [] if listing.scorers else [basis_of(users.columns)]
-    basis += block_columns(listing.ranks, users.columns)
-    rows = users.withColumns(missing).select(key, *basis, "seen", *optional, *extras)
     return map_in_arrow(rows, _recommend(key, broadcast, tally, schema), schema)
 
 

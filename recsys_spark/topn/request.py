@@ -18,6 +18,9 @@ from recsys_spark.topn.catalog import Catalogue
 from recsys_spark.topn.explanations import Explainer
 from recsys_spark.topn.scorers import Scorer
 
+# From a column user to columns user and nearest, structs of user and weight.
+Nearest = Callable[[DataFrame], DataFrame]
+
 
 @dataclass(frozen=True)
 class Notes:
@@ -77,7 +80,7 @@ class ByScorers:
     scorers: tuple[tuple[str, Scorer], ...]
     factors: Mapping[str, DataFrame]
     history: DataFrame
-    nearest: Mapping[str, Callable[[DataFrame], DataFrame]] = field(default_factory=dict)
+    nearest: Mapping[str, Nearest] = field(default_factory=dict)
     segments: Mapping[str, DataFrame] = field(default_factory=dict)
 
     def beside(self, users: DataFrame) -> DataFrame:

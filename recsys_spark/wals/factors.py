@@ -173,3 +173,9 @@ def overwrite_known(ids: Ids, vectors: Single, known: Factors) -> None:
         at = np.searchsorted(known.ids, ids).clip(max=len(known.ids) - 1)
         found = known.ids[at] == ids
         vectors[found] = known.vectors[at[found]]
+
+
+def factor_bytes(factors: DataFrame) -> int:
+    """The size of factors, columns id, factors, as one matrix."""
+    first = factors.select(F.size("factors")).first()
+    return 4 * factors.count() * first[0] if first else 0

@@ -9,11 +9,11 @@ from nights import run_in, write_source
 
 from recsys_spark.config import Config
 from recsys_spark.errors import ConfigError
-from recsys_spark.pipeline import model_scorers
 from recsys_spark.pipeline.choice import Options
 from recsys_spark.pipeline.tune import tune
 from recsys_spark.runtime.log import Log
 from recsys_spark.settings import load_config
+from recsys_spark.topn import models
 
 COUNTRIES = {user: "NORTH" if user < 12 else "süd, =" for user in range(1, 28) if user != 7}
 UPSTREAM = ("ingest", "split", "train")
@@ -187,7 +187,7 @@ def test_columns_that_there_are_not_are_refused(model, reason):
 
 
 def test_too_many_segments_for_the_workers_are_refused(trained, settings, monkeypatch):
-    monkeypatch.setattr(model_scorers, "_SCORE_BYTES", 2**20)
+    monkeypatch.setattr(models, "_SCORE_BYTES", 2**20)
     small = (*settings, "solver.broadcast_budget_mb=1")
     with pytest.raises(ConfigError, match="take a column with fewer values"):
         run_in(trained, *small, stages=("recommend",), run_id="large")
