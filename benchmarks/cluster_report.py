@@ -50,26 +50,13 @@ def tables(results: Sequence[Result], options: argparse.Namespace) -> str:
     failed = [f"{r['run']}, {r['workers']} workers: {r['error']}" for r in results if "error" in r]
     good = [result for result in results if "error" not in result]
     rates, workers, rank = fitted_rates(good)
-    tables = [
+    found = [
         _measured_table(good),
         _rates_table(rates, workers, rank),
         _check_table(good, rates, (workers, rank)),
         _simulation_table(rates, options),
     ]
-    return "\n\n".join(tables + failed)
-
-
-def _sweeps(results: Sequence[Result], placement: str, workers: int, rank: int) -> Usage | None:
-    """Medians over all sweeps of all repeats."""
-    found = [
-        counted
-        for result in results
-        if (result["run"], result["workers"], result["rank"]) == ("cluster", workers, rank)
-        for counted in result.get("sweeps", {}).get(placement, [])
-    ]
-    if not found:
-        return None
-    return Usage(**{name: median(one[name] for one in found) for name in found[0]})
+    return "\n\n".join(found + failed)
 
 
 def fitted_rates(results: Sequence[Result]) -> tuple[Rates, int, int]:
@@ -83,15 +70,29 @@ def fitted_rates(results: Sequence[Result]) -> tuple[Rates, int, int]:
     own = [r for r in good if (r["workers"], r["rank"]) == (workers, rank)]
     plain = {name: median(r["rates"][name] for r in own) for name in own[0]["rates"]}
     plain["dispatch"] = median(r["dispatch"] for r in results if "dispatch" in r)
-    sent, routed = (_sweeps(good, name, workers, rank) for name in PLACEMENTS)
-    assert sent is not None
-    assert routed is not None
+    sent, routed = (_middle(_usages(good, name, workers, rank)) for name in PLACEMENTS)
     data = _data(own[0]["pairs"])
     believed = sum(estimated_solving(side, data, rank) for side in SIDES)
     solving = sent.task_seconds - sent.tasks * plain["running"]
     moving = routed.task_seconds - routed.tasks * plain["running"] - solving
     rates = Rates(solving / believed, moving / routed.shuffled, **plain)
     return rates, workers, rank
+
+
+def _usages(results: Sequence[Result], placement: str, workers: int, rank: int) -> list[Usage]:
+    """Of all sweeps of all repeats."""
+    return [
+        Usage(**counted)
+        for result in results
+        if (result["run"], result["workers"], result["rank"]) == ("cluster", workers, rank)
+        for counted in result["sweeps"][placement]
+    ]
+
+
+def _middle(usages: Sequence[Usage]) -> Usage:
+    """Every figure's median."""
+    every = [asdict(one) for one in usages]
+    return Usage(**{name: median(one[name] for one in every) for name in every[0]})
 
 
 def _data(pairs: int) -> Data:
@@ -118,21 +119,12 @@ def _measured_table(results: Sequence[Result]) -> str:
 
 
 def _measured_row(results: Sequence[Result], name: str, workers: int, rank: int) -> list[object]:
-    middle = _sweeps(results, name, workers, rank)
-    assert middle is not None
-    row: list[object] = [f"{middle.seconds:.2f}", _range(_seconds(results, name, workers, rank))]
+    found = _usages(results, name, workers, rank)
+    middle = _middle(found)
+    row: list[object] = [f"{middle.seconds:.2f}", _range([one.seconds for one in found])]
     row += [f"{middle.task_seconds:.2f}", f"{middle.driver_seconds:.2f}"]
     row += [f"{middle.jobs:.0f}", f"{middle.tasks:.0f}"]
     return row + [f"{size / 2**20:.1f}" for size in (middle.broadcast, middle.shuffled)]
-
-
-def _seconds(results: Sequence[Result], name: str, workers: int, rank: int) -> list[float]:
-    return [
-        counted["seconds"]
-        for result in results
-        if (result["run"], result["workers"], result["rank"]) == ("cluster", workers, rank)
-        for counted in result["sweeps"][name]
-    ]
 
 
 def _driver_rows(results: Sequence[Result]) -> list[list[object]]:
@@ -177,8 +169,7 @@ def _checked(
 ) -> list[object]:
     rank, workers, pairs = case
     data, cluster = _data(pairs), Cluster(workers, 1)
-    found = _sweeps(results, name, workers, rank)
-    assert found is not None
+    found = _middle(_usages(results, name, workers, rank))
     predicted = sweep(data, rank, cluster, rates, name)
     busy = rates.solving * sum(estimated_solving(side, data, rank) for side in SIDES)
     busy += found.tasks * rates.running

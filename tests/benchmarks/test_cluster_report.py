@@ -1,0 +1,73 @@
+"""From runs to rates, and what the tables say."""
+
+import argparse
+
+import pytest
+from cluster_report import fitted_rates, shape_of, tables
+from cost_model import Data, estimated_solving
+
+from recsys_spark.kernels.spec import SIDES
+
+PAIRS = 2_000_000
+PLAIN = {"job": 0.2, "task": 0.05, "running": 0.04, "flops": 1e10}
+PLAIN |= {"broadcasting": 1e-8, "answering": 2e-8}
+OPTIONS = argparse.Namespace(
+    executors=[10, 1000],
+    executor_cores=4,
+    driver_heap_gib=8,
+    network_gbit=10.0,
+    simulated_ranks=[64],
+    price=0.05,
+)
+
+
+def run(workers, rank, solving, shuffling):
+    """A run whose tasks take what these rates say."""
+    shape = shape_of(workers * PAIRS)
+    data = Data(workers * PAIRS, shape.users, shape.items)
+    work = solving * sum(estimated_solving(side, data, rank) for side in SIDES)
+    sent = {"seconds": 3.0, "jobs": 2, "tasks": 20, "driver_seconds": 0.5, "shuffled": 0}
+    sent |= {"task_seconds": work + 20 * 0.04, "broadcast": 10_000}
+    routed = sent | {"tasks": 70, "jobs": 6, "shuffled": 50_000_000, "broadcast": 500}
+    routed["task_seconds"] = work + 70 * 0.04 + 50_000_000 * shuffling
+    sweeps = {"broadcast": [sent] * 3, "routed": [routed] * 3}
+    result = {"run": "cluster", "workers": workers, "rank": rank, "pairs": workers * PAIRS}
+    return result | {"rates": PLAIN, "sweeps": sweeps}
+
+
+DISPATCH = {"run": "dispatch", "workers": 2, "rank": 64, "pairs": 0, "dispatch": 0.002}
+RUNS = [run(2, 64, 3.0, 9e-8), run(1, 128, 4.0, 9e-8), run(1, 64, 1.5, 2e-8), DISPATCH]
+
+
+def test_rates_are_those_of_the_fewest_workers_at_the_lowest_rank():
+    rates, workers, rank = fitted_rates(RUNS)
+    assert (workers, rank) == (1, 64)
+    assert rates.solving == pytest.approx(1.5)
+    assert rates.shuffling == pytest.approx(2e-8)
+    assert (rates.dispatch, rates.job, rates.task) == (0.002, 0.2, 0.05)
+
+
+def test_rates_are_medians_of_repeats():
+    rates, _, _ = fitted_rates([run(1, 64, x, 2e-8) for x in (1.0, 1.2, 9.0)] + [DISPATCH])
+    assert rates.solving == pytest.approx(1.2)
+
+
+def test_tables_have_every_case_once_and_name_what_failed():
+    failed = {"run": "cluster", "workers": 4, "rank": 64, "pairs": 1, "error": "ended"}
+    measured, rates, checked, simulated, *rest = tables([*RUNS, failed], OPTIONS).split("\n\n")
+    assert len(measured.splitlines()) == 2 + 3 * 2
+    assert len(rates.splitlines()) == 2 + 9
+    assert checked.count("rates are from here") == 2
+    assert len(simulated.splitlines()) == 2 + 3 * 2
+    assert rest == ["cluster, 4 workers: ended"]
+
+
+def test_price_is_that_of_all_cores():
+    def cost(price):
+        table = tables(RUNS, argparse.Namespace(**vars(OPTIONS) | {"price": price}))
+        cells = table.splitlines()[-1].split(" | ")
+        return float(cells[-3].replace(",", "")), float(cells[-2].replace(",", ""))
+
+    hours, dollars = cost(0.5)
+    assert dollars == pytest.approx(hours * 4 * 0.5, rel=0.01)
+    assert cost(1.0)[1] == pytest.approx(2 * dollars, rel=0.01)
