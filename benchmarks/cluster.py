@@ -3,8 +3,9 @@
 Measured: WALS on `local-cluster[W,1,...]`, whose W workers are processes of one core each that
 share no memory with the driver; the pairs grow with W. Of every sweep but the first: seconds, task
 seconds, bytes broadcast and shuffled, and seconds in which only the driver worked, from Spark's
-event log. Beside them rates: of the driver's products, of broadcasts and answers, of jobs and tasks
-without work. For reference, the layout `driver` in local mode.
+event log. With one worker also in many small blocks, which shows what a task costs by itself.
+Beside them rates: of the driver's products, of broadcasts and answers, of jobs and tasks without
+work. For reference, the layout `driver` in local mode.
 
 Then `cluster_report.py` predicts those sweeps with `cost_model.py`, at rates of the runs of the
 fewest workers and the lowest rank, and sweeps of clusters and data that are not there. Each run is
@@ -27,7 +28,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pyarrow as pa
 import pyspark
-from cluster_report import PLACEMENTS, shape_of, tables
+from cluster_report import PLACEMENTS, is_complete, shape_of, tables
 from data import CACHE, saved
 from event_log import SETTINGS, read_events, usage
 from measure import HERE, answer, machine, run_child, save, say, warm_kernels
@@ -48,7 +49,7 @@ Run = Literal["cluster", "driver", "dispatch"]
 
 _WORKER_MIB = 2048
 _PAYLOAD = 64 * 2**20  # bytes that are broadcast, and sent to the driver, for their rates
-_MANY = 60  # tasks of Python, of a job that measures what a task costs
+_FINE = 60  # blocks a side, of a fit that measures what a task costs
 _CLAIMED = 8  # cores that a worker claims where it is the driver that is measured
 _DISPATCHED = 2000
 _BYTES = StructType([StructField("bytes", BinaryType())])
@@ -67,7 +68,7 @@ def main() -> None:
             say(f"repeat {repeat}: {run}, {workers} workers, rank {rank}")
             report["results"].append(_child(run, workers, rank, options))
             save(options.out, report)
-    if {"cluster", "dispatch"} <= {result["run"] for result in report["results"]}:
+    if is_complete(report["results"]):
         print(tables(report["results"], options))
 
 
@@ -125,19 +126,19 @@ def _child(run: Run, workers: int, rank: int, options: argparse.Namespace) -> Re
 
 
 def _measure_cluster(options: argparse.Namespace) -> Result:
-    """Rates, then a fit with each placement."""
+    """Rates, then a fit with each placement; of one worker alone also one in many small blocks."""
     workers, scratch = options.workers[0], Path(os.environ["SPARK_LOCAL_DIRS"])
     spark = _cluster(workers, 1, options)
-    rates, window = _measured_rates(spark, workers, options.ranks[0])
-    moments = {name: _fit(spark, name, options) for name in PLACEMENTS}
+    rates = _measured_rates(spark, workers, options.ranks[0])
+    moments: dict[str, list[float]] = {name: _fit(spark, name, options) for name in PLACEMENTS}
+    if workers == 1:
+        moments["fine"] = _fit(spark, "broadcast", options, _FINE)
     spark.stop()
     events = read_events(scratch / "events")
     sweeps = {
         name: [asdict(usage(events, *window)) for window in pairwise(ends)]
         for name, ends in moments.items()
     }
-    empty = usage(events, *window)
-    rates["running"] = empty.task_seconds / empty.tasks
     return {"rates": rates, "sweeps": sweeps}
 
 
@@ -200,38 +201,33 @@ def _spark_home(scratch: Path) -> Path:
     return home
 
 
-def _fit(spark: SparkSession, layout: Any, options: argparse.Namespace) -> list[float]:
+def _fit(
+    spark: SparkSession, layout: Any, options: argparse.Namespace, blocks: int | None = None
+) -> list[float]:
     """When each sweep ended, in seconds since 1970."""
     shape = shape_of(options.workers[0] * options.pairs)
     ratings = spark.read.parquet(str(saved(shape))).withColumnRenamed("rating", "value")
     spec = resolve_spec("ials", rank=options.ranks[0], iterations=options.sweeps)
     folder = f"{os.environ['SPARK_LOCAL_DIRS']}/{layout}"
     ends: list[float] = []
-    plan = Plan(layout=layout, folder=None if layout == "driver" else folder)
+    plan = Plan(blocks, layout=layout, folder=None if layout == "driver" else folder)
     fit_factors(ratings, spec, plan, lambda _: ends.append(time.time()))
     return ends
 
 
-def _measured_rates(
-    spark: SparkSession, workers: int, rank: int
-) -> tuple[dict[str, float], tuple[float, float]]:
-    """Those of `cost_model.Rates` that need no fit; and when tasks without work ran."""
-    few, many = (spark.range(0, n, 1, n) for n in (workers, _MANY))
+def _measured_rates(spark: SparkSession, workers: int, rank: int) -> dict[str, float]:
+    """Those of `cost_model.Rates` that need no fit."""
+    few = spark.range(0, workers, 1, workers)
     _rows(few, _nothing_to_say)  # starts the Python workers
     job = _middle_seconds(lambda: _rows(few, _nothing_to_say), 9)
-    started = time.time()
-    long = _middle_seconds(lambda: _rows(many, _nothing_to_say), 5)
-    window = started, time.time()
     sent = _middle_seconds(lambda: _broadcast(few), 5)
     answered = _middle_seconds(lambda: _rows(few, _payload(_PAYLOAD // workers)), 5)
-    rates = {
+    return {
         "job": job,
-        "task": (long - job) * workers / (_MANY - workers),
         "broadcasting": (sent - job) / _PAYLOAD,
         "answering": (answered - job) / _PAYLOAD,
         "flops": _driver_flops(rank),
     }
-    return rates, window
 
 
 def _middle_seconds(work: Callable[[], object], times: int) -> float:

@@ -45,6 +45,13 @@ def shape_of(pairs: int) -> Shape:
     return Shape(users=pairs // _PER_USER, items=pairs // _PER_ITEM, interactions=pairs)
 
 
+def is_complete(results: Sequence[Result]) -> bool:
+    """Whether there are the runs that all rates are from."""
+    return any("fine" in r.get("sweeps", {}) for r in results) and any(
+        "dispatch" in r for r in results
+    )
+
+
 def tables(results: Sequence[Result], options: argparse.Namespace) -> str:
     """All tables in Markdown, and the runs that failed."""
     failed = [f"{r['run']}, {r['workers']} workers: {r['error']}" for r in results if "error" in r]
@@ -60,23 +67,26 @@ def tables(results: Sequence[Result], options: argparse.Namespace) -> str:
 
 
 def fitted_rates(results: Sequence[Result]) -> tuple[Rates, int, int]:
-    """Rates of the runs of the fewest workers at the lowest rank, and which these are.
+    """Rates of the runs of one worker at the lowest rank, and which these are.
 
-    What tasks of the broadcast layout take beyond their fixed costs is solving; what those of the
-    routed one take beyond that is shuffling.
+    A task by itself takes what more tasks for the same work add. What tasks of the broadcast layout
+    take beyond that is solving; what those of the routed one take beyond both is shuffling.
     """
-    good = [result for result in results if "rates" in result]
+    good = [result for result in results if result["run"] == "cluster"]
     workers, rank = (min(result[name] for result in good) for name in ("workers", "rank"))
     own = [r for r in good if (r["workers"], r["rank"]) == (workers, rank)]
     plain = {name: median(r["rates"][name] for r in own) for name in own[0]["rates"]}
     plain["dispatch"] = median(r["dispatch"] for r in results if "dispatch" in r)
-    sent, routed = (_middle(_usages(good, name, workers, rank)) for name in PLACEMENTS)
+    names = (*PLACEMENTS, "fine")
+    sent, routed, fine = (_middle(_usages(good, name, workers, rank)) for name in names)
+    more = fine.tasks - sent.tasks
+    running = (fine.task_seconds - sent.task_seconds) / more
+    plain |= {"running": running, "task": (fine.seconds - sent.seconds) * workers / more}
     data = _data(own[0]["pairs"])
     believed = sum(estimated_solving(side, data, rank) for side in SIDES)
-    solving = sent.task_seconds - sent.tasks * plain["running"]
-    moving = routed.task_seconds - routed.tasks * plain["running"] - solving
-    rates = Rates(solving / believed, moving / routed.shuffled, **plain)
-    return rates, workers, rank
+    solving = sent.task_seconds - sent.tasks * running
+    moving = routed.task_seconds - routed.tasks * running - solving
+    return Rates(solving / believed, moving / routed.shuffled, **plain), workers, rank
 
 
 def _usages(results: Sequence[Result], placement: str, workers: int, rank: int) -> list[Usage]:

@@ -3,14 +3,13 @@
 import argparse
 
 import pytest
-from cluster_report import fitted_rates, shape_of, tables
+from cluster_report import fitted_rates, is_complete, shape_of, tables
 from cost_model import Data, estimated_solving
 
 from recsys_spark.kernels.spec import SIDES
 
 PAIRS = 2_000_000
-PLAIN = {"job": 0.2, "task": 0.05, "running": 0.04, "flops": 1e10}
-PLAIN |= {"broadcasting": 1e-8, "answering": 2e-8}
+PLAIN = {"job": 0.2, "flops": 1e10, "broadcasting": 1e-8, "answering": 2e-8}
 OPTIONS = argparse.Namespace(
     executors=[10, 1000],
     executor_cores=4,
@@ -30,7 +29,8 @@ def run(workers, rank, solving, shuffling):
     sent |= {"task_seconds": work + 20 * 0.04, "broadcast": 10_000}
     routed = sent | {"tasks": 70, "jobs": 6, "shuffled": 50_000_000, "broadcast": 500}
     routed["task_seconds"] = work + 70 * 0.04 + 50_000_000 * shuffling
-    sweeps = {"broadcast": [sent] * 3, "routed": [routed] * 3}
+    fine = sent | {"tasks": 120, "task_seconds": work + 120 * 0.04, "seconds": 3.0 + 100 * 0.05}
+    sweeps = {"broadcast": [sent] * 3, "routed": [routed] * 3, "fine": [fine] * 3}
     result = {"run": "cluster", "workers": workers, "rank": rank, "pairs": workers * PAIRS}
     return result | {"rates": PLAIN, "sweeps": sweeps}
 
@@ -44,7 +44,8 @@ def test_rates_are_those_of_the_fewest_workers_at_the_lowest_rank():
     assert (workers, rank) == (1, 64)
     assert rates.solving == pytest.approx(1.5)
     assert rates.shuffling == pytest.approx(2e-8)
-    assert (rates.dispatch, rates.job, rates.task) == (0.002, 0.2, 0.05)
+    assert (rates.dispatch, rates.job) == (0.002, 0.2)
+    assert (rates.task, rates.running) == pytest.approx((0.05, 0.04))
 
 
 def test_rates_are_medians_of_repeats():
@@ -71,3 +72,17 @@ def test_price_is_that_of_all_cores():
     hours, dollars = cost(0.5)
     assert dollars == pytest.approx(hours * 4 * 0.5, rel=0.01)
     assert cost(1.0)[1] == pytest.approx(2 * dollars, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("results", "complete"),
+    [
+        (RUNS, True),
+        (RUNS[:-1], False),
+        ([DISPATCH], False),
+        ([{"run": "cluster", "workers": 1, "error": "ended"}, DISPATCH], False),
+        ([], False),
+    ],
+)
+def test_is_complete_where_every_rate_was_measured(results, complete):
+    assert is_complete(results) == complete
