@@ -3,7 +3,7 @@
 Measured: WALS on `local-cluster[W,1,...]`, whose W workers are processes of one core each that
 share no memory with the driver; the pairs grow with W. Of every sweep but the first: seconds, task
 seconds, bytes broadcast and shuffled, and seconds in which only the driver worked, from Spark's
-event log. With one worker also in many small blocks, which shows what a task costs by itself.
+event log. With the fewest workers also on few pairs, which shows what a task costs by itself.
 Beside them rates: of the driver's products, of broadcasts and answers, of jobs and tasks without
 work. For reference, the layout `driver` in local mode.
 
@@ -45,11 +45,10 @@ from recsys_spark.wals.shared import share
 from recsys_spark.workers import map_in_arrow
 
 Result = dict[str, Any]
-Run = Literal["cluster", "driver", "dispatch"]
+Run = Literal["cluster", "small", "driver", "dispatch"]
 
 _WORKER_MIB = 2048
 _PAYLOAD = 64 * 2**20  # bytes that are broadcast, and sent to the driver, for their rates
-_FINE = 60  # blocks a side, of a fit that measures what a task costs
 _CLAIMED = 8  # cores that a worker claims where it is the driver that is measured
 _DISPATCHED = 2000
 _BYTES = StructType([StructField("bytes", BinaryType())])
@@ -64,9 +63,9 @@ def main() -> None:
     if options.repeats:
         warm_kernels()
     for repeat in range(options.repeats):
-        for run, workers, rank in _runs(options):
-            say(f"repeat {repeat}: {run}, {workers} workers, rank {rank}")
-            report["results"].append(_child(run, workers, rank, options))
+        for run, workers, rank, pairs in _runs(options):
+            say(f"repeat {repeat}: {run}, {workers} workers, rank {rank}, {pairs:,} pairs each")
+            report["results"].append(_child(run, workers, rank, pairs, options))
             save(options.out, report)
     if is_complete(report["results"]):
         print(tables(report["results"], options))
@@ -79,6 +78,7 @@ def _options() -> argparse.Namespace:
     add = parser.add_argument
     add("--workers", type=int, nargs="+", default=[1, 2], help="of one core each")
     add("--pairs", type=int, default=2_000_000, help="of each worker")
+    add("--small-pairs", type=int, default=200_000, help="of each worker, in the run `small`")
     add("--ranks", type=int, nargs="+", default=[64])
     add("--sweeps", type=int, default=5, help="of which the first is not counted")
     add("--runs", nargs="+", choices=get_args(Run), default=get_args(Run))
@@ -103,22 +103,24 @@ def _held(out: Path) -> Result:
     return {"command": command, "machine": machine(), "results": results}
 
 
-def _runs(options: argparse.Namespace) -> Iterator[tuple[Run, int, int]]:
-    """What a repeat consists of: the run, its workers and its rank."""
-    most = max(options.workers)
-    found: list[tuple[Run, int, int]] = [("dispatch", most, options.ranks[0])]
+def _runs(options: argparse.Namespace) -> Iterator[tuple[Run, int, int, int]]:
+    """What a repeat consists of: the run, its workers, its rank, and pairs of each worker."""
+    least, most = min(options.workers), max(options.workers)
+    rank, *_ = options.ranks
+    found: list[tuple[Run, int, int, int]] = [("dispatch", most, rank, 0)]
+    found.append(("small", least, rank, options.small_pairs))
     for rank in options.ranks:
-        found += [("cluster", workers, rank) for workers in options.workers]
-        found.append(("driver", most, rank))
+        found += [("cluster", workers, rank, options.pairs) for workers in options.workers]
+        found.append(("driver", most, rank, options.pairs))
     return (one for one in found if one[0] in options.runs)
 
 
-def _child(run: Run, workers: int, rank: int, options: argparse.Namespace) -> Result:
-    arguments = ["--one", run, "--workers", workers, "--ranks", rank, "--pairs", options.pairs]
+def _child(run: Run, workers: int, rank: int, pairs: int, options: argparse.Namespace) -> Result:
+    arguments = ["--one", run, "--workers", workers, "--ranks", rank, "--pairs", pairs]
     arguments += ["--sweeps", options.sweeps, "--driver-memory", options.driver_memory]
     found = run_child(Path(__file__), arguments, {}, options.limit_minutes)
     say(f"  {found}")
-    named = {"run": run, "workers": workers, "rank": rank, "pairs": workers * options.pairs}
+    named = {"run": run, "workers": workers, "rank": rank, "pairs": workers * pairs}
     return named | {"commit": machine()["commit"]} | found
 
 
@@ -126,13 +128,11 @@ def _child(run: Run, workers: int, rank: int, options: argparse.Namespace) -> Re
 
 
 def _measure_cluster(options: argparse.Namespace) -> Result:
-    """Rates, then a fit with each placement; of one worker alone also one in many small blocks."""
+    """Rates, then a fit with each placement."""
     workers, scratch = options.workers[0], Path(os.environ["SPARK_LOCAL_DIRS"])
     spark = _cluster(workers, 1, options)
     rates = _measured_rates(spark, workers, options.ranks[0])
-    moments: dict[str, list[float]] = {name: _fit(spark, name, options) for name in PLACEMENTS}
-    if workers == 1:
-        moments["fine"] = _fit(spark, "broadcast", options, _FINE)
+    moments = {name: _fit(spark, name, options) for name in PLACEMENTS}
     spark.stop()
     events = read_events(scratch / "events")
     sweeps = {
@@ -165,6 +165,7 @@ def _measure_dispatch(options: argparse.Namespace) -> Result:
 
 _CHILDREN = {
     "cluster": _measure_cluster,
+    "small": _measure_cluster,
     "driver": _measure_driver,
     "dispatch": _measure_dispatch,
 }
@@ -201,16 +202,14 @@ def _spark_home(scratch: Path) -> Path:
     return home
 
 
-def _fit(
-    spark: SparkSession, layout: Any, options: argparse.Namespace, blocks: int | None = None
-) -> list[float]:
+def _fit(spark: SparkSession, layout: Any, options: argparse.Namespace) -> list[float]:
     """When each sweep ended, in seconds since 1970."""
     shape = shape_of(options.workers[0] * options.pairs)
     ratings = spark.read.parquet(str(saved(shape))).withColumnRenamed("rating", "value")
     spec = resolve_spec("ials", rank=options.ranks[0], iterations=options.sweeps)
     folder = f"{os.environ['SPARK_LOCAL_DIRS']}/{layout}"
     ends: list[float] = []
-    plan = Plan(blocks, layout=layout, folder=None if layout == "driver" else folder)
+    plan = Plan(layout=layout, folder=None if layout == "driver" else folder)
     fit_factors(ratings, spec, plan, lambda _: ends.append(time.time()))
     return ends
 

@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
 from statistics import median
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from cost_model import (
     Cluster,
@@ -38,6 +38,15 @@ _SIMULATED = {
     "10 B": Data(10_000_000_000, 100_000_000, 10_000_000),
 }
 _TRAINING = 15  # sweeps of a training
+_PLAIN = ("job", "broadcasting", "answering", "flops")  # rates that a run measures by themselves
+
+
+class Case(NamedTuple):
+    """A run on a cluster: its rank, its workers, and pairs of them all."""
+
+    rank: int
+    workers: int
+    pairs: int
 
 
 def shape_of(pairs: int) -> Shape:
@@ -47,54 +56,78 @@ def shape_of(pairs: int) -> Shape:
 
 def is_complete(results: Sequence[Result]) -> bool:
     """Whether there are the runs that all rates are from."""
-    return any("fine" in r.get("sweeps", {}) for r in results) and any(
-        "dispatch" in r for r in results
-    )
+    few, many = _fitted_cases(results) or (None, None)
+    return few != many and any("dispatch" in result for result in results)
 
 
 def tables(results: Sequence[Result], options: argparse.Namespace) -> str:
     """All tables in Markdown, and the runs that failed."""
     failed = [f"{r['run']}, {r['workers']} workers: {r['error']}" for r in results if "error" in r]
     good = [result for result in results if "error" not in result]
-    rates, workers, rank = fitted_rates(good)
+    rates = fitted_rates(good)
     found = [
         _measured_table(good),
-        _rates_table(rates, workers, rank),
-        _check_table(good, rates, (workers, rank)),
+        _rates_table(rates),
+        _check_table(good, rates),
         _simulation_table(rates, options),
     ]
     return "\n\n".join(found + failed)
 
 
-def fitted_rates(results: Sequence[Result]) -> tuple[Rates, int, int]:
-    """Rates of the runs of one worker at the lowest rank, and which these are.
+def fitted_rates(results: Sequence[Result]) -> Rates:
+    """Rates of the runs of the fewest workers at the lowest rank, of the fewest and the most pairs.
 
-    A task by itself takes what more tasks for the same work add. What tasks of the broadcast layout
-    take beyond that is solving; what those of the routed one take beyond both is shuffling.
+    Their tasks are about as many for few pairs as for many: the difference is work, and the rest
+    what a task costs by itself. The work of the broadcast layout is solving; what that of the
+    routed one is more is shuffling.
     """
-    good = [result for result in results if result["run"] == "cluster"]
-    workers, rank = (min(result[name] for result in good) for name in ("workers", "rank"))
-    own = [r for r in good if (r["workers"], r["rank"]) == (workers, rank)]
-    plain = {name: median(r["rates"][name] for r in own) for name in own[0]["rates"]}
+    few, many = _fitted_cases(results)
+    own = [r["rates"] for r in results if "rates" in r and _case(r) == many]
+    plain = {name: median(rates[name] for rates in own) for name in _PLAIN}
     plain["dispatch"] = median(r["dispatch"] for r in results if "dispatch" in r)
-    names = (*PLACEMENTS, "fine")
-    sent, routed, fine = (_middle(_usages(good, name, workers, rank)) for name in names)
-    more = fine.tasks - sent.tasks
-    running = (fine.task_seconds - sent.task_seconds) / more
-    plain |= {"running": running, "task": (fine.seconds - sent.seconds) * workers / more}
-    data = _data(own[0]["pairs"])
-    believed = sum(estimated_solving(side, data, rank) for side in SIDES)
-    solving = sent.task_seconds - sent.tasks * running
-    moving = routed.task_seconds - routed.tasks * running - solving
-    return Rates(solving / believed, moving / routed.shuffled, **plain), workers, rank
+    sent, routed = (_difference(results, name, few, many) for name in PLACEMENTS)
+    solving = sent.task_seconds / (_estimated(many) - _estimated(few))
+    shuffling = (routed.task_seconds - sent.task_seconds) / routed.shuffled
+    for name in PLACEMENTS:
+        smallest = _middle(_usages(results, name, few))
+        work = solving * _estimated(few) + shuffling * smallest.shuffled
+        plain[f"task_{name}"] = (smallest.task_seconds - work) / smallest.tasks
+    return Rates(solving, shuffling, **plain)
 
 
-def _usages(results: Sequence[Result], placement: str, workers: int, rank: int) -> list[Usage]:
+def _case(result: Result) -> Case:
+    return Case(result["rank"], result["workers"], result["pairs"])
+
+
+def _cases(results: Sequence[Result]) -> list[Case]:
+    """Of the runs on a cluster."""
+    return sorted({_case(result) for result in results if "sweeps" in result})
+
+
+def _fitted_cases(results: Sequence[Result]) -> tuple[Case, ...]:
+    """The runs of the fewest workers at the lowest rank with the fewest and the most pairs."""
+    least = min((case[:2] for case in _cases(results)), default=None)
+    own = [case for case in _cases(results) if case[:2] == least]
+    return (own[0], own[-1]) if own else ()
+
+
+def _difference(results: Sequence[Result], name: str, few: Case, many: Case) -> Usage:
+    """What more pairs add to every figure."""
+    less, more = (_middle(_usages(results, name, case)) for case in (few, many))
+    return Usage(**{field: value - asdict(less)[field] for field, value in asdict(more).items()})
+
+
+def _estimated(case: Case) -> float:
+    """Core seconds of solving both sides, by `kernels.solver`."""
+    return sum(estimated_solving(side, _data(case.pairs), case.rank) for side in SIDES)
+
+
+def _usages(results: Sequence[Result], placement: str, case: Case) -> list[Usage]:
     """Of all sweeps of all repeats."""
     return [
         Usage(**counted)
         for result in results
-        if (result["run"], result["workers"], result["rank"]) == ("cluster", workers, rank)
+        if "sweeps" in result and _case(result) == case
         for counted in result["sweeps"][placement]
     ]
 
@@ -111,25 +144,19 @@ def _data(pairs: int) -> Data:
     return Data(pairs, shape.users, shape.items, shape.user_skew, shape.item_skew)
 
 
-def _cases(results: Sequence[Result]) -> list[tuple[int, int, int]]:
-    """Ranks, workers and pairs of the runs on a cluster."""
-    own = [result for result in results if result["run"] == "cluster"]
-    return sorted({(result["rank"], result["workers"], result["pairs"]) for result in own})
-
-
 def _measured_table(results: Sequence[Result]) -> str:
     header = ["rank", "layout", "workers", "pairs", "sweep, s", "least..most", "tasks, s"]
     header += ["driver only, s", "jobs", "tasks", "broadcast, MiB", "shuffled, MiB"]
     rows = [
-        [rank, name, workers, f"{pairs:,}", *_measured_row(results, name, workers, rank)]
-        for rank, workers, pairs in _cases(results)
+        [case.rank, name, case.workers, f"{case.pairs:,}", *_measured_row(results, name, case)]
+        for case in _cases(results)
         for name in PLACEMENTS
     ]
     return markdown(header, rows + _driver_rows(results))
 
 
-def _measured_row(results: Sequence[Result], name: str, workers: int, rank: int) -> list[object]:
-    found = _usages(results, name, workers, rank)
+def _measured_row(results: Sequence[Result], name: str, case: Case) -> list[object]:
+    found = _usages(results, name, case)
     middle = _middle(found)
     row: list[object] = [f"{middle.seconds:.2f}", _range([one.seconds for one in found])]
     row += [f"{middle.task_seconds:.2f}", f"{middle.driver_seconds:.2f}"]
@@ -155,39 +182,33 @@ def _range(values: Sequence[float]) -> str:
     return f"{min(values):.2f}..{max(values):.2f}"
 
 
-def _rates_table(rates: Rates, workers: int, rank: int) -> str:
-    source = f"{workers} worker(s), rank {rank}"
-    rows = [[name, f"{value:.3g}", source] for name, value in asdict(rates).items()]
-    return markdown(["rate", "measured", "in"], rows)
+def _rates_table(rates: Rates) -> str:
+    return markdown(["rate", "value"], [[k, f"{v:.3g}"] for k, v in asdict(rates).items()])
 
 
-def _check_table(results: Sequence[Result], rates: Rates, fitted: tuple[int, int]) -> str:
+def _check_table(results: Sequence[Result], rates: Rates) -> str:
     """Predicted beside measured; the runs that the rates are from can hardly be missed."""
-    header = ["rank", "layout", "workers", "sweep, s", "predicted", "error", "tasks, s"]
+    header = ["rank", "layout", "workers", "pairs", "sweep, s", "predicted", "error", "tasks, s"]
     header += ["predicted", "error", "bytes moved, MiB", "predicted", "error", ""]
     rows: list[list[object]] = []
-    for rank, workers, pairs in _cases(results):
+    for case in _cases(results):
+        source = "rates are from here" if case in _fitted_cases(results) else ""
         for name in PLACEMENTS:
-            row: list[object] = [rank, name, workers]
-            row += _checked(results, rates, name, (rank, workers, pairs))
-            rows.append([*row, "rates are from here" if (workers, rank) == fitted else ""])
+            row: list[object] = [case.rank, name, case.workers, f"{case.pairs:,}"]
+            rows.append([*row, *_checked(results, rates, name, case), source])
     return markdown(header, rows)
 
 
-def _checked(
-    results: Sequence[Result], rates: Rates, name: Placement, case: tuple[int, int, int]
-) -> list[object]:
-    rank, workers, pairs = case
-    data, cluster = _data(pairs), Cluster(workers, 1)
-    found = _middle(_usages(results, name, workers, rank))
-    predicted = sweep(data, rank, cluster, rates, name)
-    busy = rates.solving * sum(estimated_solving(side, data, rank) for side in SIDES)
-    busy += found.tasks * rates.running
+def _checked(results: Sequence[Result], rates: Rates, name: Placement, case: Case) -> list[object]:
+    data, cluster = _data(case.pairs), Cluster(case.workers, 1)
+    found = _middle(_usages(results, name, case))
+    predicted = sweep(data, case.rank, cluster, rates, name)
+    busy = rates.solving * _estimated(case) + found.tasks * rates.task(name)
     if name == "routed":
-        sent = sum(shuffled_bytes(side, data, rank, cluster) for side in SIDES)
+        sent = sum(shuffled_bytes(side, data, case.rank, cluster) for side in SIDES)
         moved, busy = found.shuffled, busy + rates.shuffling * sent
     else:
-        sent = workers * sum(broadcast_bytes(side, data, rank) for side in SIDES)
+        sent = case.workers * sum(broadcast_bytes(side, data, case.rank) for side in SIDES)
         moved = found.broadcast
     compared = [(found.seconds, predicted.seconds), (found.task_seconds, busy)]
     compared.append((moved / 2**20, sent / 2**20))

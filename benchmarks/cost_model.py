@@ -67,8 +67,8 @@ class Rates:
     """Measured. solving: a task's seconds over those that `kernels.solver` estimates for its rows.
     shuffling: core seconds a byte, from the fixed side's file to the block. broadcasting,
     answering: seconds a byte, driver to hosts and tasks to driver, network apart. flops: of the
-    driver, a second. job: seconds of one without work. task: seconds of a slot for each without
-    work; running: those of them inside the executor. dispatch: seconds of the driver for each task.
+    driver, a second. job: seconds of one without work. dispatch: seconds of the driver for each
+    task; task_broadcast, task_routed: seconds of a slot for each, besides its work.
     """
 
     solving: float
@@ -77,9 +77,13 @@ class Rates:
     answering: float
     flops: float
     job: float
-    task: float
-    running: float
     dispatch: float
+    task_broadcast: float
+    task_routed: float
+
+    def task(self, placement: Placement) -> float:
+        """Seconds of a slot for each task, besides its work."""
+        return self.task_broadcast if placement == "broadcast" else self.task_routed
 
 
 @dataclass(frozen=True)
@@ -239,7 +243,7 @@ def _answering(size: float, cluster: Cluster, rates: Rates) -> float:
 
 
 def _overhead(placement: Placement, tasks: int, cluster: Cluster, rates: Rates) -> float:
-    each = rates.task / min(cluster.slots, tasks) + rates.dispatch
+    each = rates.task(placement) / min(cluster.slots, tasks) + rates.dispatch
     return _JOBS[placement] * rates.job + tasks * each
 
 

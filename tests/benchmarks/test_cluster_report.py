@@ -8,7 +8,7 @@ from cost_model import Data, estimated_solving
 
 from recsys_spark.kernels.spec import SIDES
 
-PAIRS = 2_000_000
+MANY, FEW = 2_000_000, 200_000
 PLAIN = {"job": 0.2, "flops": 1e10, "broadcasting": 1e-8, "answering": 2e-8}
 OPTIONS = argparse.Namespace(
     executors=[10, 1000],
@@ -20,45 +20,45 @@ OPTIONS = argparse.Namespace(
 )
 
 
-def run(workers, rank, solving, shuffling):
-    """A run whose tasks take what these rates say."""
-    shape = shape_of(workers * PAIRS)
-    data = Data(workers * PAIRS, shape.users, shape.items)
+def run(pairs, workers, rank, solving, shuffling):
+    """A run whose tasks take what these rates say, and 0.04 or 0.03 s by themselves."""
+    shape = shape_of(pairs)
+    data = Data(pairs, shape.users, shape.items)
     work = solving * sum(estimated_solving(side, data, rank) for side in SIDES)
     sent = {"seconds": 3.0, "jobs": 2, "tasks": 20, "driver_seconds": 0.5, "shuffled": 0}
     sent |= {"task_seconds": work + 20 * 0.04, "broadcast": 10_000}
-    routed = sent | {"tasks": 70, "jobs": 6, "shuffled": 50_000_000, "broadcast": 500}
-    routed["task_seconds"] = work + 70 * 0.04 + 50_000_000 * shuffling
-    fine = sent | {"tasks": 120, "task_seconds": work + 120 * 0.04, "seconds": 3.0 + 100 * 0.05}
-    sweeps = {"broadcast": [sent] * 3, "routed": [routed] * 3, "fine": [fine] * 3}
-    result = {"run": "cluster", "workers": workers, "rank": rank, "pairs": workers * PAIRS}
+    routed = sent | {"tasks": 70, "jobs": 6, "shuffled": 25 * pairs, "broadcast": 500}
+    routed["task_seconds"] = work + 70 * 0.03 + 25 * pairs * shuffling
+    sweeps = {"broadcast": [sent] * 3, "routed": [routed] * 3}
+    result = {"run": "cluster", "workers": workers, "rank": rank, "pairs": pairs}
     return result | {"rates": PLAIN, "sweeps": sweeps}
 
 
 DISPATCH = {"run": "dispatch", "workers": 2, "rank": 64, "pairs": 0, "dispatch": 0.002}
-RUNS = [run(2, 64, 3.0, 9e-8), run(1, 128, 4.0, 9e-8), run(1, 64, 1.5, 2e-8), DISPATCH]
+SMALL = run(FEW, 1, 64, 1.5, 2e-8)
+OTHERS = [run(2 * MANY, 2, 64, 3.0, 9e-8), run(MANY, 1, 128, 4.0, 9e-8), DISPATCH]
+RUNS = [*OTHERS, SMALL, run(MANY, 1, 64, 1.5, 2e-8)]
 
 
 def test_rates_are_those_of_the_fewest_workers_at_the_lowest_rank():
-    rates, workers, rank = fitted_rates(RUNS)
-    assert (workers, rank) == (1, 64)
+    rates = fitted_rates(RUNS)
     assert rates.solving == pytest.approx(1.5)
     assert rates.shuffling == pytest.approx(2e-8)
-    assert (rates.dispatch, rates.job) == (0.002, 0.2)
-    assert (rates.task, rates.running) == pytest.approx((0.05, 0.04))
+    assert (rates.task_broadcast, rates.task_routed) == pytest.approx((0.04, 0.03))
+    assert (rates.dispatch, rates.job, rates.flops) == (0.002, 0.2, 1e10)
 
 
 def test_rates_are_medians_of_repeats():
-    rates, _, _ = fitted_rates([run(1, 64, x, 2e-8) for x in (1.0, 1.2, 9.0)] + [DISPATCH])
-    assert rates.solving == pytest.approx(1.2)
+    repeats = [run(MANY, 1, 64, solving, 2e-8) for solving in (1.5, 1.4, 9.0)]
+    assert fitted_rates([*OTHERS, SMALL, *repeats]).solving == pytest.approx(1.5)
 
 
 def test_tables_have_every_case_once_and_name_what_failed():
     failed = {"run": "cluster", "workers": 4, "rank": 64, "pairs": 1, "error": "ended"}
     measured, rates, checked, simulated, *rest = tables([*RUNS, failed], OPTIONS).split("\n\n")
-    assert len(measured.splitlines()) == 2 + 3 * 2
+    assert len(measured.splitlines()) == 2 + 4 * 2
     assert len(rates.splitlines()) == 2 + 9
-    assert checked.count("rates are from here") == 2
+    assert checked.count("rates are from here") == 4
     assert len(simulated.splitlines()) == 2 + 3 * 2
     assert rest == ["cluster, 4 workers: ended"]
 
@@ -79,6 +79,7 @@ def test_price_is_that_of_all_cores():
     [
         (RUNS, True),
         (RUNS[:-1], False),
+        ([SMALL, RUNS[-1]], False),
         ([DISPATCH], False),
         ([{"run": "cluster", "workers": 1, "error": "ended"}, DISPATCH], False),
         ([], False),

@@ -31,8 +31,8 @@ RATES = Rates(
     answering=6e-9,
     flops=1e10,
     job=0.1,
-    task=0.02,
-    running=0.015,
+    task_broadcast=0.02,
+    task_routed=0.03,
     dispatch=0.001,
 )
 CLUSTER = Cluster(executors=10, cores=4, network=10 * GBIT)
@@ -93,7 +93,8 @@ def test_bottleneck_is_named(term):
         ("answering", 3, "driver", PLACEMENTS),
         ("flops", 1 / 3, "driver", ["broadcast"]),
         ("job", 3, "overhead", PLACEMENTS),
-        ("task", 3, "overhead", PLACEMENTS),
+        ("task_broadcast", 3, "overhead", ["broadcast"]),
+        ("task_routed", 3, "overhead", ["routed"]),
         ("dispatch", 3, "overhead", PLACEMENTS),
     ],
 )
