@@ -21,14 +21,8 @@ from recsys_spark.kernels.tile import Tile, best_of, leave_out, user_blocks
 from recsys_spark.kernels.topn import Positions, Single
 from recsys_spark.lookup import Lookup
 from recsys_spark.topn.blocks import factor_column, read_block
-from recsys_spark.topn.scorers import (
-    Block,
-    NeighbourScorer,
-    RandomScorer,
-    Scorer,
-    SegmentScorer,
-    StaticScorer,
-)
+from recsys_spark.topn.scorers import Block, NeighbourScorer, Scorer
+from recsys_spark.topn.static_scorers import RandomScorer, SegmentScorer, StaticScorer
 
 LISTS, FULL_RANKING = "lists", "full_ranking"
 Draw = Callable[[npt.NDArray[np.int64]], Single]

@@ -29,13 +29,8 @@ from recsys_spark.stages.simple_scores import popularity_scores, random_scores, 
 from recsys_spark.topn.catalog import Catalogue, with_factors
 from recsys_spark.topn.matrices import sparse_rows
 from recsys_spark.topn.models import Basis, FactorModel, Models, UserNeighbourModel, scorers
-from recsys_spark.topn.scorers import (
-    FactorScorer,
-    NeighbourScorer,
-    RandomScorer,
-    Scorer,
-    StaticScorer,
-)
+from recsys_spark.topn.scorers import FactorScorer, NeighbourScorer, Scorer
+from recsys_spark.topn.static_scorers import RandomScorer, StaticScorer
 
 MODEL = "model"
 Scores = tuple[DataFrame, DataFrame]

@@ -9,19 +9,13 @@ from pyspark.sql import functions as F
 
 from recsys_spark.errors import ConfigError
 from recsys_spark.lookup import Lookup
+from recsys_spark.topn.blend_scorer import BlendScorer
 from recsys_spark.topn.catalog import MODEL, Catalogue, with_factors
 from recsys_spark.topn.explanations import Explainer
 from recsys_spark.topn.matrices import interaction_rows, item_scores, segment_scores, sparse_rows
 from recsys_spark.topn.request import ByScorers, Nearest
-from recsys_spark.topn.scorers import (
-    BlendScorer,
-    FactorScorer,
-    NeighbourScorer,
-    Scorer,
-    SegmentScorer,
-    StaticScorer,
-    UserNeighbourScorer,
-)
+from recsys_spark.topn.scorers import FactorScorer, NeighbourScorer, Scorer, UserNeighbourScorer
+from recsys_spark.topn.static_scorers import SegmentScorer, StaticScorer
 from recsys_spark.wals.factors import factor_bytes
 
 _MB = 2**20

@@ -7,47 +7,45 @@ kind         score of user u and item i
 factors      x_u . y_i, with `cosine` of vectors of length 1
 neighbours   sum over items j of the history of h_uj W_ji (item-kNN, RP3beta, EASE, content), or
              over the K nearest users v of s_uv r_vi (user-kNN)
+
+In `static_scorers`, without the user's history:
+
 static       one score an item, the same for every user (popularity)
 segments     one score an item and segment of users (popularity within a country)
 random       a random order of the items for each user
+
+In `blend_scorer`:
+
 blend        weighted sum of the scores of others, each optionally divided by its standard deviation
              over the user's items; or reciprocal rank fusion, sum of w / (constant + rank)
              (Cormack, Clarke, Buettcher 2009)
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from recsys_spark.kernels.ragged import Ragged
-from recsys_spark.kernels.scatter import SparseRows, add_scaled, fuse, row_spread, scatter, spread
-from recsys_spark.kernels.shuffled import Shuffled, shuffled_scores
-from recsys_spark.kernels.static import StaticOrder, static_order
+from recsys_spark.kernels.scatter import SparseRows, row_spread, scatter, spread
 from recsys_spark.kernels.tile import (
     ItemFactors,
     Mask,
-    Refine,
     Tile,
-    best_of,
     empty_tile,
-    exact_scores,
     exact_tile,
     factor_tile,
-    leave_out,
     padded_items,
 )
 from recsys_spark.kernels.topn import Positions, Single
-from recsys_spark.topn.explanations import Explainer, Parts, Weighted, added_up
+from recsys_spark.topn.explanations import Explainer, Parts, Weighted
 
 Double = npt.NDArray[np.float64]
 Names = npt.NDArray[np.object_]
-_EPSILON = 2.0**-22
-_LEAST_SHARE = 1 / 16  # of the slack of a sum, which the rounding of the sum has at every item
 
 
 class NearestUsers(NamedTuple):
@@ -264,231 +262,6 @@ class UserNeighbourScorer(NeighbourScorer):
             shares = products / (products.sum() or 1.0) * similarities[at]
             added += np.outer(shares, _row_values(self.matrix, rows.positions[at], listed))
         return had, added
-
-
-@dataclass(frozen=True)
-class StaticScorer:
-    """scores: (items,); scored: (items,) which count."""
-
-    scores: Single
-    scored: Mask
-
-    @property
-    def items(self) -> int:
-        return len(self.scores)
-
-    @property
-    def needs(self) -> Mapping[str, int]:
-        return {}
-
-    @cached_property
-    def ordered(self) -> StaticOrder:
-        """The items in the order of everyone's lists."""
-        return static_order(self.scores, self.scored)
-
-    def knows(self, block: Block) -> Mask:
-        return np.ones(block.size, dtype=bool)
-
-    def score(self, block: Block) -> Tile:
-        values = empty_tile(block.size, self.items)
-        values[:, : self.items] = np.where(self.scored, self.scores, -np.inf)
-        return exact_tile(values)
-
-    def spread(self, block: Block, tile: Tile) -> Single:
-        own = self.scores[self.scored].astype(np.float64)
-        return np.full(block.size, own.std() if len(own) else 0.0, dtype=np.float32)
-
-    def parts(self, block: Block, user: int, listed: Positions) -> Parts:
-        return nothing(listed)
-
-    def orders(self, block: Block) -> "Iterator[tuple[StaticScorer, Mask]]":
-        """Itself, for all users."""
-        yield self, self.knows(block)
-
-
-@dataclass(frozen=True)
-class RandomScorer:
-    """model: whose factors of users are the beginnings of their orders, `kernels.shuffled.begin`.
-    shuffled: the orders.
-    """
-
-    model: str
-    shuffled: Shuffled
-
-    @property
-    def items(self) -> int:
-        return len(self.shuffled.orders[0])
-
-    @property
-    def needs(self) -> Mapping[str, int]:
-        return {self.model: 2}
-
-    def knows(self, block: Block) -> Mask:
-        return np.ones(block.size, dtype=bool)
-
-    def score(self, block: Block) -> Tile:
-        values = empty_tile(block.size, self.items)
-        values[:, : self.items] = shuffled_scores(self.shuffled, block.factors[self.model])
-        return exact_tile(values)
-
-    def spread(self, block: Block, tile: Tile) -> Single:
-        own = np.arange(self.items, dtype=np.float64)
-        return np.full(block.size, own.std() if len(own) else 0.0, dtype=np.float32)
-
-    def parts(self, block: Block, user: int, listed: Positions) -> Parts:
-        return nothing(listed)
-
-
-@dataclass(frozen=True)
-class SegmentScorer:
-    """model: whose segments of users are taken. own: the scorer of each segment, by its name.
-    overall: that of users of no segment, or of one without a scorer.
-    """
-
-    model: str
-    overall: StaticScorer
-    own: Mapping[str, StaticScorer]
-
-    @property
-    def items(self) -> int:
-        return self.overall.items
-
-    @property
-    def needs(self) -> Mapping[str, int]:
-        return {}
-
-    def orders(self, block: Block) -> Iterator[tuple[StaticScorer, Mask]]:
-        """The scorers that serve, and which users each serves."""
-        names = block.segments[self.model]
-        others = np.ones(block.size, dtype=bool)
-        for name in self.own.keys() & set(names):
-            rows = names == name
-            others &= ~rows
-            yield self.own[name], rows
-        if others.any():
-            yield self.overall, others
-
-    def knows(self, block: Block) -> Mask:
-        return self.overall.knows(block)
-
-    def score(self, block: Block) -> Tile:
-        values = empty_tile(block.size, self.items)
-        for scorer, rows in self.orders(block):
-            values[rows] = scorer.score(block.where(rows)).values
-        return exact_tile(values)
-
-    def spread(self, block: Block, tile: Tile) -> Single:
-        found = np.zeros(block.size, dtype=np.float32)
-        for scorer, rows in self.orders(block):
-            found[rows] = scorer.spread(block.where(rows), tile)
-        return found
-
-    def parts(self, block: Block, user: int, listed: Positions) -> Parts:
-        return nothing(listed)
-
-
-@dataclass(frozen=True)
-class BlendScorer:
-    """members: scorers and their weights. method: sum of scores; standardised: of scores divided by
-    their spread; rank_fusion: of 1 / (constant + rank), over each part's first `depth` items.
-    """
-
-    members: tuple[tuple[Scorer, float], ...]
-    method: Literal["sum", "standardised", "rank_fusion"] = "sum"
-    constant: float = 60.0
-    depth: int = 1000
-
-    @property
-    def items(self) -> int:
-        return self.members[0][0].items
-
-    @property
-    def needs(self) -> Mapping[str, int]:
-        return {name: rank for part, _ in self.members for name, rank in part.needs.items()}
-
-    def knows(self, block: Block) -> Mask:
-        known = np.zeros(block.size, dtype=bool)
-        for scorer, _ in self.members:
-            known |= scorer.knows(block)
-        return known
-
-    def score(self, block: Block) -> Tile:
-        return self._fused(block) if self.method == "rank_fusion" else self._summed(block)
-
-    def spread(self, block: Block, tile: Tile) -> Single:
-        return row_spread(np.where(np.isfinite(tile.values), tile.values, 0), self.items)
-
-    def parts(self, block: Block, user: int, listed: Positions) -> Parts:
-        """Those of the sum; ranks are nobody's sum."""
-        if self.method == "rank_fusion":
-            return nothing(listed)
-        alone, found = block.rows(slice(user, user + 1)), []
-        for scorer, weight in self.members:
-            scale = self._part(alone, scorer, weight).scale[0]
-            had, added = scorer.parts(block, user, listed)
-            found.append((had, added * float(scale)))
-        return added_up(found, len(listed))
-
-    def _fused(self, block: Block) -> Tile:
-        values = empty_tile(block.size, self.items)
-        values[:, : self.items] = 0.0
-        every = np.ones(self.items, dtype=bool)
-        for scorer, weight in self.members:
-            tile = scorer.score(block)
-            leave_out(tile.values, every, block.seen)
-            keep_listed(scorer, tile.values)
-            best = best_of(tile, min(self.depth, self.items)).positions
-            best[~scorer.knows(block)] = -1
-            fuse(best, weight, self.constant, values)
-        values[values == 0.0] = -np.inf
-        return exact_tile(values)
-
-    def _summed(self, block: Block) -> Tile:
-        """Items that a part does not score get nothing from it; none scored by nobody."""
-        parts = [self._part(block, scorer, weight) for scorer, weight in self.members]
-        values = np.full_like(parts[0].tile.values, -np.inf)
-        slack, size = np.zeros(block.size), np.zeros(block.size)
-        for tile, scale in parts:
-            size += add_scaled(values, tile.values, scale)
-            slack += np.abs(scale) * tile.slack
-        rounding = len(parts) * _EPSILON * size
-        slack = np.maximum(slack + rounding, rounding / _LEAST_SHARE)
-        return Tile(values, slack, _refine(parts), _shares([tile for tile, _ in parts]))
-
-    def _part(self, block: Block, scorer: Scorer, weight: float) -> "_Part":
-        tile = scorer.score(block)
-        scale = np.full(block.size, weight)
-        if self.method == "standardised":
-            width = scorer.spread(block, tile).astype(np.float64)
-            scale = np.where(width > 0, weight / np.where(width > 0, width, 1.0), 0.0)
-        return _Part(tile, np.where(scorer.knows(block), scale, 0.0).astype(np.float32))
-
-
-class _Part(NamedTuple):
-    """scale: (users,) by which the scores are multiplied."""
-
-    tile: Tile
-    scale: Single
-
-
-def _refine(parts: list[_Part]) -> Refine:
-    """Exact scores of a sum: of the parts' exact scores, in their order, rounded once."""
-
-    def refine(rows: npt.NDArray[np.int64], positions: Positions) -> Single:
-        total = np.zeros(len(rows))
-        for tile, scale in parts:
-            own = exact_scores(tile, rows, positions).astype(np.float64)
-            total += np.where(np.isfinite(own), own, 0.0) * scale[rows].astype(np.float64)
-        return total.astype(np.float32)
-
-    return refine
-
-
-def _shares(tiles: list[Tile]) -> Single:
-    """The largest share of the parts' slack, by item."""
-    inexact = [tile.shares for tile in tiles if tile.slack.any()]
-    least = np.full(tiles[0].values.shape[1], _LEAST_SHARE, dtype=np.float32)
-    return np.asarray(np.maximum.reduce([least, *inexact]))
 
 
 def _row_values(matrix: SparseRows, row: int, wanted: Positions) -> Double:

@@ -50,7 +50,8 @@ from recsys_spark.topn.catalog import Listing, with_factors
 from recsys_spark.topn.distributed import recommend_top_n
 from recsys_spark.topn.recommend import make_lists, read_catalogue, with_seen
 from recsys_spark.topn.request import ByFactors, Request
-from recsys_spark.topn.scorers import FactorScorer, NeighbourScorer, StaticScorer
+from recsys_spark.topn.scorers import FactorScorer, NeighbourScorer
+from recsys_spark.topn.static_scorers import StaticScorer
 
 DRAW = random.Random(23)
 USERS, ITEMS, OUTSIDE, CUTOFFS = 24, 19, 2, (2, 5, 8)

@@ -8,17 +8,16 @@ from reference import topn as plain
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.scatter import SparseRows
 from recsys_spark.kernels.tile import best_of, exact_scores, leave_out
+from recsys_spark.topn.blend_scorer import BlendScorer
 from recsys_spark.topn.scorers import (
-    BlendScorer,
     Block,
     FactorScorer,
     NearestUsers,
     NeighbourScorer,
-    SegmentScorer,
-    StaticScorer,
     UserNeighbourScorer,
     keep_listed,
 )
+from recsys_spark.topn.static_scorers import SegmentScorer, StaticScorer
 
 USERS, ITEMS, RANK = 40, 90, 6
 DRAW = np.random.default_rng(11)
