@@ -16,19 +16,27 @@ _LARGEST = 2**31 - 1
 Sides = Mapping[str, tuple[DataFrame, DataFrame | None]]
 
 
-def extend_ids(ids: DataFrame, known: DataFrame | None) -> DataFrame:
-    """Columns id, index: the known entries as they are, and a new index for every other id.
-
-    ids: column id, duplicates allowed. New indices follow the known ones without gaps; which id
-    gets which depends only on the set of new ids: they are ordered by hash bucket, then by id.
-    """
-    return extend_sides({"ids": (ids, known)})["ids"]
-
-
 def extend_sides(sides: Sides) -> dict[str, DataFrame]:
-    """Several dictionaries, each from the ids and the known entries of its side: `extend_ids`.
+    """The dictionaries of several sides: known entries as they are, a new index for every other id.
 
-    One job counts the ids of all, whatever the number of sides.
+    One job counts the ids of all sides. New indices follow the known ones without gaps; which id
+    gets which depends only on the set of new ids: they are ordered by hash bucket, then by id.
+
+    Parameters
+    ----------
+    sides
+        Of each side its ids, column id, duplicates allowed; and its known entries, columns id and
+        index, or None.
+
+    Returns
+    -------
+    dict
+        Of each side: columns id and index.
+
+    Raises
+    ------
+    ContractError
+        Where a side has more ids than an index holds.
     """
     new = {side: _new(ids, known) for side, (ids, known) in sides.items()}
     counts = _counts(new, {side: known for side, (_, known) in sides.items() if known is not None})

@@ -7,7 +7,7 @@ from chispa import assert_df_equality
 from pyspark.sql import DataFrame, SparkSession
 
 from recsys_spark.errors import ContractError
-from recsys_spark.stages.ids import extend_ids
+from recsys_spark.stages.ids import extend_sides
 
 STRINGS = [f"{prefix}{n}" for prefix in ("", "0", "user-", "é") for n in range(80)]
 LONGS = [n * n * 10**9 - 5 for n in range(300)]
@@ -16,6 +16,10 @@ KINDS = pytest.mark.parametrize(("kind", "ids"), [("string", STRINGS), ("bigint"
 
 def frame(spark: SparkSession, kind: str, ids: list[str] | list[int]) -> DataFrame:
     return spark.createDataFrame([(one,) for one in ids], f"id {kind}")
+
+
+def extend_ids(ids: DataFrame, known: DataFrame | None) -> DataFrame:
+    return extend_sides({"side": (ids, known)})["side"]
 
 
 def entries(dictionary: DataFrame) -> dict[str | int, int]:
