@@ -61,6 +61,12 @@ class Tune(Section):
         "ndcg", description="Ranking metric of the validation rows that is made large."
     )
     k: int = Field(10, ge=1, description="Its cut-off.")
+    users: int | None = Field(
+        20_000,
+        ge=1,
+        description="Validation users whose lists are measured, at most, the same in every trial; "
+        "null: all of them.",
+    )
     trials: int = Field(20, ge=1, description="At most so many, but for grid.")
     minutes: float | None = Field(
         None, gt=0, description="No trial but the first begins later than this; null: no limit."

@@ -214,7 +214,7 @@ class _Bench:
     @cached_property
     def validation(self) -> Validation:
         """On which all trials are measured; not prepared where every trial was made before."""
-        return Validation(self.run)
+        return Validation(self.run, self.run.config.tune.users)
 
     def measure(self, config: Config) -> float:
         """The metric of the first of the models that are delivered."""

@@ -14,6 +14,7 @@ from recsys_spark.pipeline import tune as tuning
 from recsys_spark.pipeline.night import Options
 from recsys_spark.pipeline.search import proposals
 from recsys_spark.pipeline.tune import tune
+from recsys_spark.pipeline.validation import Validation
 from recsys_spark.runtime.log import Log
 from recsys_spark.settings import load_config
 
@@ -55,6 +56,24 @@ def test_a_grid_tries_every_combination_and_keeps_the_best(searched, tmp_path, m
     assert not list((tmp_path / "root").rglob("scratch"))
 
 
+def test_trials_are_measured_on_some_of_the_validation_users(searched, tmp_path, monkeypatch):
+    measured, metric = [], Validation.metric
+
+    def counted(validation, *given):
+        measured.append({row["user"] for row in validation.users.collect()})
+        return metric(validation, *given)
+
+    monkeypatch.setattr(Validation, "metric", counted)
+    for name, users in (("all", "null"), ("more", 1000), ("some", 7), ("again", 7)):
+        space = "tune.space={regularization: [0.1]}"
+        where = f"paths.root={tmp_path / name}"
+        searched("tune.method=grid", space, where, f"tune.users={users}")
+    everyone, more, some, again = measured
+    assert everyone == more
+    assert len(some) == 7
+    assert some == again < everyone
+
+
 def test_a_trial_is_worth_what_training_by_itself_is(searched, tmp_path):
     one, two = (
         searched("tune.method=grid", f"tune.space={space}", f"paths.root={tmp_path / name}").trials
@@ -68,10 +87,8 @@ def test_a_trial_is_worth_what_training_by_itself_is(searched, tmp_path):
 
 
 def test_weights_of_a_blend_are_searched_with_the_factors_kept(searched, tmp_path, monkeypatch):
-    fitted, scorer_of = [], tuning.scorer_of
-    monkeypatch.setattr(
-        tuning, "scorer_of", lambda *given: fitted.append(given) or scorer_of(*given)
-    )
+    fitted, fit = [], tuning.fit_model
+    monkeypatch.setattr(tuning, "fit_model", lambda *given: fitted.append(given) or fit(*given))
     models = "models={w: {kind: rp3beta}, mix: {kind: blend, parts: {model: 1, w: 1}}}"
     space = "tune.space={models.w.beta: [0.2, 0.6], models.mix.parts.w: [0.5, 5000.0]}"
     found = searched(models, "recommend.model=mix", "tune.method=grid", space)
