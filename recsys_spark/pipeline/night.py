@@ -165,7 +165,8 @@ def _recorded(run: Run, stages: Sequence[str]) -> Iterator[None]:
     finally:
         run.log.sinks.remove(events.append)
         run.runs.append_events(run.run_id, events)
-        run.runs.set_status(run.run_id, state, stages[-1], code, reason)
+        stage = stages[-1] if state == "done" else run.stage or stages[0]
+        run.runs.set_status(run.run_id, state, stage, code, reason)
         run.tracker.finish({"done": "FINISHED", "killed": "KILLED"}.get(state, "FAILED"))
 
 

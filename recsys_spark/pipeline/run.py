@@ -71,8 +71,8 @@ class Run:
     """What the stages of one run share. lineage: the run that made each stage's tables.
 
     session: opens the session at its first call.
-    fingerprint: of the stage that is being done. trial: whether the run is made to be measured
-    only, so that no other builds on it.
+    stage, fingerprint: of the stage that is being done, or was done last. trial: whether the run is
+    made to be measured only, so that no other builds on it.
     """
 
     config: Config
@@ -83,6 +83,7 @@ class Run:
     log: Log
     tracker: Tracker
     lineage: dict[str, str] = field(default_factory=dict)
+    stage: str = ""
     fingerprint: str = ""
     trial: bool = False
 
@@ -228,7 +229,7 @@ def refit_version(run_id: str) -> str:
 
 def _perform(run: Run, stage: str, function: StageFunction, wanted: str) -> StageRecord:
     run.runs.set_status(run.run_id, "running", stage, None)
-    run.fingerprint = wanted
+    run.stage, run.fingerprint = stage, wanted
     started = time.monotonic()
     try:
         summary = function(run)

@@ -22,6 +22,7 @@ _TRANSIENT = (
 )
 _NO_FILE_SYSTEM = re.compile(r'No FileSystem for scheme "\w+"|Class \S*FileSystem\S* not found')
 _BAD_MASTER = re.compile(r"Could not parse Master URL: '[^']*'")
+_NOT_WRITABLE = (PermissionError, NotADirectoryError, FileExistsError)
 _OF_PY4J = "An error occurred while calling"
 # What Spark says of a file that it cannot read, and what `io.lines` does.
 _UNREAD = re.compile(
@@ -40,6 +41,12 @@ def describe(error: Exception) -> tuple[str, ExitCode]:
     message = f"{type(error).__name__}: {first[:400]}".rstrip(".") + "."
     if isinstance(error, ConnectionError) or any(sign in text for sign in _TRANSIENT):
         return f"The cluster or a service was away; try again. {message}", ExitCode.TRANSIENT
+    if isinstance(error, _NOT_WRITABLE) and error.filename:
+        return (
+            f"{error.filename} cannot be used ({(error.strerror or '').lower()}): give this user "
+            "the rights, or name another folder with --root.",
+            ExitCode.CONFIGURATION,
+        )
     if unread := _UNREAD.search(text):
         return _unread(unquote(unread[1] or unread[2]), text)
     if missing := _NO_FILE_SYSTEM.search(text):
@@ -66,12 +73,15 @@ def _unread(file: str, text: str) -> tuple[str, ExitCode]:
 
 
 def keep_trace(root: str) -> Path | None:
-    """Append the current stack trace to the log under a local root; where it is."""
+    """Append the current stack trace to the log under a local root; where it is, if it is."""
     folder = local_folder(root) if root else None
     if folder is None:
         return None
     log = folder / "logs" / "errors.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8") as file:
-        file.write(mask(traceback.format_exc()))
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as file:
+            file.write(mask(traceback.format_exc()))
+    except OSError:  # of a root that cannot be written, which the message is about
+        return None
     return log

@@ -351,9 +351,9 @@ def test_an_unpublished_table_says_what_to_do(command, ratings):
 def test_failed_runs_leave_their_state(command, tmp_path):
     path = tmp_path / "empty.csv"
     path.write_text("user_id,item_id,rating,timestamp\n")
-    command("ingest", "--run-id", "night", source=path)
+    command("run", "--run-id", "night", source=path)
     status = json.loads((tmp_path / "root/runs/night/_STATUS.json").read_text())
-    assert (status["state"], status["exit_code"]) == ("failed", 3)
+    assert (status["state"], status["exit_code"], status["stage"]) == ("failed", 3, "ingest")
 
 
 def test_a_cluster_that_is_away_is_told_to_schedulers_by_both_codes(

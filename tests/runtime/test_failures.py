@@ -3,7 +3,7 @@
 import pytest
 
 from recsys_spark.errors import ExitCode
-from recsys_spark.runtime.failures import describe
+from recsys_spark.runtime.failures import describe, keep_trace
 
 JAVA = "An error occurred while calling o83.text.\n: java.io.IOException: disk {}\n\tat a.b.c(D:1)"
 UNREAD = "[FAILED_READ_FILE.{}] Encountered error while reading file file:/a%20b.gz.  SQLSTATE: KD"
@@ -26,3 +26,15 @@ def test_the_first_line_that_says_something_is_told(text, told, code):
     message, found = describe(RuntimeError(text))
     assert told in message
     assert found == code
+
+
+def test_a_root_that_cannot_be_written_is_named_without_a_trace(tmp_path):
+    file = tmp_path / "ratings.csv"
+    file.write_text("")
+    with pytest.raises(NotADirectoryError) as raised:
+        (file / "runs").mkdir(parents=True)
+    message, code = describe(raised.value)
+    assert str(file) in message
+    assert "--root" in message
+    assert code == ExitCode.CONFIGURATION
+    assert keep_trace(str(file)) is None
