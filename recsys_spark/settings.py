@@ -58,7 +58,7 @@ def shipped() -> dict[str, Traversable]:
 def _read_yaml(path: Path) -> dict[str, Any]:
     """A file; or, if there is none, the configuration of this name that comes with the package."""
     named = shipped()
-    file = path if path.exists() else named.get(str(path), path)
+    file = path if path.is_file() else named.get(str(path), path)
     try:
         content = yaml12.load(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:

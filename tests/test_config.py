@@ -334,6 +334,15 @@ def test_shipped_configurations_are_found_by_name_and_paths_go_first(tmp_path, m
     assert load_config(["movielens"]).recommend.n == 3
 
 
+def test_a_folder_of_the_same_name_hides_no_shipped_configuration(tmp_path, monkeypatch):
+    (tmp_path / "demo").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_config([Path("demo")]) == load_config([CONF / "demo.yaml"])
+    (tmp_path / "own").mkdir()
+    with pytest.raises(ConfigError, match="own"):
+        load_config([Path("own")])
+
+
 def test_shipped_folders_are_part_of_the_package():
     package = files("recsys_spark")
     for folder, kind in (("conf", "yaml"), ("jobs", "py")):

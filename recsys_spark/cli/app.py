@@ -167,7 +167,9 @@ def warm() -> None:
     from recsys_spark.runtime.jvm import make_class_archive
     from recsys_spark.runtime.session import require_java
 
+    print("compiling the numeric code, unless it is", file=sys.stderr, flush=True)
     compile_kernels()
+    print("keeping Spark's classes: a run of a small example", file=sys.stderr, flush=True)
     print(f"classes of Spark  {make_class_archive(require_java()) or 'no place to keep them'}")
 
 
