@@ -25,7 +25,9 @@ def read_rows(
     """
     columns = table.named_columns()
     wanted = {
-        name: Wanted(_named(columns, key), role, f"{section}.{key}")
+        name: Wanted(
+            _named(columns, key), role, f"{section}.{key.split('.')[0]}"
+        )  # of lists: whole
         for key, (name, role) in names.items()
     }
     frame = open_table(spark, section, table, wanted).frame
