@@ -72,7 +72,7 @@ def agreement_of(users: pa.Table, ranking: Ranking) -> dict[str, Any]:
     Returns
     -------
     dict
-        compared_users, those of whom a list has an item; if there are any, the means over them of
+        compared_users, those with an item in either list; if there are any, the means over them of
         overlap and rbo (docs/metrics.md).
     """
     if not len(users):

@@ -157,7 +157,7 @@ def _compared(
 class _Segments(NamedTuple):
     """Which users are in each segment, (users,).
 
-    first: users of whom it is the first one, under None those without any. further: its others.
+    first: users whose first one it is, under None those without any. further: its others.
     """
 
     first: dict[str | None, Mask]

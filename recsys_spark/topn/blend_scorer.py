@@ -58,7 +58,7 @@ class BlendScorer:
         return row_spread(np.where(np.isfinite(tile.values), tile.values, 0), self.items)
 
     def parts(self, block: Block, user: int, listed: Positions) -> Parts:
-        """Those of the sum; ranks are nobody's sum."""
+        """Those of the sum; a fusion of ranks has none."""
         if self.method == "rank_fusion":
             return nothing(listed)
         alone, found = block.rows(slice(user, user + 1)), []
@@ -83,7 +83,7 @@ class BlendScorer:
         return exact_tile(values)
 
     def _summed(self, block: Block) -> Tile:
-        """Items that a part does not score get nothing from it; none scored by nobody."""
+        """A part adds nothing to items that it does not score; items without any part get none."""
         parts = [self._part(block, scorer, weight) for scorer, weight in self.members]
         values = np.full_like(parts[0].tile.values, -np.inf)
         slack, size = np.zeros(block.size), np.zeros(block.size)

@@ -137,7 +137,7 @@ def _allowed_in(rows: DataFrame, item_ids: DataFrame) -> DataFrame:
 
 
 def _new_items(given: Constraints, history: DataFrame, item_ids: DataFrame) -> DataFrame:
-    """Column item: what came of late, and what a table names."""
+    """Column item: what came recently, and what a table names."""
     found = []
     if given.new_days is not None:
         first = history.groupBy("item").agg(F.min("timestamp").alias("timestamp"))

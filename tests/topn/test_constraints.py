@@ -98,7 +98,7 @@ def test_popular_items_of_a_segment_are_counted_among_its_users(spark):
     rows = [("u", 0), ("u", 2), ("v", 2), ("w", 3), ("x", 3)]
     history = spark.createDataFrame(rows, "user_id string, item int")
     segments = spark.createDataFrame(
-        [("u", "s"), ("v", "s"), ("w", "t"), ("nobody", "t")], "user_id string, segment string"
+        [("u", "s"), ("v", "s"), ("w", "t"), ("unknown", "t")], "user_id string, segment string"
     )
     frame = popular_in_segments(history, segments, 1)
     assert sorted(map(tuple, frame.collect())) == [("s", 2, 1.0), ("t", 3, 1.0)]

@@ -41,7 +41,7 @@ def models(spark):
     fitted = {
         "deep": FactorModel(own, own),
         "near": NeighbourModel(near, positive=False, weighted=True),
-        "alike": UserNeighbourModel(weighted=True),
+        "similar": UserNeighbourModel(weighted=True),
         "sold": PopularityModel(sold.where("segment is null")),
         "local": PopularityModel(sold, in_segments=True),
     }
@@ -51,13 +51,13 @@ def models(spark):
 
 
 def test_scorers_stand_over_the_catalog(models, basis):
-    found = scorers(models, ["deep", "near", "alike", "sold", "local", "model"], basis)
+    found = scorers(models, ["deep", "near", "similar", "sold", "local", "model"], basis)
     assert found["deep"].factors.tolist() == [[0], [0], [5]]
     assert found["deep"].scored.tolist() == [False, False, True]
     assert found["near"].matrix.indptr.tolist() == [0, 0, 0, 1]
     assert (found["near"].positive, found["near"].weighted) == (False, True)
-    assert found["alike"].matrix.weights.tolist() == [2.0]
-    assert (found["alike"].items, found["alike"].model) == (3, "alike")
+    assert found["similar"].matrix.weights.tolist() == [2.0]
+    assert (found["similar"].items, found["similar"].model) == (3, "similar")
     assert found["sold"].scores.tolist() == [3, 0, 0]
     assert found["local"].overall.scores.tolist() == [3, 0, 0]
     assert {name: own.scores.tolist() for name, own in found["local"].own.items()} == {
@@ -83,7 +83,7 @@ def test_mixtures_are_made_of_the_scorers_of_others(models, basis):
     [
         ("deep", "the item factors of deep, 1 MB: lower its rank"),
         ("near", r"the neighbours of near, 1 MB: lower models\.near\.neighbours"),
-        ("alike", "the interactions for alike, 1 MB: take kind: item_knn"),
+        ("similar", "the interactions for similar, 1 MB: take kind: item_knn"),
     ],
 )
 def test_models_too_large_for_the_workers_are_refused(spark, basis, name, cure):
@@ -91,7 +91,7 @@ def test_models_too_large_for_the_workers_are_refused(spark, basis, name, cure):
     large = {
         "deep": FactorModel(rows, rows.selectExpr("id", "array(1f, 2f) factors")),
         "near": NeighbourModel(spark.range(1).selectExpr(f"sequence(0, {2**17}) neighbours")),
-        "alike": UserNeighbourModel(),
+        "similar": UserNeighbourModel(),
     }
     many = Basis(basis.catalogue, rows, 1)
     with pytest.raises(ConfigError, match=cure + r", or raise solver\.broadcast_budget_mb"):
