@@ -83,7 +83,8 @@ def _totals(means: Means, ranked: Ranked) -> Iterator[tuple[Keys, Sums]]:
         if segment == ALL:
             yield from _summed_by_segment(same, segments, weights)
         else:
-            yield _summed(same, segment, np.ones(len(users), dtype=bool), weights)
+            every = np.ones(len(users), dtype=bool)
+            yield _summed(same, _wide(same), segment, every, weights)
 
 
 def _summed_by_segment(
@@ -94,29 +95,34 @@ def _summed_by_segment(
     Those of all users are added up from the users' first segments: the sums are exact, and these
     segments are needed anyway.
     """
-    users = found[0][1].users
+    users, values = found[0][1].users, _wide(found)
     for name, own in segments.first.items():
         if own[users].any():
-            keys, sums = _summed(found, name, own, weights)
+            keys, sums = _summed(found, values, name, own, weights)
             yield tuple((*key[:-1], ALL) for key in keys), sums
             if name is not None:
                 yield keys, {part: array.copy() for part, array in sums.items()}
     for name, own in segments.further.items():
         if own[users].any():
-            yield _summed(found, name, own, weights)
+            yield _summed(found, values, name, own, weights)
+
+
+def _wide(found: list[tuple[str, Rows]]) -> Values:
+    """All metrics of rows that have the same users, (users, models and cut-offs, metrics)."""
+    return np.concatenate([rows.of(ALL_METRICS) for _, rows in found], axis=1)
 
 
 def _summed(
-    found: list[tuple[str, Rows]], segment: str | None, own: Mask, weights: Values
+    found: list[tuple[str, Rows]], values: Values, segment: str | None, own: Mask, weights: Values
 ) -> tuple[Keys, Sums]:
-    """The sums of some users over rows that have the same users."""
+    """The sums of some users over rows that have the same users. values: from `_wide`."""
     keys = tuple(
         (METRICS_TOTAL, model, k, segment)
         for model, rows in found
         for k in ([None] if rows.k is None else rows.k.tolist())
     )
     mask = found[0][1].users
-    values = np.concatenate([rows.of(ALL_METRICS)[own[mask]] for _, rows in found], axis=1)
+    values = values[own[mask]]
     chosen = weights if (own & mask).all() else weights[own & mask]
     return keys, {
         "users": (~np.isnan(values)).sum(axis=0),
