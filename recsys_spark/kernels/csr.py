@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-_CODES = 256
+CODES = 256  # distinct weights that are coded, at most
+_AT_ONCE = 2**20  # entries whose codes are looked up before they are kept in a byte
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,7 @@ class Csr:
 
     def first_of_pair(self) -> npt.NDArray[np.bool_]:
         """(entries,) which entries are the first of their row and column."""
-        first = np.ones(len(self.cols), dtype=bool)
-        first[1:] = self.cols[1:] != self.cols[:-1]
-        first[self.indptr[:-1][np.diff(self.indptr) > 0]] = True
-        return first
+        return first_of_pair(self.indptr, self.cols)
 
     def unobserved(
         self, rows: npt.NDArray[np.float64], cols: npt.NDArray[np.float32]
@@ -59,6 +57,16 @@ class Csr:
         return np.diff(sums[self.indptr])
 
 
+def first_of_pair(
+    indptr: npt.NDArray[np.int64], cols: npt.NDArray[np.int32]
+) -> npt.NDArray[np.bool_]:
+    """(entries,) which entries of compressed rows are the first of their row and column."""
+    first = np.ones(len(cols), dtype=bool)
+    first[1:] = cols[1:] != cols[:-1]
+    first[indptr[:-1][np.diff(indptr) > 0]] = True
+    return first
+
+
 def compress(
     rows: npt.NDArray[np.int32],
     cols: npt.NDArray[np.int32],
@@ -79,21 +87,27 @@ def compress(
 def encode_weights(
     a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-    """Codes (entries,) and a table of pairs (2, codes), where few distinct pairs occur.
+    """Codes (entries,) and an ascending table of pairs (2, codes), where few distinct ones occur.
 
     One distinct pair needs no codes; too many stand in the table themselves, without codes.
     """
-    pairs = np.stack([a, b], axis=1).view(np.uint64).ravel()
     none = np.empty(0, dtype=np.uint8)
-    distinct = np.unique(pairs[: 16 * _CODES])
-    if len(distinct) <= _CODES:  # else a few have been too many already
+    pairs = np.stack([a, b], axis=1).view(np.uint64).ravel()
+    distinct = np.unique(pairs[: 16 * CODES])
+    if len(distinct) <= CODES:  # else a few have been too many already
         distinct = np.unique(pairs)
-    if len(distinct) > _CODES:
+    if len(distinct) > CODES:
         return none, np.stack([a, b])
-    table = np.ascontiguousarray(distinct.view(np.float32).reshape(-1, 2).T)
+    table = distinct.view(np.float32).reshape(-1, 2).T
+    order = np.lexsort(table[::-1])
+    table = np.ascontiguousarray(table[:, order])
     if len(distinct) <= 1:
         return none, table
-    return np.searchsorted(distinct, pairs).astype(np.uint8), table
+    ranks, codes = np.argsort(order).astype(np.uint8), np.empty(len(pairs), np.uint8)
+    for start in range(0, len(pairs), _AT_ONCE):
+        found = np.searchsorted(distinct, pairs[start : start + _AT_ONCE])
+        codes[start : start + _AT_ONCE] = ranks[found]
+    return codes, table
 
 
 def decode_weights(

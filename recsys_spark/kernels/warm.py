@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys_spark.kernels.agreement import list_agreement
+from recsys_spark.kernels.counting import compress_both
 from recsys_spark.kernels.csr import Csr
 from recsys_spark.kernels.listing import Popular, fill_popular, no_rules, rank, reserve
 from recsys_spark.kernels.lists import Traits, list_metrics
@@ -30,6 +31,9 @@ def warm() -> None:
     rows, cols = np.array([0, 1]), np.array([0, 1], dtype=np.int32)
     factors = np.eye(2, dtype=np.float32)
     _warm_solvers(factors, cols)
+    one = np.ones(2, dtype=np.int64)
+    for kind in (np.uint8, np.complex64):
+        compress_both(cols, cols, np.ones(2, dtype=kind), (one, one))
     indptr, none = np.zeros(3, dtype=np.int64), np.zeros(0, dtype=np.int32)
     seen, items = Ragged(indptr, none), arrange(factors, np.ones(2, dtype=bool))
     found = rank(factors, items, seen, 2, no_rules(2))
@@ -43,8 +47,8 @@ def warm() -> None:
     _warm_measures(factors)
     _warm_scorers(factors)
     product = Middles(np.array([0, 1, 2]), cols, np.ones(2), np.ones(2))
-    one = scale("cosine", np.ones(2), np.ones(2))
-    nearest(Rows(np.array([0, 1, 2]), cols, np.ones(2), rows, rows), product, one, 1)
+    cosine = scale("cosine", np.ones(2), np.ones(2))
+    nearest(Rows(np.array([0, 1, 2]), cols, np.ones(2), rows, rows), product, cosine, 1)
     largest(factors, rows, 1)
 
 

@@ -77,12 +77,12 @@ def _broadcast(sizes: Sizes, spec: WalsSpec, plan: Plan, worker: int, driver: in
 
 def _on_driver(sizes: Sizes, spec: WalsSpec, plan: Plan, worker: int, driver: int) -> Needs:
     vectors = [sizes.rows(side) * spec.width * 4 for side in SIDES]
-    blocks = sizes.pairs * (3 * _PACKED + 2 * _STORED)  # received, joined, sorted; both sides kept
+    blocks = sizes.pairs * (3 * _PACKED + 2 * _STORED)  # received, joined, coded; both sides kept
     return Needs(
         driver=driver + sum(vectors) + 3 * max(vectors) + blocks + sizes.slots * worker,
         host=0,
         worker=0,
-        kept=sizes.pairs * _PACKED,
+        kept=0,
         files=0,
         sent=0,
         answer=sizes.pairs * _PACKED,
@@ -153,7 +153,7 @@ def refuse_what_cannot_fit(sizes: Sizes, spec: WalsSpec, plan: Plan, context: Sp
     if 0 < answers < all_needs.answer:
         content, cure = "factors", "set solver.layout: routed, or lower objective.rank"
         if sizes.on_driver:
-            content, cure = "packed pairs", "set solver.layout: broadcast"
+            content, cure = "pairs", "set solver.layout: broadcast"
         elif all_needs.sent:
             content, cure = "Gram matrices", "set fewer solver.blocks, or lower objective.rank"
         raise ConfigError(

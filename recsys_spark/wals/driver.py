@@ -1,4 +1,4 @@
-"""Training on the driver alone: packed pairs, blocks and factors in its memory, solved by threads.
+"""Training on the driver alone: blocks and factors in its memory, solved by threads.
 
 A half-sweep has no Spark job, which for small data is nearly all of its time. Blocks, kernels and
 the order of sums are those of the broadcast layout, and so are the factors, to the last bit.
@@ -12,18 +12,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pyspark import SparkContext
+from pyspark.sql import DataFrame
 
-from recsys_spark.kernels.csr import Csr, compress, decode_weights, encode_weights
+from recsys_spark.kernels.counting import Compressed, compress_both
+from recsys_spark.kernels.csr import CODES, Csr, encode_weights
 from recsys_spark.kernels.solve import Fixed
 from recsys_spark.kernels.solver import Solver
-from recsys_spark.kernels.spec import SIDES, WalsSpec, other_side
+from recsys_spark.kernels.spec import SIDES, WalsSpec
 from recsys_spark.kernels.threads import in_threads, single_threaded
-from recsys_spark.wals.blocks import Block, Layout, Positions, dealt
+from recsys_spark.wals.blocks import Block, Layout, Positions
 from recsys_spark.wals.broadcast import Broadcasting, driver_threads
 from recsys_spark.wals.budget import available_memory, largest_answer, needs
-from recsys_spark.wals.packed import Ids, Index, Packed, collected
+from recsys_spark.wals.packed import Ids, Index, count_bad_rows, refuse_bad_rows
 from recsys_spark.wals.plan import Plan, Sizes
-from recsys_spark.wals.sides import Rows, sized_rows, sizes_of
+from recsys_spark.wals.sides import Rows, sized_rows
 from recsys_spark.wals.sweep import Record, Single, Solved, Vectors, solve_block, solved
 
 _FLOPS = 2e10  # a second, of one thread
@@ -34,65 +36,55 @@ Columns = Mapping[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class StoredBlock:
-    """A block as it is kept, its weights in codes where few distinct ones occur."""
+    """A block as it is kept.
+
+    values: (entries,) codes, of the columns of `table`, (2, codes); or, where too many distinct
+    weights occur, the weights a + ib themselves.
+    """
 
     start: int
     whole: bool
     indptr: npt.NDArray[np.int64]
     cols: npt.NDArray[np.int32]
-    codes: npt.NDArray[np.uint8]
-    table: npt.NDArray[np.float32]
+    values: npt.NDArray[Any]
+    table: npt.NDArray[np.float32] | None
 
     def read(self) -> Block:
         """The block as kernels take it."""
-        a, b = decode_weights(self.codes, self.table.reshape(2, -1), len(self.cols))
+        if self.table is None:
+            a, b = (np.ascontiguousarray(x) for x in (self.values.real, self.values.imag))
+        else:
+            a, b = self.table[:, self.values]
         return Block(self.start, self.whole, Csr(self.indptr, self.cols, a, b))
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """All pairs on the driver. arrays: user, item, a and b, (pairs,)."""
-
-    arrays: Columns
-
-    @classmethod
-    def of(cls, pairs: Packed) -> "Pairs":
-        """Those that were packed; 24 bytes each."""
-        return cls(collected(pairs.records))
-
-    def index(self) -> dict[str, Index]:
-        """The distinct ids of each side, ascending, and how many pairs each has."""
-        return {side: _index(self.arrays[side]) for side in SIDES}
-
-    def blocks(self, rows: Mapping[str, Rows]) -> dict[str, list[StoredBlock]]:
-        """The blocks of both sides."""
-        at = {side: Positions(own.ids).of(self.arrays[side]) for side, own in rows.items()}
-        weights = self.arrays["a"], self.arrays["b"]
-        return {
-            side: list(_blocks(own.layout, (at[side], at[other_side(side)], *weights)))
-            for side, own in rows.items()
-        }
-
-
 def held_sides(
-    pairs: Packed, spec: WalsSpec, plan: Plan, on_sizes: Callable[[Sizes], None]
+    ratings: DataFrame,
+    weighed: DataFrame,
+    spec: WalsSpec,
+    plan: Plan,
+    on_sizes: Callable[[Sizes], None],
 ) -> tuple[dict[str, Rows], dict[str, list[StoredBlock]]] | None:
-    """Both sides and their blocks; arguments and errors are those of `sides.built_sides`.
+    """Both sides and their blocks; weighed: columns as of `packed`, a row for each of `ratings`.
 
     None where they are not to be on the driver: by the plan, or where layout auto expects that to
     take more memory than half of what is available, or, on a cluster, longer than the two jobs of a
-    sweep do by themselves.
+    sweep do by themselves. Errors are those of `sides.built_sides` and of `packed`.
     """
-    context = pairs.records.sparkSession.sparkContext
-    if not driver_pays(sizes_of(pairs, {}), spec, plan, context):
+    context = ratings.sparkSession.sparkContext
+    rows = ratings.count() if plan.layout == "auto" else 0
+    slots = context.defaultParallelism
+    if not driver_pays(Sizes(rows, 0, 0, 0.0, 0.0, slots), spec, plan, context):
         return None
-    held = Pairs.of(pairs)
-    index = held.index()
-    if not driver_pays(sizes_of(pairs, index), spec, plan, context):
+    pairs = _collected(weighed)
+    index = {side: _index(pairs[side]) for side in SIDES}
+    users, items = (len(index[side].ids) for side in SIDES)
+    sum_a, sum_b = (float(pairs[name].sum(dtype=np.float64)) for name in "ab")
+    sizes = Sizes(len(pairs["a"]), users, items, sum_a, sum_b, slots, on_driver=True)
+    if not driver_pays(sizes, spec, plan, context):
         return None
-    pairs.records.unpersist()
-    rows, _ = sized_rows(pairs, index, spec, plan, on_sizes, on_driver=True)
-    return rows, held.blocks(rows)
+    sides, _ = sized_rows(sizes, index, spec, plan, context, on_sizes)
+    return sides, _stored_blocks(pairs, sides)
 
 
 def driver_pays(sizes: Sizes, spec: WalsSpec, plan: Plan, context: SparkContext) -> bool:
@@ -108,8 +100,15 @@ def driver_pays(sizes: Sizes, spec: WalsSpec, plan: Plan, context: SparkContext)
     return flops / (driver_threads() * _FLOPS) < _JOBS
 
 
+def _collected(weighed: DataFrame) -> Columns:
+    """The arrays user, item, a and b of all pairs: 24 bytes each, a stated exception."""
+    table = weighed.toArrow()
+    refuse_bad_rows(len(table), count_bad_rows(table))
+    return {name: table[name].to_numpy() for name in table.column_names}
+
+
 def _index(values: Ids) -> Index:
-    """Counted in a table where ids are dense, else by sorting."""
+    """The distinct ids, ascending: counted in a table where they are dense, else by sorting."""
     low, high = int(values.min()), int(values.max())
     if high - low > 8 * len(values):
         return Index(*np.unique(values, return_counts=True))
@@ -118,17 +117,42 @@ def _index(values: Ids) -> Index:
     return Index(found + low, counts[found])
 
 
-def _blocks(layout: Layout, columns: tuple[npt.NDArray[Any], ...]) -> Iterator[StoredBlock]:
-    parts = list(dealt(layout, columns))
+def _stored_blocks(pairs: Columns, sides: Mapping[str, Rows]) -> dict[str, list[StoredBlock]]:
+    values, table = _values(pairs["a"], pairs["b"])
+    users, items = (Positions(sides[side].ids).of(pairs[side]) for side in SIDES)
+    both = compress_both(users, items, values, (sides["user"].counts, sides["item"].counts))
+    return {
+        side: list(_blocks(sides[side].layout, rows, table))
+        for side, rows in zip(SIDES, both, strict=True)
+    }
 
-    def stored(at: int) -> StoredBlock:
-        number, (rows, cols, a, b) = parts[at]
-        start, stop = int(layout.starts[number]), int(layout.stops[number])
-        own = compress(rows - np.int32(start), cols, a, b, stop - start)
-        whole = int(layout.parts[number]) == 1
-        return StoredBlock(start, whole, own.indptr, own.cols, *encode_weights(own.a, own.b))
 
-    return in_threads(stored, range(len(parts)), driver_threads())
+def _values(
+    a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32] | None]:
+    """Values and table as of a stored block; either sort as pairs of a and b do."""
+    codes, table = encode_weights(a, b)
+    if table.shape[1] > CODES:
+        return table.T.copy().view(np.complex64).ravel(), None
+    return codes if len(codes) else np.zeros(len(a), np.uint8), table
+
+
+def _blocks(
+    layout: Layout, rows: Compressed, table: npt.NDArray[np.float32] | None
+) -> Iterator[StoredBlock]:
+    """The blocks that have entries; those of whole rows are views."""
+    firsts = np.searchsorted(layout.starts, layout.starts)
+    for at, (start, stop, parts) in enumerate(
+        zip(layout.starts.tolist(), layout.stops.tolist(), layout.parts.tolist(), strict=True)
+    ):
+        bounds = rows.indptr[start : stop + 1]
+        cols, values = (array[bounds[0] : bounds[-1]] for array in (rows.cols, rows.values))
+        if parts > 1:
+            own = cols % parts == at - firsts[at]
+            cols, values = cols[own], values[own]
+            bounds = np.array([0, len(cols)])
+        if len(cols):
+            yield StoredBlock(start, parts == 1, bounds - bounds[0], cols, values, table)
 
 
 class OnDriver(Broadcasting):

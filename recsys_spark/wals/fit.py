@@ -126,13 +126,12 @@ def prepared(
     baseline = learn_baseline(ratings, spec)
     weighed = weigh(baseline.beside(ratings), spec)
     spark = ratings.sparkSession
-    with packed(weighed) as pairs:
-        if held := held_sides(pairs, spec, plan, on_sizes):
-            rows, blocks = held
-            yield Prepared(spark, rows, False, baseline, spec, plan, blocks)
-            return
-        with built_sides(pairs, spec, plan, on_sizes) as (sides, routed):
-            yield Prepared(spark, sides, routed, baseline, spec, plan)
+    if held := held_sides(ratings, weighed, spec, plan, on_sizes):
+        rows, blocks = held
+        yield Prepared(spark, rows, False, baseline, spec, plan, blocks)
+        return
+    with packed(weighed) as pairs, built_sides(pairs, spec, plan, on_sizes) as (sides, routed):
+        yield Prepared(spark, sides, routed, baseline, spec, plan)
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def packed(pairs: DataFrame) -> Iterator[Packed]:
         with _unmeasured_batches(pairs.sparkSession):
             totals = records.agg(*(F.sum(name).alias(name) for name in _TOTALS)).first()
         assert totals is not None
-        _refuse_bad_rows(totals["rows"] or 0, totals["bad"] or 0)
+        refuse_bad_rows(totals["rows"] or 0, totals["bad"] or 0)
         yield Packed(records, totals["rows"], totals["sum_a"], totals["sum_b"])
     finally:
         records.unpersist()
@@ -99,7 +99,8 @@ def _unmeasured_batches(spark: SparkSession) -> Iterator[None]:
                 spark.conf.set(_BATCH_BYTES, before)
 
 
-def _refuse_bad_rows(rows: int, bad: int) -> None:
+def refuse_bad_rows(rows: int, bad: int) -> None:
+    """Raise ContractError if a row is bad, or if there is none."""
     if bad:
         raise ContractError(
             f"{bad} of {rows} training rows have a null id or a null, NaN or infinite value; "
@@ -112,7 +113,7 @@ def _refuse_bad_rows(rows: int, bad: int) -> None:
 def _pack(batches: Batches) -> Batches:
     schema = arrow_schema(_PACKED)
     for table in _tables(batches):
-        bad = _bad_rows(table)
+        bad = count_bad_rows(table)
         arrays = {} if bad else {name: table[name].to_numpy() for name in _ARRAYS}
         sums = {
             f"sum_{name}": float(arrays[name].sum(dtype=np.float64))
@@ -124,7 +125,7 @@ def _pack(batches: Batches) -> Batches:
         yield make_batch(schema, {name: [value] for name, value in record.items()})
 
 
-def _bad_rows(table: pa.Table) -> int:
+def count_bad_rows(table: pa.Table) -> int:
     """Rows with a null, or with a weight beyond single precision."""
     null = np.logical_or.reduce([table[name].is_null().to_numpy() for name in _ARRAYS])
     finite = [np.isfinite(table[name].fill_null(0).to_numpy()) for name in ("a", "b")]
@@ -152,13 +153,6 @@ def unpacked(batches: Batches) -> Iterator[dict[str, npt.NDArray[Any]]]:
                 name: np.frombuffer(batch.column(name)[at].as_buffer(), dtype)
                 for name, dtype in _ARRAYS.items()
             }
-
-
-def collected(records: DataFrame) -> dict[str, npt.NDArray[Any]]:
-    """The arrays user, item, a and b of all pairs on the driver: 24 bytes a pair."""
-    table = records.select(*_ARRAYS).toArrow()
-    parts = list(unpacked(iter(table.to_batches())))
-    return {name: np.concatenate([part[name] for part in parts]) for name in _ARRAYS}
 
 
 def index_sides(records: DataFrame, sides: Sequence[str] = SIDES) -> dict[str, Index]:

@@ -63,9 +63,13 @@ def built_sides(
     on_sizes: is told the sizes before the blocks are built. Raises ConfigError if a known limit
     of memory is too small for them, or if there is no folder for the routed layout.
     """
-    rows, routed = sized_rows(pairs, index_sides(pairs.records), spec, plan, on_sizes)
+    spark, indices = pairs.records.sparkSession, index_sides(pairs.records)
+    context = spark.sparkContext
+    users, items = (len(indices[side].ids) for side in SIDES)
+    slots = context.defaultParallelism
+    sizes = Sizes(pairs.rows, users, items, pairs.sum_a, pairs.sum_b, slots)
+    rows, routed = sized_rows(sizes, indices, spec, plan, context, on_sizes)
     if routed:
-        spark = pairs.records.sparkSession
         rows = {side: replace(own, keys=_keys(spark, own.layout)) for side, own in rows.items()}
     layouts = {side: own.layout for side, own in rows.items()}
     with _unkept(pairs, rows, layouts, routed) as built:
@@ -78,28 +82,19 @@ def built_sides(
 
 
 def sized_rows(
-    pairs: Packed,
+    sizes: Sizes,
     indices: dict[str, Index],
     spec: WalsSpec,
     plan: Plan,
+    context: SparkContext,
     on_sizes: Callable[[Sizes], None],
-    on_driver: bool = False,
 ) -> tuple[dict[str, Rows], bool]:
     """The rows of both sides, and whether they are routed; errors are those of `built_sides`."""
-    context = pairs.records.sparkSession.sparkContext
-    sizes = sizes_of(pairs, indices, on_driver)
     plan = within_limits(plan, context)
     refuse_what_cannot_fit(sizes, spec, plan, context)
     on_sizes(sizes)
     rows = {side: _rows(side, indices, spec, sizes, plan) for side in SIDES}
     return rows, plan.is_routed(sizes, spec.width)
-
-
-def sizes_of(pairs: Packed, indices: Mapping[str, Index], on_driver: bool = False) -> Sizes:
-    """Of the pairs, and of the sides whose index is there."""
-    slots = pairs.records.sparkSession.sparkContext.defaultParallelism
-    users, items = (len(indices[side].ids) if side in indices else 0 for side in SIDES)
-    return Sizes(pairs.rows, users, items, pairs.sum_a, pairs.sum_b, slots, on_driver)
 
 
 def _rows(side: str, indices: dict[str, Index], spec: WalsSpec, sizes: Sizes, plan: Plan) -> Rows:

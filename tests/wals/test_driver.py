@@ -13,6 +13,7 @@ from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.kernels.solver import Solver
 from recsys_spark.kernels.spec import resolve_spec
 from recsys_spark.wals import broadcast, budget, driver
+from recsys_spark.wals.blocks import read_blocks
 from recsys_spark.wals.fit import fit_factors, prepared
 from recsys_spark.wals.plan import Plan
 
@@ -106,7 +107,7 @@ def test_pairs_beyond_sparks_limit_of_answers_are_not_for_the_driver(spark, monk
     with prepared(frame_of(spark, ratings()), SPEC, Plan(2)) as data:
         assert data.blocks is None
     monkeypatch.setattr(budget, "largest_answer", lambda context: 100)
-    with pytest.raises(ConfigError, match=r"packed pairs to the driver.*maxResultSize"):
+    with pytest.raises(ConfigError, match=r"pairs to the driver.*maxResultSize"):
         fit_factors(frame_of(spark, ratings()), SPEC, Plan(2, layout="driver"))
 
 
@@ -142,3 +143,25 @@ def test_the_driver_uses_as_many_threads_as_tasks_of_local_mode(monkeypatch, mas
     monkeypatch.setattr(broadcast.SparkContext, "_active_spark_context", context)
     monkeypatch.setattr(broadcast.os, "sched_getaffinity", lambda _: range(6), raising=False)
     assert broadcast.driver_threads() == threads
+
+
+@pytest.mark.parametrize("distinct", [1, 10, 10**6])
+def test_blocks_are_those_of_the_executors(spark, distinct):
+    rng = np.random.default_rng(distinct)
+    user, item = rng.integers(0, 60, 3000) ** 2, 7 * rng.integers(0, 40, 3000)  # pairs repeat
+    user[:500] = 5  # more than one block takes
+    frame = frame_of(spark, (user, item, rng.integers(0, distinct, 3000) + 0.5))
+    spec, plan = replace(SPEC, target="value"), Plan(3, split_above=150)
+    with prepared(frame, spec, replace(plan, layout="broadcast")) as data:
+        batches = {side: own.blocks.toArrow().to_batches() for side, own in data.sides.items()}
+    with prepared(frame, spec, replace(plan, layout="driver")) as data:
+        for side, stored in data.blocks.items():
+            expected = sorted(map(listed, read_blocks(iter(batches[side]))))
+            assert sorted(listed(block.read()) for block in stored) == expected
+        assert [block.whole for block in data.blocks["user"]].count(False) == 4
+
+
+def listed(block):
+    """A block as it can be compared."""
+    arrays = (block.entries.cols, block.entries.a, block.entries.b, block.entries.indptr)
+    return block.start, block.whole, *(array.tolist() for array in arrays)
