@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from recsys_spark.kernels.jit import kernel
+
 CODES = 256  # distinct weights that are coded, at most
 _AT_ONCE = 2**20  # entries whose codes are looked up before they are kept in a byte
 
@@ -53,8 +55,20 @@ class Csr:
 
     def row_sums(self, entries: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """The sum over each row of a value of every entry, in double precision."""
-        sums = np.concatenate([[0.0], np.cumsum(entries, dtype=np.float64)])
-        return np.diff(sums[self.indptr])
+        return _row_sums(self.indptr, entries)
+
+
+@kernel
+def _row_sums(
+    indptr: npt.NDArray[np.int64], values: npt.NDArray[np.floating]
+) -> npt.NDArray[np.float64]:
+    sums = np.zeros(len(indptr) - 1)
+    for row in range(len(sums)):
+        total = 0.0
+        for value in values[indptr[row] : indptr[row + 1]]:
+            total += value
+        sums[row] = total
+    return sums
 
 
 def first_of_pair(
@@ -115,7 +129,18 @@ def decode_weights(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """a and b of every entry, from `encode_weights`."""
     if len(codes):
-        return table[0][codes], table[1][codes]
+        return look_up(codes, table)
     if table.shape[1] == entries:
         return table[0], table[1]
     return np.full(entries, table[0, 0]), np.full(entries, table[1, 0])
+
+
+@kernel
+def look_up(
+    codes: npt.NDArray[np.uint8], table: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """The columns of a table of pairs, (2, codes), that the codes name."""
+    a, b = np.empty(len(codes), np.float32), np.empty(len(codes), np.float32)
+    for at in range(len(codes)):
+        a[at], b[at] = table[0, codes[at]], table[1, codes[at]]
+    return a, b

@@ -95,12 +95,12 @@ def resolve_solver(
 
 # Seconds of one core in single precision, fitted to what `benchmarks/solvers.py` measures. Only
 # their ratios matter here, which differ less between machines than they do.
-_ENTRY = 3.8e-9  # a coordinate of an entry: gathered, scaled, added to the right side
-_PRODUCT = 2.1e-12  # an addition of products
-_PIVOT_SMALL, _PIVOT_LARGE, _LARGE = 38e-12, 58e-12, 128  # of size^3: side by side, or by LAPACK
-_ROW = 26e-9  # a coordinate of a row
+_ENTRY = 0.45e-9  # a coordinate of an entry: gathered, scaled, added to the right side
+_PRODUCT = 6.8e-12  # an addition of products
+_PIVOT, _SYSTEM = 30e-9, 3.4e-12  # a pivot, for which all else waits; of size^3
+_ROW = 24e-9  # a coordinate of a row
 # The same of conjugate gradients, a pass over the entries; longer rows are gathered in each pass.
-_CG_PASS, _CG_ROW, _HELD = 0.62e-9, 45e-9, 1024
+_CG_PASS, _CG_ROW, _HELD = 0.2e-9, 18e-9, 1024
 
 # A sweep by conjugate gradients lowers the loss less than an exact one, and what a sweep costs
 # besides the rows' solution stays.
@@ -141,6 +141,5 @@ def row_seconds(solver: Solver, rank: int, lengths: npt.NDArray[np.int64]) -> Do
         passes = (2 + solver.cg_steps) * np.where(lengths > _HELD, 2, 1)
         return np.asarray(_CG_PASS * passes * entries + _CG_ROW * rank, np.float64)
     short, long = np.minimum(lengths, rank) * 1.0, np.maximum(lengths, rank) * 1.0
-    pivot = np.where(short > _LARGE, _PIVOT_LARGE, _PIVOT_SMALL)
-    work = _ENTRY * entries + _PRODUCT * short**2 * long + pivot * short**3
+    work = _ENTRY * entries + _PRODUCT * short**2 * long + _PIVOT * short + _SYSTEM * short**3
     return np.asarray(work + _ROW * rank, np.float64)

@@ -15,7 +15,7 @@ from pyspark import SparkContext
 from pyspark.sql import DataFrame
 
 from recsys_spark.kernels.counting import Compressed, compress_both
-from recsys_spark.kernels.csr import CODES, Csr, encode_weights
+from recsys_spark.kernels.csr import CODES, Csr, encode_weights, look_up
 from recsys_spark.kernels.solve import Fixed
 from recsys_spark.kernels.solver import Solver
 from recsys_spark.kernels.spec import SIDES, WalsSpec
@@ -54,7 +54,7 @@ class StoredBlock:
         if self.table is None:
             a, b = (np.ascontiguousarray(x) for x in (self.values.real, self.values.imag))
         else:
-            a, b = self.table[:, self.values]
+            a, b = look_up(self.values, self.table)
         return Block(self.start, self.whole, Csr(self.indptr, self.cols, a, b))
 
 

@@ -4,10 +4,9 @@ import numpy as np
 
 from recsys_spark.kernels.blas import load_blas
 from recsys_spark.kernels.jit import kernel
-from recsys_spark.kernels.solve.exact import solve_exactly
+from recsys_spark.kernels.solve.exact import exact_workspace, solve_exactly
 from recsys_spark.kernels.solve.fixed import Fixed, Single, rotated
 from recsys_spark.kernels.solve.gradients import conjugate_gradients
-from recsys_spark.kernels.solve.side_by_side import lane_workspace, solve_side_by_side
 from recsys_spark.kernels.solve.systems import (
     Arrays,
     Solved,
@@ -29,26 +28,21 @@ def solve_in_eigenbasis(given: Arrays, fixed: Fixed, solver: Solver, last: Singl
         start = rotated(last, fixed.rotation)
     eigenvalues = np.ascontiguousarray(np.diag(fixed.gram))
     rank, solved = len(eigenvalues), unsolved(given, len(eigenvalues))
-    by_size = np.argsort(np.minimum(np.diff(given[0]), rank), kind="stable")
-    single, double = (workspace(rank, dtype) for dtype in (np.float32, np.float64))
-    work = single, double, lane_workspace(rank)
-    _rotated(given, by_size, eigenvalues, start, steps, work, *solved)
+    work = exact_workspace(rank), workspace(rank, np.float32)
+    _rotated(given, eigenvalues, start, steps, work, *solved)
     return solved
 
 
 @kernel
-def _rotated(given, by_size, eigenvalues, start, steps, work, factors, status):  # type: ignore[no-untyped-def]
+def _rotated(given, eigenvalues, start, steps, work, factors, status):  # type: ignore[no-untyped-def]
     indptr, cols, a, b, unobserved, regularization, fixed, _ = given
-    single, double, lanes = work
+    exact, single = work
     rank = fixed.shape[1]
     shared, x = np.empty(rank), np.empty(rank, dtype=np.float32)
-    done = np.zeros(len(by_size), dtype=np.bool_)
-    if not steps:
-        solve_side_by_side(given, by_size, eigenvalues, shared, single, lanes, factors, done)
     for row in range(len(indptr) - 1):
         entries = cols[indptr[row] : indptr[row + 1]]
         extra, right = a[indptr[row] : indptr[row + 1]], b[indptr[row] : indptr[row + 1]]
-        if done[row] or not any_nonzero(right):  # where the right side is zero, so is the solution
+        if not any_nonzero(right):  # where the right side is zero, so is the solution
             continue
         set_shared_part(shared, eigenvalues, unobserved[row], regularization[row])
         if steps and has_roots(extra, right):
@@ -56,7 +50,7 @@ def _rotated(given, by_size, eigenvalues, start, steps, work, factors, status): 
                 x[k] = start[row, k]
             solved = conjugate_gradients(entries, extra, right, fixed, shared, single, x, steps)
         else:
-            solved = solve_exactly(entries, extra, right, fixed, shared, single, double, x)
+            solved = solve_exactly(entries, extra, right, fixed, shared, exact, x)
         if solved:
             for k in range(rank):
                 factors[row, k] = x[k]

@@ -1,10 +1,14 @@
 """The exact solution of one row, in the form and the precision that its entries ask for."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
+import numpy.typing as npt
 
 from recsys_spark.kernels.jit import jit
+from recsys_spark.kernels.solve.cholesky import solve_cholesky
 from recsys_spark.kernels.solve.systems import (
-    DEPTH,
+    GATHERED,
     JITTER,
     LEAST_PIVOT_DOUBLE,
     LEAST_PIVOT_SINGLE,
@@ -14,22 +18,55 @@ from recsys_spark.kernels.solve.systems import (
     set_identity,
     set_response,
     solve_system,
+    workspace,
 )
+from recsys_spark.kernels.solve.tiles import LINE, add_outer, padded, transpose_tile, zeros_in_lines
+
+_DEPTH = 128  # rows whose products are added at once: at rank 64 they fit the innermost cache
+
+Numbers = npt.NDArray[np.float32]
+
+
+class Work(NamedTuple):
+    """Memory of one thread, of which numbers beyond a row's own stay zeros.
+
+    entries: (width, width) of the dual form. rows: (_DEPTH, width). system: (width, width). right,
+    limits: (width,). scales, ones: (rank,). double: `systems.workspace`.
+    """
+
+    entries: Numbers
+    rows: Numbers
+    system: Numbers
+    right: Numbers
+    limits: Numbers
+    scales: Numbers
+    ones: Numbers
+    double: tuple[Any, ...]
+
+
+def exact_workspace(rank: int) -> Work:
+    """For rows of a rank."""
+    width = padded(rank)
+    entries, rows, system = (zeros_in_lines(count, width) for count in (width, _DEPTH, width))
+    right, limits = (zeros_in_lines(1, width)[0] for _ in range(2))
+    scales, ones = np.empty(rank, np.float32), np.ones(rank, np.float32)
+    double = workspace(rank, np.float64)
+    return Work(entries, rows, system, right, limits, scales, ones, double)
 
 
 @jit
-def solve_exactly(cols, a, b, fixed, shared, single, double, x):  # type: ignore[no-untyped-def]
+def solve_exactly(cols, a, b, fixed, shared, work, x):  # type: ignore[no-untyped-def]
     """Solve one row into x; False if it stays singular."""
     if has_roots(a, b):
         if len(cols) <= len(x) and _is_positive(shared):
-            if _dual(cols, a, b, fixed, shared, single, x, LEAST_PIVOT_SINGLE):
+            if _dual(cols, a, b, fixed, shared, work, x):
                 return True
-            if _dual(cols, a, b, fixed, shared, double, x, LEAST_PIVOT_DOUBLE):
+            if _dual_in_double(cols, a, b, fixed, shared, work.double, x):
                 return True
-        elif _primal(cols, a, b, fixed, shared, single, x):
+        elif _primal(cols, a, b, fixed, shared, work, x):
             return True
     for jitter in JITTER:
-        if _general(cols, a, b, fixed, shared, double, x, jitter):
+        if _general(cols, a, b, fixed, shared, work.double, x, jitter):
             return True
     return False
 
@@ -43,28 +80,117 @@ def _is_positive(values):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _dual(cols, a, b, fixed, shared, work, x, least):  # type: ignore[no-untyped-def]
-    rows, system, vector, scales, blas = work
-    size = len(cols)
-    set_identity(system, size)
-    dual_system(cols, a, b, fixed, shared, rows, scales, (system, size, vector), blas)
-    if not solve_system(system, size, vector, blas, least):
+def _primal(cols, a, b, fixed, shared, work, x):  # type: ignore[no-untyped-def]
+    rows, right, rank = work.rows, work.right, len(x)
+    size, total = padded(rank), np.zeros(rank)
+    _set_zero(work.system, size)
+    for first in range(0, len(cols), _DEPTH):
+        count = min(_DEPTH, len(cols) - first)
+        gather(rows, fixed, cols, a, work.ones, first, count)
+        set_response(right, rows, a, b, first, count)
+        for k in range(rank):
+            total[k] += right[k]
+        _add_products(work, size, count)
+    for k in range(rank):
+        right[k] = total[k]
+    if not _solve(work, rank, size, shared):
         return False
-    dual_solution(rows, scales, vector, size, x)
+    for k in range(rank):
+        x[k] = right[k]
     return True
 
 
 @jit
-def _primal(cols, a, b, fixed, shared, work, x):  # type: ignore[no-untyped-def]
-    rows, system, vector, scales, blas = work
-    rank = len(x)
-    set_identity(system, rank)
-    primal_system(cols, a, b, fixed, shared, rows, scales, (system, rank, vector), blas)
-    if not solve_system(system, rank, vector, blas, LEAST_PIVOT_SINGLE):
+def _dual(cols, a, b, fixed, shared, work, x):  # type: ignore[no-untyped-def]
+    """V stays in `entries`; coordinates are turned into rows, whose products V V' adds up."""
+    entries, rows, right, count, rank = work.entries, work.rows, work.right, len(cols), len(x)
+    size = padded(count)
+    _set_scales(work.scales, shared)
+    gather(entries, fixed, cols, a, work.scales, 0, count)
+    for i in range(count, size):
+        for k in range(rank):
+            entries[i, k] = 0.0
+    _set_zero(work.system, size)
+    for first in range(0, padded(rank), _DEPTH):
+        depth = min(_DEPTH, padded(rank) - first)
+        _transpose(entries, first, rows, size, depth)
+        _add_products(work, size, depth)
+    for i in range(count):
+        right[i] = b[i] / np.sqrt(a[i]) if a[i] > 0.0 else 0.0
+    if not _solve(work, count, size, work.ones):
         return False
-    for k in range(rank):
-        x[k] = vector[k]
+    _set_dual_solution(entries, work.scales, right, count, x)
     return True
+
+
+@jit
+def _transpose(entries, first, rows, size, depth):  # type: ignore[no-untyped-def]
+    """Coordinates from `first` on, as rows."""
+    one, other, step = entries.ctypes.data + 4 * first, rows.ctypes.data, 4 * rows.shape[1]
+    for i in range(0, size, LINE):
+        for k in range(0, depth, LINE):
+            transpose_tile(other + k * step + 4 * i, one + i * step + 4 * k, step)
+
+
+@jit
+def _set_zero(system, size):  # type: ignore[no-untyped-def]
+    for i in range(size):
+        row = system[i, i // LINE * LINE : size]
+        for j in range(len(row)):
+            row[j] = 0.0
+
+
+@jit
+def _add_products(work, size, count):  # type: ignore[no-untyped-def]
+    system, rows = work.system, work.rows
+    add_outer(system.ctypes.data, rows.ctypes.data, 4 * system.shape[1], size, count)
+
+
+@jit
+def _solve(work, own, size, diagonal):  # type: ignore[no-untyped-def]
+    """Add the diagonal to the row's own part, and solve; the rest becomes the identity."""
+    system, right, limits = work.system, work.right, work.limits
+    for k in range(own):
+        system[k, k] += diagonal[k]
+        limits[k] = LEAST_PIVOT_SINGLE * system[k, k]
+    for k in range(own, size):
+        system[k, k], limits[k], right[k] = 1.0, 0.0, 0.0
+    return solve_cholesky(system, size, right, limits)
+
+
+@jit
+def _dual_in_double(cols, a, b, fixed, shared, work, x):  # type: ignore[no-untyped-def]
+    rows, system, vector, scales, blas = work
+    size = len(cols)
+    _set_scales(scales, shared)
+    gather(rows, fixed, cols, a, scales, 0, size)
+    set_identity(system, size)
+    add_symmetric(system, size, rows, rows, size, len(x), True, blas)
+    for i in range(size):
+        vector[i] = b[i] / np.sqrt(a[i]) if a[i] > 0.0 else 0.0
+    if not solve_system(system, size, vector, blas, LEAST_PIVOT_DOUBLE):
+        return False
+    _set_dual_solution(rows, scales, vector, size, x)
+    return True
+
+
+@jit
+def _set_dual_solution(rows, scales, weights, size, x):  # type: ignore[no-untyped-def]
+    """x = D^-1/2 V' weights."""
+    rank = len(scales)
+    for k in range(rank):
+        x[k] = 0.0
+    for i in range(size):
+        for k in range(rank):
+            x[k] += weights[i] * rows[i, k]
+    for k in range(rank):
+        x[k] *= scales[k]
+
+
+@jit
+def _set_scales(scales, shared):  # type: ignore[no-untyped-def]
+    for k in range(len(shared)):
+        scales[k] = 1.0 / np.sqrt(shared[k])
 
 
 @jit
@@ -72,13 +198,13 @@ def _general(cols, a, b, fixed, shared, work, x, jitter):  # type: ignore[no-unt
     """The primal form for weights of any sign, in double precision."""
     rows, system, vector, _, blas = work
     rank = len(x)
-    weighted = np.empty((min(len(cols), DEPTH), rank))
+    weighted = np.empty((min(len(cols), GATHERED), rank))
     set_identity(system, rank)
     for k in range(rank):
         system[k * rank + k] = shared[k]
         vector[k] = 0.0
-    for first in range(0, len(cols), DEPTH):
-        size = min(DEPTH, len(cols) - first)
+    for first in range(0, len(cols), GATHERED):
+        size = min(GATHERED, len(cols) - first)
         for i in range(size):
             weight, response = np.float64(a[first + i]), np.float64(b[first + i])
             for k in range(rank):
@@ -96,53 +222,3 @@ def _general(cols, a, b, fixed, shared, work, x, jitter):  # type: ignore[no-unt
     for k in range(rank):
         x[k] = vector[k]
     return True
-
-
-@jit
-def dual_system(cols, a, b, fixed, shared, rows, scales, into, blas):  # type: ignore[no-untyped-def]
-    """Add V V' to the identity, and set the right side; V stays in `rows`."""
-    system, stride, right = into
-    set_scales(scales, shared)
-    gather(rows, fixed, cols, a, scales, 0, len(cols))
-    add_symmetric(system, stride, rows, rows, len(cols), len(shared), True, blas)
-    for i in range(len(cols)):
-        right[i] = b[i] / np.sqrt(a[i]) if a[i] > 0.0 else 0.0
-
-
-@jit
-def dual_solution(rows, scales, weights, size, x):  # type: ignore[no-untyped-def]
-    """x = D^-1/2 V' weights."""
-    rank = len(scales)
-    for k in range(rank):
-        x[k] = 0.0
-    for i in range(size):
-        for k in range(rank):
-            x[k] += weights[i] * rows[i, k]
-    for k in range(rank):
-        x[k] *= scales[k]
-
-
-@jit
-def set_scales(scales, shared):  # type: ignore[no-untyped-def]
-    for k in range(len(shared)):
-        scales[k] = 1.0 / np.sqrt(shared[k])
-
-
-@jit
-def primal_system(cols, a, b, fixed, shared, rows, scales, into, blas):  # type: ignore[no-untyped-def]
-    """Put A in place of the identity, and set the right side."""
-    system, stride, right = into
-    rank = len(shared)
-    total = np.zeros(rank)
-    for k in range(rank):
-        scales[k] = 1.0
-        system[k * stride + k] = shared[k]
-    for first in range(0, len(cols), DEPTH):
-        size = min(DEPTH, len(cols) - first)
-        gather(rows, fixed, cols, a, scales, first, size)
-        set_response(right, rows, a, b, first, size)
-        for k in range(rank):
-            total[k] += right[k]
-        add_symmetric(system, stride, rows, rows, rank, size, False, blas)
-    for k in range(rank):
-        right[k] = total[k]

@@ -11,7 +11,7 @@ from recsys_spark.kernels.solve.eigenbasis import solve_in_eigenbasis
 from recsys_spark.kernels.solve.fixed import Double, Fixed, Single, rotated
 from recsys_spark.kernels.solve.nonnegative import solve_nonnegative
 from recsys_spark.kernels.solve.subspace import solve_subspace
-from recsys_spark.kernels.solve.systems import Arrays, read_only
+from recsys_spark.kernels.solve.systems import Arrays, call_for, read_only
 from recsys_spark.kernels.solver import Solver
 
 
@@ -84,6 +84,7 @@ def _add_losses(given, factors, sums):  # type: ignore[no-untyped-def]
     for row in range(len(indptr) - 1):
         x, at = factors[row], indptr[row]
         while at < indptr[row + 1]:
+            call_for(fixed, cols, at)
             col, prediction = cols[at], np.float32(0)
             for k in range(len(x)):
                 prediction += fixed[col, k] * x[k]

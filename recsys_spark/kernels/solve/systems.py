@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from recsys_spark.kernels.blas import dgemm, dpotrf, dpotrs, sgemm, spotrf, spotrs
 from recsys_spark.kernels.jit import jit
+from recsys_spark.kernels.solve.tiles import prefetch
 
 Arrays = tuple[npt.NDArray[Any], ...]
 Solved = tuple[npt.NDArray[np.float32], npt.NDArray[np.int8]]
@@ -19,6 +20,7 @@ Solved = tuple[npt.NDArray[np.float32], npt.NDArray[np.int8]]
 GATHERED = 1024  # rows of the other side that are held at once
 DEPTH = 240  # tile x tile x depth stays within what OpenBLAS computes without packing
 _TILE = 64
+_AHEAD = 6  # entries
 LEAST_PIVOT_SINGLE = 1e-4  # squared pivot over diagonal entry: 1 - R^2 of the coordinate
 LEAST_PIVOT_DOUBLE = 1e-14
 JITTER = (0.0, 1e-10, 1e-7, 1e-4)
@@ -71,15 +73,26 @@ def has_roots(a, b):  # type: ignore[no-untyped-def]
 def gather(rows, fixed, cols, a, scales, first, size):  # type: ignore[no-untyped-def]
     """rows[i] = sqrt(a_j) y_j diag(scales), j the i-th entry from `first` on."""
     for i in range(size):
+        call_for(fixed, cols, first + i)
         col, root = cols[first + i], np.sqrt(a[first + i])
         for k in range(fixed.shape[1]):
             rows[i, k] = root * scales[k] * fixed[col, k]
 
 
 @jit
+def call_for(fixed, cols, at):  # type: ignore[no-untyped-def]
+    """Have the row of a later entry fetched from memory while others are worked on."""
+    if at + _AHEAD < len(cols):
+        step = fixed.shape[1] * fixed.itemsize
+        row = fixed.ctypes.data + cols[at + _AHEAD] * step
+        for place in range(0, step, 64):
+            prefetch(row + place)
+
+
+@jit
 def set_response(right, rows, a, b, first, size):  # type: ignore[no-untyped-def]
     """The sum of b_j y_j over gathered rows."""
-    rank = rows.shape[1]
+    rank = len(right)
     for k in range(rank):
         right[k] = 0.0
     for i in range(size):
