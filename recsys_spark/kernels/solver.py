@@ -98,9 +98,9 @@ def resolve_solver(
 _ENTRY = 0.45e-9  # a coordinate of an entry: gathered, scaled, added to the right side
 _PRODUCT = 6.8e-12  # an addition of products
 _PIVOT, _SYSTEM = 30e-9, 3.4e-12  # a pivot, for which all else waits; of size^3
-_ROW = 24e-9  # a coordinate of a row
+_EACH, _ROW = 0.6e-6, 22e-9  # a row, and a coordinate of it
 # The same of conjugate gradients, a pass over the entries; longer rows are gathered in each pass.
-_CG_PASS, _CG_ROW, _HELD = 0.2e-9, 18e-9, 1024
+_CG_PASS, _CG_ROW, _HELD = 0.2e-9, 16e-9, 1024
 
 # A sweep by conjugate gradients lowers the loss less than an exact one, and what a sweep costs
 # besides the rows' solution stays.
@@ -139,7 +139,7 @@ def row_seconds(solver: Solver, rank: int, lengths: npt.NDArray[np.int64]) -> Do
     entries = lengths * float(rank)
     if solver.method == "cg":  # a pass for the right side, one for the residual, and one a step
         passes = (2 + solver.cg_steps) * np.where(lengths > _HELD, 2, 1)
-        return np.asarray(_CG_PASS * passes * entries + _CG_ROW * rank, np.float64)
+        return np.asarray(_CG_PASS * passes * entries + _CG_ROW * rank + _EACH, np.float64)
     short, long = np.minimum(lengths, rank) * 1.0, np.maximum(lengths, rank) * 1.0
     work = _ENTRY * entries + _PRODUCT * short**2 * long + _PIVOT * short + _SYSTEM * short**3
-    return np.asarray(work + _ROW * rank, np.float64)
+    return np.asarray(work + _ROW * rank + _EACH, np.float64)
