@@ -55,6 +55,7 @@ class Shape:
 CASES = {
     "wide": Shape(users=138_000, items=27_000, interactions=15_000_000),
     "sparse": Shape(users=30_000, items=40_000, interactions=1_000_000),
+    "small": Shape(users=600, items=9_700, interactions=80_000),
     "smoke": Shape(users=5_000, items=2_000, interactions=200_000),
 }
 

@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from recsys_spark.kernels.jit import jit
 from recsys_spark.kernels.solve.cholesky import solve_cholesky
@@ -13,18 +12,23 @@ from recsys_spark.kernels.solve.systems import (
     LEAST_PIVOT_DOUBLE,
     LEAST_PIVOT_SINGLE,
     add_symmetric,
+    call_for,
     gather,
     has_roots,
     set_identity,
-    set_response,
     solve_system,
     workspace,
 )
-from recsys_spark.kernels.solve.tiles import LINE, add_outer, padded, transpose_tile, zeros_in_lines
+from recsys_spark.kernels.solve.tiles import (
+    LINE,
+    Numbers,
+    add_outer,
+    padded,
+    transpose_tile,
+    zeros_in_lines,
+)
 
-_DEPTH = 128  # rows whose products are added at once: at rank 64 they fit the innermost cache
-
-Numbers = npt.NDArray[np.float32]
+_DEPTH = 64  # rows whose products are added at once: to rank 128 they fit the innermost cache
 
 
 class Work(NamedTuple):
@@ -86,8 +90,7 @@ def _primal(cols, a, b, fixed, shared, work, x):  # type: ignore[no-untyped-def]
     _set_zero(work.system, size)
     for first in range(0, len(cols), _DEPTH):
         count = min(_DEPTH, len(cols) - first)
-        gather(rows, fixed, cols, a, work.ones, first, count)
-        set_response(right, rows, a, b, first, count)
+        _gather_entries(rows, right, fixed, cols, a, b, first, count)
         for k in range(rank):
             total[k] += right[k]
         _add_products(work, size, count)
@@ -98,6 +101,20 @@ def _primal(cols, a, b, fixed, shared, work, x):  # type: ignore[no-untyped-def]
     for k in range(rank):
         x[k] = right[k]
     return True
+
+
+@jit
+def _gather_entries(rows, right, fixed, cols, a, b, first, count):  # type: ignore[no-untyped-def]
+    """rows[i] = sqrt(a_j) y_j, j the i-th entry from `first` on, and the sum of b_j y_j."""
+    for k in range(fixed.shape[1]):
+        right[k] = 0.0
+    for i in range(count):
+        call_for(fixed, cols, first + i)
+        root, response = np.sqrt(a[first + i]), b[first + i]
+        y, row = fixed[cols[first + i]], rows[i]
+        for k in range(len(y)):
+            row[k] = root * y[k]
+            right[k] += response * y[k]
 
 
 @jit
