@@ -311,7 +311,7 @@ def _sweep(
     state, stopped = _initial(layout, spec, start), None
     losses = list(start.losses) if start else []
     counts = [side.counts for side in sides.values()]
-    chosen = solver, _ = choose_solver(solver, len(state["item"].gram), counts, spec.nonnegative)
+    chosen = solver, _ = choose_solver(solver, spec, len(state["item"].gram), counts)
     for iteration in range(len(losses) + 1, spec.iterations + 1):
         if stopped:
             break

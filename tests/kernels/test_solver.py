@@ -1,5 +1,7 @@
 """Which solver may be asked for, and which `auto` takes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from recsys_spark.kernels.solver import Solver, choose_solver, resolve_solver
 from recsys_spark.kernels.spec import resolve_spec
 
 AUTO = Solver("auto")
+IMPLICIT, EXPLICIT = resolve_spec("ials"), resolve_spec("explicit")
 
 
 def rows_of(mean, count=2000, skew=1.0):
@@ -33,7 +36,8 @@ def rows_of(mean, count=2000, skew=1.0):
 )
 @pytest.mark.parametrize("skew", [0.0, 0.7])
 def test_auto_is_exact_where_that_is_cheap(rank, lengths, method, skew):
-    chosen, reason = choose_solver(AUTO, rank, [rows_of(mean, skew=skew) for mean in lengths])
+    rows = [rows_of(mean, skew=skew) for mean in lengths]
+    chosen, reason = choose_solver(AUTO, IMPLICIT, rank, rows)
     assert chosen.method == method
     assert reason.startswith(f"{method}: at rank {rank} ")
 
@@ -41,26 +45,33 @@ def test_auto_is_exact_where_that_is_cheap(rank, lengths, method, skew):
 def test_auto_weighs_what_is_longest():
     """A few rows of a long tail may decide for all."""
     short, long = np.full(10_000, 10), np.full(300, 1000)
-    assert choose_solver(AUTO, 512, [short, short])[0].method == "cholesky"
-    assert choose_solver(AUTO, 512, [short, long])[0].method == "cg"
+    assert choose_solver(AUTO, IMPLICIT, 512, [short, short])[0].method == "cholesky"
+    assert choose_solver(AUTO, IMPLICIT, 512, [short, long])[0].method == "cg"
 
 
 def test_auto_counts_the_steps():
     lengths = [rows_of(500)] * 2
     few, many = (Solver("auto", cg_steps=steps) for steps in (3, 30))
-    assert choose_solver(few, 512, lengths)[0] == Solver("cg", cg_steps=3)
-    assert choose_solver(many, 512, lengths)[0] == Solver("cholesky", cg_steps=30)
+    assert choose_solver(few, IMPLICIT, 512, lengths)[0] == Solver("cg", cg_steps=3)
+    assert choose_solver(many, IMPLICIT, 512, lengths)[0] == Solver("cholesky", cg_steps=30)
+
+
+def test_auto_is_exact_longer_without_unobserved_pairs():
+    rows = [rows_of(mean, skew=0.7) for mean in (107, 555)]
+    chosen = [choose_solver(AUTO, spec, 256, rows)[0].method for spec in (IMPLICIT, EXPLICIT)]
+    assert chosen == ["cg", "cholesky"]
 
 
 def test_auto_with_nonnegative_factors_is_exact():
-    chosen, reason = choose_solver(AUTO, 256, [rows_of(500)], nonnegative=True)
+    nonnegative = replace(IMPLICIT, nonnegative=True)
+    chosen, reason = choose_solver(AUTO, nonnegative, 256, [rows_of(500)])
     assert (chosen.method, reason[:9]) == ("cholesky", "cholesky:")
 
 
 @pytest.mark.parametrize("method", ["cholesky", "cg", "subspace"])
 def test_other_methods_stay_as_they_are(method):
     solver = Solver(method, 5, 32)
-    assert choose_solver(solver, 1024, [rows_of(1000)]) == (solver, "")
+    assert choose_solver(solver, IMPLICIT, 1024, [rows_of(1000)]) == (solver, "")
 
 
 def test_a_sweep_of_blocks_covers_every_coordinate_once():
