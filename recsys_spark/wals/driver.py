@@ -28,7 +28,7 @@ from recsys_spark.wals.plan import Plan, Sizes
 from recsys_spark.wals.sides import Rows, sized_rows
 from recsys_spark.wals.sweep import Record, Single, Solved, Vectors, solve_block, solved
 
-_FLOPS = 2e10  # a second, of one thread
+_FLOPS = 8e10  # a second, of one thread; `benchmarks/solvers.py`
 _JOBS = 1.0  # seconds of the two jobs of a sweep, without any work in them
 
 Columns = Mapping[str, npt.NDArray[Any]]
