@@ -10,7 +10,6 @@ from pyspark.sql import DataFrame
 from recsys_spark.kernels.spec import SIDES, WalsSpec, restored_spec
 from recsys_spark.kernels.value_use import ValueRange, describe_values
 from recsys_spark.kernels.weights import ratio_warning, weight_ratio
-from recsys_spark.ml.model import WALSModel
 from recsys_spark.pipeline.checkpoints import Checkpoints
 from recsys_spark.pipeline.early_stopping import EarlyStopping, early_stopping
 from recsys_spark.pipeline.folded_models import model_specs
@@ -19,12 +18,14 @@ from recsys_spark.pipeline.plan import make_plan
 from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.schema import FACTORS, RATINGS
 from recsys_spark.wals.budget import needs, within_limits
-from recsys_spark.wals.factors import read_factors
+from recsys_spark.wals.factors import Factors, factors_frame, read_factors
 from recsys_spark.wals.fit import Factorization, Loss, fit_factors
 from recsys_spark.wals.plan import Plan, Sizes
 
 # Factors to begin with, and the run they come from.
 Start = tuple[Factorization | None, str | None]
+
+_FILE = 64 * 2**20  # bytes of factors in a file of their table, about
 
 
 def train(run: Run) -> Summary:
@@ -65,7 +66,7 @@ def fit(
     plan = within_limits(plan, run.spark.sparkContext)
     watch = _Watch(run, checkpoints, stopping, spec, plan, "" if version is None else "refit.")
     trained = fit_factors(rows, spec, plan, watch, begin, watch.begin)
-    _write_factors(run, trained, spec, version)
+    _write_factors(run, trained, version)
     checkpoints.clear()
     if trained.stopped:
         run.log.warning(f"training ended after {len(trained.losses)} sweeps: {trained.stopped}")
@@ -91,12 +92,14 @@ def _values(run: Run, spec: WalsSpec) -> str:
     return describe_values(spec, ValueRange(low, high, run.noted("ingest", "interactions")))
 
 
-def _write_factors(run: Run, trained: Factorization, spec: WalsSpec, version: str | None) -> None:
-    types = FACTORS["id"].dataType
-    model = WALSModel.from_factorization(run.spark, trained, types, types, spec)
-    for side, factors in (("user", model.userFactors), ("item", model.itemFactors)):
-        renamed = factors.withColumnRenamed("features", "factors")
-        ordered = renamed.repartitionByRange("id").sortWithinPartitions("id")
+def _write_factors(run: Run, trained: Factorization, version: str | None) -> None:
+    for side in SIDES:
+        factors = getattr(trained, side)
+        frame = factors_frame(run.spark, factors, FACTORS["id"].dataType).toDF(*FACTORS.names)
+        if isinstance(factors, Factors):  # from the driver they come by id
+            ordered = frame.coalesce(1 + factors.vectors.nbytes // _FILE)
+        else:
+            ordered = frame.repartitionByRange("id").sortWithinPartitions("id")
         run.write(ordered, f"{side}_factors", FACTORS, version=version)
 
 

@@ -13,12 +13,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, FloatType, LongType, StructField, StructType
 
-from recsys_spark.arrow import list_matrix, list_parts
+from recsys_spark.arrow import list_array, list_matrix, list_parts
 from recsys_spark.kernels.init import initial_factors
 from recsys_spark.kernels.spec import SIDES, WalsSpec
 from recsys_spark.wals.packed import Ids
 
 Single = npt.NDArray[np.float32]
+
+_NUMBERS = 2**30  # of one array of lists, whose offsets have 32 bits
 
 FEATURES = StructType(
     [StructField("id", LongType()), StructField("features", ArrayType(FloatType()))]
@@ -61,9 +63,15 @@ class Factors:
         return int(self.vectors.shape[1])
 
     def frame(self, spark: SparkSession) -> DataFrame:
-        """Columns id, features, from the driver."""
-        offsets = pa.array(np.arange(len(self.ids) + 1) * self.width, type=pa.int32())
-        features = pa.ListArray.from_arrays(offsets, pa.array(self.vectors.ravel()))
+        """Columns id, features, from the driver, in the order of the ids."""
+        most = _NUMBERS // self.width
+        parts = (
+            self.vectors[start : start + most] for start in range(0, max(1, len(self.ids)), most)
+        )
+        features = pa.chunked_array(
+            list_array(np.arange(len(part) + 1) * self.width, pa.array(part.ravel()))
+            for part in parts
+        )
         return spark.createDataFrame(pa.table({"id": self.ids, "features": features}))
 
     def arrays(self) -> "Factors":

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from recsys_spark.kernels.spec import WalsSpec
+from recsys_spark.wals import factors
 from recsys_spark.wals.factors import Factors, initial_vectors, widened
 
 
@@ -19,3 +20,12 @@ def test_widened_factors_keep_what_they_had_and_begin_the_rest(biases):
     np.testing.assert_array_equal(wide[:, :4], known.vectors[:, :4])
     np.testing.assert_array_equal(wide[:, 4:7], initial_vectors("item", ids, large)[:, 4:7])
     np.testing.assert_array_equal(wide[:, 7:], known.vectors[:, 4:])
+
+
+@pytest.mark.parametrize("rows", [0, 1, 5])
+def test_more_numbers_than_one_array_of_lists_takes_become_one_frame(spark, monkeypatch, rows):
+    monkeypatch.setattr(factors, "_NUMBERS", 7)
+    ids, vectors = np.arange(rows), np.arange(3 * rows, dtype=np.float32).reshape(-1, 3)
+    table = Factors(ids, vectors).frame(spark).toArrow()
+    assert table["id"].to_pylist() == ids.tolist()
+    assert table["features"].to_pylist() == vectors.tolist()
