@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import config, types
 from numba.core import cgutils
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
 from recsys_spark.kernels.jit import jit
 
-_FEATURES = config.CPU_FEATURES or binding.get_host_cpu_features().flatten()
+_FEATURES = get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
 _WIDE = "+avx512f" in _FEATURES.split(",")  # 32 registers of 16 numbers
 LINE = 16 if _WIDE else 8
 _MOST = 4 if _WIDE else 2  # lines of a tile
