@@ -20,7 +20,12 @@ from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.runs import Runs
 from recsys_spark.runtime.store import open_store
 from recsys_spark.runtime.tables import Tables
-from recsys_spark.wals.budget import needs, refuse_what_cannot_fit, within_limits
+from recsys_spark.wals.budget import (
+    available_memory,
+    needs,
+    refuse_what_cannot_fit,
+    within_limits,
+)
 from recsys_spark.wals.driver import driver_pays
 from recsys_spark.wals.plan import Sizes
 
@@ -50,7 +55,9 @@ def show_plan(config: Config, log: Log) -> None:
         largest = _newest_sizes(Runs(store), Tables(store), config.train.refit)
         context = spark().sparkContext
         sizes = replace(largest, slots=context.defaultParallelism)
-        sizes = replace(sizes, on_driver=driver_pays(sizes, spec, plan, context))
+        sizes = replace(
+            sizes, on_driver=driver_pays(sizes, spec, plan, context, available_memory())
+        )
         plan = within_limits(plan, context)
         refuse_what_cannot_fit(sizes, spec, plan, context)
     for sink in log.sinks:

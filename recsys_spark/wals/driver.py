@@ -73,26 +73,31 @@ def held_sides(
     """
     context = ratings.sparkSession.sparkContext
     rows = ratings.count() if plan.layout == "auto" else 0
-    slots = context.defaultParallelism
-    if not driver_pays(Sizes(rows, 0, 0, 0.0, 0.0, slots), spec, plan, context):
+    slots, memory = context.defaultParallelism, available_memory()
+    if not driver_pays(Sizes(rows, 0, 0, 0.0, 0.0, slots), spec, plan, context, memory):
         return None
     pairs = _collected(weighed)
     index = {side: _index(pairs[side]) for side in SIDES}
     users, items = (len(index[side].ids) for side in SIDES)
     sum_a, sum_b = (float(pairs[name].sum(dtype=np.float64)) for name in "ab")
     sizes = Sizes(len(pairs["a"]), users, items, sum_a, sum_b, slots, on_driver=True)
-    if not driver_pays(sizes, spec, plan, context):
+    if not driver_pays(sizes, spec, plan, context, memory):
         return None
     sides, _ = sized_rows(sizes, index, spec, plan, context, on_sizes)
     return sides, _stored_blocks(pairs, sides)
 
 
-def driver_pays(sizes: Sizes, spec: WalsSpec, plan: Plan, context: SparkContext) -> bool:
-    """Whether the driver is the place for data of these sizes, as far as they are known."""
+def driver_pays(
+    sizes: Sizes, spec: WalsSpec, plan: Plan, context: SparkContext, memory: int
+) -> bool:
+    """Whether the driver is the place for data of these sizes, as far as they are known.
+
+    memory: bytes that were free before any pair was brought.
+    """
     if plan.layout != "auto":
         return plan.layout == "driver"
     needed, answers = needs(replace(sizes, on_driver=True), spec, plan), largest_answer(context)
-    if needed.driver > available_memory() // 2 or 0 < answers < needed.answer:
+    if needed.driver > memory // 2 or 0 < answers < needed.answer:
         return False
     if re.fullmatch(r"local(\[[^\]]*\])?", str(context.master)):
         return True

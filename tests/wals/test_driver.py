@@ -96,10 +96,9 @@ def test_auto_takes_the_driver_while_its_memory_suffices(
 )
 def test_on_a_cluster_only_small_data_is_for_the_driver(monkeypatch, master, pairs, rank, expected):
     context = SimpleNamespace(master=master)
-    monkeypatch.setattr(driver, "available_memory", lambda: 2**50)
     monkeypatch.setattr(driver, "largest_answer", lambda context: 0)
     sizes = budget.Sizes(pairs, 10**5, 10**4, 1.0, 1.0, 4)
-    assert driver.driver_pays(sizes, replace(SPEC, rank=rank), Plan(), context) == expected
+    assert driver.driver_pays(sizes, replace(SPEC, rank=rank), Plan(), context, 2**50) == expected
 
 
 def test_pairs_beyond_sparks_limit_of_answers_are_not_for_the_driver(spark, monkeypatch):
@@ -109,6 +108,14 @@ def test_pairs_beyond_sparks_limit_of_answers_are_not_for_the_driver(spark, monk
     monkeypatch.setattr(budget, "largest_answer", lambda context: 100)
     with pytest.raises(ConfigError, match=r"pairs to the driver.*maxResultSize"):
         fit_factors(frame_of(spark, ratings()), SPEC, Plan(2, layout="driver"))
+
+
+def test_pairs_that_were_brought_do_not_count_as_memory_that_is_missing(spark, monkeypatch):
+    frame = frame_of(spark, ratings())
+    free = iter([2**40, 10_000])  # before and after
+    monkeypatch.setattr(driver, "available_memory", lambda: next(free))
+    with prepared(frame, SPEC, Plan(2)) as data:
+        assert data.blocks is not None
 
 
 def test_available_memory_is_that_of_the_machine():
