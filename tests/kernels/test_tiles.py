@@ -106,6 +106,8 @@ def test_processors_without_wide_registers(tmp_path):
     narrow = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+sse4.2"}
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", __file__]
     own = os.environ | narrow | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    line = [sys.executable, "-c", f"from {tiles.__name__} import LINE; assert LINE == 8"]
+    subprocess.run(line, env=own, check=True)
     done = subprocess.run([*command, "-k", "not wide"], env=own, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout

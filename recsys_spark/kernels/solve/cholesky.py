@@ -4,9 +4,8 @@ A system is held as rows of whole lines, of which the upper triangle counts; its
 whole lines, too, and what a row does not use is the identity.
 """
 
-import numpy as np
-
 from recsys_spark.kernels.jit import jit
+from recsys_spark.kernels.solve.systems import dot
 from recsys_spark.kernels.solve.tiles import (
     LINE,
     factor_tile,
@@ -57,7 +56,7 @@ def _substitute(system, size, right):  # type: ignore[no-untyped-def]
     for below in range(size, 0, -LINE):
         top = below - LINE
         for k in range(top, below):
-            right[k] -= _dot(system[k, below:size], right[below:size])
+            right[k] -= dot(system[k, below:size], right[below:size])
         substitute_up(start + top * step + 4 * top, step, v + 4 * top)
 
 
@@ -65,11 +64,3 @@ def _substitute(system, size, right):  # type: ignore[no-untyped-def]
 def _subtract(line, factor, other):  # type: ignore[no-untyped-def]
     for j in range(len(line)):
         line[j] -= factor * other[j]
-
-
-@jit
-def _dot(one, other):  # type: ignore[no-untyped-def]
-    total = np.float32(0)
-    for j in range(len(one)):
-        total += one[j] * other[j]
-    return total

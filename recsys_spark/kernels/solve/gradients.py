@@ -8,7 +8,7 @@ for implicit feedback collaborative filtering" (2011).
 import numpy as np
 
 from recsys_spark.kernels.jit import jit
-from recsys_spark.kernels.solve.systems import GATHERED, gather, set_response
+from recsys_spark.kernels.solve.systems import GATHERED, dot, gather, set_response
 
 
 @jit
@@ -22,13 +22,13 @@ def conjugate_gradients(cols, a, b, fixed, shared, work, x, steps):  # type: ign
     for k in range(rank):
         residual[k] -= product[k]
         direction[k] = inverse[k] * residual[k]
-    slope = _dot(residual, direction)
+    slope = dot(residual, direction)
     goal = np.float32(1e-12) * slope
     for _ in range(steps):
         if not slope > goal:
             break
         _times(cols, a, fixed, shared, rows, scales, direction, product)
-        curvature = _dot(direction, product)
+        curvature = dot(direction, product)
         if not curvature > 0.0:
             return False
         length = slope / curvature
@@ -37,11 +37,11 @@ def conjugate_gradients(cols, a, b, fixed, shared, work, x, steps):  # type: ign
             x[k] += length * direction[k]
             residual[k] -= length * product[k]
             product[k] = inverse[k] * residual[k]
-        slope = _dot(residual, product)
+        slope = dot(residual, product)
         turn = slope / before
         for k in range(rank):
             direction[k] = product[k] + turn * direction[k]
-    return _dot(x, x) < np.inf
+    return dot(x, x) < np.inf
 
 
 @jit
@@ -77,14 +77,6 @@ def _gather_quads(rows, fixed, cols, a, scales, first, size):  # type: ignore[no
     for i in range(size, (size + 3) // 4 * 4):
         for k in range(rows.shape[1]):
             rows[i, k] = 0.0
-
-
-@jit
-def _dot(one, other):  # type: ignore[no-untyped-def]
-    total = np.float32(0)
-    for k in range(len(one)):
-        total += one[k] * other[k]
-    return total
 
 
 @jit

@@ -102,6 +102,14 @@ def set_response(right, rows, a, b, first, size):  # type: ignore[no-untyped-def
 
 
 @jit
+def dot(one, other):  # type: ignore[no-untyped-def]
+    total = np.float32(0)
+    for k in range(len(one)):
+        total += one[k] * other[k]
+    return total
+
+
+@jit
 def set_identity(system, size):  # type: ignore[no-untyped-def]
     """The upper triangle of the identity."""
     for i in range(size):
