@@ -72,7 +72,7 @@ def _parsed(table: TableFile, fields: int) -> Column:
 
 
 def _record_lines(spark: SparkSession, text: TextFiles, table: TableFile) -> DataFrame:
-    """Columns raw, source_file and open, of lines that are records; one job, or two.
+    """Columns raw, source_file and open, of lines that are records; two jobs at most.
 
     Raises ContractError for a file with another header, whose columns could be swapped silently.
     """
@@ -92,6 +92,8 @@ def _check_lines(
     lines: DataFrame, text: TextFiles, header: str | None, quoting: Quoting | None
 ) -> bool:
     """Whether a record may go on behind its line; raises where a file has not the header."""
+    if len(text.found.files) == 1 and (quoting is None or text.holds(quoting.mark) is False):
+        return False
     is_header = F.lit(True) if header is None else F.col("raw") == header
     may_open = F.lit(False) if quoting is None else quoting.may_open(F.col("raw"))
     files = lines.groupBy("source_file").agg(

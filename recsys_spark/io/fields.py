@@ -135,7 +135,8 @@ def text_fields(one: Wanted, key: str, text: Column) -> list[Column]:
 
 def as_number(text: Column) -> Column:
     """true and false as 1 and 0, any other text as it is."""
-    lower = F.lower(F.trim(text))
+    # Not `lower`, for which Spark first makes a table of all characters, in a second.
+    lower = F.translate(F.trim(text), "AEFLRSTU", "aeflrstu")
     return F.when(lower == "true", F.lit("1")).when(lower == "false", F.lit("0")).otherwise(text)
 
 

@@ -130,7 +130,8 @@ def _local_defaults() -> dict[str, str]:
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.python.daemon.module": "recsys_spark.worker_daemon",
-        # Few rows may be much work for the kernels: no core waits for them.
+        # Few rows may be much work, of kernels or of rules: no core waits for them.
+        "spark.sql.files.openCostInBytes": "64k",
         "spark.sql.adaptive.coalescePartitions.minPartitionSize": "16k",
         "spark.sql.shuffle.partitions": str(max(4, 2 * (os.cpu_count() or 2))),
     }

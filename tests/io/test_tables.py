@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from queries import count_queries
 
 from recsys_spark.config import Source
 from recsys_spark.errors import ContractError
@@ -139,6 +140,21 @@ def test_tables_folders_name_columns(spark, tmp_path, form):
     found = rows(spark, tmp_path / form, format=form)
     assert [row[3] for row in found] == ["2024-01-01 10:00", "2024-01-02 10:00"]
     assert [row[1] for row in found] == ["tea1", "tea2"]
+
+
+@pytest.mark.parametrize("text", ["true", " TRUE ", "False", "fALSE", "truth", "1"])
+def test_tables_true_and_false_are_numbers_in_any_case(spark, tmp_path, text):
+    (tmp_path / "r.csv").write_text(f"{HEAD}ann,tea,{text},1\n")
+    expected = {"true": "1", "false": "0"}.get(text.strip().lower(), text)
+    assert rows(spark, tmp_path / "r.csv") == [("ann", "tea", expected, "1")]
+
+
+def test_tables_a_small_file_without_quotation_is_read_by_one_query(spark, tmp_path):
+    for name, text in (("plain", PLAIN), ("quoted", PLAIN.replace("tea", '"tea"'))):
+        (tmp_path / f"{name}.csv").write_text(text)
+    assert count_queries(spark, lambda: opened(spark, tmp_path / "plain.csv")) == 0
+    assert count_queries(spark, lambda: opened(spark, tmp_path / "quoted.csv")) == 1
+    assert rows(spark, tmp_path / "plain.csv") == rows(spark, tmp_path / "quoted.csv") == ROWS
 
 
 def test_tables_no_row_comes_from_a_record_of_several_lines(spark, tmp_path):
