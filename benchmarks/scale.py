@@ -44,8 +44,8 @@ _PER_FILE = 4_000_000  # interactions
 def main() -> None:
     options = _options()
     if options.one:
-        task = _generate if options.one == "generate" else _train
-        answer(lambda: task(_shape(options.sizes[0], options), options))
+        task = generate if options.one == "generate" else _train
+        answer(lambda: task(shape_of(options.sizes[0], options), options))
         return
     warm_kernels()
     report: dict[str, Any] = {
@@ -80,18 +80,18 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _shape(size: int, options: argparse.Namespace) -> Shape:
+def shape_of(size: int, options: argparse.Namespace) -> Shape:
     items = min(options.items, size // 20)
     return Shape(users=size // options.per_user, items=items, interactions=size)
 
 
-def _folder(shape: Shape) -> Path:
+def generated(shape: Shape) -> Path:
     return CACHE / f"scale-{key(shape)}"
 
 
 def _run(size: int, options: argparse.Namespace) -> Result:
     """The parent: both children of a size."""
-    shape = _shape(size, options)
+    shape = shape_of(size, options)
     result: Result = {"size": size, "shape": asdict(shape)}
     arguments = ["--sizes", size, "--per-user", options.per_user, "--items", options.items]
     arguments += ["--rank", options.rank, "--sweeps", options.sweeps, "--cores", options.cores]
@@ -110,9 +110,9 @@ def _run(size: int, options: argparse.Namespace) -> Result:
     return result
 
 
-def _generate(shape: Shape, options: argparse.Namespace) -> Result:
+def generate(shape: Shape, options: argparse.Namespace) -> Result:
     """Write the interactions in parallel, unless they are there."""
-    folder = _folder(shape)
+    folder = generated(shape)
     seconds = None
     if not (folder / "_SUCCESS").exists():
         shutil.rmtree(folder, ignore_errors=True)
@@ -129,7 +129,7 @@ def _generate(shape: Shape, options: argparse.Namespace) -> Result:
 def _train(shape: Shape, options: argparse.Namespace) -> Result:
     """Seconds of each sweep; the first one's hold the building of the blocks too."""
     spark = session(options.cores, options.driver_memory, CACHE / "spark.log")
-    ratings = spark.read.parquet(str(_folder(shape))).withColumnRenamed("rating", "value")
+    ratings = spark.read.parquet(str(generated(shape))).withColumnRenamed("rating", "value")
     spec = resolve_spec("ials", rank=options.rank, iterations=options.sweeps)
     budget = options.broadcast_budget_mb
     given: dict[str, Any] = {"broadcast_budget_bytes": budget * 2**20} if budget else {}
