@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 DEMO := --config conf/demo.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint type format bench bundle clean java
+.PHONY: help demo test test-fast test-spark test-slow lint type format bench bundle clean java
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: java $(VENV)/.run  ## Generate ratings and run every stage, to published recommendations
 	@$(BIN)/recsys-spark generate $(DEMO) --quiet
@@ -16,6 +16,15 @@ demo: java $(VENV)/.run  ## Generate ratings and run every stage, to published r
 
 test: java $(VENV)/.dev  ## Run the whole test suite
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-fast: $(VENV)/.dev  ## Run the tests that need no Spark
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m fast
+
+test-spark: java $(VENV)/.dev  ## Run the tests that share a Spark session
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m spark
+
+test-slow: java $(VENV)/.dev  ## Run the tests with clusters, servers, browsers, real ratings
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 lint: $(VENV)/.dev  ## Check style with ruff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""Pages in a real browser without a window; tests are skipped where there is none."""
+"""Pages in a real browser without a window."""
 
 import html
 import json
@@ -41,12 +41,20 @@ _MEASURE = """
 """
 
 
-def measured(page: str, folder: Path, width: int, dark: bool) -> dict[str, Any]:
+def find_browser() -> str:
+    """The path of a browser; skips the test where none is installed."""
+    found = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    if found is None:
+        pytest.skip(f"no browser: none of {', '.join(_BROWSERS)} is installed")
+    return found
+
+
+def measured(browser: str, page: str, folder: Path, width: int, dark: bool) -> dict[str, Any]:
     """What a self-contained page is like in a frame of this width: its overhang, colours, links;
     lists that are cut off, links of the navigation on two lines, figures beside a hole."""
     frame = folder / "frame.html"
     frame.write_text(_MEASURE.format(width=width, page=html.escape(page)))
-    done = opened(frame.as_uri(), folder, width + 200, dark)
+    done = opened(browser, frame.as_uri(), folder, width + 200, dark)
     title = re.search(r"<title>(.*?)</title>", done.stdout)
     assert title, done.stderr[-2000:]
     content: dict[str, Any] = json.loads(html.unescape(title[1]))
@@ -54,14 +62,11 @@ def measured(page: str, folder: Path, width: int, dark: bool) -> dict[str, Any]:
 
 
 def opened(
-    address: str, folder: Path, width: int, dark: bool
+    browser: str, address: str, folder: Path, width: int, dark: bool
 ) -> "subprocess.CompletedProcess[str]":
     """The document as it is once loaded, on stdout, and the console among stderr."""
-    found = [path for name in _BROWSERS if (path := shutil.which(name))]
-    if not found:
-        pytest.skip(f"no browser: none of {', '.join(_BROWSERS)} is installed")
     command = [
-        found[0], "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+        browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
         f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=5000",
         f"--blink-settings=preferredColorScheme={0 if dark else 1}", "--enable-logging=stderr",
         f"--window-size={width},1000", "--dump-dom", address,

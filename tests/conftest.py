@@ -1,4 +1,8 @@
-"""One Spark session for the suite: two cores, two partitions, batches of seven rows."""
+"""One Spark session for the suite: two cores, two partitions, batches of seven rows.
+
+A test is fast, spark or slow by the fixtures that it uses (`make test-fast`, `make test-spark`,
+`make test-slow`): slow ones start programs or servers, or read real ratings.
+"""
 
 import os
 import sys
@@ -15,7 +19,32 @@ os.environ.setdefault(
     "JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
 )
 
+from browser import find_browser
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
+from servers import postgres_server, redis_server
+
+SLOW = {"browser", "postgres_url", "process_environment", "real_data", "redis_url"}
+SLOW |= {"postgres_store", "redis_store"}  # which parameters name
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by the fixtures that it uses, also through others or by a parameter."""
+    for item in items:
+        parameters = getattr(getattr(item, "callspec", None), "params", {}).values()
+        used = {*getattr(item, "fixturenames", ()), *map(str, parameters)}
+        item.add_marker("slow" if used & SLOW else "spark" if "spark" in used else "fast")
+
+
+@pytest.fixture(autouse=True)
+def refuse_sessions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fast test fails where it opens a Spark session."""
+    if request.node.get_closest_marker("fast"):
+
+        def refuse(*_: object, **__: object) -> None:
+            raise AssertionError("This test needs the fixture `spark`: it opens a session.")
+
+        monkeypatch.setattr(SparkContext, "_ensure_initialized", refuse)
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +80,32 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     session.sparkContext.setLogLevel("ERROR")
     yield session
     session.stop()
+
+
+@pytest.fixture
+def process_environment() -> dict[str, str]:
+    """The environment of a program that the test starts."""
+    return dict(os.environ)
+
+
+@pytest.fixture(scope="session")
+def browser() -> str:
+    """The path of a browser; skips, saying so, where none is installed."""
+    return find_browser()
+
+
+@pytest.fixture(scope="module")
+def postgres_url() -> Iterator[str]:
+    """The URL of an empty PostgreSQL."""
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def redis_url() -> Iterator[str]:
+    """The URL of a Redis."""
+    with redis_server() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """Training on executor processes of their own, which share no memory with the driver."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -112,13 +111,12 @@ def expected(spark, ratings):
     return fit_factors(frame, resolve_spec("ials", rank=4, iterations=3), Plan(3))
 
 
-@pytest.mark.cluster
 @pytest.mark.parametrize(
     ("kind", "moment"),
     [("executor", "between"), ("executor", "during"), ("worker", "during")],
 )
 def test_a_cluster_computes_the_same_factors_whoever_is_killed(
-    expected, ratings, tmp_path, kind, moment
+    expected, ratings, process_environment, tmp_path, kind, moment
 ):
     user, item, value = ratings
     np.savez(tmp_path / "ratings.npz", user=user, item=item, value=value)
@@ -127,7 +125,7 @@ def test_a_cluster_computes_the_same_factors_whoever_is_killed(
         [sys.executable, "script.py", "ratings.npz", "factors.npz", kind, moment],
         cwd=tmp_path,
         env={
-            **os.environ,
+            **process_environment,
             "SPARK_HOME": str(spark_home(tmp_path / "spark")),
             "SPARK_LOCAL_IP": "127.0.0.1",
             "PYSPARK_PYTHON": sys.executable,

@@ -1,6 +1,5 @@
 """The commands and the Python of the README, run as a reader would."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -11,7 +10,6 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", (REPOSITORY / "README.md").read_text(), re.M | re.S)
-pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +25,7 @@ def checkout(tmp_path_factory):
     return folder
 
 
-def run(command, folder, environment=None):
+def run(command, folder, environment):
     done = subprocess.run(
         command,
         cwd=folder,
@@ -41,19 +39,19 @@ def run(command, folder, environment=None):
     return done.stdout
 
 
-def test_the_shell_commands_run_in_order(checkout):
+def test_the_shell_commands_run_in_order(checkout, process_environment):
     script = "\n".join(text for language, text in BLOCKS if language == "bash")
-    output = run(["bash", "-euo", "pipefail", "-c", script], checkout)
+    output = run(["bash", "-euo", "pipefail", "-c", script], checkout, process_environment)
     assert "ann" in output
     assert (checkout / "submitted/tables/recommendations/CURRENT.json").exists()
 
 
-def test_the_python_runs_though_path_has_another_python(checkout, tmp_path):
+def test_the_python_runs_though_path_has_another_python(checkout, process_environment, tmp_path):
     """As in a virtual environment that is not activated: python3 knows none of its packages."""
     other = tmp_path / "python3"
     other.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
     other.chmod(0o755)
-    clean = {key: value for key, value in os.environ.items() if "SPARK" not in key}
+    clean = {key: value for key, value in process_environment.items() if "SPARK" not in key}
     clean["PATH"] = f"{tmp_path}:{clean['PATH']}"
     (text,) = (text for language, text in BLOCKS if language == "python")
     (checkout / "snippet.py").write_text(text)
@@ -61,9 +59,9 @@ def test_the_python_runs_though_path_has_another_python(checkout, tmp_path):
     assert "recommendations" in output
 
 
-def test_make_demo_ends_with_the_summary(checkout):
+def test_make_demo_ends_with_the_summary(checkout, process_environment):
     (checkout / ".venv/.run").exists() or pytest.fail("run the tests through `make test`")
-    output = run(["make", "demo"], checkout)
+    output = run(["make", "demo"], checkout, process_environment)
     for text in (
         "Rows",
         "Values",
@@ -84,17 +82,31 @@ def test_every_folder_of_the_map_exists():
         assert path.exists(), name
 
 
-def test_make_help_lists_the_targets(checkout):
-    output = run(["make", "help"], checkout)
-    for target in ("demo", "test", "lint", "type", "bench", "format", "clean", "bundle"):
+def test_make_help_lists_the_targets(checkout, process_environment):
+    output = run(["make", "help"], checkout, process_environment)
+    for target in (
+        "demo",
+        "test",
+        "test-fast",
+        "test-spark",
+        "test-slow",
+        "lint",
+        "type",
+        "bench",
+        "format",
+        "clean",
+        "bundle",
+    ):
         assert f"make {target}" in output
 
 
-def test_missing_java_stops_at_once_and_says_what_to_install(checkout, tmp_path):
+def test_missing_java_stops_at_once_and_says_what_to_install(
+    checkout, process_environment, tmp_path
+):
     done = subprocess.run(
         ["make", "demo"],
         cwd=checkout,
-        env={"PATH": "/usr/bin:/bin", "JAVA_HOME": str(tmp_path)},
+        env=process_environment | {"PATH": "/usr/bin:/bin", "JAVA_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,

@@ -5,7 +5,6 @@ are in docs/quality.md.
 """
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,10 +17,9 @@ CASES = {
     "goodbooks": ("goodbooks-10k/ratings.csv", "goodbooks-10k/books.csv", 981_756, 2_278),
     "lastfm": ("lastfm-2k/user_artists.dat", "lastfm-2k/artists.dat", 92_834, 0),
 }
-pytestmark = pytest.mark.process
 
 
-def run(name, root, source, items):
+def run(name, root, source, items, environment):
     """What each stage says of the run. The suite sets Java up for few rows; goodbooks has many."""
     settings = [
         f"paths.root={root}",
@@ -37,7 +35,6 @@ def run(name, root, source, items):
     ]
     words = [sys.executable, "-m", "recsys_spark", "run", "--config", CONF / f"{name}.yaml"]
     words += [word for setting in settings for word in ("--set", setting)]
-    environment = dict(os.environ)
     if name == "goodbooks":
         environment.pop("JAVA_TOOL_OPTIONS", None)
     done = subprocess.run(
@@ -49,9 +46,9 @@ def run(name, root, source, items):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_model_beats_popularity_on_real_ratings(real_data, tmp_path, name):
+def test_the_model_beats_popularity_on_real_ratings(real_data, process_environment, tmp_path, name):
     source, items, rows, duplicates = CASES[name]
-    found = run(name, tmp_path, real_data / source, real_data / items)
+    found = run(name, tmp_path, real_data / source, real_data / items, process_environment)
     assert found["ingest"]["rows_read"] == rows
     assert found["ingest"]["rows_rejected"] == 0
     assert found["ingest"]["duplicates_combined"] == duplicates

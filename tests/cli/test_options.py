@@ -46,10 +46,11 @@ def test_help_groups_commands_and_shows_types_of_values_alone(capsys):
         assert words in shown
 
 
-def test_completion_names_the_commands():
+def test_completion_names_the_commands(process_environment):
     done = subprocess.run(
         [sys.executable, "-m", "recsys_spark"],
-        env={
+        env=process_environment
+        | {
             "_RECSYS_SPARK_COMPLETE": "complete_bash",
             "COMP_WORDS": "recsys-spark fol",
             "COMP_CWORD": "1",

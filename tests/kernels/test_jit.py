@@ -166,7 +166,7 @@ ORDERS = {"sorted": "values.sort()\n    return values", "order": "return np.args
 
 
 @pytest.fixture
-def in_process(tmp_path):
+def in_process(process_environment, tmp_path):
     """What a process prints that orders numbers by these kernels, one after the other."""
     for name, body in ORDERS.items():
         (tmp_path / f"{name}.py").write_text(
@@ -184,7 +184,7 @@ def in_process(tmp_path):
         words = [sys.executable, "-c", code]
         told = subprocess.run(
             words,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**process_environment, "PYTHONPATH": path},
             capture_output=True,
             text=True,
             check=True,
@@ -212,10 +212,12 @@ print(next(FunctionIdentity._unique_ids), flush=True)
 """
 
 
-def test_a_fork_numbers_its_functions_from_elsewhere():
+def test_a_fork_numbers_its_functions_from_elsewhere(process_environment):
     words = [sys.executable, "-c", FORK]
-    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    one, other = map(int, told.split())
+    done = subprocess.run(
+        words, env=process_environment, capture_output=True, text=True, check=True
+    )
+    one, other = map(int, done.stdout.split())
     assert abs(one - other) > 1000
 
 

@@ -1,6 +1,5 @@
 """Small symmetric systems in registers, beside NumPy and SciPy; also without wide registers."""
 
-import os
 import subprocess
 import sys
 
@@ -102,10 +101,10 @@ def test_lines_begin_with_a_line_of_the_cache():
 
 
 @pytest.mark.skipif(LINE == 8, reason="this processor has no wide registers: all tests were narrow")
-def test_processors_without_wide_registers(tmp_path):
+def test_processors_without_wide_registers(process_environment, tmp_path):
     narrow = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+sse4.2"}
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", __file__]
-    own = os.environ | narrow | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    own = process_environment | narrow | {"NUMBA_CACHE_DIR": str(tmp_path)}
     line = [sys.executable, "-c", f"from {tiles.__name__} import LINE; assert LINE == 8"]
     subprocess.run(line, env=own, check=True)
     done = subprocess.run([*command, "-k", "not wide"], env=own, capture_output=True, text=True)

@@ -136,12 +136,12 @@ def test_lists_are_bit_equal_however_users_are_batched(rank):
 
 
 @pytest.mark.parametrize("core", ["Haswell", "SkylakeX"])
-def test_lists_are_bit_equal_on_other_processors(core):
+def test_lists_are_bit_equal_on_other_processors(process_environment, core):
     """OpenBLAS rounds by a row's place in the matrix on some processors; both kinds are tried."""
     here = Path(__file__)
     code = "from test_topn import assert_independent_of_batches as check; check(48)"
     paths = os.pathsep.join([str(here.parent), str(here.parents[1])])
-    environment = {**os.environ, "OPENBLAS_CORETYPE": core, "PYTHONPATH": paths}
+    environment = {**process_environment, "OPENBLAS_CORETYPE": core, "PYTHONPATH": paths}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
 
 

@@ -15,7 +15,7 @@ import psycopg
 import pyarrow.parquet as pq
 import pytest
 from nights import run_in, write_source
-from servers import PASSWORD, QUOTED, postgres_server, redis_server
+from servers import PASSWORD, QUOTED
 
 from recsys_spark.cli import main
 from recsys_spark.cli.show import show_table
@@ -158,18 +158,6 @@ def test_what_cannot_be_exported_is_named(root, tmp_path, options, cure):
         export(root, "csv", tmp_path, **options)
 
 
-@pytest.fixture(scope="module")
-def postgres_url():
-    with postgres_server() as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def redis_url():
-    with redis_server() as url:
-        yield url
-
-
 def test_a_file_of_sqlite_holds_both_tables(root, tmp_path):
     path = tmp_path / "lists.db"
     for table in ("recommendations", "similar_items"):
@@ -182,11 +170,11 @@ def test_a_file_of_sqlite_holds_both_tables(root, tmp_path):
     file.close()
 
 
-@pytest.mark.parametrize("store", ["postgres", "redis"])
+@pytest.mark.parametrize("server", ["postgres_url", "redis_url"])
 def test_the_command_tells_what_it_did_without_the_password(
-    root, store, request, monkeypatch, capsys
+    root, server, request, monkeypatch, capsys
 ):
-    url = request.getfixturevalue(f"{store}_url")
+    url, store = request.getfixturevalue(server), server.removesuffix("_url")
     monkeypatch.setenv("STORE", url)
     host = url.rpartition("@")[2]
     for target, state in [(url, r"written in [\d.]+ s"), ("env:STORE", "were there already")]:
@@ -223,8 +211,9 @@ SLEEPING = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
 PARTS = "SELECT part, xmin::text FROM recsys_export_parts WHERE run_id = 'second' ORDER BY 1"
 
 
-@pytest.mark.process
-def test_a_killed_export_is_finished_by_the_same_command(root, postgres_url, tmp_path):
+def test_a_killed_export_is_finished_by_the_same_command(
+    root, postgres_url, process_environment, tmp_path
+):
     """The machine is lost while the executors copy, with one part there and one on its way."""
     shutil.copytree(root / "tables", tmp_path / "root/tables")
     copy_version(tmp_path / "root", "second")
@@ -236,7 +225,7 @@ def test_a_killed_export_is_finished_by_the_same_command(root, postgres_url, tmp
         db.execute(BLOCK)
         with subprocess.Popen(
             [sys.executable, "-m", "recsys_spark", *words],
-            env=os.environ | {"STORE": postgres_url},
+            env=process_environment | {"STORE": postgres_url},
             start_new_session=True,
         ) as process:
             while not (asleep := db.execute(SLEEPING).fetchone()):

@@ -16,10 +16,11 @@ def page() -> str:
     return render_report("shown", made, draw_figures(made) | draw_seconds(made))
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("width", [360, 400, 1280])
-def test_nothing_hangs_over_and_everything_is_drawn(page: str, tmp_path: Path, width: int) -> None:
-    found = measured(page, tmp_path, width, dark=False)
+def test_nothing_hangs_over_and_everything_is_drawn(
+    browser: str, page: str, tmp_path: Path, width: int
+) -> None:
+    found = measured(browser, page, tmp_path, width, dark=False)
     assert found["overhang"] <= 0
     assert found["figures"] >= page.count("<figure>") > 10
     assert found["links"]
@@ -28,8 +29,7 @@ def test_nothing_hangs_over_and_everything_is_drawn(page: str, tmp_path: Path, w
     assert brightness(found["paper"]) > 600 > 300 > brightness(found["ink"])
 
 
-@pytest.mark.process
-def test_a_dark_screen_gets_a_dark_page(page: str, tmp_path: Path) -> None:
-    found = measured(page, tmp_path, 900, dark=True)
+def test_a_dark_screen_gets_a_dark_page(browser: str, page: str, tmp_path: Path) -> None:
+    found = measured(browser, page, tmp_path, 900, dark=True)
     assert brightness(found["paper"]) < 150
     assert brightness(found["ink"]) > 600

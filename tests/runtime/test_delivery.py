@@ -14,7 +14,7 @@ import pytest
 import redis
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
-from servers import PASSWORD, free_port, postgres_server, redis_server
+from servers import PASSWORD, free_port
 
 from recsys_spark import schema
 from recsys_spark.errors import ConfigError, TransientError
@@ -134,18 +134,6 @@ class RedisStore:
         )
 
 
-@pytest.fixture(scope="module")
-def postgres_url():
-    with postgres_server() as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def redis_url():
-    with redis_server() as url:
-        yield url
-
-
 @pytest.fixture
 def sqlite_store(tmp_path):
     return SqliteStore(tmp_path / "a folder" / "lists.db")
@@ -165,9 +153,9 @@ def redis_store(redis_url):
     return store
 
 
-@pytest.fixture(params=["sqlite", "postgres", "redis"])
+@pytest.fixture(params=["sqlite_store", "postgres_store", "redis_store"])
 def store(request):
-    return request.getfixturevalue(f"{request.param}_store")
+    return request.getfixturevalue(request.param)
 
 
 @pytest.mark.parametrize(("table", "kind"), CASES)

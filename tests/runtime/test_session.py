@@ -1,6 +1,5 @@
 """What a session is given, and what stops before it is opened."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -120,14 +119,14 @@ for settings in eval(sys.argv[1]):
 """
 
 
-def printed(tmp_path, command, settings):
+def printed(tmp_path, environment, command, settings):
     """What the script prints in a process of its own, and its errors."""
     (tmp_path / "script.py").write_text(SCRIPT)
-    clean = {key: value for key, value in os.environ.items() if "SPARK" not in key}
+    clean = {key: value for key, value in environment.items() if "SPARK" not in key}
     done = subprocess.run(
         [*command, "script.py", repr(settings)],
         cwd=tmp_path,
-        env={**clean, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        env={**clean, "PATH": f"{Path(sys.executable).parent}:{environment['PATH']}"},
         capture_output=True,
         text=True,
         check=False,
@@ -136,15 +135,14 @@ def printed(tmp_path, command, settings):
     return done.stdout.splitlines(), done.stderr
 
 
-@pytest.mark.process
-def test_a_real_session_has_the_configured_master_name_and_settings(tmp_path):
+def test_a_real_session_has_the_configured_master_name_and_settings(tmp_path, process_environment):
     settings = [
         {"master": "spark://no.such.host.invalid:7077"},
         {"master": "lokal[2]"},
         {"master": "local[1]", "app_name": "nightly", "conf": {"spark.a.b": "1.10"}},
         {"master": "local[3]"},
     ]
-    lines, errors = printed(tmp_path, [sys.executable], settings)
+    lines, errors = printed(tmp_path, process_environment, [sys.executable], settings)
     assert lines[0].startswith("75 The Spark master spark://no.such.host.invalid:7077")
     assert lines[1].startswith("2 Could not parse Master URL: 'lokal[2]'")
     assert lines[2].split() == ["local[1]", "nightly", "1", "1.10", "1", sys.executable]
@@ -152,12 +150,11 @@ def test_a_real_session_has_the_configured_master_name_and_settings(tmp_path):
     assert "Exception" not in errors
 
 
-@pytest.mark.process
-def test_a_submitted_session_is_as_submitted_and_its_log_is_quiet(tmp_path):
+def test_a_submitted_session_is_as_submitted_and_its_log_is_quiet(tmp_path, process_environment):
     submit = [Path(pyspark.__file__).parent / "bin/spark-submit"]
     submit += ["--master", "local[2]", "--conf", "spark.a.b=submitted"]
     settings = [{"master": "local[1]", "app_name": "nightly", "conf": {"spark.a.b": "configured"}}]
-    lines, errors = printed(tmp_path, submit, settings)
+    lines, errors = printed(tmp_path, process_environment, submit, settings)
     assert lines[0].split()[:4] == ["local[2]", "nightly", "2", "submitted"]
     assert " INFO " not in errors
     assert not (tmp_path / "logs").exists(), "the log is spark-submit's"

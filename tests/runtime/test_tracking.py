@@ -215,7 +215,9 @@ def test_the_store_is_configured_or_the_environments_or_under_the_root(
     assert tracking_uri(Tracking(uri="http://configured"), "data") == "http://configured"
 
 
-def test_tracking_nothing_loads_no_mlflow(tmp_path: Path) -> None:
+def test_tracking_nothing_loads_no_mlflow(
+    tmp_path: Path, process_environment: dict[str, str]
+) -> None:
     code = """
 import sys
 from recsys_spark.config import Tracking
@@ -229,7 +231,8 @@ tracker.artifact("a.txt", "text")
 tracker.finish("FINISHED")
 assert "mlflow" not in sys.modules
 """
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    subprocess.run(command, env=process_environment, check=True)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -69,9 +69,8 @@ def test_serving_the_network_warns_that_everybody_can_read(
     assert ("Everybody on the network can read" in words_of(capsys)) == warned
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_and_schedulers_end_it_cleanly(tmp_path, ending):
+def test_ctrl_c_and_schedulers_end_it_cleanly(tmp_path, process_environment, ending):
     write_shop(tmp_path)
     command = [sys.executable, "-m", "recsys_spark", "serve", "--port", "0", "--run-id", "night-1"]
     with subprocess.Popen(
@@ -79,6 +78,7 @@ def test_ctrl_c_and_schedulers_end_it_cleanly(tmp_path, ending):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env=process_environment,
         # What shells start in the background ignores Ctrl-C, and so would what the tests start.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:

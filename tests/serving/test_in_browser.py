@@ -7,7 +7,6 @@ import pytest
 from browser import brightness, measured, opened
 from shop import SCRIPT, publish, serving, write_shop
 
-pytestmark = pytest.mark.process
 PAGES = ["/", "/user?id=ann", "/item?id=tea", "/search?id=t", f"/user?id={'x' * 3000}"]
 
 
@@ -33,18 +32,19 @@ def inlined(server, path):
 
 @pytest.mark.parametrize("path", PAGES, ids=["home", "user", "item", "search", "long-id"])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_nothing_hangs_over_on_a_phone(shop, tmp_path, path, dark):
-    found = measured(inlined(shop[0], path), tmp_path, 390, dark)
+def test_nothing_hangs_over_on_a_phone(browser, shop, tmp_path, path, dark):
+    found = measured(browser, inlined(shop[0], path), tmp_path, 390, dark)
     assert found["overhang"] <= 0
     paper, ink = brightness(found["paper"]), brightness(found["ink"])
     assert (paper < 150 and ink > 600) if dark else (paper > 600 and ink < 300)
 
 
 @pytest.mark.parametrize("path", ["/user?id=ann", f"/user?id={SCRIPT}"], ids=["ann", "script"])
-def test_a_page_loads_its_own_files_and_leaves_the_console_empty(shop, tmp_path, path):
+def test_a_page_loads_its_own_files_and_leaves_the_console_empty(browser, shop, tmp_path, path):
     server, events = shop
     events.clear()
-    done = opened(f"{server.address.rstrip('/')}{path}", tmp_path, 1200, dark=False)
+    address = f"{server.address.rstrip('/')}{path}"
+    done = opened(browser, address, tmp_path, 1200, dark=False)
     assert "<h2>Recommended</h2>" in done.stdout
     assert "CONSOLE" not in done.stderr
     asked = {found[1] for event in events if (found := re.search(r'"GET (/\S*)', event["msg"]))}
