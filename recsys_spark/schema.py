@@ -35,8 +35,10 @@ def typed_id(text: Column, kind: str) -> Column:
     """
     if kind != "bigint":
         return text
+    plain = text.try_cast("bigint")
     number = F.when(text.rlike(_NUMBER), text.try_cast("decimal(38,9)"))
-    return F.when(number == F.floor(number), number.try_cast("bigint"))
+    whole = F.when(number == F.floor(number), number.try_cast("bigint"))
+    return F.when(plain.cast("string") == text, plain).otherwise(whole)  # mostly without decimals
 
 
 def _table(*columns: tuple[str, DataType] | tuple[str, DataType, bool]) -> StructType:

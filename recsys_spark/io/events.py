@@ -9,6 +9,7 @@ from pyspark.sql.types import StringType
 from recsys_spark.config import Filter, Source
 from recsys_spark.errors import ConfigError
 from recsys_spark.io.fields import Role, Wanted
+from recsys_spark.io.records import with_text
 from recsys_spark.io.tables import open_table
 
 SECTION = "ingest.source"
@@ -27,9 +28,10 @@ _PER_SECOND["nanoseconds"] = 1_000_000_000
 class Events:
     """The records of all files, not read yet.
 
-    frame: columns raw, source_file, malformed, user, user_bad, item, item_bad, value, event (text),
-    timestamp, has_timestamp, and `filtered_on`, a struct of the columns that the filters name.
-    numeric: sides whose ids are numbers in every file. keys: of the first JSON object.
+    frame: columns raw, source_file, malformed, user, user_bad, item, item_bad, value (text, or a
+    double of files with numbers), event (text), timestamp, has_timestamp, and `filtered_on`, a
+    struct of the columns that the filters name. numeric: sides whose ids are numbers in every
+    file. keys: of the first JSON object.
     """
 
     source: Source
@@ -89,7 +91,7 @@ def event_fields(frame: DataFrame, source: Source, filtered: dict[str, str]) -> 
 
 def _value(frame: DataFrame, source: Source) -> Column:
     if "value" not in frame.columns:
-        return F.lit("1")
+        return F.lit(1.0)
     if source.decimal == "." or source.format == "parquet":
         return F.col("value")
     return F.translate("value", ",.", ".,")
@@ -111,6 +113,10 @@ def _time(frame: DataFrame, source: Source) -> Column:
 
 
 def together(parts: dict[str, Events]) -> Events:
-    """The events of both parts of a split."""
-    train, test = parts["train"], parts["test"]
-    return replace(train, frame=train.frame.unionByName(test.frame))
+    """The events of both parts of a split, whose records and values may be of several types."""
+    train, test = (with_text(parts[name].frame) for name in ("train", "test"))
+    if train.schema["value"] != test.schema["value"]:
+        train, test = (
+            part.withColumn("value", F.col("value").cast("string")) for part in (train, test)
+        )
+    return replace(parts["train"], frame=train.unionByName(test))

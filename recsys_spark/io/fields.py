@@ -3,7 +3,7 @@
 role    becomes
 id      text, and `<key>_bad`: whether the field is there and no id. Whole numbers are written
         without a fraction, whatever their type; UUIDs and 16 bytes in their canonical form
-number  text, as it stands; true and false are 1 and 0
+number  text, as it stands, of text; a double of numbers; true and false are 1 and 0
 time    a timestamp, or the text of one
 text    text, as it stands
 labels  text; the elements of a list of texts, with `separator` between them
@@ -118,10 +118,10 @@ def typed_fields(one: Wanted, key: str, value: Column, kind: DataType) -> list[C
         return [F.array_join(value, one.separator).alias(key)]
     if one.role == "time" and isinstance(kind, TimestampType | DateType):
         return [value.cast("timestamp").alias(key)]
-    if isinstance(kind, BooleanType) and one.role == "number":
-        return [value.cast("int").cast("string").alias(key)]
-    text = value.cast("string") if one.role == "number" else _number_text(value, kind)
-    return [text.alias(key)]
+    if one.role == "number":
+        number = value.cast("int") if isinstance(kind, BooleanType) else value
+        return [(value if isinstance(kind, StringType) else number.cast("double")).alias(key)]
+    return [_number_text(value, kind).alias(key)]
 
 
 def text_fields(one: Wanted, key: str, text: Column) -> list[Column]:

@@ -34,7 +34,7 @@ from recsys_spark.errors import ContractError
 from recsys_spark.io.fields import Wanted, WantedColumns, check_kind, locate, typed_fields
 from recsys_spark.io.files import Found, SourceFile
 from recsys_spark.io.filesystem import FileSystem, LocalFiles, RangeFile
-from recsys_spark.io.records import Records, partition_column
+from recsys_spark.io.records import Records, partition_column, with_text
 
 _MOST_LOOKED_AT = 50  # files that are not of this machine
 _BEGINNINGS = {
@@ -89,6 +89,8 @@ def read_parquet(spark: SparkSession, found: Found, section: str, wanted: Wanted
     for file in found.files:
         groups.setdefault(shapes.get(file, first), []).append(file)
     frames = [_group(spark, found.system, files, shape, wanted) for shape, files in groups.items()]
+    if len(frames) > 1:
+        frames = list(map(with_text, frames))
     numeric = {
         key
         for at, (key, one) in enumerate(wanted.items())
@@ -246,7 +248,7 @@ def _group(
         for (key, one), read in zip(wanted.items(), shape, strict=True)
         for column in _wanted(key, one, read)
     ]
-    raw = F.to_json("read").alias("raw")
+    raw = F.col("read").alias("raw")
     return frame.select(raw, "source_file", F.lit(False).alias("malformed"), *columns)
 
 

@@ -4,17 +4,36 @@ from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 
 @dataclass(frozen=True)
 class Records:
-    """frame: columns raw (the record as text), source_file, malformed, and those wanted.
+    """frame: columns raw (the record: `record_text`), source_file, malformed, and those wanted.
 
     numeric: keys of ids that are numbers by their type in every file.
     """
 
     frame: DataFrame
     numeric: frozenset[str] = frozenset()
+
+
+def record_text(frame: DataFrame) -> Column:
+    """The column raw as text: a line as it is, a structure as JSON.
+
+    JSON costs more than all rules together, so that it is made of the rows that need it alone.
+    """
+    raw = F.col("raw")
+    return (
+        F.make_valid_utf8(F.to_json(raw))
+        if isinstance(frame.schema["raw"].dataType, StructType)
+        else raw
+    )
+
+
+def with_text(frame: DataFrame) -> DataFrame:
+    """The records with raw as text, whatever their format."""
+    return frame.withColumn("raw", record_text(frame))
 
 
 def partition_column(name: str) -> Column:

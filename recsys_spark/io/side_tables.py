@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from recsys_spark.config import Items, TableFile, UserAttributes, Windows
 from recsys_spark.errors import ContractError
 from recsys_spark.io.fields import Role, Wanted
+from recsys_spark.io.records import with_text
 from recsys_spark.io.tables import open_table
 
 
@@ -30,7 +31,7 @@ def read_rows(
         )  # of lists: whole
         for key, (name, role) in names.items()
     }
-    frame = open_table(spark, section, table, wanted).frame
+    frame = with_text(open_table(spark, section, table, wanted).frame)
     ids = [name for name, one in wanted.items() if one.role == "id"]
     problems = _unreadable() | {
         what: test
@@ -94,7 +95,7 @@ def read_items(spark: SparkSession, items: Items, warn: Callable[[str], None]) -
         for key, (name, role) in roles.items()
         if (column := columns[key]) is not None
     }
-    frame = open_table(spark, "items", items, wanted).frame
+    frame = with_text(open_table(spark, "items", items, wanted).frame)
     encoding, broken = _unreadable()
     problems = _problems(frame, _unreadable())
     if encoding in problems:

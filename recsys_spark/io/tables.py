@@ -22,9 +22,9 @@ from recsys_spark.io.parquet import read_parquet
 class Table:
     """A table as it was opened, its records not read yet.
 
-    frame: columns raw (the record as text), source_file, malformed (no record of its format), and
-    those wanted. numeric: keys of ids that are numbers by their type in every file. keys: of the
-    first JSON object. files: how many there are.
+    frame: columns raw (see `records.record_text`), source_file, malformed (no record of its
+    format), and those wanted. numeric: keys of ids that are numbers by their type in every file.
+    keys: of the first JSON object. files: how many there are.
     """
 
     frame: DataFrame

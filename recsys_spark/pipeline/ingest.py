@@ -13,6 +13,7 @@ from pyspark.sql.types import DataType
 from recsys_spark.config import Source
 from recsys_spark.errors import ContractError
 from recsys_spark.io.events import Events
+from recsys_spark.io.records import record_text
 from recsys_spark.io.side_tables import read_items
 from recsys_spark.kernels.exposure import lorenz_curve
 from recsys_spark.pipeline.run import Run, Summary
@@ -82,7 +83,8 @@ def _checked(run: Run, ruled: DataFrame) -> tuple[DataFrame, dict[str, int]]:
         F.count_if(~rejected & ~F.col("kept")).alias("filtered"),
         *(F.count_if(F.array_contains("reasons", r)).alias(r) for r in REASONS),
     )
-    origin = [F.when(rejected, F.col(name)).alias(name) for name in ("raw", "source_file")]
+    texts = {"raw": record_text(observed), "source_file": F.col("source_file")}
+    origin = [F.when(rejected, text).alias(name) for name, text in texts.items()]
     columns = ("reasons", "user_id", "item_id", "value", "timestamp")
     kept = run.keep(observed.where(rejected | F.col("kept")).select(*origin, *columns), "checked")
     return kept, {name: int(value) for name, value in seen.get.items()}

@@ -17,12 +17,14 @@ bad_timestamp     missing, not a time, or before ingest.rules.min_timestamp
 future_timestamp  later than now and ingest.rules.max_future_hours
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import get_args
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import DoubleType, StringType, StructType
 
 from recsys_spark.config import Filter, Ingest, Reason, Rules, Scalar
 from recsys_spark.schema import typed_id
@@ -42,22 +44,57 @@ def apply_rules(
     parsed: from `io.events`. kept: accepted by the filters and inside the event window.
     Ids have their final type, string or bigint. The value is multiplied by its event's weight.
     """
-    number = F.when(F.col("value").rlike(_NUMBER), F.trim("value").try_cast("double"))
+    value = _value(isinstance(parsed.schema["value"].dataType, DoubleType))
+    encoded, raw = _encoding(parsed)
     weight = _event_weight(ingest.event_weights)
     broken = F.array_compact(
-        F.array(*_broken(ingest.rules, number, weight, user_type, item_type, now))
+        F.array(
+            F.when(~encoded, F.lit("bad_encoding")),
+            *_broken(ingest.rules, value, weight, user_type, item_type, now),
+        )
     )
     reasons = F.when(F.col("malformed"), F.array(F.lit("malformed_row"))).otherwise(broken)
     return parsed.select(
-        F.make_valid_utf8("raw").alias("raw"),
+        raw.alias("raw"),
         "source_file",
         reasons.alias("reasons"),
         _kept(ingest).alias("kept"),
         typed_id(F.col("user"), user_type).alias("user_id"),
         typed_id(F.col("item"), item_type).alias("item_id"),
-        (number * weight).alias("value"),
+        (value.number * weight).alias("value"),
         "timestamp",
     )
+
+
+@dataclass(frozen=True)
+class _Value:
+    """A row's value. number: null unless it is a finite one, or a text of digits."""
+
+    number: Column
+    missing: Column
+    nan: Column
+    infinite: Column
+
+
+def _value(is_double: bool) -> _Value:
+    value, infinity = F.col("value"), F.lit(float("inf"))
+    if is_double:  # NaN is the largest one
+        number = F.when(F.abs(value) < infinity, value)
+        return _Value(number, value.isNull(), F.isnan(value), F.abs(value) == infinity)
+    number = F.when(value.rlike(_NUMBER), F.trim(value).try_cast("double"))
+    other = number.isNull()  # spares the expressions of most rows
+    missing = value.isNull() | (F.trim(value) == "")
+    return _Value(number, missing, other & value.rlike(_NAN), other & value.rlike(_INFINITE))
+
+
+def _encoding(parsed: DataFrame) -> tuple[Column, Column]:
+    """Whether the text of a record is UTF-8, and the record made so; null for one without text."""
+    raw, kind = F.col("raw"), parsed.schema["raw"].dataType
+    if not isinstance(kind, StructType):
+        return F.is_valid_utf8(raw), F.make_valid_utf8(raw)
+    texts = [raw.getField(f.name) for f in kind.fields if isinstance(f.dataType, StringType)]
+    valid = [F.coalesce(F.is_valid_utf8(text), F.lit(True)) for text in texts]
+    return reduce(Column.__and__, valid, F.lit(True)), raw
 
 
 def _event_weight(weights: dict[str, float]) -> Column:
@@ -70,13 +107,12 @@ def _event_weight(weights: dict[str, float]) -> Column:
 
 
 def _broken(
-    rules: Rules, number: Column, weight: Column, user_type: str, item_type: str, now: datetime
+    rules: Rules, value: _Value, weight: Column, user_type: str, item_type: str, now: datetime
 ) -> list[Column]:
     checks = {
-        "bad_encoding": ~F.is_valid_utf8("raw"),
         **_id_checks("user", user_type, rules.max_id_bytes),
         **_id_checks("item", item_type, rules.max_id_bytes),
-        **_value_checks(number, number * weight, rules),
+        **_value_checks(value, value.number * weight, rules),
         "unknown_event": weight.isNull(),
         **_time_checks(rules, now),
     }
@@ -94,18 +130,16 @@ def _id_checks(side: str, kind: str, max_bytes: int) -> dict[str, Column]:
     }
 
 
-def _value_checks(number: Column, weighed: Column, rules: Rules) -> dict[str, Column]:
-    text = F.col("value")
-    missing = text.isNull() | (F.trim(text) == "")
-    nan, written_infinite = text.rlike(_NAN), text.rlike(_INFINITE)
+def _value_checks(value: _Value, weighed: Column, rules: Rules) -> dict[str, Column]:
+    number = value.number
     overflow = F.coalesce(weighed, number).isin(float("inf"), float("-inf"))
     limits = [number < rules.min_value] if rules.min_value is not None else []
     limits += [number > rules.max_value] if rules.max_value is not None else []
     return {
-        "missing_value": missing,
-        "bad_value": ~missing & ~nan & ~written_infinite & number.isNull(),
-        "nan_value": nan,
-        "infinite_value": written_infinite | overflow,
+        "missing_value": value.missing,
+        "bad_value": ~value.missing & ~value.nan & ~value.infinite & number.isNull(),
+        "nan_value": value.nan,
+        "infinite_value": value.infinite | overflow,
         "out_of_range": reduce(Column.__or__, limits, F.lit(False)),
     }
 

@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from recsys_spark.config import Ingest, Rules, Source
 from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.io.events import open_events
+from recsys_spark.io.records import record_text
 from recsys_spark.stages.rules import REASONS, apply_rules
 
 NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
@@ -140,9 +141,44 @@ def test_parquet_keeps_its_types(spark: SparkSession, tmp_path: Path) -> None:
         checked.select(*EVENT),
         spark.createDataFrame(rows, columns),
     )
-    raw = checked.where("item_id = 'b'").select("raw").first()
+    raw = checked.where("item_id = 'b'").select(record_text(checked).alias("raw")).first()
     assert raw is not None
     assert json.loads(raw["raw"])["user_id"] == big
+
+
+NUMBERS = [5.0, 0.1, -2.5, 1e300, float("nan"), float("inf"), float("-inf"), None, 0.0]
+
+
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32(), pa.string()], ids=str)
+def test_numbers_of_parquet_break_the_rules_that_their_text_breaks(
+    spark: SparkSession, tmp_path: Path, kind: pa.DataType
+) -> None:
+    given = pa.array(NUMBERS, pa.float64()).cast(pa.float32() if kind == pa.float32() else kind)
+    names = [str(at) for at in range(len(NUMBERS))]
+    table = pa.table({"user_id": names, "item_id": names, "rating": given})
+    pq.write_table(table, tmp_path / "part.parquet")
+    texts = ["" if number is None else repr(number) for number in given.cast("double").to_pylist()]
+    lines = "".join(f"{name},{name},{text}\n" for name, text in zip(names, texts, strict=True))
+    plain = write(tmp_path, f"user_id,item_id,rating\n{lines}")
+    columns = {"timestamp": None}
+    settings: dict[str, Any] = {
+        "rules": {"min_value": -1, "max_value": 1e10},
+        "event_weights": {},
+    }
+    by_type, by_text = (
+        check(spark, path, source={"columns": columns, **form}, **settings).select(*EVENT)
+        for path, form in ((tmp_path / "part.parquet", {"format": "parquet"}), (plain, {}))
+    )
+    same(by_type, by_text)
+
+
+def test_text_of_parquet_that_is_not_utf8_is_rejected(spark: SparkSession, tmp_path: Path) -> None:
+    item = pa.array([b"x", b"a\xffb"]).view(pa.string())
+    pq.write_table(pa.table({"user_id": ["u", "v"], "item_id": item}), tmp_path / "p.parquet")
+    source = {"format": "parquet", "columns": {"value": None, "timestamp": None}}
+    checked = check(spark, tmp_path / "p.parquet", source=source)
+    found = {row["user_id"]: row["reasons"] for row in checked.collect()}
+    assert found == {"u": [], "v": ["bad_encoding"]}
 
 
 def test_parquet_numbers_count_as_times_in_the_configured_unit(
