@@ -129,7 +129,7 @@ class Objective(Section):
 
 class Solver(Section):
     method: solvers.Method = Field(
-        "cholesky",
+        "auto",
         description="cholesky: exact; cg: conjugate gradients; subspace: blocks of coordinates "
         "(iALS++); auto: cholesky or cg, whichever pays by rank and rows (docs/objectives.md).",
     )

@@ -23,12 +23,9 @@ def record_text(frame: DataFrame) -> Column:
 
     JSON costs more than all rules together, so that it is made of the rows that need it alone.
     """
-    raw = F.col("raw")
-    return (
-        F.make_valid_utf8(F.to_json(raw))
-        if isinstance(frame.schema["raw"].dataType, StructType)
-        else raw
-    )
+    if isinstance(frame.schema["raw"].dataType, StructType):
+        return F.make_valid_utf8(F.to_json("raw"))
+    return F.col("raw")
 
 
 def with_text(frame: DataFrame) -> DataFrame:

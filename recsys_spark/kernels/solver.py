@@ -56,7 +56,7 @@ class Solver:
 
 def resolve_solver(
     spec: WalsSpec,
-    method: str = "cholesky",
+    method: str = "auto",
     cg_steps: int | None = None,
     subspace_block: int | None = None,
 ) -> Solver:
@@ -102,10 +102,10 @@ _EACH, _ROW = 0.6e-6, 22e-9  # a row, and a coordinate of it
 # The same of conjugate gradients, a pass over the entries; longer rows are gathered in each pass.
 _CG_PASS, _CG_ROW, _HELD = 0.2e-9, 16e-9, 1024
 
-# How much faster conjugate gradients have to be. With unobserved pairs, in the basis of the Gram
-# matrix, three steps lower the loss as far as an exact sweep does (to 0.1 % after a few sweeps),
-# but what a sweep costs besides the rows' solution stays. Without them they lower it less.
-_WORTH_IT, _WORTH_IT_EXPLICIT = 1.5, 2.0
+# How much faster conjugate gradients have to be: in the basis of the Gram matrix three steps lower
+# the loss as far as an exact sweep does (to 0.1 % after a few sweeps), but what a sweep costs
+# besides the rows' solution stays.
+_WORTH_IT = 1.5
 
 
 def choose_solver(
@@ -114,23 +114,24 @@ def choose_solver(
     """What `auto` stands for, and a sentence that says why; other methods stay, without a word.
 
     rank: coordinates of a row. lengths: of each side, (rows,) entries of every row. Conjugate
-    gradients are taken where an exact sweep is estimated at more than 1.5 times their cost, or
-    twice without unobserved pairs.
+    gradients are taken where an exact sweep is estimated at more than 1.5 times their cost; never
+    without unobserved pairs, where they lower the loss less than an exact sweep.
     """
     if solver.method != "auto":
         return solver, ""
     if spec.nonnegative:
         return replace(solver, method="cholesky"), "cholesky: factors are to be 0 or above"
+    if spec.unobserved_weight == 0:
+        return replace(solver, method="cholesky"), "cholesky: no unobserved pair has weight"
     exact, by_cg = (
         sum(float(row_seconds(replace(solver, method=method), rank, x).sum()) for x in lengths)
         for method in ("cholesky", "cg")
     )
-    worth_it = _WORTH_IT if spec.unobserved_weight > 0 else _WORTH_IT_EXPLICIT
-    method: Method = "cg" if exact > worth_it * by_cg else "cholesky"
+    method: Method = "cg" if exact > _WORTH_IT * by_cg else "cholesky"
     return replace(solver, method=method), (
         f"{method}: at rank {rank} a sweep over these rows is estimated at {exact:.2g} core "
         f"seconds by cholesky and {by_cg:.2g} by {solver.cg_steps} steps of cg, which is taken "
-        f"from {worth_it:g} times faster on"
+        f"from {_WORTH_IT:g} times faster on"
     )
 
 

@@ -80,7 +80,7 @@ class WALS(
         numItems: int = 0,
         recommendationsCol: str = "recommendations",
         numBlocks: int = 0,
-        solver: str = "cholesky",
+        solver: str = "auto",
         cgSteps: int | None = None,
         subspaceBlock: int | None = None,
         layout: str = "auto",

@@ -193,7 +193,7 @@ class EstimatorParams(ModelParams, HasSeed):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._setDefault(objective="ials", numBlocks=0, seed=42, solver="cholesky", layout="auto")
+        self._setDefault(objective="ials", numBlocks=0, seed=42, solver="auto", layout="auto")
 
     def spec(self) -> WalsSpec:
         """The complete objective. Raises ConfigError for a parameter without effect."""

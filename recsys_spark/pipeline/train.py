@@ -200,7 +200,8 @@ class _Watch:
         loss = state.losses[-1]
         now = time.monotonic()
         if state.reason and not self.seconds:
-            self.run.log.info(f"solver.method: auto chose {state.reason}")
+            note = self.run.log.info if state.solver.method == "cg" else self.run.log.debug
+            note(f"solver.method: auto chose {state.reason}")
         self.seconds[loss.iteration], self.clock = round(now - self.clock, 3), now
         row = self.row(loss)
         terms = {
