@@ -35,13 +35,13 @@ from measure import HERE, answer, machine, run_child, save, say, warm_kernels
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import BinaryType, StructField, StructType
 
+from recsys_spark.als.execution_plan import Plan
+from recsys_spark.als.mmap_broadcast import share
+from recsys_spark.als.replicated import hold
+from recsys_spark.als.trainer import fit_factors
 from recsys_spark.config import Spark
-from recsys_spark.kernels.spec import resolve_spec
+from recsys_spark.kernels.als.spec import resolve_spec
 from recsys_spark.runtime.session import open_session
-from recsys_spark.wals.broadcast import hold
-from recsys_spark.wals.fit import fit_factors
-from recsys_spark.wals.plan import Plan
-from recsys_spark.wals.shared import share
 from recsys_spark.workers import map_in_arrow
 
 Result = dict[str, Any]

@@ -26,7 +26,7 @@ from data import Shape
 from event_log import Usage
 from measure import markdown
 
-from recsys_spark.kernels.spec import SIDES
+from recsys_spark.kernels.als.spec import SIDES
 
 Result = dict[str, Any]
 
@@ -118,7 +118,7 @@ def _difference(results: Sequence[Result], name: str, few: Case, many: Case) -> 
 
 
 def _estimated(case: Case) -> float:
-    """Core seconds of solving both sides, by `kernels.solver`."""
+    """Core seconds of solving both sides, by `kernels.als.solver`."""
     return sum(estimated_solving(side, _data(case.pairs), case.rank) for side in SIDES)
 
 

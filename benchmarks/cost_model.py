@@ -12,17 +12,17 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from recsys_spark.kernels.solver import row_seconds
-from recsys_spark.kernels.spec import other_side, resolve_spec
-from recsys_spark.wals.budget import Needs, needs
-from recsys_spark.wals.plan import Plan, Sizes
+from recsys_spark.als.execution_plan import Plan, Sizes
+from recsys_spark.als.memory_estimate import Needs, needs
+from recsys_spark.kernels.als.solver import row_seconds
+from recsys_spark.kernels.als.spec import other_side, resolve_spec
 
 Placement = Literal["broadcast", "routed"]
 Doubles = npt.NDArray[np.float64]
 
-_ROW_WORK = 32  # of wals.blocks: what a row counts besides its pairs where blocks are cut
+_ROW_WORK = 32  # of als.blocks: what a row counts besides its pairs where blocks are cut
 _PIECE = 4 * 2**20  # bytes: spark.broadcast.blockSize
-_JVM_SHARE = 4  # of wals.budget: a side may be a quarter of the driver's heap
+_JVM_SHARE = 4  # of als.memory_estimate: a side may be a quarter of the driver's heap
 _JOBS = {"broadcast": 1, "routed": 3}  # of a half-sweep, as counted in the event log
 _BINS = 2000
 
@@ -64,8 +64,8 @@ class Data:
 
 @dataclass(frozen=True)
 class Rates:
-    """Measured. solving: a task's seconds over those that `kernels.solver` estimates for its rows.
-    shuffling: core seconds a byte, from the fixed side's file to the block. broadcasting,
+    """Measured. solving: a task's seconds over those that `kernels.als.solver` estimates for its
+    rows. shuffling: core seconds a byte, from the fixed side's file to the block. broadcasting,
     answering: seconds a byte, driver to hosts and tasks to driver, network apart. flops: of the
     driver, a second. job: seconds of one without work. dispatch: seconds of the driver for each
     task; task_broadcast, task_routed: seconds of a slot for each, besides its work.
@@ -139,7 +139,7 @@ def choose_placement(data: Data, rank: int, cluster: Cluster) -> Placement:
 
 
 def memory(data: Data, rank: int, cluster: Cluster, placement: Placement) -> Needs:
-    """Bytes that training takes, by `wals.budget.needs`."""
+    """Bytes that training takes, by `als.memory_estimate.needs`."""
     spec = resolve_spec("ials", rank=rank)
     return needs(_sizes(data, cluster), spec, Plan(layout=placement, folder="shared"))
 
@@ -160,7 +160,7 @@ def row_lengths(rows: int, pairs: int, most: int, skew: float) -> tuple[Doubles,
 
 
 def blocks(side: str, data: Data, cluster: Cluster) -> int:
-    """Blocks of a side, about, as `Plan.block_entries` and `wals.blocks.lay_out` cut them."""
+    """Blocks of a side, about, as `Plan.block_entries` and `als.blocks.lay_out` cut them."""
     entries = _plan(cluster).block_entries(_sizes(data, cluster))
     return (data.pairs + _ROW_WORK * data.rows(side)) // entries + 1
 
@@ -192,7 +192,7 @@ def broadcast_bytes(side: str, data: Data, rank: int) -> float:
 
 
 def estimated_solving(side: str, data: Data, rank: int) -> float:
-    """Core seconds in which a side's rows are solved exactly, as `kernels.solver` believes."""
+    """Core seconds in which a side's rows are solved exactly, as `kernels.als.solver` believes."""
     lengths, rows = data.lengths(side)
     return float(rows @ row_seconds(Plan().solver, rank, lengths.astype(np.int64)))
 
@@ -248,7 +248,7 @@ def _overhead(placement: Placement, tasks: int, cluster: Cluster, rates: Rates) 
 
 
 def _plan(cluster: Cluster) -> Plan:
-    """The default one, within the driver's heap as `wals.budget.within_limits` has it."""
+    """The default one, within the driver's heap as `als.memory_estimate.within_limits` has it."""
     plan = Plan()
     budget = min(plan.broadcast_budget_bytes, cluster.driver_heap // _JVM_SHARE)
     return Plan(broadcast_budget_bytes=budget)

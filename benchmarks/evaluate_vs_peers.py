@@ -24,7 +24,7 @@ from systems import session
 
 from recsys_spark.evaluation import measure_ranking, summarise
 from recsys_spark.evaluation.ranking import ranked_lists
-from recsys_spark.kernels.ranking import METRICS
+from recsys_spark.kernels.metrics.ranking import METRICS
 from recsys_spark.topn.catalog import Catalogue, Listing
 from recsys_spark.topn.distributed import recommend_top_n
 

@@ -72,7 +72,7 @@ def answer(work: Callable[[], dict[str, Any]]) -> None:
 def warm_kernels() -> None:
     """Compile what the package compiles at installation, so that no child pays for that."""
     say("compiling the kernels, unless they are")
-    subprocess.run([sys.executable, "-m", "recsys_spark.kernels.warm"], check=True)
+    subprocess.run([sys.executable, "-m", "recsys_spark.kernels.precompile"], check=True)
 
 
 def _watch(child: "subprocess.Popen[bytes]", scratch: Path, limit: float) -> dict[str, Any]:

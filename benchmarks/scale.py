@@ -31,9 +31,9 @@ from measure import (
 from pyspark.sql import SparkSession
 from systems import session
 
-from recsys_spark.kernels.spec import resolve_spec
-from recsys_spark.wals.fit import fit_factors
-from recsys_spark.wals.plan import Plan
+from recsys_spark.als.execution_plan import Plan
+from recsys_spark.als.trainer import fit_factors
+from recsys_spark.kernels.als.spec import resolve_spec
 
 Result = dict[str, Any]
 

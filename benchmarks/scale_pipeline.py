@@ -18,8 +18,8 @@ from data import CACHE, key
 from measure import HERE, answer, folder_bytes, machine, markdown, run_child, save, say
 from scale import generate, generated, shape_of
 
-from recsys_spark.pipeline.choice import Options
-from recsys_spark.pipeline.night import run_stages
+from recsys_spark.pipeline.run_choice import Options
+from recsys_spark.pipeline.runner import run_stages
 from recsys_spark.runtime.log import Log
 from recsys_spark.settings import load_config
 

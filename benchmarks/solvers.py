@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from measure import HERE, machine, markdown, save, say, warm_kernels
 
-from recsys_spark.kernels.csr import Csr
-from recsys_spark.kernels.solve import Fixed, Problem, fix, gram, solve_rows
-from recsys_spark.kernels.solver import Solver, row_seconds
+from recsys_spark.kernels.als.csr import Csr
+from recsys_spark.kernels.als.solve import Fixed, Problem, fix, gram, solve_rows
+from recsys_spark.kernels.als.solver import Solver, row_seconds
 from recsys_spark.kernels.threads import single_threaded
 
 _COLUMNS = 30_000

@@ -24,8 +24,8 @@ from measure import HERE, answer, machine, markdown, run_child, save, say, warm_
 from pyspark.sql import SparkSession
 
 from recsys_spark.config import Config
-from recsys_spark.pipeline.choice import Options
-from recsys_spark.pipeline.night import run_stages
+from recsys_spark.pipeline.run_choice import Options
+from recsys_spark.pipeline.runner import run_stages
 from recsys_spark.pipeline.sessions import lazy_session
 from recsys_spark.runtime.log import Log
 from recsys_spark.settings import load_config

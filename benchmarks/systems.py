@@ -18,7 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from recsys_spark import WALS
 from recsys_spark.config import Spark
-from recsys_spark.kernels.spec import PRESETS
+from recsys_spark.kernels.als.spec import PRESETS
 from recsys_spark.runtime.session import open_session
 
 Factors = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]

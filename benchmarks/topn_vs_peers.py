@@ -31,8 +31,8 @@ from systems import session
 from recsys_spark.arrow import list_array
 from recsys_spark.config import Recommend
 from recsys_spark.kernels.threads import single_threaded
-from recsys_spark.kernels.topn import arrange, top_n
-from recsys_spark.pipeline.slicing import plan_layout
+from recsys_spark.kernels.topn.inner_product import arrange, top_n
+from recsys_spark.pipeline.resumable_write import plan_layout
 from recsys_spark.topn.catalog import with_factors
 from recsys_spark.topn.recommend import make_lists, read_catalogue
 from recsys_spark.topn.request import ByFactors, Request

@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from recsys_spark.kernels.csr import compress
-from recsys_spark.kernels.init import initial_factors
-from recsys_spark.kernels.solve import Problem, fix, gram, solve_rows
-from recsys_spark.kernels.solver import Solver
-from recsys_spark.kernels.spec import WalsSpec, resolve_spec
-from recsys_spark.kernels.weights import row_regularization
+from recsys_spark.kernels.als.csr import compress
+from recsys_spark.kernels.als.initial_factors import initial_factors
+from recsys_spark.kernels.als.solve import Problem, fix, gram, solve_rows
+from recsys_spark.kernels.als.solver import Solver
+from recsys_spark.kernels.als.spec import WalsSpec, resolve_spec
+from recsys_spark.kernels.als.weights import row_regularization
 
 Values = npt.NDArray[np.float64]
 K = 10

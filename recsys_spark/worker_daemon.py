@@ -12,7 +12,7 @@ from pyspark.daemon import manager
 def _load() -> None:
     """What is not there is reported by the task that needs it."""
     with suppress(ImportError):
-        import recsys_spark.pipeline.night  # noqa: F401 - imports the modules of all tasks
+        import recsys_spark.pipeline.runner  # noqa: F401 - imports the modules of all tasks
 
 
 if __name__ == "__main__":

@@ -99,6 +99,6 @@ def _is_unusable(line: str) -> bool:
 
 def _load(_: int) -> int:
     import recsys_spark.arrow
-    import recsys_spark.kernels.solve  # noqa: F401
+    import recsys_spark.kernels.als.solve  # noqa: F401
 
     return 0

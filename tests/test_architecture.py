@@ -1,4 +1,4 @@
-"""The laws of the house: who may import whom, and that imports do no work."""
+"""Architecture rules: which package may import which, and that imports do no work."""
 
 import ast
 import subprocess
@@ -38,12 +38,12 @@ def is_in(name: str, *places: str) -> bool:
     return any(name == place or name.startswith(f"{place}.") for place in places)
 
 
-def rooms(*names: str) -> list[str]:
+def packages(*names: str) -> list[str]:
     return [f"{NAME}.{name}" for name in names]
 
 
 def offenders(inside: list[str], forbidden: list[str]) -> dict[str, set[str]]:
-    """Modules of some rooms that import something forbidden there."""
+    """Modules of some packages that import something forbidden there."""
     found = {
         module: {name for name in names if is_in(name, *forbidden)}
         for module, names in IMPORTS.items()
@@ -61,41 +61,108 @@ def test_imports_are_found_wherever_they_stand() -> None:
 @pytest.mark.parametrize(
     ("inside", "forbidden"),
     [
-        (rooms("kernels"), ["pyspark", "pandas", "pyarrow", "mlflow"]),
-        (rooms("config", "errors"), ["pyspark", "pandas", "pyarrow", "numba", "mlflow"]),
+        (packages("kernels"), ["pyspark", "pandas", "pyarrow", "mlflow"]),
+        (packages("config", "errors"), ["pyspark", "pandas", "pyarrow", "numba", "mlflow"]),
         (
-            rooms("stages", "wals", "topn", "ml"),
-            rooms("runtime", "io", "pipeline", "cli", "report", "serving"),
+            packages("ingest", "splitting", "baselines", "als", "topn", "ml"),
+            packages("runtime", "storage", "export", "io", "pipeline", "cli", "report", "web"),
         ),
-        (rooms("wals"), rooms("topn", "ml", "stages", "config", "evaluation")),
-        (rooms("topn"), rooms("ml", "stages", "config", "evaluation")),
         (
-            rooms("neighbours"),
-            rooms("config", "pipeline", "runtime", "io", "stages", "evaluation", "topn", "ml")
-            + rooms("cli", "report", "serving"),
+            packages("als"),
+            packages("topn", "ml", "ingest", "splitting", "baselines", "config", "evaluation"),
         ),
-        (rooms("wals"), rooms("neighbours")),
-        (rooms("ml"), rooms("stages", "config")),
-        (rooms("stages"), rooms("evaluation")),
-        (rooms("evaluation"), rooms("runtime", "io", "pipeline", "cli", "report", "stages")),
-        (rooms("evaluation"), rooms("config", "ml")),
-        (rooms("runtime"), rooms("io", "stages", "wals", "pipeline", "cli", "report", "serving")),
-        (rooms("io"), rooms("runtime", "stages", "wals", "pipeline", "cli", "report", "serving")),
-        (rooms("pipeline"), rooms("cli", "serving")),
-        (rooms("serving"), rooms("stages", "wals", "kernels", "evaluation", "pipeline", "cli")),
+        (
+            packages("topn"),
+            packages("ml", "ingest", "splitting", "baselines", "config", "evaluation"),
+        ),
+        (
+            packages("neighbours"),
+            packages(
+                "config",
+                "pipeline",
+                "runtime",
+                "storage",
+                "export",
+                "io",
+                "ingest",
+                "splitting",
+                "baselines",
+                "evaluation",
+                "topn",
+                "ml",
+            )
+            + packages("cli", "report", "web"),
+        ),
+        (packages("als"), packages("neighbours")),
+        (packages("ml"), packages("ingest", "splitting", "baselines", "config")),
+        (packages("ingest", "splitting", "baselines"), packages("evaluation")),
+        (
+            packages("evaluation"),
+            packages(
+                "runtime",
+                "storage",
+                "export",
+                "io",
+                "pipeline",
+                "cli",
+                "report",
+                "ingest",
+                "splitting",
+                "baselines",
+            ),
+        ),
+        (packages("evaluation"), packages("config", "ml")),
+        (
+            packages("runtime", "storage", "export"),
+            packages(
+                "io", "ingest", "splitting", "baselines", "als", "pipeline", "cli", "report", "web"
+            ),
+        ),
+        (
+            packages("io"),
+            packages(
+                "runtime",
+                "storage",
+                "export",
+                "ingest",
+                "splitting",
+                "baselines",
+                "als",
+                "pipeline",
+                "cli",
+                "report",
+                "web",
+            ),
+        ),
+        (packages("pipeline"), packages("cli", "web")),
+        (
+            packages("web"),
+            packages(
+                "ingest",
+                "splitting",
+                "baselines",
+                "als",
+                "kernels",
+                "evaluation",
+                "pipeline",
+                "cli",
+            ),
+        ),
         ([NAME], ["jobs", "tests", "benchmarks"]),
     ],
     ids=lambda names: "+".join(names).replace(f"{NAME}.", ""),
 )
-def test_a_room_never_imports(inside: list[str], forbidden: list[str]) -> None:
+def test_a_package_never_imports(inside: list[str], forbidden: list[str]) -> None:
     assert offenders(inside, forbidden) == {}
 
 
 def test_kernels_import_only_errors_and_one_another() -> None:
     elsewhere = {
-        module: {n for n in names if is_in(n, NAME) and not is_in(n, *rooms("kernels", "errors"))}
+        module: {
+            n for n in names if is_in(n, NAME) and not is_in(n, *packages("kernels", "errors"))
+        }
         for module, names in IMPORTS.items()
-        if is_in(module, *rooms("kernels"))
+        if is_in(module, *packages("kernels"))
     }
     assert {module: names for module, names in elsewhere.items() if names} == {}
 
@@ -108,11 +175,17 @@ def test_tasks_of_python_go_through_one_door() -> None:
         for name, path in MODULES.items()
         if any(f".{method}(" in path.read_text(encoding="utf-8") for method in methods)
     }
-    assert users == set(rooms("workers", "runtime.doctor"))  # doctor looks at any Python
+    assert users == set(packages("workers", "runtime.doctor"))  # doctor looks at any Python
 
 
 def test_stages_never_import_one_another() -> None:
-    assert offenders(rooms("stages"), rooms("stages")) == {}
+    assert (
+        offenders(
+            packages("ingest", "splitting", "baselines"),
+            packages("ingest", "splitting", "baselines"),
+        )
+        == {}
+    )
 
 
 @pytest.mark.parametrize("package", ["mlflow", "psycopg", "redis", "sqlite3"])
@@ -121,7 +194,7 @@ def test_services_are_reached_from_runtime_alone(package: str) -> None:
         module for module, names in IMPORTS.items() if any(is_in(n, package) for n in names)
     }
     assert importers
-    assert all(is_in(module, *rooms("runtime")) for module in importers)
+    assert all(is_in(module, *packages("runtime", "storage", "export")) for module in importers)
 
 
 def run_fresh(code: str, folder: Path) -> str:

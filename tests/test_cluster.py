@@ -8,9 +8,9 @@ import numpy as np
 import pyspark
 import pytest
 
-from recsys_spark.kernels.spec import resolve_spec
-from recsys_spark.wals.fit import fit_factors
-from recsys_spark.wals.plan import Plan
+from recsys_spark.als.execution_plan import Plan
+from recsys_spark.als.trainer import fit_factors
+from recsys_spark.kernels.als.spec import resolve_spec
 
 SCRIPT = """
 import os
@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import SparkSession
-from recsys_spark.kernels.spec import resolve_spec
-from recsys_spark.wals.fit import fit_factors
-from recsys_spark.wals.plan import Plan
+from recsys_spark.kernels.als.spec import resolve_spec
+from recsys_spark.als.trainer import fit_factors
+from recsys_spark.als.execution_plan import Plan
 
 
 def processes(word):

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from recsys_spark.runtime.local import local_tables
-from recsys_spark.runtime.tables import Manifest
+from recsys_spark.storage.local import local_tables
+from recsys_spark.storage.tables import Manifest
 
 
 def write_version(

@@ -105,14 +105,14 @@ def _add_stage_command(name: str) -> None:
 
 def _do_stages(name: str, call: Invocation) -> None:
     # Heavy imports wait until the configuration is known to be right, and there is an input.
-    from recsys_spark.pipeline.choice import Options, refuse_early
-    from recsys_spark.pipeline.run import COMMANDS
+    from recsys_spark.pipeline.context import COMMANDS
+    from recsys_spark.pipeline.run_choice import Options, refuse_early
 
     stages = COMMANDS.get(name, (name.replace("-", "_"),))
     options = Options(call.run_id, call.day, call.resume, call.debug)
     refuse_early(call.config, stages, options)
     from recsys_spark.cli.summary import print_summary
-    from recsys_spark.pipeline.night import run_stages
+    from recsys_spark.pipeline.runner import run_stages
 
     outcome = run_stages(call.config, stages, options, call.log)
     stop_status(call.log)
@@ -129,8 +129,8 @@ for _name in _STAGE_HELP:
 def _add_repeated_command(name: str) -> None:
     @add_command(app, name, _SEARCH, NEW_RUN, CONFIGURATION, OUTPUT, help=_REPEATED_HELP[name])
     def command(call: Invocation) -> None:
-        from recsys_spark.cli.repeated import repeat
-        from recsys_spark.pipeline.choice import Options
+        from recsys_spark.cli.trials import repeat
+        from recsys_spark.pipeline.run_choice import Options
 
         options = Options(call.run_id, call.day, debug=call.debug)
         tell = repeat(name, call.config, options, call.log)
@@ -163,7 +163,7 @@ def warm() -> None:
 
     Compiles the numeric code, and keeps an archive of Spark's classes (200 MB) in the user's cache.
     """
-    from recsys_spark.kernels.warm import warm as compile_kernels
+    from recsys_spark.kernels.precompile import warm as compile_kernels
     from recsys_spark.runtime.jvm import make_class_archive
     from recsys_spark.runtime.session import require_java
 
@@ -246,8 +246,8 @@ def export(
     ] = 7,
 ) -> None:
     """Deliver a table of lists to other systems; a repeated command does nothing."""
+    from recsys_spark.export import Options
     from recsys_spark.pipeline.export import export_lists
-    from recsys_spark.runtime.delivery import Options
 
     options = Options(connections, prefix, ttl_days)
     made = export_lists(call.config, call.log, table, form.value, target, run_id, options)
@@ -290,7 +290,7 @@ def compare(
     format_: Form = ShowFormat.table,
 ) -> None:
     """Compare two runs, or two models of one, user by user, with paired tests."""
-    from recsys_spark.cli.comparing import render_comparison
+    from recsys_spark.cli.comparison import render_comparison
     from recsys_spark.pipeline.compare import Side, compare_runs
 
     sides = Side(one, model), Side(other or one, other_model)
@@ -353,7 +353,7 @@ def doctor(
     ] = False,
 ) -> None:
     """Check Java, Python, packages, BLAS and memory, on the driver and on the executors."""
-    from recsys_spark.cli.diagnosis import diagnose, show_plan
+    from recsys_spark.cli.doctor import diagnose, show_plan
 
     if plan:
         show_plan(call.config, call.log)

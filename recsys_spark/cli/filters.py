@@ -11,8 +11,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, StructType
 
 from recsys_spark.errors import ConfigError
-from recsys_spark.runtime.local import one_of
 from recsys_spark.schema import quoted
+from recsys_spark.storage.local import one_of
 
 # Wanted values as text, by column; an empty text stands for null, too.
 Filters = Mapping[str, Sequence[str]]

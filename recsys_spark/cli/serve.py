@@ -4,12 +4,12 @@ from contextlib import suppress
 
 from recsys_spark.config import Config
 from recsys_spark.errors import ConfigError
-from recsys_spark.runtime.local import local_tables
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.signals import terminable
-from recsys_spark.runtime.store import is_local
-from recsys_spark.serving.server import open_server
-from recsys_spark.serving.site import Site
+from recsys_spark.storage.local import local_tables
+from recsys_spark.storage.store import is_local
+from recsys_spark.web.server import open_server
+from recsys_spark.web.site import Site
 
 
 def serve_tables(config: Config, log: Log, host: str, port: int, run_id: str | None) -> None:

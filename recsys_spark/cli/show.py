@@ -24,11 +24,11 @@ from recsys_spark.config import Config
 from recsys_spark.evaluation.directions import direction_of, rank_of
 from recsys_spark.evaluation.ranking import ALL, shown_cutoff
 from recsys_spark.pipeline.sessions import lazy_session
-from recsys_spark.runtime.local import open_version
 from recsys_spark.runtime.log import Log
-from recsys_spark.runtime.store import is_local, open_store
-from recsys_spark.runtime.tables import Manifest, Tables
 from recsys_spark.schema import LISTS, ListColumns
+from recsys_spark.storage.local import open_version
+from recsys_spark.storage.store import is_local, open_store
+from recsys_spark.storage.tables import Manifest, Tables
 
 _TEXT_ROWS = 1000
 _WIDTH = 120  # characters of a line where there is no terminal

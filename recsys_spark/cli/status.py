@@ -9,14 +9,14 @@ from rich.table import Table
 
 from recsys_spark.cli.show import text_console
 from recsys_spark.config import Config
-from recsys_spark.pipeline.run import refit_version
+from recsys_spark.pipeline.context import refit_version
 from recsys_spark.pipeline.sessions import lazy_session
 from recsys_spark.pipeline.upstream import described, newer
 from recsys_spark.report.words import delivered
 from recsys_spark.runtime.log import Log
-from recsys_spark.runtime.runs import Runs, StageRecord
-from recsys_spark.runtime.store import open_store
-from recsys_spark.runtime.tables import Tables
+from recsys_spark.storage.runs import Runs, StageRecord
+from recsys_spark.storage.store import open_store
+from recsys_spark.storage.tables import Tables
 
 _RECENT = 10  # runs
 _UNITS = ("B", "kB", "MB", "GB", "TB")

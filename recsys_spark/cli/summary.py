@@ -14,12 +14,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from recsys_spark.config import Config, mask
-from recsys_spark.pipeline.night import Outcome
+from recsys_spark.pipeline.runner import Outcome
 from recsys_spark.pipeline.train import readable
 from recsys_spark.report.page import by_split, metric_rows, model_names
 from recsys_spark.report.words import advice, explained
-from recsys_spark.runtime.store import local_folder
 from recsys_spark.runtime.tracking import tracking_uri
+from recsys_spark.storage.store import local_folder
 
 _FURTHER = 5  # models of each further table
 _BESIDE = 4  # models that a line of 80 characters has room for beside the first

@@ -49,8 +49,8 @@ from recsys_spark.config.training import Objective, Solver, Train
 from recsys_spark.config.validating import Backtest, Range, Tune
 from recsys_spark.config.wanted import as_wanted, options, under, wants_text
 from recsys_spark.errors import ConfigError
-from recsys_spark.kernels import solver as solvers
-from recsys_spark.kernels.spec import WalsSpec
+from recsys_spark.kernels.als import solver as solvers
+from recsys_spark.kernels.als.spec import WalsSpec
 
 __all__ = [
     "FITTED",

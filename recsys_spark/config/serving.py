@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from recsys_spark.config.section import Section
 from recsys_spark.config.sources import TableFile
-from recsys_spark.kernels.grouping import Opinion
+from recsys_spark.kernels.topn.group_scores import Opinion
 
 
 class UserAttributes(TableFile):

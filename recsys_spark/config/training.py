@@ -6,8 +6,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from recsys_spark.config.section import Section
-from recsys_spark.kernels import solver as solvers
-from recsys_spark.kernels.spec import (
+from recsys_spark.kernels.als import solver as solvers
+from recsys_spark.kernels.als.spec import (
     Biases,
     Confidence,
     Counted,

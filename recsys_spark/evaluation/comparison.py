@@ -31,7 +31,7 @@ from recsys_spark.evaluation.resamples import (
     whole,
 )
 from recsys_spark.evaluation.sums import Fields, Sums, sum_by_key
-from recsys_spark.kernels.resampling import poisson_weights, random_signs
+from recsys_spark.kernels.metrics.resampling import poisson_weights, random_signs
 from recsys_spark.schema import metric_names, quoted
 
 _KEYS = {"split": StringType(), "k": IntegerType(), "segment": StringType()}

@@ -14,7 +14,7 @@ from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.evaluation.directions import Direction, direction_of
 from recsys_spark.evaluation.ranking import measure_ranking
 from recsys_spark.evaluation.summary import summarise
-from recsys_spark.kernels.ranking import METRICS
+from recsys_spark.kernels.metrics.ranking import METRICS
 from recsys_spark.schema import quoted
 
 

@@ -23,7 +23,7 @@ from recsys_spark.evaluation.inputs import (
     require_same,
 )
 from recsys_spark.evaluation.ranking import ALL
-from recsys_spark.kernels.exposure import exposure_metrics, lorenz_curve
+from recsys_spark.kernels.metrics.exposure import exposure_metrics, lorenz_curve
 from recsys_spark.schema import METRICS as TABLE
 from recsys_spark.schema import require
 
@@ -49,7 +49,7 @@ def measure_exposure(
     groups: DataFrame | None = None,
     curve_at: int | None = None,
 ) -> Exposure:
-    """Each metric of `kernels.exposure`, and user_coverage, the share of the rows of
+    """Each metric of `kernels.metrics.exposure`, and user_coverage, the share of the rows of
     `recommendations` with at least one item; `users` counts those.
 
     recommendations, model: as of `measure_ranking`, with a row for every user who should have one.

@@ -13,12 +13,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from recsys_spark.arrow import list_array, list_bounds, list_parts
-from recsys_spark.kernels.places import PLACES, full_ranking
+from recsys_spark.kernels.metrics.full_ranking import PLACES, full_ranking
 from recsys_spark.kernels.ragged import Ragged
-from recsys_spark.kernels.shuffled import shuffled_lists, shuffled_ranking
-from recsys_spark.kernels.static import static_lists, static_ranking
-from recsys_spark.kernels.tile import Tile, best_of, leave_out, user_blocks
-from recsys_spark.kernels.topn import Positions, Single
+from recsys_spark.kernels.topn.inner_product import Positions, Single
+from recsys_spark.kernels.topn.random_order import shuffled_lists, shuffled_ranking
+from recsys_spark.kernels.topn.static_order import static_lists, static_ranking
+from recsys_spark.kernels.topn.tile import Tile, best_of, leave_out, user_blocks
 from recsys_spark.lookup import Lookup
 from recsys_spark.topn.blocks import factor_column, read_block
 from recsys_spark.topn.scorers import Block, NeighbourScorer, Scorer
@@ -72,7 +72,7 @@ def rank_batch(batch: pa.RecordBatch, ranking: Ranking) -> dict[str, pa.Array]:
     dict
         Columns lists, list<list<int32>>: for each model, in their order, internal ids of items,
         best first, those of history and known left out; and full_ranking, list<double>: for each
-        model the metrics of `kernels.places.PLACES`, null where there are none.
+        model the metrics of `kernels.metrics.full_ranking.PLACES`, null where there are none.
     """
     block = read_block(_with_drawn(batch, ranking), ranking.lookup, ranking.ranks)
     indptr, ids = list_parts(batch.column("truth"), np.int64)

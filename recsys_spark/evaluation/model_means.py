@@ -24,7 +24,7 @@ from recsys_spark.evaluation.resamples import NUMBERS_AT_ONCE, resampled_sums, w
 from recsys_spark.evaluation.summary import as_rows
 from recsys_spark.evaluation.sums import Finish, Keys, Sums
 from recsys_spark.evaluation.totals import Ranked, Result, Totals
-from recsys_spark.kernels.resampling import poisson_weights, random_signs
+from recsys_spark.kernels.metrics.resampling import poisson_weights, random_signs
 from recsys_spark.schema import METRICS as TABLE
 
 METRICS_TOTAL, PAIRS_TOTAL = "metrics", "pairs"

@@ -10,13 +10,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from recsys_spark.arrow import list_parts
-from recsys_spark.evaluation.lists import ItemTraits
+from recsys_spark.evaluation.beyond_accuracy import ItemTraits
 from recsys_spark.evaluation.model_lists import FULL_RANKING, LISTS
 from recsys_spark.evaluation.ranking import ALL
-from recsys_spark.kernels.agreement import AGREEMENT, list_agreement
-from recsys_spark.kernels.lists import LIST_METRICS, list_metrics
-from recsys_spark.kernels.places import PLACES
-from recsys_spark.kernels.ranking import METRICS, ranking_metrics
+from recsys_spark.kernels.metrics.beyond_accuracy import LIST_METRICS, list_metrics
+from recsys_spark.kernels.metrics.full_ranking import PLACES
+from recsys_spark.kernels.metrics.list_overlap import AGREEMENT, list_agreement
+from recsys_spark.kernels.metrics.ranking import METRICS, ranking_metrics
 from recsys_spark.lookup import Lookup
 
 BY_CUTOFF = (*METRICS, *LIST_METRICS, *AGREEMENT)

@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, StructType
 
+from recsys_spark.als.packed_interactions import Batches
 from recsys_spark.arrow import arrow_schema, list_bounds, list_parts, make_batch
 from recsys_spark.evaluation.inputs import (
     cutoffs,
@@ -17,9 +18,8 @@ from recsys_spark.evaluation.inputs import (
     ranked_lists,
     require_same,
 )
-from recsys_spark.kernels.ranking import METRICS, ranking_metrics
+from recsys_spark.kernels.metrics.ranking import METRICS, ranking_metrics
 from recsys_spark.schema import per_user, require
-from recsys_spark.wals.packed import Batches
 from recsys_spark.workers import map_in_arrow
 
 ALL = "all"

@@ -7,13 +7,13 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import NumericType
 
+from recsys_spark.als.prediction import clipped
+from recsys_spark.als.prediction import predicted as product
 from recsys_spark.errors import ContractError
 from recsys_spark.evaluation.inputs import require_whole
 from recsys_spark.evaluation.ranking import ALL
 from recsys_spark.schema import METRICS as TABLE
 from recsys_spark.schema import require
-from recsys_spark.wals.prediction import clipped
-from recsys_spark.wals.prediction import predicted as product
 
 _OWN_SEGMENT = 20  # different values
 _BINS = 10

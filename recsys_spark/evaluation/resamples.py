@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from recsys_spark.arrow import list_bounds
 from recsys_spark.evaluation.sums import Key, Keys, Sums
-from recsys_spark.kernels.resampling import limits
+from recsys_spark.kernels.metrics.resampling import limits
 
 # Means are added up as whole numbers of 2^-30. Resamples are doubles, multiples of 2^-24, which
 # they hold exactly up to sums of half a billion.

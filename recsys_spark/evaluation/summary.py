@@ -22,7 +22,7 @@ from recsys_spark.evaluation.resamples import (
     whole,
 )
 from recsys_spark.evaluation.sums import Fields, Sums, sum_by_key
-from recsys_spark.kernels.resampling import poisson_weights
+from recsys_spark.kernels.metrics.resampling import poisson_weights
 from recsys_spark.schema import METRICS as TABLE
 from recsys_spark.schema import metric_names, quoted, require
 

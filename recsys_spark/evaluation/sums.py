@@ -13,9 +13,9 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql.types import BinaryType, DataType, StructField, StructType
 
+from recsys_spark.als.packed_interactions import Batches
 from recsys_spark.arrow import arrow_schema, make_batch
 from recsys_spark.kernels.threads import single_threaded
-from recsys_spark.wals.packed import Batches
 from recsys_spark.workers import group_in_arrow, map_in_arrow
 
 Key = tuple[Any, ...]

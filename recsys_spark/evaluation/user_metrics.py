@@ -7,12 +7,12 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql.types import StructType
 
+from recsys_spark.als.packed_interactions import Batches
 from recsys_spark.arrow import arrow_schema, binary_array, binary_matrix, make_batch
 from recsys_spark.evaluation.model_metrics import ALL_METRICS, BY_CUTOFF, Metrics, Values
 from recsys_spark.evaluation.ranking import ALL
-from recsys_spark.kernels.places import PLACES
+from recsys_spark.kernels.metrics.full_ranking import PLACES
 from recsys_spark.schema import per_user
-from recsys_spark.wals.packed import Batches
 from recsys_spark.workers import map_in_arrow
 
 USER_METRICS = "metrics"

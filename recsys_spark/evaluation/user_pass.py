@@ -16,6 +16,7 @@ from pyspark.sql.types import (
     StructType,
 )
 
+from recsys_spark.als.packed_interactions import Batches
 from recsys_spark.arrow import arrow_schema, make_batch
 from recsys_spark.evaluation.model_exposure import (
     LISTS_TOTAL,
@@ -41,7 +42,6 @@ from recsys_spark.evaluation.user_metrics import USER_METRICS, metrics_of_users,
 from recsys_spark.evaluation.user_rows import PACKED, unpacked
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.topn.blocks import factor_column, nearest_columns, segment_columns
-from recsys_spark.wals.packed import Batches
 from recsys_spark.workers import map_in_arrow
 
 

@@ -10,12 +10,12 @@ from pyspark.ml import Estimator
 from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import DataFrame, SparkSession
 
+from recsys_spark.als import parquet_spill
+from recsys_spark.als.execution_plan import Plan
+from recsys_spark.als.trainer import Factorization, fit_factors
 from recsys_spark.ml.columns import id_type, whole_ids
 from recsys_spark.ml.model import WALSModel
 from recsys_spark.ml.params import EstimatorParams
-from recsys_spark.wals import files
-from recsys_spark.wals.fit import Factorization, fit_factors
-from recsys_spark.wals.plan import Plan
 
 
 class WALS(
@@ -144,6 +144,6 @@ def _folder(spark: SparkSession) -> Iterator[str | None]:
     try:
         yield folder
     except BaseException:
-        files.delete(spark, folder)
+        parquet_spill.delete(spark, folder)
         raise
-    files.delete_empty(spark, folder)
+    parquet_spill.delete_empty(spark, folder)

@@ -19,20 +19,20 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import ByteType, DataType, IntegerType, LongType, ShortType
 
+from recsys_spark.als import parquet_spill
+from recsys_spark.als.execution_plan import Plan
+from recsys_spark.als.factors import FactorFrame, factors_frame, read_factors
+from recsys_spark.als.prediction import clipped, predicted
+from recsys_spark.als.trainer import Factorization, solve_side
 from recsys_spark.arrow import list_matrix
 from recsys_spark.errors import ConfigError
-from recsys_spark.kernels.spec import SIDES, WalsSpec, other_side, restored_spec
+from recsys_spark.kernels.als.spec import SIDES, WalsSpec, other_side, restored_spec
 from recsys_spark.ml.columns import id_type, whole_ids
 from recsys_spark.ml.params import ModelParams
 from recsys_spark.schema import quoted
 from recsys_spark.topn.catalog import Catalogue
 from recsys_spark.topn.recommend import make_lists
 from recsys_spark.topn.request import Request
-from recsys_spark.wals import files
-from recsys_spark.wals.factors import FactorFrame, factors_frame, read_factors
-from recsys_spark.wals.fit import Factorization, solve_side
-from recsys_spark.wals.plan import Plan
-from recsys_spark.wals.prediction import clipped, predicted
 
 _PLAIN = ("rank", "lossHistory", "stopReason")  # attributes that the metadata of a saved model has
 _PAIRS = "known_pairs"
@@ -283,19 +283,21 @@ class _WALSModelWriter(MLWriter):
 
     def save(self, path: str) -> None:
         """Write; over another model first beside it, since this one may read its files."""
-        if not (self.shouldOverwrite and files.exists(self.sparkSession, path)):
+        if not (self.shouldOverwrite and parquet_spill.exists(self.sparkSession, path)):
             self.saveImpl(path)
             return
         frames = {name: getattr(self.model, name) for name in _FRAMES}
         read = [
-            name for name, frame in frames.items() if frame is not None and files.reads(frame, path)
+            name
+            for name, frame in frames.items()
+            if frame is not None and parquet_spill.reads(frame, path)
         ]
         beside = f"{path.rstrip('/')}.{uuid.uuid4().hex}"
         try:
             self.saveImpl(beside)
-            files.replace(self.sparkSession, beside, path)
+            parquet_spill.replace(self.sparkSession, beside, path)
         finally:
-            files.delete(self.sparkSession, beside)
+            parquet_spill.delete(self.sparkSession, beside)
         for name in read:
             setattr(self.model, name, _read_frame(self.sparkSession, path, name))
 
@@ -335,6 +337,6 @@ class _WALSModelReader(MLReader[WALSModel]):
 def _read_frame(spark: SparkSession, path: str, name: str) -> DataFrame | None:
     """A frame of a saved model; None of training pairs that were not saved."""
     folder = f"{path}/{_FRAMES[name]}"
-    if name == _PAIRS and not files.exists(spark, folder):
+    if name == _PAIRS and not parquet_spill.exists(spark, folder):
         return None
     return spark.read.parquet(folder)

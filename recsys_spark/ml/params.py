@@ -10,8 +10,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.errors import UnknownParameterError
-from recsys_spark.kernels.solver import Solver, resolve_solver
-from recsys_spark.kernels.spec import PRESETS, WalsSpec, resolve_spec
+from recsys_spark.kernels.als.solver import Solver, resolve_solver
+from recsys_spark.kernels.als.spec import PRESETS, WalsSpec, resolve_spec
 from recsys_spark.ml import columns
 
 # The estimator's parameter for each key of the objective where it is not the key in camel case.

@@ -8,11 +8,11 @@ import pyarrow as pa
 from pyspark import SparkContext
 from pyspark.sql import DataFrame
 
-from recsys_spark.kernels.similarity import Whole
+from recsys_spark.als.mmap_broadcast import SharedArray, share
+from recsys_spark.kernels.topn.sparse_product import Whole
 from recsys_spark.neighbours.formulas import Formula
 from recsys_spark.neighbours.product import Product, equal_ranges, fit_rows, prepare, work
 from recsys_spark.neighbours.rows import ROWS, batch_of
-from recsys_spark.wals.shared import SharedArray, share
 from recsys_spark.workers import map_in_arrow
 
 _TASKS_A_CORE = 4

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, IntegerType, StructField, StructType
 
 from recsys_spark.arrow import arrow_schema, make_batch
-from recsys_spark.kernels.similarity import Middles, Rows, Scale, Whole, nearest, scale
+from recsys_spark.kernels.topn.sparse_product import Middles, Rows, Scale, Whole, nearest, scale
 from recsys_spark.neighbours.formulas import Degrees, Formula, Sizes
 from recsys_spark.neighbours.product import UNIT, csr, parts
 from recsys_spark.neighbours.rows import ROWS, batch_of

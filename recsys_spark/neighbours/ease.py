@@ -11,9 +11,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from scipy.linalg import lapack
 
+from recsys_spark.als.mmap_broadcast import SharedArray, share
 from recsys_spark.arrow import list_parts, local_frame
 from recsys_spark.errors import ConfigError
-from recsys_spark.kernels.similarity import Double, Single, Whole, largest
+from recsys_spark.kernels.topn.sparse_product import Double, Single, Whole, largest
 from recsys_spark.neighbours.broadcast import bytes_needed, collect_product
 from recsys_spark.neighbours.cogrouped import nearest_cogrouped
 from recsys_spark.neighbours.fit import INTERACTIONS_BUDGET, entries_of
@@ -21,7 +22,6 @@ from recsys_spark.neighbours.formulas import Counted
 from recsys_spark.neighbours.product import fit_rows, parts
 from recsys_spark.neighbours.rows import ROWS, batch_of
 from recsys_spark.neighbours.spec import Ease
-from recsys_spark.wals.shared import SharedArray, share
 from recsys_spark.workers import map_in_arrow
 
 GRAM_BUDGET = 4 * 2**30

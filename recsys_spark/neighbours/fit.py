@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.errors import ContractError
-from recsys_spark.kernels.spec import other_side
+from recsys_spark.kernels.als.spec import other_side
 from recsys_spark.neighbours.broadcast import bytes_needed, nearest_broadcast
 from recsys_spark.neighbours.cogrouped import nearest_cogrouped
 from recsys_spark.neighbours.formulas import Formula, formula

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from recsys_spark.kernels.similarity import Double, Kind, Whole
+from recsys_spark.kernels.topn.sparse_product import Double, Kind, Whole
 from recsys_spark.neighbours.spec import ContentKnn, ItemKnn, Knn, RP3Beta, UserKnn
 
 _K1, _B = 1.2, 0.75  # as in BM25Recommender of implicit
@@ -50,8 +50,8 @@ class Sizes(NamedTuple):
 class Formula(Protocol):
     """One model's arithmetic, elementwise; it is pickled for the tasks.
 
-    kind, shrinkage: see `kernels.similarity.Scale`. neighbours: K. values: whether the pairs'
-    values are read. plain: whether every entry is 1. positive: whether values must be above 0.
+    kind, shrinkage: see `kernels.topn.sparse_product.Scale`. neighbours: K. values: whether the
+    pairs' values are read. plain: whether every entry is 1. positive: whether values are above 0.
     """
 
     @property

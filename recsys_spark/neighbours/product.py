@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from recsys_spark.kernels.similarity import (
+from recsys_spark.kernels.topn.sparse_product import (
     Double,
     Middles,
     Nearest,

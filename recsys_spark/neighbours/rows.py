@@ -7,7 +7,7 @@ import pyarrow as pa
 from pyspark.sql.types import ArrayType, FloatType, IntegerType, StructField, StructType
 
 from recsys_spark.arrow import arrow_schema, list_array, make_batch
-from recsys_spark.kernels.similarity import Nearest, Whole
+from recsys_spark.kernels.topn.sparse_product import Nearest, Whole
 
 ROWS = StructType(
     [

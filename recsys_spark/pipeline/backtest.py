@@ -11,14 +11,14 @@ from pyspark.sql import functions as F
 
 from recsys_spark.config import Config, Split
 from recsys_spark.errors import ConfigError
-from recsys_spark.pipeline.choice import Options
-from recsys_spark.pipeline.night import run_stages
-from recsys_spark.pipeline.run import default_run_id
+from recsys_spark.pipeline.context import default_run_id
+from recsys_spark.pipeline.run_choice import Options
+from recsys_spark.pipeline.runner import run_stages
 from recsys_spark.pipeline.sessions import lazy_session
 from recsys_spark.runtime.log import Log
-from recsys_spark.runtime.runs import Runs
-from recsys_spark.runtime.store import open_store
-from recsys_spark.runtime.tables import Tables
+from recsys_spark.storage.runs import Runs
+from recsys_spark.storage.store import open_store
+from recsys_spark.storage.tables import Tables
 
 _STAGES = ("split", "train", "evaluate")
 

@@ -9,9 +9,11 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
+from recsys_spark.baselines.constant_scores import popularity_scores, random_scores, recent
 from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.evaluation.model_lists import Draw
-from recsys_spark.kernels.shuffled import begin, shuffle
+from recsys_spark.evaluation.segments import count_rows
+from recsys_spark.kernels.topn.random_order import begin, shuffle
 from recsys_spark.neighbours.fit import fit_items, multiplications
 from recsys_spark.neighbours.spec import ItemKnn, UserKnn
 from recsys_spark.pipeline.evaluation_inputs import EvaluationInputs
@@ -24,8 +26,6 @@ from recsys_spark.pipeline.model_scorers import (
 )
 from recsys_spark.pipeline.side_tables import SideTables
 from recsys_spark.pipeline.user_segments import indexed_segments, segment_columns
-from recsys_spark.stages.segments import count_rows
-from recsys_spark.stages.simple_scores import popularity_scores, random_scores, recent
 from recsys_spark.topn.catalog import Catalogue, with_factors
 from recsys_spark.topn.matrices import sparse_rows
 from recsys_spark.topn.models import Basis, FactorModel, Models, UserNeighbourModel, scorers

@@ -13,10 +13,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, FloatType, LongType, StringType, StructField, StructType
 
-from recsys_spark.kernels.spec import SIDES
-from recsys_spark.pipeline.run import Run
-from recsys_spark.wals.factors import SideFactors, factors_frame, read_factors
-from recsys_spark.wals.fit import Factorization, Loss
+from recsys_spark.als.factors import SideFactors, factors_frame, read_factors
+from recsys_spark.als.trainer import Factorization, Loss
+from recsys_spark.kernels.als.spec import SIDES
+from recsys_spark.pipeline.context import Run
 
 _TABLE = "checkpoints"
 _SCHEMA = StructType(

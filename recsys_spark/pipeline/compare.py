@@ -12,10 +12,10 @@ from recsys_spark.evaluation.comparison import compare, corrected
 from recsys_spark.evaluation.ranking import ALL
 from recsys_spark.pipeline.sessions import lazy_session
 from recsys_spark.runtime.log import Log
-from recsys_spark.runtime.runs import Runs, StageRecord
-from recsys_spark.runtime.store import open_store
-from recsys_spark.runtime.tables import Tables
 from recsys_spark.schema import PER_USER_KEY, metric_names
+from recsys_spark.storage.runs import Runs, StageRecord
+from recsys_spark.storage.store import open_store
+from recsys_spark.storage.tables import Tables
 
 _LEAST = 10_000  # exchanges: with fewer, nothing is significant after Holm over sixty metrics
 _TABLE = "metrics_per_user"

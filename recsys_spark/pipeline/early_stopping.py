@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
+from recsys_spark.als.trainer import Factorization
 from recsys_spark.config import Train
 from recsys_spark.errors import ConfigError
-from recsys_spark.pipeline.run import Run
+from recsys_spark.pipeline.context import Run
 from recsys_spark.pipeline.validation import Validation
-from recsys_spark.wals.fit import Factorization
 
 _CUT_OFF = 10
 

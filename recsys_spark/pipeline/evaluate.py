@@ -5,6 +5,7 @@ import json
 from io import StringIO
 from typing import Any
 
+from recsys_spark.als.fold_in import fold_in
 from recsys_spark.evaluation.ranking import ALL
 from recsys_spark.evaluation.user_pass import pass_over_users, users_of
 from recsys_spark.pipeline.baselines import (
@@ -12,16 +13,15 @@ from recsys_spark.pipeline.baselines import (
     Scores,
     measured_models,
 )
+from recsys_spark.pipeline.context import Run, Summary
 from recsys_spark.pipeline.evaluation_inputs import read_inputs
 from recsys_spark.pipeline.evaluation_request import gather_rows, make_wanted
-from recsys_spark.pipeline.measure import measure
-from recsys_spark.pipeline.paired import paired_with_best
-from recsys_spark.pipeline.pictures import pictures
-from recsys_spark.pipeline.plan import make_plan
-from recsys_spark.pipeline.run import Run, Summary
+from recsys_spark.pipeline.execution_plan import make_plan
+from recsys_spark.pipeline.metric_tables import measure
+from recsys_spark.pipeline.paired_comparison import paired_with_best
+from recsys_spark.pipeline.report_data import pictures
 from recsys_spark.pipeline.train import evaluated_factors, trained_spec
 from recsys_spark.schema import METRICS
-from recsys_spark.wals.fold_in import fold_in
 
 _TRACKED = ("ndcg", "recall", "precision", "hit_rate", "auc", "item_coverage", "novelty", "rmse")
 _BY_SEGMENT = ("ndcg", "recall", "exposure", "catalogue_share", "rmse", "mae")

@@ -9,12 +9,12 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.kernels.spec import WalsSpec
+from recsys_spark.evaluation.segments import activity
+from recsys_spark.kernels.als.spec import WalsSpec
+from recsys_spark.pipeline.context import Run
 from recsys_spark.pipeline.genres import item_genres
-from recsys_spark.pipeline.run import Run
 from recsys_spark.pipeline.train import trained_spec
 from recsys_spark.pipeline.validation import relevant_rows
-from recsys_spark.stages.segments import activity
 from recsys_spark.topn.catalog import Catalogue
 from recsys_spark.topn.recommend import read_catalogue
 

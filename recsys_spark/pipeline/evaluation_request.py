@@ -7,12 +7,13 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.arrow import list_bounds
-from recsys_spark.evaluation.lists import ItemTraits, item_traits
+from recsys_spark.evaluation.beyond_accuracy import ItemTraits, item_traits
 from recsys_spark.evaluation.model_exposure import Listed
 from recsys_spark.evaluation.model_lists import Ranking
 from recsys_spark.evaluation.model_means import Means, Paired
 from recsys_spark.evaluation.model_metrics import Measures
 from recsys_spark.evaluation.ranking import shown_cutoff
+from recsys_spark.evaluation.segments import BY_POPULARITY, by_activity, by_attribute, by_popularity
 from recsys_spark.evaluation.summary import SEED
 from recsys_spark.evaluation.user_pass import Wanted
 from recsys_spark.evaluation.user_rows import gather_users
@@ -21,10 +22,9 @@ from recsys_spark.lookup import Lookup
 from recsys_spark.pipeline.baselines import MODEL, MeasuredModel
 from recsys_spark.pipeline.evaluation_inputs import EvaluationInputs
 from recsys_spark.pipeline.model_scorers import weighs_values
-from recsys_spark.pipeline.paired import METRIC
-from recsys_spark.pipeline.pictures import LISTED
+from recsys_spark.pipeline.paired_comparison import METRIC
+from recsys_spark.pipeline.report_data import LISTED
 from recsys_spark.pipeline.side_tables import match
-from recsys_spark.stages.segments import BY_POPULARITY, by_activity, by_attribute, by_popularity
 from recsys_spark.topn.blocks import factor_column, nearest_column, segment_column
 from recsys_spark.topn.scorers import FactorScorer
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from recsys_spark.config import Config
 from recsys_spark.errors import ConfigError
+from recsys_spark.export import Form, Lists, Options, open_target
 from recsys_spark.pipeline.sessions import lazy_session
-from recsys_spark.runtime.delivery import Form, Lists, Options, open_target
 from recsys_spark.runtime.log import Log
-from recsys_spark.runtime.store import open_store
-from recsys_spark.runtime.tables import Tables
 from recsys_spark.schema import LISTS
+from recsys_spark.storage.store import open_store
+from recsys_spark.storage.tables import Tables
 
 _DEFAULTS = Options()
 

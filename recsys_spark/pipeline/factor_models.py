@@ -6,15 +6,15 @@ from contextlib import contextmanager
 
 from pyspark.sql import DataFrame, SparkSession
 
+from recsys_spark.als.factors import factors_frame
+from recsys_spark.als.memory_estimate import within_limits
+from recsys_spark.als.trainer import Factorization, fit_factors
+from recsys_spark.baselines.mllib import fit_mllib
 from recsys_spark.config import Config, MllibAls
-from recsys_spark.kernels.spec import SIDES, WalsSpec
-from recsys_spark.pipeline.plan import make_plan
-from recsys_spark.pipeline.run import Run
+from recsys_spark.kernels.als.spec import SIDES, WalsSpec
+from recsys_spark.pipeline.context import Run
+from recsys_spark.pipeline.execution_plan import make_plan
 from recsys_spark.schema import FACTORS
-from recsys_spark.stages.mllib import fit_mllib
-from recsys_spark.wals.budget import within_limits
-from recsys_spark.wals.factors import factors_frame
-from recsys_spark.wals.fit import Factorization, fit_factors
 
 # Columns id and factors, of users and of items.
 Scores = tuple[DataFrame, DataFrame]

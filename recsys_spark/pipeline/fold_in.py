@@ -3,13 +3,13 @@
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.als.fold_in import fold_in as solve
 from recsys_spark.config import WALS
+from recsys_spark.pipeline.context import Run, Summary
+from recsys_spark.pipeline.execution_plan import make_plan
 from recsys_spark.pipeline.folded_models import FOLDED, fold_into_models
-from recsys_spark.pipeline.plan import make_plan
-from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.pipeline.train import trained_spec, training_rows
 from recsys_spark.schema import FACTORS, MODEL_FACTORS, RATINGS
-from recsys_spark.wals.fold_in import fold_in as solve
 
 
 def fold_in(run: Run) -> Summary:

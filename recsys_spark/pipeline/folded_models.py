@@ -6,12 +6,12 @@ from functools import reduce
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.als.fold_in import fold_in
 from recsys_spark.config import Config
-from recsys_spark.kernels.spec import WalsSpec, restored_spec
-from recsys_spark.pipeline.plan import make_plan
-from recsys_spark.pipeline.run import Run, Summary
+from recsys_spark.kernels.als.spec import WalsSpec, restored_spec
+from recsys_spark.pipeline.context import Run, Summary
+from recsys_spark.pipeline.execution_plan import make_plan
 from recsys_spark.schema import MODEL_FACTORS
-from recsys_spark.wals.fold_in import fold_in
 
 FOLDED = "folded_model_users"
 

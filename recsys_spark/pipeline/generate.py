@@ -7,8 +7,8 @@ from pyspark.sql import DataFrame, SparkSession
 from recsys_spark.config import Config
 from recsys_spark.errors import ConfigError
 from recsys_spark.runtime.log import Log
-from recsys_spark.runtime.store import open_store
-from recsys_spark.stages.generate import generate as make
+from recsys_spark.storage.store import open_store
+from recsys_spark.synthetic import generate as make
 
 
 def generate(spark: SparkSession, config: Config, log: Log) -> dict[str, str]:

@@ -12,18 +12,18 @@ from pyspark.sql.types import DataType
 
 from recsys_spark.config import Source
 from recsys_spark.errors import ContractError
+from recsys_spark.ingest.duplicates import combine_duplicates
+from recsys_spark.ingest.histograms import binned, tallies
+from recsys_spark.ingest.ids import extend_sides
+from recsys_spark.ingest.k_core import k_core
+from recsys_spark.ingest.validation_rules import REASONS, apply_rules
 from recsys_spark.io.events import Events
 from recsys_spark.io.records import record_text
 from recsys_spark.io.side_tables import read_items
-from recsys_spark.kernels.exposure import lorenz_curve
-from recsys_spark.pipeline.run import Run, Summary
+from recsys_spark.kernels.metrics.exposure import lorenz_curve
+from recsys_spark.pipeline.context import Run, Summary
 from recsys_spark.pipeline.side_tables import check_match, marked, with_given
 from recsys_spark.schema import ID_TYPES, REJECTS, ids, interactions, items
-from recsys_spark.stages.core import k_core
-from recsys_spark.stages.duplicates import combine_duplicates
-from recsys_spark.stages.histograms import binned, tallies
-from recsys_spark.stages.ids import extend_sides
-from recsys_spark.stages.rules import REASONS, apply_rules
 
 _REJECTED = "size(reasons) > 0"
 

@@ -10,7 +10,7 @@ from recsys_spark.errors import ConfigError, RecsysError
 from recsys_spark.io.events import Events, open_events, together
 from recsys_spark.io.files import find_files, fingerprint
 from recsys_spark.io.filesystem import Session
-from recsys_spark.io.given import open_given
+from recsys_spark.io.published_split import open_given
 
 # Settings that name tables, beside the events, by the stage that reads them.
 _POLICY = ("allow", "allow_in_segment", "deny", "available", "blocked", "new_items")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
 
-from recsys_spark.kernels.spec import WalsSpec
+from recsys_spark.kernels.als.spec import WalsSpec
 from recsys_spark.topn.business_rules import Policy
 from recsys_spark.topn.models import Models
 from recsys_spark.topn.request import Nearest

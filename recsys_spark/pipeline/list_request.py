@@ -4,11 +4,12 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
+from recsys_spark.als.factors import factor_bytes
 from recsys_spark.config import WALS, Config, Groups, Recommend, Solver, UserSubset
 from recsys_spark.errors import ConfigError
+from recsys_spark.pipeline.execution_plan import MB
 from recsys_spark.pipeline.list_inputs import Inputs, Training
 from recsys_spark.pipeline.model_scorers import weighs_values
-from recsys_spark.pipeline.plan import MB
 from recsys_spark.pipeline.side_tables import USER, SideTables
 from recsys_spark.schema import RATINGS, recommendations
 from recsys_spark.topn.catalog import FOLD_IN, MODEL, Catalogue, with_factors
@@ -19,7 +20,6 @@ from recsys_spark.topn.explanations import Explainer
 from recsys_spark.topn.models import Basis, ranked_by
 from recsys_spark.topn.recommend import read_catalogue
 from recsys_spark.topn.request import ByFactors, ByScorers, Notes, Request
-from recsys_spark.wals.factors import factor_bytes
 
 
 def wanted_users(

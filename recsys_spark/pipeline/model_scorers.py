@@ -8,12 +8,12 @@ from pyspark.sql import functions as F
 
 from recsys_spark.config import Config, Model
 from recsys_spark.errors import ConfigError
-from recsys_spark.kernels.spec import SIDES
+from recsys_spark.kernels.als.spec import SIDES
 from recsys_spark.neighbours.fit import fit_users
 from recsys_spark.neighbours.spec import UserKnn
+from recsys_spark.pipeline.context import Keep, Run, refit_version
 from recsys_spark.pipeline.folded_models import FOLDED, with_folded
 from recsys_spark.pipeline.models import fit_content, settings_of, table_of
-from recsys_spark.pipeline.run import Keep, Run, refit_version
 from recsys_spark.runtime.log import Log
 from recsys_spark.topn.models import (
     BlendModel,

@@ -5,19 +5,19 @@ from functools import reduce
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.baselines.constant_scores import recent
 from recsys_spark.config import Model
 from recsys_spark.errors import ConfigError
-from recsys_spark.kernels.spec import SIDES
+from recsys_spark.kernels.als.spec import SIDES
 from recsys_spark.neighbours.content import content_matrix
 from recsys_spark.neighbours.ease import fit_ease
 from recsys_spark.neighbours.fit import fit_items
 from recsys_spark.neighbours.spec import ContentKnn, Ease, UserKnn
+from recsys_spark.pipeline.context import Run, Summary
 from recsys_spark.pipeline.factor_models import fit_factor_model
-from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.pipeline.side_tables import SideTables
 from recsys_spark.pipeline.user_segments import indexed_segments
 from recsys_spark.schema import ITEM_NEIGHBOURS, ITEM_SCORES, MODEL_FACTORS
-from recsys_spark.stages.simple_scores import recent
 
 _TABLES = {"popularity": "item_scores"}
 

@@ -1,6 +1,6 @@
 """Wiring of publish: let readers see the run's tables."""
 
-from recsys_spark.pipeline.run import TABLES, Run, Summary
+from recsys_spark.pipeline.context import TABLES, Run, Summary
 
 
 def publish(run: Run) -> Summary:

@@ -12,10 +12,17 @@ from pyspark.sql import functions as F
 
 from recsys_spark.config import WALS, Config
 from recsys_spark.errors import AuditError
-from recsys_spark.kernels.spec import SIDES
-from recsys_spark.pipeline.beside import check_related, related_tables, similar_genres
-from recsys_spark.pipeline.carry import PUBLISHED, carry_over, read_lists, rules
+from recsys_spark.kernels.als.spec import SIDES
+from recsys_spark.pipeline.business_rules import (
+    cold_start_items,
+    described,
+    effect,
+    read_policy,
+    with_new_items,
+)
+from recsys_spark.pipeline.context import Run, Summary
 from recsys_spark.pipeline.genres import item_genres
+from recsys_spark.pipeline.incremental import PUBLISHED, carry_over, read_lists, rules
 from recsys_spark.pipeline.list_inputs import Inputs, Training
 from recsys_spark.pipeline.list_request import (
     all_factors,
@@ -25,22 +32,15 @@ from recsys_spark.pipeline.list_request import (
     make_request,
     wanted_users,
 )
-from recsys_spark.pipeline.listed import list_summary, log_summary, tracked
+from recsys_spark.pipeline.list_summary import list_summary, log_summary, tracked
 from recsys_spark.pipeline.model_scorers import nearest_users, read_models
-from recsys_spark.pipeline.policy import (
-    cold_start_items,
-    described,
-    effect,
-    read_policy,
-    with_new_items,
-)
-from recsys_spark.pipeline.run import Run, Summary
+from recsys_spark.pipeline.related_tables import check_related, related_tables, similar_genres
+from recsys_spark.pipeline.resumable_write import not_written, plan_layout, write_slices
 from recsys_spark.pipeline.side_tables import SideTables
-from recsys_spark.pipeline.slicing import not_written, plan_layout, write_slices
 from recsys_spark.pipeline.train import trained_spec, training_rows
 from recsys_spark.pipeline.user_segments import segments_of
-from recsys_spark.runtime.slices import Slices
-from recsys_spark.runtime.tables import conform
+from recsys_spark.storage.partial_versions import Slices
+from recsys_spark.storage.tables import conform
 from recsys_spark.topn.business_rules import Policy
 from recsys_spark.topn.catalog import FOLD_IN, MODEL, POPULAR, Tally
 from recsys_spark.topn.recommend import make_lists

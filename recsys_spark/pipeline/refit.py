@@ -6,23 +6,23 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.als.factors import read_factors
+from recsys_spark.als.trainer import Factorization
 from recsys_spark.config import Train
-from recsys_spark.evaluation.agreement import agreement_of
+from recsys_spark.evaluation.list_overlap import agreement_of
 from recsys_spark.evaluation.model_lists import Ranking
+from recsys_spark.pipeline.context import Run, Summary, refit_version
 from recsys_spark.pipeline.early_stopping import EarlyStopping
 from recsys_spark.pipeline.evaluate import evaluated_scores
+from recsys_spark.pipeline.execution_plan import MB
 from recsys_spark.pipeline.folded_models import model_specs
 from recsys_spark.pipeline.models import fit_models
-from recsys_spark.pipeline.plan import MB
-from recsys_spark.pipeline.run import Run, Summary, refit_version
 from recsys_spark.pipeline.train import evaluated_factors, fit, trained_spec
 from recsys_spark.schema import RATINGS
 from recsys_spark.topn.blocks import factor_column
 from recsys_spark.topn.catalog import with_factors
 from recsys_spark.topn.recommend import read_catalogue, with_seen
 from recsys_spark.topn.scorers import FactorScorer, Scorer
-from recsys_spark.wals.factors import read_factors
-from recsys_spark.wals.fit import Factorization
 
 _FIRST = 10  # items of a list that are compared
 _USERS = 2000  # whose lists are compared, at most

@@ -9,7 +9,7 @@ import numpy as np
 
 from recsys_spark.config import Config, Range, Scalar, Tune
 from recsys_spark.errors import ConfigError
-from recsys_spark.pipeline.guided import Walk, guided
+from recsys_spark.pipeline.guided_search import Walk, guided
 
 Settings = dict[str, Scalar]
 Tried = tuple[Settings, float]

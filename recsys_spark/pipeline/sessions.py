@@ -13,7 +13,7 @@ from recsys_spark.config import Config
 from recsys_spark.pipeline.inputs import event_bytes
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.session import open_session
-from recsys_spark.runtime.store import local_folder
+from recsys_spark.storage.store import local_folder
 
 Session = Callable[[], SparkSession]
 

@@ -4,13 +4,13 @@ from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from recsys_spark.errors import ContractError
-from recsys_spark.pipeline.given import given_candidates, given_parts
-from recsys_spark.pipeline.run import Run, Summary
+from recsys_spark.pipeline.context import Run, Summary
+from recsys_spark.pipeline.published_split import given_candidates, given_parts
 from recsys_spark.report.words import split_sentence
 from recsys_spark.schema import PAIRS, RATINGS
-from recsys_spark.stages.overlap import overlap
-from recsys_spark.stages.split import PARTS, UNUSED
-from recsys_spark.stages.split import split as assign_parts
+from recsys_spark.splitting.overlap import overlap
+from recsys_spark.splitting.split import PARTS, UNUSED
+from recsys_spark.splitting.split import split as assign_parts
 
 
 def split(run: Run) -> Summary:

@@ -7,20 +7,20 @@ from math import floor, isfinite, log10
 
 from pyspark.sql import DataFrame
 
-from recsys_spark.kernels.spec import SIDES, WalsSpec, restored_spec
-from recsys_spark.kernels.value_use import ValueRange, describe_values
-from recsys_spark.kernels.weights import ratio_warning, weight_ratio
+from recsys_spark.als.execution_plan import Plan, Sizes
+from recsys_spark.als.factors import Factors, factors_frame, read_factors
+from recsys_spark.als.memory_estimate import needs, within_limits
+from recsys_spark.als.trainer import Factorization, Loss, fit_factors
+from recsys_spark.kernels.als.spec import SIDES, WalsSpec, restored_spec
+from recsys_spark.kernels.als.value_use import ValueRange, describe_values
+from recsys_spark.kernels.als.weights import ratio_warning, weight_ratio
 from recsys_spark.pipeline.checkpoints import Checkpoints
+from recsys_spark.pipeline.context import Run, Summary
 from recsys_spark.pipeline.early_stopping import EarlyStopping, early_stopping
+from recsys_spark.pipeline.execution_plan import make_plan
 from recsys_spark.pipeline.folded_models import model_specs
 from recsys_spark.pipeline.models import fit_models
-from recsys_spark.pipeline.plan import make_plan
-from recsys_spark.pipeline.run import Run, Summary
 from recsys_spark.schema import FACTORS, RATINGS
-from recsys_spark.wals.budget import needs, within_limits
-from recsys_spark.wals.factors import Factors, factors_frame, read_factors
-from recsys_spark.wals.fit import Factorization, Loss, fit_factors
-from recsys_spark.wals.plan import Plan, Sizes
 
 # Factors to begin with, and the run they come from.
 Start = tuple[Factorization | None, str | None]

@@ -16,11 +16,14 @@ from pydantic import ValidationError
 from pyspark.sql import DataFrame
 
 from recsys_spark import yaml12
+from recsys_spark.als.factors import widened
+from recsys_spark.als.trainer import Factorization, Prepared, prepared
 from recsys_spark.config import WALS, Config, Objective, Scalar
 from recsys_spark.errors import ConfigError
-from recsys_spark.kernels.spec import SIDES, WalsSpec
+from recsys_spark.kernels.als.spec import SIDES, WalsSpec
 from recsys_spark.neighbours.spec import UserKnn
-from recsys_spark.pipeline.choice import Options
+from recsys_spark.pipeline.context import Run, default_run_id
+from recsys_spark.pipeline.execution_plan import make_plan
 from recsys_spark.pipeline.factor_models import Scores, fit_factor_model
 from recsys_spark.pipeline.model_scorers import (
     by_users,
@@ -29,19 +32,18 @@ from recsys_spark.pipeline.model_scorers import (
     mixtures,
 )
 from recsys_spark.pipeline.models import fit_model
-from recsys_spark.pipeline.night import run_stages
-from recsys_spark.pipeline.plan import make_plan
-from recsys_spark.pipeline.run import Run, default_run_id
+from recsys_spark.pipeline.run_choice import Options
+from recsys_spark.pipeline.runner import run_stages
 from recsys_spark.pipeline.search import Settings, Tried, best, proposals
 from recsys_spark.pipeline.sessions import lazy_session
 from recsys_spark.pipeline.side_tables import SideTables
 from recsys_spark.pipeline.user_segments import segment_columns, user_segments
 from recsys_spark.pipeline.validation import Validation
 from recsys_spark.runtime.log import Log
-from recsys_spark.runtime.runs import Runs
-from recsys_spark.runtime.store import open_store
-from recsys_spark.runtime.tables import Tables
 from recsys_spark.runtime.tracking import open_tracker
+from recsys_spark.storage.runs import Runs
+from recsys_spark.storage.store import open_store
+from recsys_spark.storage.tables import Tables
 from recsys_spark.topn.models import (
     Basis,
     FactorModel,
@@ -51,8 +53,6 @@ from recsys_spark.topn.models import (
 )
 from recsys_spark.topn.request import ByScorers
 from recsys_spark.topn.scorers import Scorer
-from recsys_spark.wals.factors import widened
-from recsys_spark.wals.fit import Factorization, Prepared, prepared
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,15 @@
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.als.factors import factors_frame
+from recsys_spark.als.trainer import Factorization
 from recsys_spark.errors import ContractError
 from recsys_spark.evaluation import measure_ranking, summarise
-from recsys_spark.pipeline.run import Run
+from recsys_spark.pipeline.context import Run
 from recsys_spark.schema import FACTORS
 from recsys_spark.topn.catalog import with_factors
 from recsys_spark.topn.recommend import make_lists, read_catalogue, with_seen
 from recsys_spark.topn.request import ByFactors, ByScorers, Request
-from recsys_spark.wals.factors import factors_frame
-from recsys_spark.wals.fit import Factorization
 
 
 class Validation:

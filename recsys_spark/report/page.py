@@ -9,7 +9,7 @@ import recsys_spark
 from recsys_spark.evaluation.directions import DESCRIBED, direction_of, rank_of
 from recsys_spark.report import figures as draw
 from recsys_spark.report.words import advice, explained, headline, split_sentence
-from recsys_spark.runtime.runs import StageRecord
+from recsys_spark.storage.runs import StageRecord
 
 _HISTOGRAMS = {
     "values": ("value", "interactions"),

@@ -1,1 +1,1 @@
-"""Every side effect: the session, files and tables, run records, tracking, the log."""
+"""The process and its surroundings: session, JVM, log, tracking, signals, failures."""

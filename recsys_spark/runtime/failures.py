@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from recsys_spark.config import mask
 from recsys_spark.errors import ExitCode, RecsysError
-from recsys_spark.runtime.store import local_folder
+from recsys_spark.storage.store import local_folder
 
 _TRANSIENT = (
     "ExecutorLostFailure",

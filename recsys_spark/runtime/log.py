@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.status import Status
 from rich.text import Text
 
-from recsys_spark.runtime.runs import now
+from recsys_spark.storage.runs import now
 
 Event = dict[str, Any]
 Sink = Callable[[Event], None]

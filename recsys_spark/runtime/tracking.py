@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from recsys_spark.config import USE_INSTEAD, Tracking, is_plain_folder, mask
 from recsys_spark.errors import ConfigError, TransientError
 from recsys_spark.runtime.log import Log
-from recsys_spark.runtime.store import local_folder
+from recsys_spark.storage.store import local_folder
 
 _TAG = "recsys_spark.run_id"
 _VARIABLE = "MLFLOW_TRACKING_URI"

@@ -7,8 +7,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from recsys_spark.kernels.scatter import add_scaled, fuse, row_spread
-from recsys_spark.kernels.tile import (
+from recsys_spark.kernels.topn.inner_product import Positions, Single
+from recsys_spark.kernels.topn.sparse_scores import add_scaled, fuse, row_spread
+from recsys_spark.kernels.topn.tile import (
     Mask,
     Refine,
     Tile,
@@ -18,7 +19,6 @@ from recsys_spark.kernels.tile import (
     exact_tile,
     leave_out,
 )
-from recsys_spark.kernels.topn import Positions, Single
 from recsys_spark.topn.explanations import Parts, added_up
 from recsys_spark.topn.scorers import Block, Scorer, keep_listed, nothing
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from recsys_spark.arrow import list_bounds, list_parts
 from recsys_spark.kernels.ragged import Ragged, no_entries
-from recsys_spark.kernels.topn import Single
+from recsys_spark.kernels.topn.inner_product import Single
 from recsys_spark.lookup import Lookup
 from recsys_spark.topn.scorers import Block, NearestUsers
 

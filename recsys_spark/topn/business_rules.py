@@ -10,8 +10,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.arrow import list_bounds
-from recsys_spark.kernels.listing import Popular, Rules, no_rules
 from recsys_spark.kernels.ragged import Ragged
+from recsys_spark.kernels.topn.rerank import Popular, Rules, no_rules
 from recsys_spark.topn.catalog import Catalogue, Listing, Mask, Reserved, Segment
 
 

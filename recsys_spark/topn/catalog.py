@@ -12,9 +12,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import DataType
 
 from recsys_spark.arrow import list_matrix, list_parts
-from recsys_spark.kernels.grouping import Opinion
-from recsys_spark.kernels.listing import Popular, Rules, no_rules
 from recsys_spark.kernels.ragged import Ragged
+from recsys_spark.kernels.topn.group_scores import Opinion
+from recsys_spark.kernels.topn.rerank import Popular, Rules, no_rules
 from recsys_spark.lookup import Lookup
 from recsys_spark.topn.explanations import Explainer
 from recsys_spark.topn.scorers import Scorer

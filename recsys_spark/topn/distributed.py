@@ -7,13 +7,13 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, StringType, StructField, StructType
 
+from recsys_spark.als.packed_interactions import Batches
 from recsys_spark.arrow import arrow_schema, make_batch
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.schema import recommendation_list
 from recsys_spark.topn.blocks import block_columns
 from recsys_spark.topn.catalog import MODEL, Listing, Tally
 from recsys_spark.topn.list_builder import EXTRAS, Lister, basis_of
-from recsys_spark.wals.packed import Batches
 from recsys_spark.workers import map_in_arrow
 
 

@@ -4,16 +4,16 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.als.factors import read_factors
+from recsys_spark.als.training_statistics import training_counts
+from recsys_spark.als.weighting import weigh
 from recsys_spark.errors import ConfigError
-from recsys_spark.kernels.solve import gram
-from recsys_spark.kernels.spec import WalsSpec
+from recsys_spark.kernels.als.solve import gram
+from recsys_spark.kernels.als.spec import WalsSpec
+from recsys_spark.kernels.als.weights import unobserved_weights
 from recsys_spark.kernels.threads import single_threaded
-from recsys_spark.kernels.weights import unobserved_weights
 from recsys_spark.topn.catalog import Catalogue
 from recsys_spark.topn.explanations import Explainer
-from recsys_spark.wals.context import training_counts
-from recsys_spark.wals.factors import read_factors
-from recsys_spark.wals.weighting import weigh
 
 
 def make_explainer(

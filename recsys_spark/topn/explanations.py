@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from recsys_spark.kernels.explaining import contributions, largest
+from recsys_spark.kernels.als.spec import WalsSpec
+from recsys_spark.kernels.als.weights import counted_pairs, row_regularization
 from recsys_spark.kernels.ragged import Ragged
-from recsys_spark.kernels.spec import WalsSpec
-from recsys_spark.kernels.weights import counted_pairs, row_regularization
+from recsys_spark.kernels.topn.contributions import contributions, largest
 
 Single = npt.NDArray[np.float32]
 

@@ -6,7 +6,7 @@ from functools import reduce
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.kernels.grouping import Opinion
+from recsys_spark.kernels.topn.group_scores import Opinion
 from recsys_spark.topn.business_rules import Policy, make_listing
 from recsys_spark.topn.distributed import recommend_top_n
 from recsys_spark.topn.request import Request

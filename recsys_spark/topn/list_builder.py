@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_spark.arrow import list_array, list_bounds, list_matrix, list_parts
-from recsys_spark.kernels.grouping import Opinion, group_scores, member_scores
-from recsys_spark.kernels.listing import (
+from recsys_spark.kernels.ragged import Ragged, no_entries
+from recsys_spark.kernels.topn.group_scores import Opinion, group_scores, member_scores
+from recsys_spark.kernels.topn.inner_product import Items, Positions, arrange
+from recsys_spark.kernels.topn.rerank import (
     Popular,
     Ranked,
     fill_popular,
@@ -21,9 +23,7 @@ from recsys_spark.kernels.listing import (
     rank_tile,
     reserve,
 )
-from recsys_spark.kernels.ragged import Ragged, no_entries
-from recsys_spark.kernels.tile import Tile, leave_out, user_blocks
-from recsys_spark.kernels.topn import Items, Positions, arrange
+from recsys_spark.kernels.topn.tile import Tile, leave_out, user_blocks
 from recsys_spark.lookup import Lookup
 from recsys_spark.topn.blocks import read_block
 from recsys_spark.topn.catalog import (

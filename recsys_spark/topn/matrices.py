@@ -7,8 +7,8 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 
 from recsys_spark.arrow import list_bounds, list_parts
-from recsys_spark.kernels.scatter import SparseRows
-from recsys_spark.kernels.topn import Single
+from recsys_spark.kernels.topn.inner_product import Single
+from recsys_spark.kernels.topn.sparse_scores import SparseRows
 from recsys_spark.lookup import Lookup
 from recsys_spark.topn.catalog import Mask
 

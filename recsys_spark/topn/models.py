@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.als.factors import factor_bytes
 from recsys_spark.errors import ConfigError
 from recsys_spark.lookup import Lookup
 from recsys_spark.topn.blend_scorer import BlendScorer
@@ -16,7 +17,6 @@ from recsys_spark.topn.matrices import interaction_rows, item_scores, segment_sc
 from recsys_spark.topn.request import ByScorers, Nearest
 from recsys_spark.topn.scorers import FactorScorer, NeighbourScorer, Scorer, UserNeighbourScorer
 from recsys_spark.topn.static_scorers import SegmentScorer, StaticScorer
-from recsys_spark.wals.factors import factor_bytes
 
 _MB = 2**20
 _ENTRY_BYTES = 8  # a position and a weight

@@ -7,11 +7,11 @@ import pyarrow as pa
 from pyspark import Broadcast
 from pyspark.sql import DataFrame
 
+from recsys_spark.als.packed_interactions import Batches
 from recsys_spark.arrow import arrow_schema, make_batch
-from recsys_spark.kernels.negatives import draw_positions
+from recsys_spark.kernels.topn.sampled_negatives import draw_positions
 from recsys_spark.schema import PAIRS
 from recsys_spark.topn.catalog import Catalogue
-from recsys_spark.wals.packed import Batches
 from recsys_spark.workers import map_in_arrow
 
 

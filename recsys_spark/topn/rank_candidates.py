@@ -3,8 +3,8 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.als.prediction import predicted
 from recsys_spark.schema import recommendation_list
-from recsys_spark.wals.prediction import predicted
 
 
 def rank_candidates(

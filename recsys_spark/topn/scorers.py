@@ -31,8 +31,9 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys_spark.kernels.ragged import Ragged
-from recsys_spark.kernels.scatter import SparseRows, row_spread, scatter, spread
-from recsys_spark.kernels.tile import (
+from recsys_spark.kernels.topn.inner_product import Positions, Single
+from recsys_spark.kernels.topn.sparse_scores import SparseRows, row_spread, scatter, spread
+from recsys_spark.kernels.topn.tile import (
     ItemFactors,
     Mask,
     Tile,
@@ -41,7 +42,6 @@ from recsys_spark.kernels.tile import (
     factor_tile,
     padded_items,
 )
-from recsys_spark.kernels.topn import Positions, Single
 from recsys_spark.topn.explanations import Explainer, Parts, Weighted
 
 Double = npt.NDArray[np.float64]

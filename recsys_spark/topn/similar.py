@@ -7,13 +7,13 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.als.packed_interactions import Batches
 from recsys_spark.arrow import arrow_schema, list_array, list_matrix, make_batch
 from recsys_spark.errors import ConfigError
 from recsys_spark.schema import FACTORS
 from recsys_spark.topn.catalog import Catalogue, Listing, with_factors
 from recsys_spark.topn.distributed import recommend_top_n
 from recsys_spark.topn.tiled import recommend_in_tiles
-from recsys_spark.wals.packed import Batches
 from recsys_spark.workers import map_in_arrow
 
 _MOST_GENRES = 1000

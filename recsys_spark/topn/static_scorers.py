@@ -6,10 +6,10 @@ from functools import cached_property
 
 import numpy as np
 
-from recsys_spark.kernels.shuffled import Shuffled, shuffled_scores
-from recsys_spark.kernels.static import StaticOrder, static_order
-from recsys_spark.kernels.tile import Mask, Tile, empty_tile, exact_tile
-from recsys_spark.kernels.topn import Positions, Single
+from recsys_spark.kernels.topn.inner_product import Positions, Single
+from recsys_spark.kernels.topn.random_order import Shuffled, shuffled_scores
+from recsys_spark.kernels.topn.static_order import StaticOrder, static_order
+from recsys_spark.kernels.topn.tile import Mask, Tile, empty_tile, exact_tile
 from recsys_spark.topn.explanations import Parts
 from recsys_spark.topn.scorers import Block, nothing
 
@@ -56,7 +56,8 @@ class StaticScorer:
 
 @dataclass(frozen=True)
 class RandomScorer:
-    """model: whose factors of users are the beginnings of their orders, `kernels.shuffled.begin`.
+    """model: whose factors of users are the beginnings of their orders,
+    `kernels.topn.random_order.begin`.
     shuffled: the orders.
     """
 

@@ -6,7 +6,7 @@ import pytest
 from cluster_report import fitted_rates, is_complete, shape_of, tables
 from cost_model import Data, estimated_solving
 
-from recsys_spark.kernels.spec import SIDES
+from recsys_spark.kernels.als.spec import SIDES
 
 MANY, FEW = 2_000_000, 200_000
 PLAIN = {"job": 0.2, "flops": 1e10, "broadcasting": 1e-8, "answering": 2e-8}

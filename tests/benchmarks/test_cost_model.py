@@ -20,8 +20,8 @@ from cost_model import (
     wanted_rows,
 )
 
-from recsys_spark.kernels.spec import SIDES, other_side
-from recsys_spark.wals.blocks import destination, lay_out
+from recsys_spark.als.blocks import destination, lay_out
+from recsys_spark.kernels.als.spec import SIDES, other_side
 
 GBIT = 1e9 / 8
 RATES = Rates(

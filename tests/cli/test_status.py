@@ -10,9 +10,9 @@ import pytest
 from recsys_spark.cli import main
 from recsys_spark.cli.status import _ago, _size, read_status
 from recsys_spark.errors import ExitCode
-from recsys_spark.runtime.local import local_tables
-from recsys_spark.runtime.runs import Runs, StageRecord
-from recsys_spark.runtime.tables import Manifest
+from recsys_spark.storage.local import local_tables
+from recsys_spark.storage.runs import Runs, StageRecord
+from recsys_spark.storage.tables import Manifest
 
 NDCG = {"model": "model", "metric": "ndcg", "k": 10, "split": "test", "users": 40, "value": 0.25}
 SUMMARIES = {

@@ -3,7 +3,7 @@
 import pytest
 from rich.console import Console
 
-from recsys_spark.cli.repeated import narrow_table, print_trials, short_names, trial_table
+from recsys_spark.cli.trials import narrow_table, print_trials, short_names, trial_table
 from recsys_spark.pipeline.tune import Trial, Tuned
 from recsys_spark.settings import load_config
 

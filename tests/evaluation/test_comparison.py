@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from recsys_spark.errors import ContractError
 from recsys_spark.evaluation import compare
 from recsys_spark.evaluation.comparison import holm
-from recsys_spark.kernels.ranking import METRICS
+from recsys_spark.kernels.metrics.ranking import METRICS
 
 USERS = 300
 DRAW = np.random.default_rng(8)

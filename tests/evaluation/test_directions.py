@@ -7,11 +7,11 @@ import pytest
 
 from recsys_spark.evaluation import DESCRIBED, compare
 from recsys_spark.evaluation.directions import Direction, direction_of
-from recsys_spark.kernels.agreement import AGREEMENT
-from recsys_spark.kernels.exposure import EXPOSURE
-from recsys_spark.kernels.lists import LIST_METRICS
-from recsys_spark.kernels.places import PLACES
-from recsys_spark.kernels.ranking import METRICS
+from recsys_spark.kernels.metrics.beyond_accuracy import LIST_METRICS
+from recsys_spark.kernels.metrics.exposure import EXPOSURE
+from recsys_spark.kernels.metrics.full_ranking import PLACES
+from recsys_spark.kernels.metrics.list_overlap import AGREEMENT
+from recsys_spark.kernels.metrics.ranking import METRICS
 
 DOCS = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
 OTHERS = ("user_coverage", "exposure", "catalogue_share", "rmse", "mae", "r2")

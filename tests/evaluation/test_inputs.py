@@ -18,8 +18,8 @@ from recsys_spark.evaluation import (
     rating_error,
     summarise,
 )
-from recsys_spark.kernels.agreement import AGREEMENT
-from recsys_spark.kernels.ranking import METRICS
+from recsys_spark.kernels.metrics.list_overlap import AGREEMENT
+from recsys_spark.kernels.metrics.ranking import METRICS
 
 ENTRIES = "user_id int, recommendations array<struct<item_id: int, rank: int>>"
 LISTED = {1: [5, 5, 3, 5, 9], 2: [7, 7, 7, 7, 7], 3: [4, 2, 6, 8, 1]}

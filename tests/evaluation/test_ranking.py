@@ -12,7 +12,7 @@ from reference.ranking import metrics
 
 from recsys_spark.errors import ContractError
 from recsys_spark.evaluation import measure_ranking
-from recsys_spark.kernels.ranking import METRICS
+from recsys_spark.kernels.metrics.ranking import METRICS
 from recsys_spark.schema import per_user as schema_of
 
 CUTOFFS = [1, 3, 10]

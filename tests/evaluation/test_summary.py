@@ -6,7 +6,7 @@ from chispa import assert_df_equality
 from pyspark.sql import functions as F
 
 from recsys_spark.evaluation import summarise
-from recsys_spark.kernels.ranking import METRICS
+from recsys_spark.kernels.metrics.ranking import METRICS
 
 KEYS = ["model", "split", "k", "segment", "metric"]
 USERS = 400

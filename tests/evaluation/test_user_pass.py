@@ -18,8 +18,8 @@ from recsys_spark.evaluation import (
     measure_ranking,
     summarise,
 )
+from recsys_spark.evaluation.beyond_accuracy import item_traits
 from recsys_spark.evaluation.comparison import compare
-from recsys_spark.evaluation.lists import item_traits
 from recsys_spark.evaluation.model_exposure import (
     LISTS_TOTAL,
     PATTERNS_TOTAL,
@@ -38,12 +38,12 @@ from recsys_spark.evaluation.user_pass import (
     users_of,
 )
 from recsys_spark.evaluation.user_rows import gather_users, unpacked
-from recsys_spark.kernels import tile
-from recsys_spark.kernels.agreement import AGREEMENT
-from recsys_spark.kernels.lists import LIST_METRICS
-from recsys_spark.kernels.places import PLACES
-from recsys_spark.kernels.ranking import METRICS
-from recsys_spark.kernels.scatter import SparseRows
+from recsys_spark.kernels.metrics.beyond_accuracy import LIST_METRICS
+from recsys_spark.kernels.metrics.full_ranking import PLACES
+from recsys_spark.kernels.metrics.list_overlap import AGREEMENT
+from recsys_spark.kernels.metrics.ranking import METRICS
+from recsys_spark.kernels.topn import tile
+from recsys_spark.kernels.topn.sparse_scores import SparseRows
 from recsys_spark.schema import PER_USER_KEY
 from recsys_spark.topn.blocks import factor_column
 from recsys_spark.topn.catalog import Listing, with_factors

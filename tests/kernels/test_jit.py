@@ -204,7 +204,7 @@ def test_machine_code_of_several_processes_does_not_mix(in_process):
 
 FORK = """
 import os
-import recsys_spark.kernels.topn
+import recsys_spark.kernels.topn.inner_product
 from numba.core.bytecode import FunctionIdentity
 if os.fork():
     os.wait()

@@ -13,11 +13,11 @@ from pyspark.sql import functions as F
 from samples import factors_of, frame_of, ratings
 
 from recsys_spark import WALS, WALSModel
+from recsys_spark.als.execution_plan import Plan
+from recsys_spark.als.trainer import fit_factors
 from recsys_spark.errors import ConfigError, ContractError
-from recsys_spark.kernels.solver import Solver
-from recsys_spark.kernels.spec import PRESETS, WalsSpec
-from recsys_spark.wals.fit import fit_factors
-from recsys_spark.wals.plan import Plan
+from recsys_spark.kernels.als.solver import Solver
+from recsys_spark.kernels.als.spec import PRESETS, WalsSpec
 
 
 def rated(spark, **kwargs):

@@ -8,10 +8,10 @@ from pyspark.sql import functions as F
 from samples import factors_of, frame_of, ratings
 
 from recsys_spark import WALS, WALSModel
+from recsys_spark.als.execution_plan import Plan
+from recsys_spark.als.factors import Factors, factors_frame
+from recsys_spark.als.trainer import solve_side
 from recsys_spark.errors import ConfigError, ContractError
-from recsys_spark.wals.factors import Factors, factors_frame
-from recsys_spark.wals.fit import solve_side
-from recsys_spark.wals.plan import Plan
 
 USER_IDS = np.array([-4, 0, 3, 8, 9])
 ITEM_IDS = np.array([1, 2, 5, 6, 7, 11, 2**20])

@@ -5,7 +5,7 @@ import pytest
 from implicit.nearest_neighbours import BM25Recommender, CosineRecommender, TFIDFRecommender
 from scipy import sparse
 
-from recsys_spark.kernels import similarity
+from recsys_spark.kernels.topn import sparse_product
 from recsys_spark.neighbours.formulas import formula
 from recsys_spark.neighbours.product import equal_ranges, exact_sum, fit_rows, prepare, work
 from recsys_spark.neighbours.spec import ItemKnn, RP3Beta
@@ -53,7 +53,7 @@ def test_results_do_not_depend_on_parts(monkeypatch):
     spec = RP3Beta(weights="values", neighbours=7)
     expected = fitted(spec)
     assert (expected > 0).sum(axis=1).max() == 7
-    monkeypatch.setattr(similarity, "_CELLS", 50)
+    monkeypatch.setattr(sparse_product, "_CELLS", 50)
     assert (fitted(spec) == expected).all()
 
 

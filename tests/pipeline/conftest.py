@@ -3,7 +3,7 @@
 from functools import partial
 
 import pytest
-from nights import run_in, write_source
+from pipeline_runs import run_in, write_source
 
 
 @pytest.fixture

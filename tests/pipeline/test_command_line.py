@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys_spark.cli import main
-from recsys_spark.pipeline import night
+from recsys_spark.pipeline import runner
 
 RATINGS = "user_id,item_id,rating,timestamp\n" + "".join(
     f"u{user},i{item},{(user * item) % 5 + 1},{1_500_000_000 + 60 * user + item}\n"
@@ -364,7 +364,7 @@ def test_a_cluster_that_is_away_is_told_to_schedulers_by_both_codes(
             "org.apache.spark.SparkException: ExecutorLostFailure of db://me:secret@host/x"
         )
 
-    monkeypatch.setattr(night, "ingest", lose)
+    monkeypatch.setattr(runner, "ingest", lose)
     code, _, err = command("ingest", "--run-id", "night", source=ratings)
     status = json.loads((tmp_path / "root/runs/night/_STATUS.json").read_text())
     assert (code, status["exit_code"]) == (75, 75)

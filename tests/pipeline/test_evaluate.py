@@ -5,13 +5,13 @@ from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
-from nights import run_in, write_source
+from pipeline_runs import run_in, write_source
 
 from recsys_spark.errors import ContractError
-from recsys_spark.kernels.lists import LIST_METRICS
-from recsys_spark.kernels.places import PLACES
-from recsys_spark.kernels.ranking import METRICS
-from recsys_spark.pipeline.run import STAGES
+from recsys_spark.kernels.metrics.beyond_accuracy import LIST_METRICS
+from recsys_spark.kernels.metrics.full_ranking import PLACES
+from recsys_spark.kernels.metrics.ranking import METRICS
+from recsys_spark.pipeline.context import STAGES
 
 BASELINES = ["popularity", "recent_popularity", "random", "item_knn", "user_knn", "mllib"]
 

@@ -14,14 +14,14 @@ import time
 import psycopg
 import pyarrow.parquet as pq
 import pytest
-from nights import run_in, write_source
+from pipeline_runs import run_in, write_source
 from servers import PASSWORD, QUOTED
 
 from recsys_spark.cli import main
 from recsys_spark.cli.show import show_table
 from recsys_spark.errors import ConfigError
+from recsys_spark.pipeline.context import STAGES
 from recsys_spark.pipeline.export import export_lists
-from recsys_spark.pipeline.run import STAGES
 from recsys_spark.runtime.log import Log
 from recsys_spark.settings import load_config
 

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from nights import run_in, write_source
+from pipeline_runs import run_in, write_source
 
-from recsys_spark.pipeline.run import COMMANDS
+from recsys_spark.pipeline.context import COMMANDS
 
 MODELS = (
     "models.twin={kind: wals}",

@@ -6,9 +6,9 @@ import pytest
 
 from recsys_spark.config import Config, Source
 from recsys_spark.errors import ContractError
+from recsys_spark.ingest.validation_rules import REASONS
 from recsys_spark.io.events import Events
 from recsys_spark.pipeline import ingest
-from recsys_spark.stages.rules import REASONS
 
 
 def refused(monkeypatch, source, keys=(), raw="", **counts):

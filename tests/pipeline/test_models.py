@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from nights import run_in, write_source
+from pipeline_runs import run_in, write_source
 from reference.neighbours import similarities, truncated
 
 from recsys_spark.errors import ConfigError

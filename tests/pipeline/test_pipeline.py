@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
-from nights import run_in, write_source
+from pipeline_runs import run_in, write_source
 
 from recsys_spark.errors import ConfigError, ContractError
-from recsys_spark.kernels.ranking import METRICS as RANKING_METRICS
-from recsys_spark.pipeline import night
-from recsys_spark.pipeline.run import STAGES
+from recsys_spark.kernels.metrics.ranking import METRICS as RANKING_METRICS
+from recsys_spark.pipeline import runner
+from recsys_spark.pipeline.context import STAGES
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +162,7 @@ def test_a_killed_run_is_resumed_where_it_stopped(run, monkeypatch, tmp_path):
     def die(_run):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(night._FUNCTIONS, "evaluate", die)
+    monkeypatch.setitem(runner._FUNCTIONS, "evaluate", die)
     with pytest.raises(KeyboardInterrupt):
         run()
     (folder,) = (tmp_path / "root" / "runs").iterdir()

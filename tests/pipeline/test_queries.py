@@ -3,10 +3,10 @@
 from functools import partial
 
 import pytest
-from nights import run_in, write_source
+from pipeline_runs import run_in, write_source
 from queries import count_queries
 
-from recsys_spark.pipeline.run import STAGES
+from recsys_spark.pipeline.context import STAGES
 
 # Lower a limit where a stage makes fewer; raise one with a reason alone.
 LIMITS = {

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from nights import run_in, write_source
+from pipeline_runs import run_in, write_source
 
 from recsys_spark.config import Config
 from recsys_spark.errors import ConfigError
-from recsys_spark.pipeline.choice import Options
+from recsys_spark.pipeline.run_choice import Options
 from recsys_spark.pipeline.tune import tune
 from recsys_spark.runtime.log import Log
 from recsys_spark.settings import load_config

@@ -6,12 +6,12 @@ from math import log
 
 import pytest
 import yaml
-from nights import write_source
+from pipeline_runs import write_source
 
 from recsys_spark.config import Config, Tune
 from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.pipeline import tune as tuning
-from recsys_spark.pipeline.night import Options
+from recsys_spark.pipeline.runner import Options
 from recsys_spark.pipeline.search import proposals
 from recsys_spark.pipeline.tune import tune
 from recsys_spark.pipeline.validation import Validation

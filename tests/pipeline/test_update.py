@@ -4,10 +4,10 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from nights import run_in, write_source
+from pipeline_runs import run_in, write_source
 
 from recsys_spark.pipeline import sessions
-from recsys_spark.pipeline.run import COMMANDS
+from recsys_spark.pipeline.context import COMMANDS
 
 
 def run(folder, *settings, **options):

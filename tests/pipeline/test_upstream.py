@@ -9,12 +9,12 @@ import pytest
 
 from recsys_spark.config import Config
 from recsys_spark.errors import ConfigError
-from recsys_spark.pipeline.choice import candidates, conflicts, is_suitable
-from recsys_spark.pipeline.run import COMMANDS, STAGES, Run
+from recsys_spark.pipeline.context import COMMANDS, STAGES, Run
+from recsys_spark.pipeline.run_choice import candidates, conflicts, is_suitable
 from recsys_spark.pipeline.upstream import newer, plan
-from recsys_spark.runtime.runs import Runs, StageRecord
-from recsys_spark.runtime.store import LocalStore
 from recsys_spark.settings import load_config
+from recsys_spark.storage.runs import Runs, StageRecord
+from recsys_spark.storage.store import LocalStore
 
 SUMMARIES = {
     "ingest": {"interactions": 11},

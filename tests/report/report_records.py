@@ -2,7 +2,7 @@
 
 from itertools import product
 
-from recsys_spark.runtime.runs import StageRecord
+from recsys_spark.storage.runs import StageRecord
 
 MODELS = ["model", "popularity", "recent_popularity", "random", "item_knn", "user_knn", "mllib"]
 _METRICS = {"ndcg": 0.4, "recall": 0.3, "hit_rate": 0.9, "gini": 0.8, "popularity_rank": 0.1}

@@ -5,8 +5,10 @@ from datetime import datetime
 import numpy as np
 import pytest
 
+from recsys_spark.als.execution_plan import Plan
+from recsys_spark.als.trainer import fit_factors
 from recsys_spark.errors import ConfigError
-from recsys_spark.kernels.spec import resolve_spec
+from recsys_spark.kernels.als.spec import resolve_spec
 from recsys_spark.topn.business_rules import Policy
 from recsys_spark.topn.catalog import with_factors
 from recsys_spark.topn.explanation_inputs import (
@@ -16,8 +18,6 @@ from recsys_spark.topn.explanation_inputs import (
 )
 from recsys_spark.topn.recommend import make_lists, read_catalogue
 from recsys_spark.topn.request import ByFactors, Notes, Request
-from recsys_spark.wals.fit import fit_factors
-from recsys_spark.wals.plan import Plan
 
 ROWS = [
     (user, item, float((user + item) % 5 + 1))

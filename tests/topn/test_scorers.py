@@ -6,8 +6,8 @@ from ragged import ragged
 from reference import topn as plain
 
 from recsys_spark.kernels.ragged import Ragged
-from recsys_spark.kernels.scatter import SparseRows
-from recsys_spark.kernels.tile import best_of, exact_scores, leave_out
+from recsys_spark.kernels.topn.sparse_scores import SparseRows
+from recsys_spark.kernels.topn.tile import best_of, exact_scores, leave_out
 from recsys_spark.topn.blend_scorer import BlendScorer
 from recsys_spark.topn.scorers import (
     Block,

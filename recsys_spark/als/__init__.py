@@ -1,0 +1,1 @@
+"""Weighted alternating least squares on Spark: training data, half-sweeps, factor placements."""

@@ -1,0 +1,209 @@
+"""One side's interactions as compressed blocks, each a range of rows.
+
+Rows are numbered by ascending id; a block holds a range of them that carries about the same work
+as the others. A row too long for one block is dealt out over several by its columns. Which row is
+where depends on the counts alone, and entries are sorted inside, so that the blocks do not depend
+on how the input was ordered or partitioned.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import BinaryType, LongType, StringType, StructField, StructType
+
+from recsys_spark.als.mmap_broadcast import SharedArray
+from recsys_spark.als.packed_interactions import Batches, Ids, unpacked
+from recsys_spark.arrow import arrow_schema, make_batch
+from recsys_spark.kernels.als.csr import Csr, compress, decode_weights, encode_weights
+from recsys_spark.kernels.als.spec import other_side
+from recsys_spark.workers import map_in_arrow
+
+_ROW_WORK = 32  # what a row costs beyond its entries, in entries
+_Columns = tuple[npt.NDArray[Any], ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Blocks of a side. starts, stops: (blocks,) ranges of rows. parts: (blocks,) of a split row.
+
+    A row that is split has as many blocks in sequence as it has parts; 1 for the other blocks.
+    """
+
+    starts: npt.NDArray[np.int64]
+    stops: npt.NDArray[np.int64]
+    parts: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows `start` onwards of a side. whole: False if it is a part of a single, longer row."""
+
+    start: int
+    whole: bool
+    entries: Csr
+
+    @property
+    def rows(self) -> slice:
+        """Its rows on its side."""
+        return slice(self.start, self.start + len(self.entries.indptr) - 1)
+
+
+def lay_out(counts: Ids, entries: int, split_above: int) -> Layout:
+    """Ranges of rows of about `entries` entries each; longer rows than the limit are split."""
+    parts = -(-counts // split_above)
+    work = np.where(parts > 1, 0, counts + _ROW_WORK)
+    group = np.cumsum(work) // max(1, entries)
+    split = parts > 1
+    # A block begins where the group changes, at a split row, and after one.
+    begins = np.ones(len(counts), dtype=bool)
+    begins[1:] = (np.diff(group) > 0) | split[1:] | split[:-1]
+    starts = np.flatnonzero(begins)
+    stops = np.append(starts[1:], len(counts))
+    repeats = parts[starts].clip(1)
+    return Layout(*(np.repeat(x, repeats) for x in (starts, stops, repeats)))
+
+
+_SCATTERED = {"rows": np.int32, "cols": np.int32, "a": np.float32, "b": np.float32}
+_SCATTER = StructType(
+    [StructField("key", LongType()), StructField("side", StringType())]
+    + [StructField("block", LongType())]
+    + [StructField(name, BinaryType()) for name in _SCATTERED]
+)
+_BLOCK_FIELDS = {"indptr": np.int64, "cols": np.int32, "codes": np.uint8, "table": np.float32}
+BLOCKS = StructType(
+    [StructField("side", StringType(), False)]
+    + [StructField("start", LongType(), False), StructField("parts", LongType(), False)]
+    + [StructField(name, BinaryType(), False) for name in _BLOCK_FIELDS]
+)
+
+
+def build_blocks(
+    records: DataFrame, ids: dict[str, SharedArray], layouts: dict[str, Layout]
+) -> DataFrame:
+    """Blocks of the sides that have a layout, from packed pairs; one block a partition.
+
+    ids: of both sides, ascending.
+    """
+    blocks = {side: len(layout.starts) for side, layout in layouts.items()}
+    keys = np.array(partition_keys(records.sparkSession, sum(blocks.values())))
+    cuts = np.cumsum(list(blocks.values()))[:-1]
+    keys_of = dict(zip(blocks, np.split(keys, cuts), strict=True))
+    scattered = map_in_arrow(records, _scatter(ids, layouts, keys_of), _SCATTER)
+    return map_in_arrow(scattered.repartition(len(keys), "key"), _assemble(layouts), BLOCKS)
+
+
+@cache
+def partition_keys(spark: SparkSession, partitions: int) -> tuple[int, ...]:
+    """A key for every partition that Spark's hash partitioning sends there."""
+    found: dict[int, int] = {}
+    candidates = 32 * partitions
+    while len(found) < partitions:
+        keys = spark.range(candidates).withColumn("to", F.pmod(F.hash("id"), F.lit(partitions)))
+        first = keys.groupBy("to").agg(F.min("id").alias("key")).collect()
+        found = {row["to"]: row["key"] for row in first}
+        candidates *= 4
+    return tuple(found[block] for block in range(partitions))
+
+
+def _scatter(
+    ids: dict[str, SharedArray], layouts: dict[str, Layout], keys: dict[str, Ids]
+) -> Callable[[Batches], Batches]:
+    schema = arrow_schema(_SCATTER)
+
+    def scatter(batches: Batches) -> Batches:
+        positions = {side: Positions(array.open()) for side, array in ids.items()}
+        for arrays in unpacked(batches):
+            at = {side: of_side.of(arrays[side]) for side, of_side in positions.items()}
+            for row, layout in layouts.items():
+                col = other_side(row)
+                columns = at[row], at[col], arrays["a"], arrays["b"]
+                for block, parts in dealt(layout, columns):
+                    named = zip(_SCATTERED, parts, strict=True)
+                    record = {"key": keys[row][block], "side": row, "block": block}
+                    record |= {name: part.tobytes() for name, part in named}
+                    yield make_batch(schema, {name: [value] for name, value in record.items()})
+
+    return scatter
+
+
+def dealt(layout: Layout, columns: _Columns) -> Iterator[tuple[int, _Columns]]:
+    """The columns of every block that occurs."""
+    to = destination(layout, columns[0], columns[1])
+    to = to.astype(np.min_scalar_type(len(layout.starts)))  # NumPy sorts 16 bits in linear time
+    order = np.argsort(to, kind="stable")
+    blocks, starts = np.unique(to[order], return_index=True)
+    columns = tuple(column[order] for column in columns)
+    for block, first, last in zip(blocks, starts, [*starts[1:], len(order)], strict=True):
+        yield int(block), tuple(column[first:last] for column in columns)
+
+
+class Positions:
+    """Positions of ids in an ascending list: by table where ids are dense, else by search."""
+
+    def __init__(self, ids: Ids) -> None:
+        self.ids, self.low = ids, int(ids[0]) if len(ids) else 0
+        span = int(ids[-1]) - self.low + 1 if len(ids) else 0
+        self.table = None
+        if span <= 8 * len(ids):
+            self.table = np.zeros(span, dtype=np.int32)
+            self.table[ids - self.low] = np.arange(len(ids), dtype=np.int32)
+
+    def of(self, ids: Ids) -> npt.NDArray[np.int32]:
+        """Those of ids that are in the list."""
+        if self.table is not None:
+            return self.table[ids - self.low]
+        return np.searchsorted(self.ids, ids).astype(np.int32)
+
+
+def destination(
+    layout: Layout, rows: npt.NDArray[np.int32], cols: npt.NDArray[np.int32]
+) -> npt.NDArray[np.int32]:
+    """The block of every entry; parts of a split row follow its first."""
+    first = np.searchsorted(layout.stops, rows, side="right")
+    return (first + cols % layout.parts[first]).astype(np.int32)
+
+
+def _assemble(layouts: dict[str, Layout]) -> Callable[[Batches], Batches]:
+    schema = arrow_schema(BLOCKS)
+
+    def assemble(batches: Batches) -> Batches:
+        received = [batch for batch in batches if batch.num_rows]
+        if not received:
+            return
+        table = pa.Table.from_batches(received)
+        side, number = table["side"][0].as_py(), table["block"][0].as_py()
+        layout = layouts[side]
+        start, stop = int(layout.starts[number]), int(layout.stops[number])
+        rows, cols, a, b = (
+            np.concatenate([np.frombuffer(part.as_buffer(), dtype) for part in table[name]])
+            for name, dtype in _SCATTERED.items()
+        )
+        block = compress(rows - np.int32(start), cols, a, b, stop - start)
+        arrays: _Columns = (block.indptr, block.cols, *encode_weights(block.a, block.b))
+        record = {"side": side, "start": start, "parts": int(layout.parts[number])}
+        record |= {name: array.tobytes() for name, array in zip(_BLOCK_FIELDS, arrays, strict=True)}
+        yield make_batch(schema, {name: [value] for name, value in record.items()})
+
+    return assemble
+
+
+def read_blocks(batches: Batches) -> Iterator[Block]:
+    """The blocks of a partition, as views of Arrow's memory."""
+    for batch in batches:
+        for at in range(batch.num_rows):
+            record = {name: batch.column(name)[at] for name in batch.schema.names}
+            indptr, cols, codes, table = (
+                np.frombuffer(record[name].as_buffer(), dtype)
+                for name, dtype in _BLOCK_FIELDS.items()
+            )
+            a, b = decode_weights(codes, table.reshape(2, -1), len(cols))
+            yield Block(
+                record["start"].as_py(), record["parts"].as_py() == 1, Csr(indptr, cols, a, b)
+            )

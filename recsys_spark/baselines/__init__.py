@@ -1,0 +1,1 @@
+"""Recommenders that others are measured beside."""

@@ -1,0 +1,1 @@
+"""From events to interactions: validation, duplicates, k-core and indices, on DataFrames."""

@@ -1,0 +1,1 @@
+"""The arithmetic of weighted alternating least squares, on arrays."""

@@ -1,0 +1,1 @@
+"""Metrics of lists and full rankings, on arrays."""

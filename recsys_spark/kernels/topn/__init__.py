@@ -1,0 +1,1 @@
+"""The arithmetic between factors and lists, on arrays."""

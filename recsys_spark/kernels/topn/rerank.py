@@ -1,0 +1,381 @@
+"""From ranked candidates to lists that keep rules, completed by what is popular."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys_spark.kernels.jit import jit, kernel
+from recsys_spark.kernels.ragged import Ragged
+from recsys_spark.kernels.topn.inner_product import Items, Lists, Positions, Single, score, top_n
+from recsys_spark.kernels.topn.tile import Mask, Tile, best_of
+
+_POOL = 4  # candidates a place where the best are not simply taken
+
+
+class Rules(NamedTuple):
+    """What a list keeps. groups: of each item of the catalogue, such as its genres.
+
+    most: items of one group in a list, at most. least: the lowest score of the model that is
+    listed. variety: 0 to 1, how much unlikeness to what is listed counts beside the score.
+    """
+
+    groups: Ragged
+    most: int
+    least: float
+    variety: float = 0.0
+
+
+class Popular(NamedTuple):
+    """Items by descending popularity. positions: in the catalogue. shares: of users who have it."""
+
+    positions: Positions
+    shares: Single
+
+
+class Ranked(NamedTuple):
+    """positions, scores: (users, n), best first; positions -1 where fewer are left.
+
+    computed: scores. below: places of the n best that were left free for a low score. passed:
+    items passed over because a list had enough of a group.
+    """
+
+    positions: Positions
+    scores: Single
+    computed: int
+    below: int
+    passed: int
+
+
+def no_rules(items: int) -> Rules:
+    """Rules that leave everything as it is."""
+    return Rules(Ragged(np.zeros(items + 1, np.int64), np.zeros(0, np.int32)), 1, -np.inf)
+
+
+def rank(users: Single, items: Items, seen: Ragged, n: int, rules: Rules) -> Ranked:
+    """Each user's best candidates that keep the rules, taken from the best downwards.
+
+    users: (users, rank). seen: positions left out. Exact: where too many are passed over, more
+    candidates are ranked for those users. With variety, each next item is the one of the best 4 n
+    (or more) with the largest (1 - variety) relevance - variety * likeness, where relevance is
+    the score between the least and the best of them, as 0 to 1, and likeness the largest cosine
+    to an item listed before (Carbonell and Goldstein 1998).
+    """
+
+    def best(rows: Mask, size: int) -> Lists:
+        return top_n(users[rows], items, *seen.where(rows), size)
+
+    return _rank(best, len(users), len(items.position), n, rules, items)
+
+
+def rank_tile(tile: Tile, n: int, rules: Rules) -> Ranked:
+    """The same by the scores of a tile, of what it does not leave out. Without variety."""
+
+    def best(rows: Mask, size: int) -> Lists:
+        found = best_of(tile if rows.all() else tile.where(rows), size)
+        return Lists(*found, 0)
+
+    users, items = tile.values.shape
+    return _rank(best, users, items, n, rules)._replace(computed=tile.values.size)
+
+
+def _rank(
+    best: Callable[[Mask, int], Lists],
+    users: int,
+    candidates: int,
+    n: int,
+    rules: Rules,
+    items: Items | None = None,
+) -> Ranked:
+    """best: of some users, so many candidates. items: whose factors variety compares."""
+    positions = np.full((users, n), -1, dtype=np.int32)
+    scores = np.zeros((users, n), dtype=np.float32)
+    counts = np.zeros(2, dtype=np.int64)
+    taking = len(rules.groups.positions) == 0 and rules.variety == 0
+    size, open_, computed = n if taking else _POOL * n, np.ones(users, dtype=bool), 0
+    while open_.any():
+        found = best(open_, size)
+        own, own_scores = positions[open_], scores[open_]
+        final = size >= candidates
+        pools = found.positions, found.scores
+        if rules.variety > 0 and items is not None:
+            ended = _vary(*pools, rules, items, n, final, own, own_scores, counts)
+        else:
+            ended = _take(*pools, rules, n, final, own, own_scores, counts)
+        positions[open_], scores[open_] = own, own_scores
+        computed += found.computed
+        open_[open_] = ~ended
+        size *= _POOL
+    return Ranked(positions, scores, computed, int(counts[0]), int(counts[1]))
+
+
+def rank_scores(scores: Single, candidates: npt.NDArray[np.bool_], n: int, rules: Rules) -> Ranked:
+    """The same of one list, by the scores of all items, (items,), which are not counted."""
+    pool = np.argsort(-scores, kind="stable").astype(np.int32)
+    pool = pool[candidates[pool]][None, :]
+    return rank_pools(pool, scores[pool], n, rules)
+
+
+def rank_pools(pool: Positions, scores: Single, n: int, rules: Rules) -> Ranked:
+    """The same of candidates that are ranked already, (users, size); -1 behind the last."""
+    positions = np.full((len(pool), n), -1, dtype=np.int32)
+    found = np.zeros((len(pool), n), dtype=np.float32)
+    counts = np.zeros(2, dtype=np.int64)
+    _take(pool, scores, rules, n, True, positions, found, counts)
+    return Ranked(positions, found, 0, int(counts[0]), int(counts[1]))
+
+
+def fill_popular(
+    positions: Positions, scores: Single, popular: Popular, seen: Ragged, rules: Rules
+) -> None:
+    """Replace the -1 of each list by the most popular items neither seen nor listed, in place.
+
+    Their scores are their shares. Groups that a list has enough of are passed over here too.
+    """
+    _fill(positions, scores, popular, seen, rules)
+
+
+def reserve(
+    positions: Positions,
+    scores: Single,
+    kept: npt.NDArray[np.bool_],
+    candidates: Ranked,
+    places: int,
+    rules: Rules,
+) -> int:
+    """Give candidates at least so many places in each list, in place; how many they gained.
+
+    candidates: the best of some items, such as new ones, by user. Where a list has too few of
+    them, its last items that are not `kept`, (users, n), give way, and the candidates stand at its
+    end and are kept.
+    """
+    best = candidates.positions, candidates.scores
+    gained: int = _reserve(positions, scores, kept, *best, places, rules)
+    return gained
+
+
+@kernel
+def _take(pool, pool_scores, rules, n, final, positions, scores, counts):  # type: ignore[no-untyped-def]
+    """Fill lists from their pools; which are certain: full, or nothing more could come."""
+    ended = np.zeros(len(pool), dtype=np.bool_)
+    held = _counters(rules.groups)
+    for user in range(len(pool)):
+        filled, passed, below = 0, 0, False
+        for at in range(pool.shape[1]):
+            item = pool[user, at]
+            if item < 0 or filled == n:
+                ended[user] = True
+                break
+            if pool_scores[user, at] < rules.least:
+                ended[user], below = True, True
+                break
+            if _has_room(rules, held, item):
+                _count(rules.groups, held, item, 1)
+                positions[user, filled], scores[user, filled] = item, pool_scores[user, at]
+                filled += 1
+            else:
+                passed += 1
+        ended[user] = ended[user] or final or filled == n
+        if ended[user]:
+            counts[0] += n - filled if below else 0
+            counts[1] += passed
+        for at in range(filled):
+            _count(rules.groups, held, positions[user, at], -1)
+    return ended
+
+
+@kernel
+def _fill(positions, scores, popular, seen, rules):  # type: ignore[no-untyped-def]
+    n = positions.shape[1]
+    marks, held = np.zeros(len(rules.groups.indptr), np.int64), _counters(rules.groups)
+    for user in range(len(positions)):
+        mark = user + 1
+        for entry in range(seen.indptr[user], seen.indptr[user + 1]):
+            marks[seen.positions[entry]] = mark
+        filled = 0
+        while filled < n and positions[user, filled] >= 0:
+            marks[positions[user, filled]] = mark
+            _count(rules.groups, held, positions[user, filled], 1)
+            filled += 1
+        for at in range(len(popular.positions)):
+            if filled == n:
+                break
+            item = popular.positions[at]
+            if marks[item] != mark and _has_room(rules, held, item):
+                positions[user, filled], scores[user, filled] = item, popular.shares[at]
+                _count(rules.groups, held, item, 1)
+                filled += 1
+        for at in range(filled):
+            _count(rules.groups, held, positions[user, at], -1)
+
+
+@kernel
+def _vary(pool, pool_scores, rules, items, n, final, positions, scores, counts):  # type: ignore[no-untyped-def]
+    """As `_take`, each next item chosen for its score and for being unlike those before."""
+    ended = np.zeros(len(pool), dtype=np.bool_)
+    held, size = _counters(rules.groups), pool.shape[1]
+    relevance, likeness = np.empty(size), np.empty(size)
+    taken = np.empty(size, dtype=np.bool_)
+    for user in range(len(pool)):
+        left, filled = _relevant(pool[user], pool_scores[user], rules.least, relevance), 0
+        likeness[:], taken[:] = 0.0, False
+        while filled < n:
+            values = (1.0 - rules.variety) * relevance - rules.variety * likeness
+            at = _most_valuable(values[:left], pool[user], taken, rules, held)
+            if at < 0:
+                break
+            item, taken[at] = pool[user, at], True
+            positions[user, filled], scores[user, filled] = item, pool_scores[user, at]
+            _count(rules.groups, held, item, 1)
+            _compare(likeness[:left], pool[user], items, items.place[item], filled == 0)
+            filled += 1
+        below = left < size and pool[user, left] >= 0
+        ended[user] = filled == n or left < size or final
+        if ended[user]:
+            counts[0] += n - filled if below else 0
+            counts[1] += _without_room(pool[user, :left], taken, rules, held)
+        for at in range(filled):
+            _count(rules.groups, held, positions[user, at], -1)
+    return ended
+
+
+@jit
+def _relevant(pool, scores, least, relevance):  # type: ignore[no-untyped-def]
+    """How many candidates have scores that are listed; theirs, as 0 to 1 between the extremes."""
+    left = 0
+    while left < len(pool) and pool[left] >= 0 and scores[left] >= least:
+        left += 1
+    span = np.float64(scores[0]) - scores[left - 1] if left > 0 else 0.0
+    for at in range(left):
+        relevance[at] = 1.0 - (np.float64(scores[0]) - scores[at]) / span if span > 0 else 1.0
+    return left
+
+
+@jit
+def _most_valuable(values, pool, taken, rules, held):  # type: ignore[no-untyped-def]
+    """The best candidate that the list has room for; the first of equal ones; -1: none."""
+    chosen = -1
+    for at in range(len(values)):
+        if taken[at] or (chosen >= 0 and values[at] <= values[chosen]):
+            continue
+        if _has_room(rules, held, pool[at]):
+            chosen = at
+    return chosen
+
+
+@jit
+def _without_room(pool, taken, rules, held):  # type: ignore[no-untyped-def]
+    """Candidates before the last that was taken for which the list has no room."""
+    passed, since = 0, 0
+    for at in range(len(pool)):
+        if taken[at]:
+            passed, since = passed + since, 0
+        elif not _has_room(rules, held, pool[at]):
+            since += 1
+    return passed
+
+
+@jit
+def _compare(likeness, pool, items, place, first):  # type: ignore[no-untyped-def]
+    """Each candidate's largest cosine to what is listed, once the item at `place` is."""
+    for at in range(len(likeness)):
+        other = items.place[pool[at]]
+        norms, cosine = items.norms[place] * items.norms[other], 0.0
+        if norms > 0:
+            cosine = score(items.factors[place], items.factors[other]) / norms
+        likeness[at] = cosine if first else max(likeness[at], cosine)
+
+
+@kernel
+def _reserve(positions, scores, kept, candidates, candidate_scores, places, rules):  # type: ignore[no-untyped-def]
+    n, gained, held = positions.shape[1], 0, _counters(rules.groups)
+    for user in range(len(positions)):
+        own, own_scores, own_kept = positions[user], scores[user], kept[user]
+        filled, missing = 0, places
+        while filled < n and own[filled] >= 0:
+            if _stands_in(candidates[user], own[filled]):
+                own_kept[filled], missing = True, missing - 1
+            _count(rules.groups, held, own[filled], 1)
+            filled += 1
+        while missing > 0:
+            at = _candidate(candidates[user], own, own_scores, own_kept, filled, rules, held)
+            if at < 0:
+                break
+            filled = min(filled, n - 1)
+            own[filled], own_scores[filled] = candidates[user, at], candidate_scores[user, at]
+            own_kept[filled] = True
+            _count(rules.groups, held, own[filled], 1)
+            filled, missing, gained = filled + 1, missing - 1, gained + 1
+        for at in range(filled):
+            _count(rules.groups, held, own[at], -1)
+    return gained
+
+
+@jit
+def _candidate(candidates, own, scores, kept, filled, rules, held):  # type: ignore[no-untyped-def]
+    """The candidate for one more place, which a full list has now free at its end; -1: none."""
+    if filled < len(own):
+        return _first_with_room(candidates, own[:filled], rules, held)
+    last = _last_free(kept)
+    if last < 0:
+        return -1
+    _count(rules.groups, held, own[last], -1)
+    at = _first_with_room(candidates, own, rules, held)
+    if at < 0:
+        _count(rules.groups, held, own[last], 1)
+    else:
+        own[last:-1] = own[last + 1 :].copy()
+        scores[last:-1] = scores[last + 1 :].copy()
+        kept[last:-1] = kept[last + 1 :].copy()
+    return at
+
+
+@jit
+def _last_free(kept):  # type: ignore[no-untyped-def]
+    """Where the last item stands that is not kept; -1 if all are."""
+    last = len(kept) - 1
+    while last >= 0 and kept[last]:
+        last -= 1
+    return last
+
+
+@jit
+def _first_with_room(candidates, listed, rules, held):  # type: ignore[no-untyped-def]
+    """The first candidate that is not listed and that there is room for; -1: none."""
+    for at in range(len(candidates)):
+        item = candidates[at]
+        if item >= 0 and not _stands_in(listed, item) and _has_room(rules, held, item):
+            return at
+    return -1
+
+
+@jit
+def _stands_in(positions, item):  # type: ignore[no-untyped-def]
+    for other in positions:
+        if other == item:
+            return True
+    return False
+
+
+@jit
+def _counters(groups):  # type: ignore[no-untyped-def]
+    """A zero for each group."""
+    most = 0
+    for group in groups.positions:
+        most = max(most, group + 1)
+    return np.zeros(most, dtype=np.int64)
+
+
+@jit
+def _has_room(rules, held, item):  # type: ignore[no-untyped-def]
+    for entry in range(rules.groups.indptr[item], rules.groups.indptr[item + 1]):
+        if held[rules.groups.positions[entry]] >= rules.most:
+            return False
+    return True
+
+
+@jit
+def _count(groups, held, item, step):  # type: ignore[no-untyped-def]
+    for entry in range(groups.indptr[item], groups.indptr[item + 1]):
+        held[groups.positions[entry]] += step

@@ -1,0 +1,247 @@
+"""A run: its tables, its lineage, and the rule by which a stage is done.
+
+A stage is done if its record exists under the run id with the same fingerprint, which covers the
+stage's settings, its input and everything upstream. Versions are written once: the same run id
+with another fingerprint is refused, never overwritten.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
+
+from recsys_spark.config import FITTED, Config
+from recsys_spark.errors import ConfigError
+from recsys_spark.runtime.log import Log
+from recsys_spark.runtime.tracking import Tracker
+from recsys_spark.storage.partial_versions import Slices
+from recsys_spark.storage.runs import Runs, StageRecord, now
+from recsys_spark.storage.tables import Check, Manifest, Tables
+
+# What `run` does in order; fold_in and refit are also done where the others need them.
+STAGES = ("ingest", "split", "train", "evaluate", "refit", "recommend", "publish")
+COMMANDS = {"run": STAGES, "update": ("ingest", "fold_in", "recommend", "publish")}
+TABLES = {
+    "ingest": ("interactions", "rejects", "user_ids", "item_ids", "items"),
+    "split": ("train", "validation", "test", "fold_in", "negatives"),
+    "train": (
+        *("user_factors", "item_factors", "model_user_factors", "model_item_factors"),
+        *("item_neighbours", "item_scores"),
+    ),
+    "evaluate": ("metrics", "metrics_per_user"),
+    "fold_in": ("folded_users", "folded_model_users"),
+    "recommend": (
+        "recommendations",
+        "similar_items",
+        "similar_users",
+        "group_recommendations",
+    ),
+}
+_SOLVER = ("solver.method", "solver.cg_steps", "solver.subspace_block")
+_TRAIN = ("warm_start", "early_stopping", "tolerance", "patience", "validation_users")
+_SECTIONS = {
+    "ingest": ("ingest", "items"),
+    "split": ("split",),
+    "train": (
+        "objective",
+        *(f"train.{key}" for key in _TRAIN),
+        "evaluate.min_relevant_value",  # of the validation rows that early stopping looks at
+        FITTED,
+        *_SOLVER,
+    ),
+    "evaluate": ("evaluate", "models", "recommend.model"),
+    "refit": ("train.refit", *_SOLVER),
+    "fold_in": (),
+    "recommend": ("recommend", "models", FITTED),  # the table of users, where models count by it
+    "publish": (),
+}
+_STAGE_OF = {table: stage for stage, tables in TABLES.items() for table in tables}
+Summary = dict[str, Any]
+# Writes a frame to the run's scratch folder under a name and reads it back: `Run.keep`.
+Keep = Callable[[DataFrame, str], DataFrame]
+
+
+@dataclass
+class Run:
+    """What the stages of one run share. lineage: the run that made each stage's tables.
+
+    session: opens the session at its first call.
+    stage, fingerprint: of the stage that is being done, or was done last. trial: whether the run is
+    made to be measured only, so that no other builds on it.
+    """
+
+    config: Config
+    run_id: str
+    session: Callable[[], SparkSession]
+    tables: Tables
+    runs: Runs
+    log: Log
+    tracker: Tracker
+    lineage: dict[str, str] = field(default_factory=dict)
+    stage: str = ""
+    fingerprint: str = ""
+    trial: bool = False
+
+    @property
+    def spark(self) -> SparkSession:
+        """The session, which is opened when it is first needed."""
+        return self.session()
+
+    def version(self, table: str) -> str | None:
+        """The version of a table that this run builds on; None: no stage upstream writes it.
+
+        Of the factors the refitted ones, where the model was refitted.
+        """
+        stage = _STAGE_OF[table]
+        if stage == "train" and "refit" in self.lineage:
+            return refit_version(self.lineage["refit"])
+        return self.lineage.get(stage)
+
+    def read(self, table: str) -> DataFrame:
+        """The version of a table that this run builds on."""
+        version = self.version(table)
+        assert version is not None, f"{table} is not upstream"
+        return self.tables.read(table, version)
+
+    def rows(self, table: str) -> int:
+        """How many rows the version has that this run builds on; from its manifest."""
+        return self.tables.version(table, self.version(table)).rows
+
+    def find(self, table: str) -> DataFrame | None:
+        """The same; None where the run that this one builds on did not write the table."""
+        return self.read(table) if self.has(table) else None
+
+    def has(self, table: str) -> bool:
+        """Whether the run that this one builds on wrote the (optional) table."""
+        version = self.version(table)
+        return version is not None and self.tables.manifest(table, version) is not None
+
+    def upstream(self, stage: str) -> StageRecord:
+        """The record of a stage that this run builds on."""
+        record = self.runs.stage(self.lineage[stage], stage)
+        assert record is not None, f"{stage} is not upstream"
+        return record
+
+    def noted(self, stage: str, key: str) -> Any:
+        """What a stage that this run builds on has in its summary.
+
+        Raises ConfigError where it was made before the stage noted it.
+        """
+        record = self.upstream(stage)
+        if key not in record.summary:
+            raise ConfigError(
+                f"{stage} of run {record.run_id} was made by an older version, which did not note "
+                f"its {key}: run {stage} again."
+            )
+        return record.summary[key]
+
+    def write(
+        self,
+        frame: DataFrame,
+        table: str,
+        schema: StructType,
+        check: Check | None = None,
+        version: str | None = None,
+    ) -> Manifest:
+        """Write this run's version of a table. check: of what is on disk, before it is sealed."""
+        name = version or self.run_id
+        return self.tables.write(frame, table, name, schema, *self._made_from(), check)
+
+    def slices(self, table: str) -> Slices:
+        """This run's version of a table, in slices; `seal` it when they are complete."""
+        return self.tables.slices(table, self.run_id, self.fingerprint)
+
+    def seal(self, table: str, schema: StructType, check: Check) -> Manifest:
+        """Declare what is on disk of this run's version complete, if `check` does not raise."""
+        return self.tables.seal(table, self.run_id, schema, *self._made_from(), check)
+
+    def _made_from(self) -> tuple[dict[str, str], str]:
+        return dict(self.lineage), self.config.digest()
+
+    def keep(self, frame: DataFrame, name: str) -> DataFrame:
+        """Write an intermediate frame to the run's scratch folder and read it back.
+
+        Cuts the plan; what is read back is the same however often tasks are repeated.
+        """
+        self.runs.store.delete(self.runs.path(self.run_id, f"scratch/{name}"))
+        frame.write.mode("errorifexists").parquet(self.scratch(name))
+        return self.spark.read.schema(frame.schema).parquet(self.scratch(name))
+
+    def scratch(self, name: str) -> str:
+        """The address of a folder that lasts as long as the stage, or until a killed one is done.
+
+        Every host sees it, as it sees the tables.
+        """
+        return self.runs.store.uri(self.runs.path(self.run_id, f"scratch/{name}"))
+
+    def drop_scratch(self) -> None:
+        """Delete the scratch folders."""
+        self.runs.store.delete(self.runs.path(self.run_id, "scratch"))
+
+
+StageFunction = Callable[[Run], Summary]
+
+
+def execute(
+    run: Run, stage: str, function: StageFunction, wanted: str, lineage: Mapping[str, str]
+) -> StageRecord:
+    """Do a stage unless it is done with the wanted fingerprint, and return its record.
+
+    lineage: the run that made each stage before it, and this run for the stage itself.
+    """
+    run.lineage = dict(lineage)
+    done = run.runs.stage(run.run_id, stage)
+    if done and is_done(run.runs, run.tables, run.run_id, stage, wanted):
+        run.log.info(f"already done in {done.seconds:.1f} s; unchanged")
+        return done
+    return _perform(run, stage, function, wanted)
+
+
+def is_done(runs: Runs, tables: Tables, run_id: str, stage: str, wanted: str) -> bool:
+    """Whether the stage's record has the wanted fingerprint, and readers see what it published."""
+    record = runs.stage(run_id, stage)
+    if record is None or record.fingerprint != wanted:
+        return False
+    return stage != "publish" or tables.current("recommendations") == record.lineage["recommend"]
+
+
+def fingerprint(config: Config, stage: str, source: str) -> str:
+    """Hash of what decides a stage's tables."""
+    settings = config.digest(*_SECTIONS[stage]) if _SECTIONS[stage] else ""
+    return hashlib.sha256(f"{stage}|{settings}|{source}".encode()).hexdigest()[:16]
+
+
+def default_run_id(config: Config, logical_date: date) -> str:
+    """Date and hash of the settings that decide the result: a retry finds what is done."""
+    sections = [section for stage in STAGES for section in _SECTIONS[stage]]
+    return f"{logical_date.isoformat()}-{config.digest(*sections)}"
+
+
+def refit_version(run_id: str) -> str:
+    """The version of the factors that a run's refit writes."""
+    return f"{run_id}.refit"
+
+
+def _perform(run: Run, stage: str, function: StageFunction, wanted: str) -> StageRecord:
+    run.runs.set_status(run.run_id, "running", stage, None)
+    run.stage, run.fingerprint = stage, wanted
+    started = time.monotonic()
+    try:
+        summary = function(run)
+    finally:
+        run.drop_scratch()
+    seconds = round(time.monotonic() - started, 3)
+    record = StageRecord(stage, run.run_id, wanted, run.lineage, now(), seconds, summary, run.trial)
+    run.runs.finish_stage(record)
+    run.tracker.metrics({f"seconds.{stage}": seconds})
+    run.tracker.tags(_version_tags(run.lineage))
+    return record
+
+
+def _version_tags(lineage: Mapping[str, str]) -> dict[str, str]:
+    return {f"lineage.{stage}": run_id for stage, run_id in lineage.items()}

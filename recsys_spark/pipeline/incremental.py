@@ -1,0 +1,99 @@
+"""Wiring of what stays: lists of an earlier table, for users of whom nothing new is known."""
+
+from pyspark.sql import DataFrame
+from pyspark.sql.types import StructType
+
+from recsys_spark.config import Config, Recommend
+from recsys_spark.pipeline.context import Keep
+from recsys_spark.pipeline.list_inputs import Earlier, Inputs
+from recsys_spark.runtime.log import Log
+from recsys_spark.storage.tables import Tables
+from recsys_spark.topn.incremental import changed_users, kept_lists
+
+PUBLISHED = "published"
+# What lists are made by, beside what `kept_lists` looks up in them.
+_RULES = (
+    "model",
+    "cold_start_items",
+    "exclude_seen",
+    "seen_days",
+    "explain",
+    "backfill",
+    "policy.min_score",
+    "policy.max_per_genre",
+    "policy.variety",
+    "policy.popularity_discount",
+    "policy.new_items.places",
+    "policy.new_items.days",
+    "policy.tail_items",
+)
+
+
+def rules(config: Config) -> str:
+    """A hash of the settings that lists which stay were made by, too."""
+    return config.digest(*(f"recommend.{key}" for key in _RULES), "models")
+
+
+def read_lists(
+    tables: Tables, version: str | None, run_id: str, now: str | None = None
+) -> Earlier | None:
+    """The lists of a version; None: there are none, or they are those of this run.
+
+    now: the `rules` of this run, where lists that were made by the same ones may stay. Raises
+    ConfigError for a version without such a table.
+    """
+    if version is None or version == run_id:
+        return None
+    manifest = tables.version("recommendations", version)
+    lists = tables.read("recommendations", version)
+    if now is None or manifest.findings.get("rules") != now:
+        return Earlier(version, lists)
+    return Earlier(version, lists, tables.read("interactions", manifest.inputs["ingest"]))
+
+
+def carry_over(
+    inputs: Inputs, users: DataFrame, wanted: Recommend, schema: StructType, log: Log, keep: Keep
+) -> tuple[DataFrame, DataFrame | None]:
+    """The users who need new lists, and the lists of the others; None: there are none.
+
+    users: column user_id and others. schema: of the table that is written.
+    """
+    earlier = inputs.earlier
+    if earlier is None and wanted.changed_since == PUBLISHED:
+        log.info("nothing else is published: all lists are made")
+    if earlier is None or not _is_like(earlier, schema, log):
+        return users, None
+    kept = _kept(earlier, inputs, wanted.n).select("user_id")
+    stays = keep(kept.join(users.select("user_id"), "user_id", "left_semi"), "kept_users")
+    log.info(
+        f"{stays.count():,} lists of run {earlier.run_id} stay, of users of whom nothing is new"
+    )
+    stay = earlier.lists.join(stays, "user_id", "left_semi")
+    return users.join(stays, "user_id", "left_anti"), stay
+
+
+def _is_like(earlier: Earlier, schema: StructType, log: Log) -> bool:
+    """Whether the lists are made as those that are wanted."""
+    if earlier.lists.schema != schema:
+        log.warning(f"lists of run {earlier.run_id} have other columns: all lists are made")
+    elif earlier.history is None:
+        log.warning(f"lists of run {earlier.run_id} were made by other rules: all lists are made")
+    return earlier.lists.schema == schema and earlier.history is not None
+
+
+def _kept(earlier: Earlier, inputs: Inputs, n: int) -> DataFrame:
+    """The earlier lists of users of whom nothing is new, which no rule is against."""
+    assert earlier.history is not None
+    policy, changed = inputs.policy, changed_users(inputs.history, earlier.history)
+    removed, blocked, allowed_in = (
+        _by_id(rule, inputs.ids) for rule in (policy.removed, policy.blocked, policy.allowed_in)
+    )
+    lists, segments = earlier.lists, policy.segments
+    return kept_lists(lists, changed, removed, blocked, n, segments, allowed_in)
+
+
+def _by_id(rule: DataFrame | None, ids: DataFrame) -> DataFrame | None:
+    """The rows with item_id in place of the index; null where that is no item's."""
+    if rule is None:
+        return None
+    return rule.join(ids.toDF("item_id", "item"), "item", "left").drop("item")

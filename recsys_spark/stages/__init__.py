@@ -1,1 +1,0 @@
-"""Pure functions of DataFrames, one public function a file; nothing is read, written or kept."""

@@ -1,0 +1,1 @@
+"""Versioned tables, small objects and the record of runs, under one root."""

@@ -1,0 +1,212 @@
+"""Versioned tables of plain Parquet: written once, sealed by a manifest, shown by a pointer.
+
+    tables/<table>/versions/<run_id>/part-*.parquet, _manifest.json
+    tables/<table>/CURRENT.json
+
+A version is complete if and only if its manifest exists; the manifest is its last file. A
+complete version is never written to again. Readers resolve the pointer once. The manifest's name
+begins with an underscore so that Spark, pandas and other readers of the folder pass over it.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
+
+import recsys_spark
+from recsys_spark.errors import ConfigError
+from recsys_spark.storage.partial_versions import Slices
+from recsys_spark.storage.store import Store, is_local
+
+Check = Callable[[DataFrame], dict[str, Any]]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a version holds and what it was made from. bytes: of the Parquet files.
+
+    findings: what its check found.
+    """
+
+    table: str
+    run_id: str
+    rows: int
+    files: int
+    bytes: int
+    schema: str
+    config_hash: str
+    inputs: Mapping[str, str]
+    code_version: str
+    created_at: str
+    findings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """Which version readers see. path: of its folder, relative to the table's."""
+
+    run_id: str
+    path: str
+    published_at: str
+
+
+def is_safe(name: str) -> bool:
+    """Whether a name can be a folder's name anywhere."""
+    return bool(_NAME.fullmatch(name)) and ".." not in name
+
+
+def check_name(kind: str, name: str) -> str:
+    """The name, if it is safe as a folder's name; else ConfigError."""
+    if not is_safe(name):
+        raise ConfigError(
+            f"The {kind} {name!r} may hold letters, digits, '.', '_' and '-' only, 128 at most."
+        )
+    return name
+
+
+def conform(frame: DataFrame, schema: StructType) -> DataFrame:
+    """The frame with exactly the schema's columns and types."""
+    return frame.select(*(frame[field.name].cast(field.dataType) for field in schema))
+
+
+class Tables:
+    """The tables under one root. Reading and writing need a session; resolving does not."""
+
+    def __init__(self, store: Store, session: Callable[[], SparkSession] | None = None) -> None:
+        self.store, self._session = store, session
+
+    def path(self, table: str, run_id: str) -> str:
+        """The folder of a version, relative to the root."""
+        check_name("table", table)
+        return f"tables/{table}/versions/{check_name('run id', run_id)}"
+
+    def names(self) -> list[str]:
+        """Tables that exist, complete or not."""
+        return sorted(self.store.list("tables"))
+
+    def manifest(self, table: str, run_id: str) -> Manifest | None:
+        """The manifest of a complete version, else None."""
+        text = self.store.read(f"{self.path(table, run_id)}/_manifest.json")
+        return Manifest(**json.loads(text)) if text else None
+
+    def write(
+        self,
+        frame: DataFrame,
+        table: str,
+        run_id: str,
+        schema: StructType,
+        inputs: Mapping[str, str],
+        config_hash: str,
+        check: Check | None = None,
+    ) -> Manifest:
+        """Write a version with exactly the schema's columns, and seal it.
+
+        A folder without manifest is what a killed attempt left, and is replaced. check: reads what
+        is on disk before it is sealed, raises if that must not be seen, and returns its findings.
+        """
+        path = self.path(table, run_id)
+        self.store.delete(path)
+        conform(frame, schema).write.mode("errorifexists").parquet(self.store.uri(path))
+        return self.seal(table, run_id, schema, inputs, config_hash, check)
+
+    def slices(self, table: str, run_id: str, fingerprint: str) -> Slices:
+        """The slices of a version, to be added to and then sealed; those of an earlier attempt."""
+        return Slices(self.store, self.path(table, run_id), fingerprint)
+
+    def seal(
+        self,
+        table: str,
+        run_id: str,
+        schema: StructType,
+        inputs: Mapping[str, str],
+        config_hash: str,
+        check: Check | None = None,
+    ) -> Manifest:
+        """Declare what is on disk complete, once `check` has found nothing against it."""
+        findings = check(self._load(self.path(table, run_id), schema)) if check else {}
+        path = self.path(table, run_id)
+        parts = {k: v for k, v in self.store.list(path).items() if k.endswith(".parquet")}
+        manifest = Manifest(
+            table,
+            run_id,
+            rows=self._count(path, list(parts), schema),
+            files=len(parts),
+            bytes=sum(parts.values()),
+            schema=schema.json(),
+            config_hash=config_hash,
+            inputs=dict(inputs),
+            code_version=recsys_spark.__version__,
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            findings=findings,
+        )
+        self.store.replace(f"{path}/_manifest.json", json.dumps(asdict(manifest), indent=2))
+        return manifest
+
+    def _count(self, path: str, parts: list[str], schema: StructType) -> int:
+        """Rows on disk, from the files' footers; without a Spark job where files are local."""
+        if not is_local(self.store.uri(path)):
+            return self._load(path, schema).count()
+        footers = (pq.read_metadata(f"{self.store.uri(path)}/{part}") for part in parts)
+        return sum(footer.num_rows for footer in footers)
+
+    def read(self, table: str, run_id: str) -> DataFrame:
+        """A complete version, with its declared schema."""
+        manifest = self.manifest(table, run_id)
+        if manifest is None:
+            raise ConfigError(f"Table {table} has no complete version {run_id}.")
+        schema = StructType.fromJson(json.loads(manifest.schema))
+        return self._load(self.path(table, run_id), schema)
+
+    def _load(self, path: str, schema: StructType) -> DataFrame:
+        assert self._session is not None
+        return self._session().read.schema(schema).parquet(self.store.uri(path))
+
+    def pointer(self, table: str) -> Pointer | None:
+        """What the last publish has left, or None before the first one."""
+        text = self.store.read(f"tables/{check_name('table', table)}/CURRENT.json")
+        return Pointer(**json.loads(text)) if text else None
+
+    def current(self, table: str) -> str | None:
+        """The run id that the pointer names, or None before the first publish."""
+        found = self.pointer(table)
+        return found.run_id if found else None
+
+    def version(self, table: str, run_id: str | None) -> Manifest:
+        """The manifest of a version; None: of the one that readers see.
+
+        Raises ConfigError, with what there is, if it does not exist.
+        """
+        chosen = run_id or self.current(table)
+        manifest = self.manifest(table, chosen) if chosen else None
+        if manifest is not None:
+            return manifest
+        if chosen:
+            raise ConfigError(f"Table {table} has no complete version {chosen}.")
+        known, root = self.names(), self.store.uri("")
+        if not known:
+            raise ConfigError(
+                f"There are no tables under {root}: check paths.root, or start with "
+                "`recsys-spark run`."
+            )
+        if table not in known:
+            raise ConfigError(
+                f"There is no table {table} under {root}; there is {', '.join(known)}."
+            )
+        raise ConfigError(
+            f"Table {table} is not published yet: run `recsys-spark publish`, or name a version "
+            "with --run-id (`recsys-spark status` lists them)."
+        )
+
+    def point(self, table: str, run_id: str) -> None:
+        """Let readers see this version from now on: one small object is swapped."""
+        self.path(table, run_id)  # refuses unsafe names
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        content = asdict(Pointer(run_id, f"versions/{run_id}", published_at=now))
+        self.store.replace(f"tables/{table}/CURRENT.json", json.dumps(content, indent=2))
