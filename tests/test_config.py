@@ -14,7 +14,7 @@ from recsys_spark.config import MASK, Config
 from recsys_spark.errors import ConfigError, ExitCode
 from recsys_spark.kernels.als.spec import resolve_spec
 from recsys_spark.kernels.als.value_use import ValueRange, describe_values
-from recsys_spark.pipeline.context import fingerprint
+from recsys_spark.pipeline.stage_graph import fingerprint
 from recsys_spark.settings import documented_defaults, known_keys, load_config
 
 WEIGHTS = {"on": 3.0, "1.0": 1.0, "007": 2.0, "null": 4.0}

@@ -105,8 +105,8 @@ def _add_stage_command(name: str) -> None:
 
 def _do_stages(name: str, call: Invocation) -> None:
     # Heavy imports wait until the configuration is known to be right, and there is an input.
-    from recsys_spark.pipeline.context import COMMANDS
     from recsys_spark.pipeline.run_choice import Options, refuse_early
+    from recsys_spark.pipeline.stage_graph import COMMANDS
 
     stages = COMMANDS.get(name, (name.replace("-", "_"),))
     options = Options(call.run_id, call.day, call.resume, call.debug)

@@ -9,8 +9,8 @@ from rich.table import Table
 
 from recsys_spark.cli.show import text_console
 from recsys_spark.config import Config
-from recsys_spark.pipeline.context import refit_version
 from recsys_spark.pipeline.sessions import lazy_session
+from recsys_spark.pipeline.stage_graph import refit_version
 from recsys_spark.pipeline.upstream import described, newer
 from recsys_spark.report.words import delivered
 from recsys_spark.runtime.log import Log

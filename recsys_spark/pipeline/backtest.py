@@ -11,10 +11,10 @@ from pyspark.sql import functions as F
 
 from recsys_spark.config import Config, Split
 from recsys_spark.errors import ConfigError
-from recsys_spark.pipeline.context import default_run_id
 from recsys_spark.pipeline.run_choice import Options
 from recsys_spark.pipeline.runner import run_stages
 from recsys_spark.pipeline.sessions import lazy_session
+from recsys_spark.pipeline.stage_graph import default_run_id
 from recsys_spark.runtime.log import Log
 from recsys_spark.storage.runs import Runs
 from recsys_spark.storage.store import open_store

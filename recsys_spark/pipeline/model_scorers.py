@@ -11,9 +11,10 @@ from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.als.spec import SIDES
 from recsys_spark.neighbours.fit import fit_users
 from recsys_spark.neighbours.spec import UserKnn
-from recsys_spark.pipeline.context import Keep, Run, refit_version
+from recsys_spark.pipeline.context import Keep, Run
 from recsys_spark.pipeline.folded_models import FOLDED, with_folded
 from recsys_spark.pipeline.models import fit_content, settings_of, table_of
+from recsys_spark.pipeline.stage_graph import refit_version
 from recsys_spark.runtime.log import Log
 from recsys_spark.topn.models import (
     BlendModel,

@@ -1,6 +1,7 @@
 """Wiring of publish: let readers see the run's tables."""
 
-from recsys_spark.pipeline.context import TABLES, Run, Summary
+from recsys_spark.pipeline.context import Run, Summary
+from recsys_spark.pipeline.stage_graph import TABLES
 
 
 def publish(run: Run) -> Summary:

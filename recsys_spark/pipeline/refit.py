@@ -11,12 +11,13 @@ from recsys_spark.als.trainer import Factorization
 from recsys_spark.config import Train
 from recsys_spark.evaluation.list_overlap import agreement_of
 from recsys_spark.evaluation.model_lists import Ranking
-from recsys_spark.pipeline.context import Run, Summary, refit_version
+from recsys_spark.pipeline.context import Run, Summary
 from recsys_spark.pipeline.early_stopping import EarlyStopping
 from recsys_spark.pipeline.evaluate import evaluated_scores
 from recsys_spark.pipeline.execution_plan import MB
 from recsys_spark.pipeline.folded_models import model_specs
 from recsys_spark.pipeline.models import fit_models
+from recsys_spark.pipeline.stage_graph import refit_version
 from recsys_spark.pipeline.train import evaluated_factors, fit, trained_spec
 from recsys_spark.schema import RATINGS
 from recsys_spark.topn.blocks import factor_column

@@ -13,8 +13,8 @@ from pyspark.sql import SparkSession
 
 from recsys_spark.config import Config
 from recsys_spark.errors import ConfigError
-from recsys_spark.pipeline.context import default_run_id
 from recsys_spark.pipeline.inputs import file_fingerprints
+from recsys_spark.pipeline.stage_graph import default_run_id
 from recsys_spark.pipeline.upstream import Step, plan
 from recsys_spark.storage.runs import Runs, StageRecord
 from recsys_spark.storage.store import open_store

@@ -11,7 +11,7 @@ from pyspark import SparkContext
 
 from recsys_spark.config import Config, mask
 from recsys_spark.errors import ContractError, ExitCode, RecsysError
-from recsys_spark.pipeline.context import STAGES, Run, StageFunction, execute, is_done
+from recsys_spark.pipeline.context import Run, StageFunction, execute, is_done
 from recsys_spark.pipeline.evaluate import evaluate
 from recsys_spark.pipeline.fold_in import fold_in
 from recsys_spark.pipeline.ingest import ingest
@@ -22,6 +22,7 @@ from recsys_spark.pipeline.refit import refit
 from recsys_spark.pipeline.run_choice import Options, choose_run
 from recsys_spark.pipeline.sessions import Session, lazy_session
 from recsys_spark.pipeline.split import split
+from recsys_spark.pipeline.stage_graph import STAGES
 from recsys_spark.pipeline.train import train
 from recsys_spark.pipeline.upstream import Step, described, newer
 from recsys_spark.report.page import draw_figures, draw_seconds, render_report

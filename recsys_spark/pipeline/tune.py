@@ -22,7 +22,7 @@ from recsys_spark.config import WALS, Config, Objective, Scalar
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.als.spec import SIDES, WalsSpec
 from recsys_spark.neighbours.spec import UserKnn
-from recsys_spark.pipeline.context import Run, default_run_id
+from recsys_spark.pipeline.context import Run
 from recsys_spark.pipeline.execution_plan import make_plan
 from recsys_spark.pipeline.factor_models import Scores, fit_factor_model
 from recsys_spark.pipeline.model_scorers import (
@@ -37,6 +37,7 @@ from recsys_spark.pipeline.runner import run_stages
 from recsys_spark.pipeline.search import Settings, Tried, best, proposals
 from recsys_spark.pipeline.sessions import lazy_session
 from recsys_spark.pipeline.side_tables import SideTables
+from recsys_spark.pipeline.stage_graph import default_run_id
 from recsys_spark.pipeline.user_segments import segment_columns, user_segments
 from recsys_spark.pipeline.validation import Validation
 from recsys_spark.runtime.log import Log

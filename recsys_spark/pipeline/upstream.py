@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from recsys_spark.config import Config
 from recsys_spark.errors import ConfigError
-from recsys_spark.pipeline.context import fingerprint
+from recsys_spark.pipeline.stage_graph import fingerprint
 from recsys_spark.storage.runs import Runs, StageRecord
 
 # Stages that need a model, and the one that each of the others builds on.

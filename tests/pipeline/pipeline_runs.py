@@ -1,7 +1,7 @@
 """A small source, and runs of the stages on it."""
 
-from recsys_spark.pipeline.context import STAGES
 from recsys_spark.pipeline.runner import Options, run_stages
+from recsys_spark.pipeline.stage_graph import STAGES
 from recsys_spark.runtime.log import Log
 from recsys_spark.settings import load_config
 

@@ -5,7 +5,8 @@ import pytest
 from pipeline_runs import run_in, write_source
 
 from recsys_spark.errors import ConfigError, ContractError
-from recsys_spark.pipeline.context import STAGES, Run
+from recsys_spark.pipeline.context import Run
+from recsys_spark.pipeline.stage_graph import STAGES
 
 UPSTREAM = STAGES[:3]
 ITEMS = range(1, 26)

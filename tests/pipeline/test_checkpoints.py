@@ -8,8 +8,8 @@ import pytest
 
 from recsys_spark.errors import ConfigError
 from recsys_spark.pipeline import train
-from recsys_spark.pipeline.context import STAGES
 from recsys_spark.pipeline.early_stopping import idle_sweeps
+from recsys_spark.pipeline.stage_graph import STAGES
 
 TRAIN = STAGES[:3]
 

@@ -11,7 +11,7 @@ from recsys_spark.errors import ContractError
 from recsys_spark.kernels.metrics.beyond_accuracy import LIST_METRICS
 from recsys_spark.kernels.metrics.full_ranking import PLACES
 from recsys_spark.kernels.metrics.ranking import METRICS
-from recsys_spark.pipeline.context import STAGES
+from recsys_spark.pipeline.stage_graph import STAGES
 
 BASELINES = ["popularity", "recent_popularity", "random", "item_knn", "user_knn", "mllib"]
 

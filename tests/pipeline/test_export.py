@@ -20,8 +20,8 @@ from servers import PASSWORD, QUOTED
 from recsys_spark.cli import main
 from recsys_spark.cli.show import show_table
 from recsys_spark.errors import ConfigError
-from recsys_spark.pipeline.context import STAGES
 from recsys_spark.pipeline.export import export_lists
+from recsys_spark.pipeline.stage_graph import STAGES
 from recsys_spark.runtime.log import Log
 from recsys_spark.settings import load_config
 

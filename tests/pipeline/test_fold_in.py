@@ -6,7 +6,7 @@ import pytest
 from pipeline_runs import run_in, write_source
 
 from recsys_spark.errors import ConfigError
-from recsys_spark.pipeline.context import STAGES
+from recsys_spark.pipeline.stage_graph import STAGES
 
 TRAINED = STAGES[:3]
 # 1001 takes over what user 3 does, 1002 has one known item, 1003 none, 3 has one more row.

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from pipeline_runs import run_in, write_source
 
-from recsys_spark.pipeline.context import COMMANDS
+from recsys_spark.pipeline.stage_graph import COMMANDS
 
 MODELS = (
     "models.twin={kind: wals}",

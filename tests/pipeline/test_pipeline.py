@@ -11,7 +11,7 @@ from pipeline_runs import run_in, write_source
 from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.kernels.metrics.ranking import METRICS as RANKING_METRICS
 from recsys_spark.pipeline import runner
-from recsys_spark.pipeline.context import STAGES
+from recsys_spark.pipeline.stage_graph import STAGES
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import pytest
 
 from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.kernels.metrics.ranking import METRICS
-from recsys_spark.pipeline.context import STAGES
 from recsys_spark.pipeline.runner import Options, run_stages
+from recsys_spark.pipeline.stage_graph import STAGES
 from recsys_spark.runtime.log import Log
 from recsys_spark.settings import load_config
 

@@ -6,7 +6,7 @@ import pytest
 from pipeline_runs import run_in, write_source
 from queries import count_queries
 
-from recsys_spark.pipeline.context import STAGES
+from recsys_spark.pipeline.stage_graph import STAGES
 
 # Lower a limit where a stage makes fewer; raise one with a reason alone.
 LIMITS = {

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from pipeline_runs import run_in, write_source
 
-from recsys_spark.pipeline.context import STAGES
+from recsys_spark.pipeline.stage_graph import STAGES
 
 # An objective with statistics of the training rows, and a training that ends early.
 SETTINGS = (

@@ -10,7 +10,7 @@ from pipeline_runs import ROWS, run_in, write_source
 from recsys_spark.cli.show import show_table
 from recsys_spark.errors import AuditError, ConfigError
 from recsys_spark.pipeline import list_request, related_tables
-from recsys_spark.pipeline.context import STAGES
+from recsys_spark.pipeline.stage_graph import STAGES
 from recsys_spark.runtime.log import Log
 from recsys_spark.settings import load_config
 from recsys_spark.topn.recommend import Lists

@@ -10,8 +10,8 @@ from pipeline_runs import ROWS, run_in, write_source
 
 from recsys_spark.config import Recommend
 from recsys_spark.pipeline import recommend as wiring
-from recsys_spark.pipeline.context import STAGES
 from recsys_spark.pipeline.resumable_write import plan_layout
+from recsys_spark.pipeline.stage_graph import STAGES
 from recsys_spark.topn.recommend import Lists
 from recsys_spark.topn.request import Layout
 

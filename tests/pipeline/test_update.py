@@ -7,7 +7,7 @@ import pytest
 from pipeline_runs import run_in, write_source
 
 from recsys_spark.pipeline import sessions
-from recsys_spark.pipeline.context import COMMANDS
+from recsys_spark.pipeline.stage_graph import COMMANDS
 
 
 def run(folder, *settings, **options):

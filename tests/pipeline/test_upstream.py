@@ -9,8 +9,9 @@ import pytest
 
 from recsys_spark.config import Config
 from recsys_spark.errors import ConfigError
-from recsys_spark.pipeline.context import COMMANDS, STAGES, Run
+from recsys_spark.pipeline.context import Run
 from recsys_spark.pipeline.run_choice import candidates, conflicts, is_suitable
+from recsys_spark.pipeline.stage_graph import COMMANDS, STAGES
 from recsys_spark.pipeline.upstream import newer, plan
 from recsys_spark.settings import load_config
 from recsys_spark.storage.runs import Runs, StageRecord
