@@ -1,4 +1,4 @@
-"""What descriptions and documents name: settings, examples, reasons and exit codes exist."""
+"""What descriptions and documents name: settings, examples, reasons, codes, modules exist."""
 
 import re
 from pathlib import Path
@@ -67,3 +67,14 @@ def test_settings_named_in_the_documentation_exist(path, tmp_path):
         file = tmp_path / "block.yaml"
         file.write_text(block, encoding="utf-8")
         load_config([file])
+
+
+def test_modules_named_in_contributing_exist():
+    text = (CONF.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+/[\w]+\.py)(?:: (\w+))?`", text)
+    assert len(named) > 20
+    for path, name in named:
+        file = next(
+            f for f in (CONF.parent / "recsys_spark" / path, CONF.parent / path) if f.exists()
+        )
+        assert name in file.read_text(encoding="utf-8"), (path, name)
