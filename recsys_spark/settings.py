@@ -199,7 +199,7 @@ def _key(problem: ErrorDetails, content: Any) -> str:
 
 
 def _nearest_key(location: tuple[int | str, ...]) -> str:
-    """A neighbour in the same section where one is alike, else the most alike of all keys."""
+    """A similar key of the same section, else the most similar of all keys."""
     *parents, name = map(str, location)
     kind = _kind_of(parents)
     section = kind if isinstance(kind, type) and issubclass(kind, Section) else None

@@ -585,7 +585,7 @@ def test_the_demo_makes_what_its_pages_lead_to():
         (["models={c: {kind: content}}", "items.path=i.csv", "recommend.model=c",
           "recommend.cold_start_items=true", "recommend.policy.min_users=2"], "remove one of them"),
         (["recommend.model=[model, model]"], "names a model twice"),
-        (["recommend.model=[]"], "names nobody"),
+        (["recommend.model=[]"], "model is empty"),
         (["models={a: {kind: rp3beta}, A: {kind: ease}}"], "differs from another name by capitals"),
         (["models={b: {kind: blend, parts: {model: -1}}}"], "a part with a weight above 0"),
         (["models={c: {kind: content}}"], "models.c compares titles and genres: set items.path"),

@@ -22,7 +22,7 @@ Single = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Baseline:
-    """What is subtracted from the targets before training. fixed: biases known beforehand."""
+    """What training subtracts from the targets. fixed: biases estimated before it."""
 
     mean: float = 0.0
     fixed: Biases | None = None

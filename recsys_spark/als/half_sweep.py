@@ -1,4 +1,4 @@
-"""One half-sweep, for users and items alike: every row of a side solved against the other side.
+"""One half-sweep, for either side: every row of a side solved against the other side.
 
 What a task does with a block, and what the driver does with the answers, is the same in every
 layout. A row that is split over several blocks answers with its parts' normal equations, which are

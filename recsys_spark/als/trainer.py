@@ -107,7 +107,7 @@ def fit_factors(
     on_sweep: sees the state after every sweep; what it returns, if anything, is the reason to
     stop. start: published factors to begin with, by id: those of ids without a row are dropped,
     new ids are initialised; or, with its losses, a state of an interrupted run that goes on where
-    it was. on_sizes: is told the sizes of the data before the blocks are built.
+    it was. on_sizes: called with the sizes of the data before the blocks are built.
 
     Raises ContractError for null, NaN or infinite input, ConfigError if a side's factors exceed
     the broadcast budget, SolveError for a singular row or numbers that are no longer finite in
@@ -126,7 +126,7 @@ def prepared(
     plan: Plan,
     on_sizes: Callable[[Sizes], None] = lambda _: None,
 ) -> Iterator["Prepared"]:
-    """The training data in blocks, to fit one objective or several that weigh the pairs alike.
+    """The training data in blocks, to fit one objective or several that weigh the pairs equally.
 
     Arguments and errors are those of `fit_factors`.
     """
@@ -364,7 +364,7 @@ def _require_width(known: SideFactors, width: int) -> None:
     if known.width != width:
         raise ConfigError(
             f"The factors to start from have {known.width} coordinates and the objective asks for "
-            f"{width}; set objective.rank to that of the earlier model, or start afresh."
+            f"{width}; set objective.rank to that of the earlier model, or start without it."
         )
 
 

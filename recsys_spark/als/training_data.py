@@ -60,7 +60,7 @@ def built_sides(
 ) -> Iterator[tuple[dict[str, Side], bool]]:
     """Index both sides and build their blocks, kept inside the context; whether they are routed.
 
-    on_sizes: is told the sizes before the blocks are built. Raises ConfigError if a known limit
+    on_sizes: called with the sizes before the blocks are built. Raises ConfigError if a known limit
     of memory is too small for them, or if there is no folder for the routed layout.
     """
     spark, indices = pairs.records.sparkSession, index_sides(pairs.records)

@@ -39,7 +39,8 @@ def _as_text(rows: list[dict[str, Any]], one: Side, other: Side) -> str:
     console.print(
         f"\nFirst {k} of the lists of {users:,} users. p: that users would differ so much by "
         "chance, by exchanging the two at random; Holm: corrected for all metrics and cut-offs. "
-        "better, worse: shares of users for whom the other is better or worse; ↓: lower is better.",
+        "better, worse: shares of users with a better or worse value of the other; ↓: lower is "
+        "better.",
         style="dim",
     )
     return console.export_text().rstrip("\n")

@@ -13,7 +13,7 @@ from recsys_spark.web.site import Site
 
 
 def serve_tables(config: Config, log: Log, host: str, port: int, run_id: str | None) -> None:
-    """Serve the tables of a local root until the process is told to end, then say so.
+    """Serve the tables of a local root until the process is to end, then say so.
 
     Raises ConfigError if the root is not local, nothing is published, or the port is taken.
     """

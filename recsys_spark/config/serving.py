@@ -160,7 +160,7 @@ class SegmentItems(TableFile):
 
 class NewItems(ItemList):
     path: str | None = Field(
-        None, description="File of further new items, which nobody need have had yet; null: none."
+        None, description="File of further new items, with or without interactions; null: none."
     )
     places: int = Field(0, ge=0, description="Places of each list that new items have, at least.")
     days: float | None = Field(
@@ -257,11 +257,11 @@ class Recommend(Section):
     model: str | list[str] = Field(
         "model",
         description="Whose lists are delivered: model, the weighted ALS, or a name under models; "
-        "of several, each serves the users whom none before it knows.",
+        "of several, each serves the users that none before it knows.",
     )
     cold_start_items: bool = Field(
         False,
-        description="Also list items of items.path that nobody interacted with yet; needs a model "
+        description="Also list items of items.path without interactions; needs a model "
         "of kind content.",
     )
     users: UserSubset = UserSubset()
@@ -315,7 +315,7 @@ class Recommend(Section):
     @model_validator(mode="after")
     def _someone(self) -> "Recommend":
         if not self.chain:
-            raise ValueError("model names nobody; name model, or one under models")
+            raise ValueError("model is empty; name model, or one under models")
         if len(set(self.chain)) < len(self.chain):
             raise ValueError("model names a model twice; name each once")
         return self

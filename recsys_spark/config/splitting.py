@@ -12,7 +12,7 @@ class Given(Section):
     format: Literal["adjacency", "triples", "movielens"] = Field(
         "triples",
         description="adjacency: a user and all its items a line (LightGCN); triples: user, item "
-        "and perhaps value and time (NCF); movielens: the same with ratings (u1.base).",
+        "and optionally value and time (NCF); movielens: the same with ratings (u1.base).",
     )
     train: str | None = Field(None, description="Training file; method given needs it.")
     test: str | None = Field(None, description="Test file; method given needs it.")

@@ -74,7 +74,8 @@ class Tune(Section):
     warm_start: bool = Field(
         False,
         description="A trial begins with the factors of the one before it, if that has no larger "
-        "rank: list ranks from small to large. The first of each command begins afresh.",
+        "rank: list ranks from small to large. The first of each command starts from random "
+        "factors.",
     )
     seed: int = Field(42, description="Changes what random and tpe try.")
 

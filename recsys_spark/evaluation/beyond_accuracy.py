@@ -41,7 +41,7 @@ def measure_lists(
     """One row a list and cut-off, with a column a metric (docs/metrics.md), null where undefined.
 
     recommendations, model: as of `measure_ranking`. items: the catalogue, a row an item: item_id,
-    users (share of the users who have it, in training), and perhaps factors (array<float>) and
+    users (share of the users who have it, in training), and optionally factors (array<float>) and
     attributes (array<string>, such as genres). It is sent to every worker whole, as the item
     factors are for recommending. truth, history: columns user_id and item_id, of the relevant
     items, for serendipity, and of what users had before, for miscalibration.

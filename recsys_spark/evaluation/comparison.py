@@ -78,7 +78,7 @@ def compare(one: DataFrame, other: DataFrame, resamples: int = 10_000, seed: int
     two models of each user (Fisher's randomisation test; Smucker, Allan, Carterette 2007), at least
     1 / (resamples + 1). p_holm: the same, after Holm's correction for all rows of this table
     (1979). effect_size: mean of the differences over their standard deviation; null if all are the
-    same. better, worse: shares of users for whom `other` is the better or the worse one, by the
+    same. better, worse: shares of users with a better or a worse value of `other`, by the
     metric's direction; null where it has none (`evaluation.directions`).
 
     Raises ContractError if the two have no user in common, name users by different types, or one of

@@ -136,7 +136,7 @@ def _by_scorer(
 
 
 def _list_of(scorer: Scorer, block: Block, tile: Tile, n: int) -> Positions:
-    """The best of the users whom the scorer knows; the tile stays as it is."""
+    """The best of the users that the scorer knows; the tile stays as it is."""
     found = best_of(tile, n)
     found.positions[~scorer.knows(block)] = -1
     if isinstance(scorer, NeighbourScorer) and scorer.positive:

@@ -81,8 +81,8 @@ def by_cutoff(
 ) -> Callable[[Batches], Batches]:
     """For mapInArrow: rows of `schema.per_user`, one for each row of a batch and cut-off.
 
-    metrics: of a batch, with user_id, model and perhaps segment, and the cut-offs, ascending; its
-    values have shape (rows, cut-offs, names). Raises ConfigError for a k below 1.
+    metrics: of a batch, with user_id, model and optionally segment, and the cut-offs, ascending;
+    its values have shape (rows, cut-offs, names). Raises ConfigError for a k below 1.
     """
     target, ks = arrow_schema(schema), np.array(cutoffs(k), dtype=np.int64)
 

@@ -49,7 +49,7 @@ def summarise(
     (null) does not count for that metric. segments: columns user_id and segment; a user may be in
     several, and all are in `all`; segments of the truth are not divided further. resamples: of the
     Poisson bootstrap over users, whose percentiles the limits are; 0: no limits. A resample that
-    leaves nobody in a segment does not count.
+    leaves no user in a segment does not count.
 
     Raises ContractError if segments lack a column, or name users by another type.
     """
@@ -83,7 +83,7 @@ def _sums(resamples: int, seed: int) -> Callable[[Codes, Values], Mapping[str, n
 def as_rows(
     run_id: str, metrics: Sequence[str]
 ) -> Callable[[dict[str, Any], Sums], Mapping[str, Any]]:
-    """The rows of the metrics table that belong to one key; none of a metric that nobody has."""
+    """The rows of the metrics table that belong to one key; none of a metric without users."""
 
     def as_rows(key: dict[str, Any], sums: Sums) -> Mapping[str, Any]:
         low, high = resampled_limits(sums["resampled"], len(metrics))

@@ -70,6 +70,6 @@ def _by_part(batch: pa.RecordBatch) -> list[pa.RecordBatch]:
 
 def _cause_in_task(error: PySparkException) -> str | None:
     """What the last exception of the task's Python said, in a line; None if it had none."""
-    _, trace, told = str(error).rpartition("Traceback (most recent call last):\n")
-    found = re.search(r"^[A-Za-z_][\w.]*: (.+)$", told, re.MULTILINE)
+    _, trace, message = str(error).rpartition("Traceback (most recent call last):\n")
+    found = re.search(r"^[A-Za-z_][\w.]*: (.+)$", message, re.MULTILINE)
     return found[1].rstrip(".") + "." if trace and found else None

@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 from recsys_spark.errors import ConfigError, TransientError
 from recsys_spark.export.lists import Lists
 from recsys_spark.export.parts import Batches, write_in_parts
-from recsys_spark.export.servers import AWAY, require, told
+from recsys_spark.export.servers import AWAY, reason_of, require
 
 if TYPE_CHECKING:
     import psycopg
@@ -55,7 +55,7 @@ class Postgres:
         self._url, self.connections = url, connections
         self.where = _without_password(url)
         with self._session():
-            pass  # a server that is away is told of before Spark starts
+            pass  # a server that is away is reported before Spark starts
 
     def holds(self, lists: Lists) -> bool:
         """Whether the version is live."""
@@ -129,18 +129,18 @@ class Postgres:
 
     @contextmanager
     def _session(self) -> Iterator["psycopg.Connection"]:
-        """A connection with one transaction; what the server refuses is told as our errors."""
+        """A connection with one transaction; what the server refuses is raised as our errors."""
         with _connect(self._url) as db:
             from psycopg import OperationalError, errors
 
             try:
                 yield db
             except (errors.InsufficientPrivilege, errors.DependentObjectsStillExist) as error:
-                raise ConfigError(f"{self.where} refuses: {told(error)}.") from error
+                raise ConfigError(f"{self.where} refuses: {reason_of(error)}.") from error
             except OperationalError as error:
                 raise TransientError(
-                    f"{self.where} gave up: {told(error)}. Readers keep what they had; the same "
-                    "command goes on from there."
+                    f"{self.where} gave up: {reason_of(error)}. Readers keep what they had; "
+                    "the same command goes on from there."
                 ) from error
 
 
@@ -152,7 +152,7 @@ def _connect(url: str) -> "psycopg.Connection":
     try:
         return psycopg.connect(url, connect_timeout=_PATIENCE, application_name=_APPLICATION)
     except psycopg.OperationalError as error:
-        said = told(error)
+        said = reason_of(error)
         if "authentication failed" in said or "does not exist" in said:
             raise ConfigError(f"{_without_password(url)} refuses: {said}.") from None
         raise TransientError(f"{_without_password(url)} does not answer: {said}. {AWAY}") from None
@@ -228,5 +228,5 @@ def _exists(db: "psycopg.Connection", table: str) -> bool:
 
 
 def _staging(lists: Lists) -> str:
-    """A name that tells table and run apart in the 63 characters that a name may have."""
+    """A name of its own for table and run, in the 63 characters that a name may have."""
     return f"{lists.table}_{hashlib.sha256(lists.run_id.encode()).hexdigest()[:12]}"

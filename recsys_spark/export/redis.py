@@ -21,7 +21,7 @@ from pyspark.sql import functions as F
 from recsys_spark.errors import ConfigError, TransientError
 from recsys_spark.export.lists import Lists
 from recsys_spark.export.parts import Batches, write_in_parts
-from recsys_spark.export.servers import AWAY, require, told
+from recsys_spark.export.servers import AWAY, reason_of, require
 
 if TYPE_CHECKING:
     import redis
@@ -46,7 +46,7 @@ class Redis:
         self.seconds = ttl_days * _DAY
         self.where = _without_password(url)
         with self._session() as client:
-            client.ping()  # a server that is away is told of before Spark starts
+            client.ping()  # a server that is away is reported before Spark starts
 
     def holds(self, lists: Lists) -> bool:
         """Whether all lists are there, with more than half of their time left."""
@@ -112,17 +112,17 @@ class Redis:
 
     @contextmanager
     def _session(self) -> Iterator["redis.Redis"]:
-        """A client; what the server refuses is told as our errors."""
+        """A client; what the server refuses is raised as our errors."""
         with _connect(self._url) as client:
             from redis import exceptions
 
             try:
                 yield client
             except (exceptions.AuthenticationError, exceptions.ResponseError) as error:
-                raise ConfigError(f"{self.where} refuses: {told(error)}.") from error
+                raise ConfigError(f"{self.where} refuses: {reason_of(error)}.") from error
             except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
                 raise TransientError(
-                    f"{self.where} does not answer: {told(error)}. {AWAY}"
+                    f"{self.where} does not answer: {reason_of(error)}. {AWAY}"
                 ) from error
 
 

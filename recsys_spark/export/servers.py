@@ -18,7 +18,7 @@ def require(package: str, extra: str) -> None:
         ) from None
 
 
-def told(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """What a server or its driver said, in a line without a full stop and without hints."""
     lines = (line for line in str(error).splitlines() if not line.startswith("\t"))
     return " ".join(" ".join(lines).split()).rstrip(".")

@@ -14,7 +14,7 @@ def k_core(
     """The largest subset in which every user and every item has at least so many pairs.
 
     pairs: one row a (user_id, item_id). materialise: keeps a frame under a name and cuts its
-    plan, since the number of rounds is not known beforehand.
+    plan, since the number of rounds is not known in advance.
     """
     wanted = {"user_id": min_user_items, "item_id": min_item_users}
     wanted = {side: least for side, least in wanted.items() if least > 1}

@@ -120,7 +120,7 @@ def _own_temporary_folder() -> str:
 def _number_apart() -> None:
     """Let functions that this process compiles have other numbers than those of any other process.
 
-    Numba tells compiled functions of one name and signature apart by a number in their symbols,
+    Numba distinguishes compiled functions of one name and signature by a number in their symbols,
     which every process counts from 1. Machine code of two processes, loaded from disk into a
     third, then has one symbol for two functions, such as the partition of a sort and that of an
     argsort, and the linker binds both to the one that came first (numba's issue 10486).

@@ -1,4 +1,4 @@
-"""Similar items by their terms, also of items that nobody has interacted with."""
+"""Similar items by their terms, also of items without interactions."""
 
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F

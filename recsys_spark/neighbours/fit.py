@@ -81,7 +81,7 @@ def multiplications(history: DataFrame, side: str = "item", users: DataFrame | N
     side
         item or user: what is compared.
     users
-        Column user, those for whom similar users are wanted; None: all of them.
+        Column user, those whose similar users are wanted; None: all of them.
     """
     counts = history.groupBy(other_side(side)).agg(F.count("*").alias("rows"))
     own = history if users is None else history.join(users.select("user"), "user", "left_semi")

@@ -45,7 +45,7 @@ def with_new_items(
 def cold_start_items(
     config: Recommend, ids: DataFrame, items: DataFrame | None
 ) -> DataFrame | None:
-    """Column item: the items of the item table, if those that nobody has are to be listed.
+    """Column item: the items of the item table, if those without interactions are to be listed.
 
     ids: from `with_new_items`.
     """

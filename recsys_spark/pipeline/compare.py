@@ -1,4 +1,4 @@
-"""Wiring of compare: two runs, or two models of one, on the users whom both were measured on."""
+"""Wiring of compare: two runs, or two models of one, on the users that both were measured on."""
 
 from dataclasses import dataclass, replace
 

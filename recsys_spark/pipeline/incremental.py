@@ -1,4 +1,4 @@
-"""Wiring of what stays: lists of an earlier table, for users of whom nothing new is known."""
+"""Wiring of incremental lists: those of an earlier table are reused for unchanged users."""
 
 from pyspark.sql import DataFrame
 from pyspark.sql.types import StructType
@@ -66,7 +66,7 @@ def carry_over(
     kept = _kept(earlier, inputs, wanted.n).select("user_id")
     stays = keep(kept.join(users.select("user_id"), "user_id", "left_semi"), "kept_users")
     log.info(
-        f"{stays.count():,} lists of run {earlier.run_id} stay, of users of whom nothing is new"
+        f"{stays.count():,} lists of run {earlier.run_id} are reused, of users without changes"
     )
     stay = earlier.lists.join(stays, "user_id", "left_semi")
     return users.join(stays, "user_id", "left_anti"), stay
@@ -82,7 +82,7 @@ def _is_like(earlier: Earlier, schema: StructType, log: Log) -> bool:
 
 
 def _kept(earlier: Earlier, inputs: Inputs, n: int) -> DataFrame:
-    """The earlier lists of users of whom nothing is new, which no rule is against."""
+    """The earlier lists of unchanged users, which no rule is against."""
     assert earlier.history is not None
     policy, changed = inputs.policy, changed_users(inputs.history, earlier.history)
     removed, blocked, allowed_in = (

@@ -43,7 +43,7 @@ class Inputs:
     history: the interactions. user_ids, item_ids: columns id, index. ids: those of the items, and
     behind them of the new ones of tables. cold_items: column item, what may be listed beside the
     items of the interactions; None: the policy's new ones alone. users: columns user_id and user
-    (index; null where unknown), of whom lists are wanted. known_users: how many have interactions.
+    (index; null where unknown), whose lists are wanted. known_users: how many have interactions.
     members: columns group_id, user_id, user. user_factors: columns id, factors and source.
     item_factors: columns id, factors. items: columns item_id, title, genres. genres: from
     `item_genres`, of ids. similar_genres: of item_ids, where they count for similar items. policy:

@@ -101,7 +101,7 @@ def _similar_users(n: int, inputs: Inputs) -> Related:
     factors, ids = inputs.user_factors.select("id", "factors"), inputs.user_ids
     mirrored = inputs.history.select(F.col("item").alias("user"), F.col("user").alias("item"))
     frame = find_similar(factors, ids, read_catalogue(mirrored, ids), n, "user_id")
-    return _similar(frame, "similar_users", n, f"users with up to {n} who like alike")
+    return _similar(frame, "similar_users", n, f"users with up to {n} similar users")
 
 
 def _similar(frame: DataFrame, table: str, n: int, said: str) -> Related:

@@ -1,4 +1,4 @@
-"""Wiring of slices: lists of users by ascending id, of whom a part is written at a time."""
+"""Wiring of slices: lists of users by ascending id, a part of them written at a time."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -61,7 +61,7 @@ def write_slices(
 
 
 def _parted(rows: DataFrame, layout: Layout, keep: Keep) -> Iterator[tuple[DataFrame, Any]]:
-    """The rows of each slice, and the last user id in it; None: nobody follows.
+    """The rows of each slice, and the last user id in it; None: it is the last slice.
 
     What several slices are taken from is computed once, and kept.
     """

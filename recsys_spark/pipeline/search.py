@@ -28,7 +28,7 @@ def proposals(config: Config, parts: list[str], tried: Sequence[Tried]) -> Itera
 
 
 def _answered(walk: Walk, tried: Sequence[Tried], most: int) -> Iterator[Settings]:
-    """The settings of a walk, which is told what each was worth; none is handed out twice."""
+    """The settings of a walk, which learns what each was worth; none is handed out twice."""
     known: dict[str, float] = {}
     settings = next(walk, None)
     while settings is not None:

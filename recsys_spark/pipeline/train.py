@@ -61,7 +61,7 @@ def fit(
     checkpoints = Checkpoints(run)
     begin, origin = _resumed(run, checkpoints, stopping) or start()
     run.log.progress("reading the training rows")
-    # A killed attempt may have left its blocks there: the fingerprint tells whether they serve.
+    # A killed attempt may have left its blocks there: the fingerprint says whether they serve.
     plan = make_plan(run.config, run.scratch(f"training-{run.fingerprint}"))
     plan = within_limits(plan, run.spark.sparkContext)
     watch = _Watch(run, checkpoints, stopping, spec, plan, "" if version is None else "refit.")

@@ -18,7 +18,7 @@ class Validation:
     """The validation users and the catalogue, prepared once and ranked for again and again.
 
     Raises ContractError if no validation row is relevant.
-    most_users: of whom so many are chosen, by a hash of their index, always the same.
+    most_users: of which so many are chosen, by a hash of their index, always the same.
     """
 
     def __init__(self, run: Run, most_users: int | None = None) -> None:

@@ -30,7 +30,7 @@ _PATIENCE = {
 
 
 class Tracker(Protocol):
-    """What a run tells: parameters once, metrics by step, small files, and how it ended."""
+    """What a run reports: parameters once, metrics by step, small files, and how it ended."""
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Record parameters; those recorded before stay as they are."""

@@ -44,9 +44,9 @@ def segment_columns(columns: Iterable[str]) -> list[str]:
 def read_block(batch: pa.RecordBatch, lookup: Lookup, ranks: Mapping[str, int]) -> Block:
     """The users of a batch.
 
-    batch: columns seen and history (internal ids; null: none), perhaps history_weights (parallel to
-    history; by default 1), for each model of `ranks` its user factors, null where it has none, and
-    any `nearest_column` and `segment_column`. lookup: of the catalog's internal ids; others are
+    batch: columns seen and history (internal ids; null: none), optionally history_weights (parallel
+    to history; by default 1), for each model of `ranks` its user factors, null where it has none,
+    and any `nearest_column` and `segment_column`. lookup: of the catalog's internal ids; others are
     left out.
     """
     factors = {name: _vectors(batch, name, rank) for name, rank in ranks.items()}

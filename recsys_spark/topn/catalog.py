@@ -119,7 +119,7 @@ class Listing:
     explainer: what the user's items add to scores by factors. reasons: items that are named for an
     entry, because of which it is listed. opinion: lists are
     of groups, whose factors are those of their members, one behind the other. scorers: rank the
-    catalogue in place of its factors, by name; each serves the users whom none before it knows.
+    catalogue in place of its factors, by name; each serves the users that none before it knows.
     """
 
     catalogue: Catalogue

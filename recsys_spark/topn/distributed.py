@@ -23,7 +23,7 @@ def recommend_top_n(
     """A list for each row of `users`: columns `key`, recommendations, source.
 
     users: column `key`, factors array<float> (null: not known to the model), seen array<long>
-    (internal ids left out; null: none), and perhaps source, what the list of these factors is
+    (internal ids left out; null: none), and optionally source, what the list of these factors is
     called (by default, model), and segment (null: none). Scores of filled items are shares of
     users; the model's are its predictions. Rows keep their order and partitions. A column ranked,
     in place of factors, has entries of lists that are in it with places in the catalogue.
@@ -31,7 +31,7 @@ def recommend_top_n(
     had array<long> and had_at array<timestamp>, if there: when users had items last, which entries
     are marked with. known array<long>, a and b array<float>, if the listing has an explainer: what
     users have, and its weights. members array<id>, if there: the users of a group in the order of
-    their factors, of whom entries have the scores. With scorers, in place of factors, what
+    their factors, whose scores entries have. With scorers, in place of factors, what
     `blocks.read_block` takes.
     """
     optional = {"source": F.lit(MODEL), "segment": F.lit(None).cast("string")}

@@ -111,7 +111,7 @@ def read_catalogue(
 
     history: distinct pairs, columns user, item. item_ids: columns id, index. label: what lists
     name items by, their external `id` or their `index`. new: column item; further items, which
-    nobody need have. users: how many history has; None: they are counted.
+    may have no interactions. users: how many history has; None: they are counted.
     """
     counts = history.groupBy("item").agg(F.count("*").alias("users"))
     if new is not None:

@@ -114,7 +114,7 @@ class Scorer(Protocol):
     def needs(self) -> Mapping[str, int]: ...
 
     def knows(self, block: Block) -> Mask:
-        """The users of whom it has something to score by, (users,)."""
+        """The users that it has something to score by, (users,)."""
         ...
 
     def score(self, block: Block) -> Tile:

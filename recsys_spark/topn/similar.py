@@ -1,4 +1,4 @@
-"""Items that are liked alike, or users who like alike: the nearest by the cosine of factors."""
+"""Similar items, or similar users: the nearest by the cosine of factors."""
 
 from dataclasses import replace
 

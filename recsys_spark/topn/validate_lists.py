@@ -41,7 +41,7 @@ def audit(
     found = sorted(rows.collect())
     total = sum(row["lists"] for row in found)
     at_fault = {name: sum(row[name] for row in found) for name in faults}
-    at_fault["are for somebody who has another"] = total - table.select(key).distinct().count()
+    at_fault["are for a user who has another"] = total - table.select(key).distinct().count()
     if any(at_fault.values()):
         named = "; ".join(f"{count:,} {name}" for name, count in at_fault.items() if count)
         raise AuditError(f"Of {total:,} lists that were written, {named}. They are not kept.")

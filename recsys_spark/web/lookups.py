@@ -81,7 +81,7 @@ class ItemDetails:
 
     item: Item
     users: int
-    alike: tuple[Entry, ...]
+    similar: tuple[Entry, ...]
 
 
 @dataclass(frozen=True)
@@ -147,8 +147,8 @@ class Lookups:
             item = Item(known["id"])
         else:
             return None
-        alike = self._row("similar_items", "item_id", text)
-        listed = alike["similar"] if alike else []
+        row = self._row("similar_items", "item_id", text)
+        listed = row["similar"] if row else []
         users = self._interactions("item", text).count_rows()
         return ItemDetails(item, users, _ranked(listed, self._items(_ids(listed))))
 

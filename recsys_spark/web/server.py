@@ -142,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().end_headers()
 
     def version_string(self) -> str:
-        """Without Python's version, which is nobody's business."""
+        """Without Python's version, which no reader needs."""
         return "recsys-spark"
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -229,7 +229,7 @@ def test_a_table_with_a_fault_is_not_kept(shop, monkeypatch):
         return table.unionByName(table)
 
     monkeypatch.setattr(Lists, "of", twice)
-    with pytest.raises(AuditError, match="are for somebody who has another"):
+    with pytest.raises(AuditError, match="are for a user who has another"):
         recommend(shop, "recommend.n=7", run_id="fault")
     assert not (shop / "root/tables/recommendations/versions/fault").exists()
     monkeypatch.undo()

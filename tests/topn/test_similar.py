@@ -1,4 +1,4 @@
-"""Items that are liked alike, against all cosines."""
+"""Similar items, against all cosines."""
 
 import numpy as np
 import pytest

@@ -53,7 +53,7 @@ def test_a_fault_is_named(spark, entries, fault):
 
 
 def test_two_lists_of_one_user_are_a_fault(spark):
-    with pytest.raises(AuditError, match="1 are for somebody who has another"):
+    with pytest.raises(AuditError, match="1 are for a user who has another"):
         found(spark, GOOD, [], names=["ann", "ann"])
 
 

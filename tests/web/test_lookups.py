@@ -57,13 +57,16 @@ def test_users_without_history_and_list_are_unknown(shop, user):
 def test_an_item_has_users_and_what_is_liked_alike(shop):
     found = shop.item("tea")
     assert (found.item, found.users) == (TEA, 2)
-    assert [(entry.rank, entry.item.name) for entry in found.alike] == [(1, "pot/1"), (2, CUP.name)]
+    assert [(entry.rank, entry.item.name) for entry in found.similar] == [
+        (1, "pot/1"),
+        (2, CUP.name),
+    ]
 
 
 def test_items_may_lack_a_name_or_users(shop):
     assert shop.item("gone").item == Item("gone")
     assert shop.item("gone").users == 1
-    assert (shop.item("bun").users, shop.item("bun").alike) == (0, ())
+    assert (shop.item("bun").users, shop.item("bun").similar) == (0, ())
     assert shop.item("tee") is None
 
 
@@ -71,7 +74,7 @@ def test_names_reasons_and_similar_items_are_optional(tmp_path):
     shop = lookups(write_shop(tmp_path, plain=True))
     assert shop.user("ann").history[0].item.name == "gone"
     assert shop.user("ann").recommended.entries == ()
-    assert shop.item("tea").alike == ()
+    assert shop.item("tea").similar == ()
     assert shop.sizes == {
         "interactions": 4,
         "user_ids": len(USERS),

@@ -171,7 +171,7 @@ class Routing:
         self.written = kept
 
     def finished(self, side: str, factors: SideFactors) -> FactorFrame:
-        """Factors that outlast the training, as long as nobody deletes the folder."""
+        """Factors that outlast the training, as long as the folder exists."""
         path = f"{self.folder}/{side}_factors"
         parquet_spill.write(factors.frame(self.spark), path)
         return FactorFrame(self.spark.read.schema(FEATURES).parquet(path), factors.width)

@@ -103,7 +103,7 @@ class WalsSpec:
 
     @property
     def trained_width(self) -> int:
-        """Length of the vectors that are trained: biases known beforehand are added in the end."""
+        """Length of the vectors that are trained; biases estimated before it are added later."""
         return self.width if self.biases == "learned" else self.rank
 
     def strength(self, side: str) -> float:

@@ -81,7 +81,7 @@ def _metrics(list_indptr, lists, hits, history_indptr, history, traits, cutoffs,
         known = _add_shares(shares, mine, traits)
         listed = lists[list_indptr[user] : list_indptr[user + 1]]
         n, placed, named, rank = 0, 0, 0, 0
-        information, popularity, surprise, together, alike = 0.0, 0.0, 0.0, 0.0, 0.0
+        information, popularity, surprise, together, similar = 0.0, 0.0, 0.0, 0.0, 0.0
         for at, k in enumerate(cutoffs):
             while rank < min(k, len(listed)):
                 item = listed[rank]
@@ -96,7 +96,7 @@ def _metrics(list_indptr, lists, hits, history_indptr, history, traits, cutoffs,
                 one, cosines = _meet_factors(direction, traits.factors[item])
                 placed, together = placed + one, together + cosines
                 one, cosines = _meet_attributes(counts, item, traits)
-                named, alike = named + one, alike + cosines
+                named, similar = named + one, similar + cosines
                 _add_shares(found, listed[rank - 1 : rank], traits)
             row = out[user, at]
             row[2] = surprise / k
@@ -106,7 +106,7 @@ def _metrics(list_indptr, lists, hits, history_indptr, history, traits, cutoffs,
             if placed > 1:
                 row[3] = 1.0 - 2.0 * together / (placed * (placed - 1))
             if named > 1:
-                row[4] = 1.0 - 2.0 * alike / (named * (named - 1))
+                row[4] = 1.0 - 2.0 * similar / (named * (named - 1))
             if named > 0 and known > 0:
                 row[5] = _divergence(shares, known, found, named)
 

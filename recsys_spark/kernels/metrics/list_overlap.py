@@ -1,4 +1,4 @@
-"""How alike two ranked lists of one user are, at several cut-offs.
+"""How similar two ranked lists of one user are, at several cut-offs.
 
 overlap  items that both first k have, / the length of the longer of the two
 rbo      rank-biased overlap of the first k with p = 0.9, extrapolated from the last rank

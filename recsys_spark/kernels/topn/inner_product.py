@@ -1,7 +1,7 @@
 """Exact top-N of many users: bound, score, select, score again.
 
 Items stand by their norms, the longest first, in blocks. A block is scored, by one product in
-single precision, for the users whom it may still concern: by the Cauchy-Schwarz inequality no
+single precision, for the users that it may still concern: by the Cauchy-Schwarz inequality no
 score in it, nor in any later block, is above the product of the two norms (LEMP: Teflioudi,
 Gemulla, Mykytiuk 2015). Scores above the least of a user's short list are noted, without sorting
 or allocating; when there is no room, the best of them are kept.

@@ -172,7 +172,7 @@ def exact_scores(tile: Tile, rows: Whole, positions: Positions) -> Single:
 
 
 def _settle_by_all(tile: Tile, user: int, found: Lists) -> None:
-    """The list of a user for whom the short list may lack somebody."""
+    """The list of a user whose short list may lack an item."""
     positions = np.flatnonzero(tile.values[user] > -np.inf).astype(np.int32)
     scores = tile.refine(np.full(len(positions), user), positions)
     order = np.lexsort((positions, -scores))[: found.positions.shape[1]]
@@ -254,7 +254,7 @@ def _nth_largest(values, n, keys):  # type: ignore[no-untyped-def]
 
 @kernel
 def _settle(bounds, entries, exact, least, in_doubt, positions, scores):  # type: ignore[no-untyped-def]
-    """Order each short list by exact score; whether somebody outside of it may belong there."""
+    """Order each short list by exact score; whether an item outside of it may belong there."""
     users, n = positions.shape
     doubtful = np.zeros(users, dtype=np.bool_)
     bits, out_bits = exact.view(np.int32), scores.view(np.int32)
