@@ -1,4 +1,4 @@
-"""Columns in and out of Arrow functions: by name, with the declared types, through one door.
+"""Columns in and out of Arrow functions: by name, with the declared types, through one entry point.
 
 Spark matches the columns that an Arrow function returns by position and does not check their
 names, so every such function in the project builds its batches here.

@@ -1,4 +1,4 @@
-"""Python functions over rows, through one door: Spark's workers have to run this Python.
+"""Python functions over rows, through one entry point: Spark's workers have to run this Python.
 
 Left to itself Spark starts the `python3` of PATH, which in a virtual environment that is not
 activated is another one.

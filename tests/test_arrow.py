@@ -1,4 +1,4 @@
-"""The door that every Arrow function's columns go through."""
+"""The entry point that every Arrow function's columns go through."""
 
 import gc
 

@@ -1,4 +1,4 @@
-"""Scores that need no training, as factors: what is popular, and chance."""
+"""Scores that need no training, as factors: popularity, and random scores."""
 
 from collections.abc import Callable
 
@@ -45,7 +45,7 @@ def recent(history: DataFrame, days: float) -> DataFrame | None:
 
 def random_scores(users: DataFrame, items: DataFrame, seed: int) -> Scores:
     """The same with random directions for factors, a function of seed and index: every user's
-    ranking is a chance one. users: column user. items: column item. Each once."""
+    ranking is a random one. users: column user. items: column item. Each once."""
     sides = {"user": users, "item": items}
     directions = [
         map_in_arrow(frame.select(F.col(side).alias("id")), _draw(seed, side), FACTORS)

@@ -58,7 +58,7 @@ class Tune(Section):
         "0.03, log: true}}; empty: a guided search, which begins with the configuration.",
     )
     metric: TunedMetric = Field(
-        "ndcg", description="Ranking metric of the validation rows that is made large."
+        "ndcg", description="Ranking metric of the validation rows that is maximised."
     )
     k: int = Field(10, ge=1, description="Its cut-off.")
     users: int | None = Field(

@@ -52,7 +52,7 @@ _HIGHER = {
     "personalisation": "How little the lists of two users have in common.",
 }
 _LOWER = {
-    "percentile_rank": "Share of the other items ranked above a relevant one: 0.5 is chance.",
+    "percentile_rank": "Share of the other items ranked above a relevant one: 0.5 is random.",
     "rmse": "Root of the mean squared error of the predicted ratings.",
     "mae": "Mean absolute error of the predicted ratings.",
     "miscalibration": "How far the list's attributes are from those of the user's history.",

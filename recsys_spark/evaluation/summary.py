@@ -45,7 +45,7 @@ def summarise(
 ) -> DataFrame:
     """The metrics table: means over users with their 95 % intervals.
 
-    per_user: from `measure_ranking` or another of the room's measures; a user without a value
+    per_user: from `measure_ranking` or another measure of this package; a user without a value
     (null) does not count for that metric. segments: columns user_id and segment; a user may be in
     several, and all are in `all`; segments of the truth are not divided further. resamples: of the
     Poisson bootstrap over users, whose percentiles the limits are; 0: no limits. A resample that

@@ -158,7 +158,7 @@ def effect(policy: Policy, tally: Tally) -> Summary:
         "removed_items": removed,
         "blocked_pairs": 0 if policy.blocked is None else policy.blocked.count(),
         "places_below_min_score": tally.below.value,
-        "passed_over_for_genre": tally.passed.value,
+        "skipped_for_genre": tally.passed.value,
         "reserved_places_filled": tally.reserved.value,
         "scores_computed": tally.computed.value,
         "scores_ruled_out": _ruled_out(tally),
@@ -173,7 +173,7 @@ def described(found: Summary) -> str | None:
     counts += [
         (found["blocked_pairs"], "pairs blocked"),
         (found["places_below_min_score"], "places below min_score"),
-        (found["passed_over_for_genre"], "items passed over for their genre"),
+        (found["skipped_for_genre"], "items skipped (quota of their genre reached)"),
         (found["reserved_places_filled"], "places given to new items or the tail"),
     ]
     removed = [f"{count:,} {what}" for count, what in counts if count]

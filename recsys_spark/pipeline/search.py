@@ -1,4 +1,4 @@
-"""What to try next: settings of the objective from a space, by grid, by chance or by TPE."""
+"""What to try next: settings of the objective from a space, by grid, at random or by TPE."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence

@@ -28,7 +28,7 @@ def open_version(tables: Tables, table: str, run_id: str) -> ds.Dataset:
 def one_of(data: ds.Dataset, column: str, ids: Iterable[str]) -> ds.Expression:
     """Whether a row's id is one of these, which people write as text.
 
-    The ids are compared in the column's own type, so that parts of files are passed over whose
+    The ids are compared in the column's own type, so that parts of files are skipped whose
     least and greatest ids rule them out.
     """
     kind = data.schema.field(column).type

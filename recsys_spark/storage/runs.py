@@ -60,7 +60,7 @@ class Runs:
         return next((record for record in self.finished(*stages) if not record.trial), None)
 
     def ids(self) -> list[str]:
-        """The runs; other files that may lie there, such as .DS_Store, are passed over."""
+        """The runs; other files that may lie there, such as .DS_Store, are skipped."""
         return [name for name in self.store.list("runs") if is_safe(name)]
 
     def status(self, run_id: str) -> dict[str, Any] | None:

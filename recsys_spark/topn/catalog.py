@@ -149,7 +149,7 @@ class Tally:
     """What the search added up over all tasks, once its lists have been written.
 
     possible: scores of users with factors. computed: of these. below: places that the model left
-    free for a low score. passed: items passed over for a rule on groups. reserved: items that were
+    free for a low score. passed: items skipped for a rule on groups. reserved: items that were
     listed for a place of theirs alone.
     """
 

@@ -1,4 +1,4 @@
-"""What is popular, and chance."""
+"""Popularity, and random scores."""
 
 from datetime import datetime, timedelta
 

@@ -67,7 +67,7 @@ def test_all_rules_together(shop):
     effect = summary["policy"]
     assert effect["removed_items"] == {"denied": 2, "unavailable": 1}
     assert effect["blocked_pairs"] == 3
-    assert effect["passed_over_for_genre"] > 0
+    assert effect["skipped_for_genre"] > 0
     assert effect["scores_computed"] > 0
     assert summary["short_lists"] == 3
 

@@ -91,7 +91,7 @@ def test_blocks_are_kept_in_the_run_s_area_while_the_stage_lasts(run, monkeypatc
     assert not (tmp_path / "root/runs/one/scratch").exists()
 
 
-def test_a_broken_checkpoint_is_passed_over(run, monkeypatch, tmp_path):
+def test_a_broken_checkpoint_is_skipped(run, monkeypatch, tmp_path):
     settings = ("solver.checkpoint_seconds=0", "objective.iterations=3")
     kill_after(monkeypatch, 1)
     with pytest.raises(KeyboardInterrupt):

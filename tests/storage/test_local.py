@@ -32,7 +32,7 @@ def test_rows_are_found_by_the_text_of_their_ids(tmp_path, ids, asked, found):
 
 
 @pytest.mark.parametrize(("ids", "asked"), [(WORDS, "u55"), (NUMBERS, "55")])
-def test_parts_of_files_that_cannot_hold_the_id_are_passed_over(tmp_path, ids, asked):
+def test_parts_of_files_that_cannot_hold_the_id_are_skipped(tmp_path, ids, asked):
     data = opened(tmp_path, ids)
     (file,) = data.get_fragments()
     assert len(file.row_groups) == 10

@@ -47,7 +47,7 @@ def test_the_newest_record_is_the_last_to_finish_not_the_last_by_name(runs: Runs
     assert runs.newest("train", "evaluate") == runs.stage("night-1", "train")
 
 
-def test_strange_files_among_the_runs_are_passed_over(runs: Runs, tmp_path: Path) -> None:
+def test_strange_files_among_the_runs_are_skipped(runs: Runs, tmp_path: Path) -> None:
     runs.finish_stage(record("night-1-abcd"))
     runs.set_status("night-1-abcd", "failed", "train", ExitCode.FAILED)
     (tmp_path / "runs" / ".DS_Store").write_text("")

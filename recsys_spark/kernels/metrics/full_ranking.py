@@ -7,7 +7,7 @@ metric           definition; ties count half
 auc              mean over relevant items of the share of negatives scored below
 partial_auc      area below the ROC curve up to a false positive rate of 0.1, / 0.1
 percentile_rank  mean over relevant items of the share of other candidates scored above
-                 (Hu, Koren, Volinsky 2008, equation 8, each row by itself): 0 the best, 0.5 chance
+                 (Hu, Koren, Volinsky 2008, equation 8, each row by itself): 0 the best, 0.5 random
 
 Users without negatives have no value (NaN).
 """

@@ -1,4 +1,4 @@
-"""Top-N and full ranking by chance: every user's order is a random one, begun at a random place.
+"""Top-N and full ranking of a random baseline: every user begins a random order at a random place.
 
 A few random orders serve all users, each from a place of its own, so that every item is as likely
 at every rank, and no user costs a pass over the items.

@@ -38,7 +38,7 @@ class Ranked(NamedTuple):
     """positions, scores: (users, n), best first; positions -1 where fewer are left.
 
     computed: scores. below: places of the n best that were left free for a low score. passed:
-    items passed over because a list had enough of a group.
+    items skipped because a list had enough of a group.
     """
 
     positions: Positions
@@ -56,7 +56,7 @@ def no_rules(items: int) -> Rules:
 def rank(users: Single, items: Items, seen: Ragged, n: int, rules: Rules) -> Ranked:
     """Each user's best candidates that keep the rules, taken from the best downwards.
 
-    users: (users, rank). seen: positions left out. Exact: where too many are passed over, more
+    users: (users, rank). seen: positions left out. Exact: where too many are skipped, more
     candidates are ranked for those users. With variety, each next item is the one of the best 4 n
     (or more) with the largest (1 - variety) relevance - variety * likeness, where relevance is
     the score between the least and the best of them, as 0 to 1, and likeness the largest cosine
@@ -131,7 +131,7 @@ def fill_popular(
 ) -> None:
     """Replace the -1 of each list by the most popular items neither seen nor listed, in place.
 
-    Their scores are their shares. Groups that a list has enough of are passed over here too.
+    Their scores are their shares. Groups that a list has enough of are skipped here too.
     """
     _fill(positions, scores, popular, seen, rules)
 

@@ -1,4 +1,4 @@
-"""Rankings by chance: those of their scores in a tile, and no item before others."""
+"""Random rankings: those of their scores in a tile, and no item before others."""
 
 import numpy as np
 import pytest
