@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from samples import factors_of, frame_of, ratings
-from test_routed import CASES, SPLIT, assert_bit_equal, giants, read
+from test_sharded import CASES, SPLIT, assert_bit_equal, giants, read
 
 from recsys_spark import WALS
 from recsys_spark.als import driver, memory_estimate, replicated

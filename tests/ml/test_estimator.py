@@ -51,7 +51,7 @@ def test_parameters_reach_the_objective():
 
 
 def test_parameters_reach_the_solver():
-    assert WALS().row_solver() == Solver()
+    assert WALS().row_solver() == Solver("auto")
     assert WALS(solver="cg", cgSteps=5).row_solver() == Solver("cg", cg_steps=5)
     assert WALS(solver="subspace").setSubspaceBlock(8).row_solver() == Solver("subspace", block=8)
 
