@@ -18,8 +18,24 @@ def split(run: Run) -> Summary:
 
     Those of a given split are what its files say, and may overlap.
     """
-    config, given = run.config.split, run.config.split.method == "given"
+    config = run.config.split
     run.log.progress(f"splitting by {config.method}")
+    summary = _undivided(run) if config.method == "none" else _divided(run)
+    run.log.info(split_sentence(summary))
+    run.tracker.metrics({f"split.{part}_rows": count for part, count in summary["rows"].items()})
+    return summary
+
+
+def _undivided(run: Run) -> Summary:
+    """All interactions train; there is nothing to check."""
+    tagged = assign_parts(run.read("interactions"), run.config.split)
+    cold = dict.fromkeys(("users", "user_rows", "items", "item_rows"), 0)
+    others = dict.fromkeys(("in_both", "older_than_training", "unused", "dropped"), 0)
+    return {"method": "none", "rows": _write_parts(run, tagged), "cold": cold, **others}
+
+
+def _divided(run: Run) -> Summary:
+    config, given = run.config.split, run.config.split.method == "given"
     assigned = given_parts(run) if given else assign_parts(run.read("interactions"), config)
     tagged, counts = _keep_parts(run, assigned)
     row = overlap(tagged).first()
@@ -28,22 +44,24 @@ def split(run: Run) -> Summary:
     pairs = found.pop("pairs")
     if not given:
         _check_complete(run.rows("interactions"), pairs, counts)
-    _require_rows(counts, ("train",) if config.method == "none" else ("train", "test"))
-    kept = tagged if not config.drop_cold else _without_cold(tagged)
-    rows = {}
-    for part in PARTS:
-        if part == "fold_in" and config.method != "user_holdout":
-            continue
-        ordered = kept.where(F.col("part") == part).sortWithinPartitions("user", "item")
-        rows[part] = run.write(ordered, part, RATINGS).rows
+    _require_rows(counts)
+    rows = _write_parts(run, tagged if not config.drop_cold else _without_cold(tagged))
     if config.given.negatives is not None:
         rows["negatives"] = run.write(given_candidates(run), "negatives", PAIRS).rows
-    summary: Summary = {"method": config.method, "rows": rows, **found}
     unused = counts.pop(UNUSED, 0)
-    summary |= {"unused": unused, "dropped": sum(counts[part] - rows[part] for part in counts)}
-    run.log.info(split_sentence(summary))
-    run.tracker.metrics({f"split.{part}_rows": count for part, count in rows.items()})
-    return summary
+    dropped = sum(counts[part] - rows[part] for part in counts)
+    return {"method": config.method, "rows": rows, **found, "unused": unused, "dropped": dropped}
+
+
+def _write_parts(run: Run, tagged: DataFrame) -> dict[str, int]:
+    """How many rows each part has. tagged: interactions, with a column part."""
+    rows = {}
+    for part in PARTS:
+        if part == "fold_in" and run.config.split.method != "user_holdout":
+            continue
+        ordered = tagged.where(F.col("part") == part).sortWithinPartitions("user", "item")
+        rows[part] = run.write(ordered, part, RATINGS).rows
+    return rows
 
 
 def _keep_parts(run: Run, assigned: DataFrame) -> tuple[DataFrame, dict[str, int]]:
@@ -60,8 +78,8 @@ def _check_complete(rows: int, pairs: int, counts: dict[str, int]) -> None:
         raise RuntimeError(f"The parts {counts} are not a partition of {rows} rows ({pairs} pairs)")
 
 
-def _require_rows(counts: dict[str, int], parts: tuple[str, ...]) -> None:
-    for part in parts:
+def _require_rows(counts: dict[str, int]) -> None:
+    for part in ("train", "test"):
         if not counts.get(part):
             raise ContractError(
                 f"The split leaves no {part} rows of {sum(counts.values()):,}; change split.method "

@@ -98,7 +98,7 @@ def test_copy_takes_a_param_map_and_leaves_the_original():
         ({"objective": "hu2008", "beta": 0.1}, "beta"),
         ({"rank": 0}, "rank"),
         ({"objective": "best"}, "preset"),
-        ({"cgSteps": 3}, "cg_steps"),
+        ({"solver": "cholesky", "cgSteps": 3}, "cg_steps"),
         ({"solver": "subspace", "nonnegative": True}, "nonnegative"),
     ],
 )

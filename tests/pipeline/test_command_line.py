@@ -196,7 +196,7 @@ def test_recommend_keeps_the_lists_of_users_without_anything_new(command, publis
     code, _, errors = command(
         "recommend", "--changed-since", "first", "--run-id", "third", root=root
     )
-    assert (code, "40 lists of run first stay" in errors) == (0, True), errors
+    assert (code, "40 lists of run first are reused" in errors) == (0, True), errors
     _, folder, _ = command("path", "recommendations", root=root)
     assert stored_rows(folder.strip().replace("first", "third")) == stored_rows(folder.strip())
     code, _, errors = command("recommend", "--changed-since", "nowhere", root=root)

@@ -35,6 +35,13 @@ def queries(spark, tmp_path_factory):
     }
 
 
+def test_interactions_that_are_not_split_are_written_and_no_more(spark, tmp_path):
+    write_source(tmp_path)
+    run = partial(run_in, tmp_path, "split.method=none", run_id="counted")
+    run(stages=["ingest"])
+    assert count_queries(spark, lambda: run(stages=["split"])) == 3, "one a part"
+
+
 def test_queries_are_counted(spark):
     assert count_queries(spark, lambda: [spark.range(3).count() for _ in range(12)]) == 12
 

@@ -142,7 +142,9 @@ def test_without_a_split_everything_trains_and_nothing_is_evaluated(run, tmp_pat
     said = (tmp_path / "root/runs/lists/events.jsonl").read_text()
     assert "evaluate and refit are skipped" in said
     every = outcome.records["ingest"].summary["interactions"]
-    assert outcome.records["split"].summary["rows"] == {"train": every, "validation": 0, "test": 0}
+    split = outcome.records["split"].summary
+    assert split["rows"] == {"train": every, "validation": 0, "test": 0}
+    assert not any([*split["cold"].values(), split["in_both"], split["dropped"], split["unused"]])
     assert outcome.records["train"].summary["rows"] == every
     lists = rows(tmp_path, "recommendations", "lists")
     assert {row["model_version"] for row in lists} == {"lists"}
