@@ -15,7 +15,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from data import CACHE, key
-from measure import HERE, answer, folder_bytes, machine, markdown, run_child, save, say
+from measure import (
+    HERE,
+    answer,
+    folder_bytes,
+    machine,
+    markdown,
+    run_child,
+    save,
+    say,
+    warm_kernels,
+)
 from scale import generate, generated, shape_of
 
 from recsys_spark.pipeline.run_choice import Options
@@ -34,6 +44,7 @@ def main() -> None:
     if options.one:
         answer(lambda: _CHILDREN[options.one](options))
         return
+    warm_kernels()
     report = _held(options.out)
     for size in options.sizes:
         results = report["results"].setdefault(str(size), {})
