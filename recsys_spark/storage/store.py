@@ -4,6 +4,7 @@ A root without a scheme (or with file:) is a folder of this machine and needs no
 scheme goes through Hadoop's FileSystem, so whatever Spark can reach can hold the tables.
 """
 
+import errno
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from pyspark.sql import SparkSession
 from recsys_spark.errors import ConfigError
 
 _PUT_SCHEMES = ("s3a", "s3", "gs")
+_ATTEMPTS = 10  # to delete a folder in which something changes
 _PATTERN = re.compile(r"[\[\]{}*?\\]")
 
 
@@ -126,10 +128,15 @@ class LocalStore:
     def delete(self, path: str) -> None:
         """Delete a file or folder, if it is there."""
         target = self.root / path
-        if target.is_dir():
-            shutil.rmtree(target)
-        else:
-            target.unlink(missing_ok=True)
+        for attempt in range(_ATTEMPTS):
+            if not target.is_dir():
+                break
+            try:
+                shutil.rmtree(target)
+            except OSError as error:  # Spark cleans up after an interrupted write meanwhile
+                if error.errno not in (errno.ENOENT, errno.ENOTEMPTY) or attempt + 1 == _ATTEMPTS:
+                    raise
+        target.unlink(missing_ok=True)
 
 
 class HadoopStore:

@@ -1,5 +1,7 @@
 """One contract for the stores, kept by a plain folder and by Hadoop's file systems."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -155,6 +157,38 @@ def test_a_failed_replace_keeps_the_old_text(
         store.replace("one.json", "new")
     assert store.read("one.json") == "old"
     assert store.list("") == {"one.json": 3}
+
+
+def test_a_folder_is_deleted_whose_files_vanish_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after Ctrl-C, when Spark deletes what an interrupted write has left."""
+    store, made = LocalStore(tmp_path), os.unlink
+    for name in ("one", "two"):
+        store.replace(f"scratch/_temporary/{name}.parquet", "rows")
+
+    def vanish(name: str, **folder: int) -> None:
+        made(name, **folder)
+        monkeypatch.setattr("os.unlink", made)
+        raise FileNotFoundError(errno.ENOENT, "gone", name)
+
+    monkeypatch.setattr("os.unlink", vanish)
+    store.delete("scratch")
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_a_folder_that_cannot_be_deleted_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalStore(tmp_path)
+    store.replace("kept/one.txt", "1")
+
+    def refuse(_: Path) -> None:
+        raise OSError(errno.ENOTEMPTY, "not empty")
+
+    monkeypatch.setattr("shutil.rmtree", refuse)
+    with pytest.raises(OSError, match="not empty"):
+        store.delete("kept")
 
 
 @pytest.mark.parametrize("root", ["shop[1]", "/data/{a}", "file:/data/x?", "s3a://bucket/*/recs"])
