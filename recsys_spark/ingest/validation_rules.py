@@ -88,7 +88,7 @@ def _value(is_double: bool) -> _Value:
 
 
 def _encoding(parsed: DataFrame) -> tuple[Column, Column]:
-    """Whether the text of a record is UTF-8, and the record made so; null for one without text."""
+    """Whether all text of a record is UTF-8, and the record; a line is made valid."""
     raw, kind = F.col("raw"), parsed.schema["raw"].dataType
     if not isinstance(kind, StructType):
         return F.is_valid_utf8(raw), F.make_valid_utf8(raw)
