@@ -42,7 +42,8 @@ _BILLION = 1_000_000_000
 def main() -> None:
     options = _options()
     if options.one:
-        answer(lambda: _CHILDREN[options.one](options))
+        task = _generate if options.one == "generate" else _stage
+        answer(lambda: task(options))
         return
     warm_kernels()
     report = _held(options.out)
@@ -124,9 +125,6 @@ def _stage(options: argparse.Namespace) -> Result:
     outcome = run_stages(config, [options.one], Options("scale"), log)
     record = outcome.records[options.one]
     return {"seconds": record.seconds, "bytes": folder_bytes(root) - before}
-
-
-_CHILDREN = {"generate": _generate, **dict.fromkeys(STAGES, _stage)}
 
 
 def _table(results: dict[str, dict[str, Result]]) -> str:

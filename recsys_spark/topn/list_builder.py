@@ -362,7 +362,7 @@ def _only(popular: Popular, allowed: Mask) -> Popular:
 
 
 def _sources(names: pa.Array, ends: npt.NDArray[np.int64]) -> pa.Array:
-    """By whom each list is, in order and joined by +; popular where no scorer listed anything."""
+    """Sources of each list in order, joined by +; popular where no scorer listed anything."""
     by_model, in_segment, overall = np.diff(ends, axis=0, prepend=0) > 0
     tiers = pa.array([POPULAR, POPULAR_IN_SEGMENT, POPULAR, "+".join(_TIERS)])
     filled = tiers.take(pa.array(in_segment + 2 * overall))
