@@ -1,10 +1,10 @@
-"""The few errors that a user can meet, each with the exit code that schedulers act on."""
+"""The errors of the package, each with the exit code that schedulers act on."""
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the process answers; success of a night is a published manifest, not a code alone."""
+    """Exit codes of the commands; success of a run is a published manifest, not a code alone."""
 
     DONE = 0
     FAILED = 1
@@ -14,7 +14,7 @@ class ExitCode(IntEnum):
 
 
 class RecsysError(Exception):
-    """Anything the project refuses or fails at; the message names the cause and the cure."""
+    """Base of all errors of the package; the message names the cause and the cure."""
 
     exit_code = ExitCode.FAILED
 
@@ -26,7 +26,7 @@ class ConfigError(RecsysError):
 
 
 class UnknownParameterError(ConfigError, AttributeError, TypeError):
-    """A parameter or attribute that there is not: what Python raises for one, with the cure."""
+    """A parameter or attribute that does not exist; the message names the nearest one."""
 
 
 class ContractError(RecsysError):
@@ -42,7 +42,7 @@ class TransientError(RecsysError):
 
 
 class AuditError(RecsysError):
-    """A table on disk is not what it has to be. It was not sealed: no reader sees it."""
+    """A table on disk fails its checks. It was not committed: no reader sees it."""
 
 
 class SolveError(RecsysError):
@@ -50,4 +50,4 @@ class SolveError(RecsysError):
 
 
 class DivergenceError(SolveError):
-    """The factors or the loss overflowed; a sweep earlier they had not."""
+    """The factors or the loss overflowed after a sweep in which they were finite."""

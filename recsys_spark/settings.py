@@ -25,10 +25,35 @@ _IN_WORDS = {
 
 
 def load_config(sources: Sequence[str | Path] = (), overrides: Sequence[str] = ()) -> Config:
-    """Defaults, then the files in order, then `key.path=value` overrides.
+    """Read a configuration: defaults, then files in order, then overrides.
 
-    sources: paths, or names of configurations that come with the package, such as movielens.
-    Raises ConfigError naming the file or key and the nearest valid key.
+    Parameters
+    ----------
+    sources : sequence of str or Path
+        YAML files, or names of configurations that come with the package, such as movielens.
+    overrides : sequence of str
+        Texts `key.path=value`, as of `--set`.
+
+    Returns
+    -------
+    Config
+        The typed configuration, one attribute a section.
+
+    Raises
+    ------
+    ConfigError
+        For a file that cannot be read, an unknown key (naming the nearest valid one) or a value
+        that a key does not take.
+
+    References
+    ----------
+    YAML 1.2, core schema. conf/base.yaml has every key with its default and unit.
+
+    Examples
+    --------
+    >>> from recsys_spark.settings import load_config
+    >>> load_config(overrides=["recommend.n=20"]).recommend.n
+    20
     """
     content: dict[str, Any] = {}
     for source in sources:

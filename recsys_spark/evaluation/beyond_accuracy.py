@@ -1,4 +1,4 @@
-"""What each user's list is like: novel, popular, diverse, like the user's history."""
+"""Properties of each user's list beyond accuracy: novelty, popularity, diversity, calibration."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,16 +38,46 @@ def measure_lists(
     truth: DataFrame | None = None,
     history: DataFrame | None = None,
 ) -> DataFrame:
-    """One row a list and cut-off, with a column a metric (docs/metrics.md), null where undefined.
+    """Beyond-accuracy metrics of each list: novelty, diversity, serendipity, calibration.
 
-    recommendations, model: as of `measure_ranking`. items: the catalogue, a row an item: item_id,
-    users (share of the users who have it, in training), and optionally factors (array<float>) and
-    attributes (array<string>, such as genres). It is sent to every worker whole, as the item
-    factors are for recommending. truth, history: columns user_id and item_id, of the relevant
-    items, for serendipity, and of what users had before, for miscalibration.
+    Parameters
+    ----------
+    recommendations : DataFrame
+        Columns user_id and recommendations, as of `measure_ranking`.
+    items : DataFrame
+        The item catalog, one row an item: item_id; users, the share (0 to 1) of the users who have
+        it in training; optionally factors, `array<float>` of one length, for diversity; optionally
+        attributes, `array<string>` such as genres, for attribute_diversity and miscalibration. It
+        is broadcast whole, as the item factors are for recommending.
+    k : sequence of int
+        Cut-offs, 1 or more.
+    model : str or sequence of str
+        Name of the lists, or names, as of `measure_ranking`.
+    split : str
+        Name of the held-out rows, for the column split.
+    truth : DataFrame, optional
+        Relevant items, columns user_id and item_id, for serendipity.
+    history : DataFrame, optional
+        Training items, columns user_id and item_id, for miscalibration.
 
-    Raises ContractError if a column is missing or of another type, or if an item is in the
-    catalogue twice; ConfigError for a k below 1.
+    Returns
+    -------
+    DataFrame
+        One row a list and cut-off: columns user_id, model, split, segment, k, and a double for
+        each metric, null where it has no value.
+
+    Raises
+    ------
+    ContractError
+        If a column is missing or of another type, or if an item is in the catalog twice.
+    ConfigError
+        For a k below 1.
+
+    References
+    ----------
+    Vargas, Castells, "Rank and relevance in novelty and diversity metrics" (2011): novelty.
+    Murakami et al., "Metrics for evaluating the serendipity of recommendation lists" (2008), as
+    RecTools has it. Steck, "Calibrated recommendations" (2018): miscalibration.
     """
     require(items, ["item_id", "users"], "items")
     lists = ranked_lists(recommendations, model)

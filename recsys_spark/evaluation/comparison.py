@@ -1,4 +1,4 @@
-"""Two models on the same users: how much they differ, and whether by more than chance."""
+"""Paired comparison of two models: differences over users, their intervals and p-values."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -70,19 +70,67 @@ COMPARISON = StructType(
 
 
 def compare(one: DataFrame, other: DataFrame, resamples: int = 10_000, seed: int = 42) -> DataFrame:
-    """One row a split, cut-off and metric: the mean difference of `other` from `one`, user by user.
+    """Paired comparison of two models over their common users, with randomisation tests.
 
-    one, other: from `measure_ranking` (or both from another measure), of one model each; users that
-    only one of them has, or has a value for, are left out. ci_low, ci_high: 95 % limits of the
-    difference, by the Poisson bootstrap over users. p_value: two-sided, by random exchange of the
-    two models of each user (Fisher's randomisation test; Smucker, Allan, Carterette 2007), at least
-    1 / (resamples + 1). p_holm: the same, after Holm's correction for all rows of this table
-    (1979). effect_size: mean of the differences over their standard deviation; null if all are the
-    same. better, worse: shares of users with a better or a worse value of `other`, by the
-    metric's direction; null where it has none (`evaluation.directions`).
+    Parameters
+    ----------
+    one : DataFrame
+        Metrics of one model, a row a user, from `measure_ranking` or another function of this
+        package with a row a user.
+    other : DataFrame
+        Those of the other model, from the same function. Users that only one of both has, or has a
+        value for, are left out.
+    resamples : int
+        Number of bootstrap resamples, and of random exchanges.
+    seed : int
+        Of both.
 
-    Raises ContractError if the two have no user in common, name users by different types, or one of
-    them has several models.
+    Returns
+    -------
+    DataFrame
+        One row a split, segment, cut-off and metric:
+
+        - users: number of users with a value of both;
+        - one, other: means over these users; difference: mean of other - one;
+        - ci_low, ci_high: 95 % limits of the difference, by the Poisson bootstrap over users;
+        - p_value: two-sided, by exchanging the two models of each user at random; at least
+          1 / (resamples + 1);
+        - p_holm: after Holm's correction for all rows of this table;
+        - effect_size: mean difference over the standard deviation of the differences; null if all
+          are the same;
+        - better, worse: shares of users with a better or a worse value of `other`, by the metric's
+          direction (`DESCRIBED`); null where it has none.
+
+    Raises
+    ------
+    ContractError
+        If the two have no user, split and cut-off in common, name users by different types, or one
+        of them has several models.
+
+    References
+    ----------
+    Smucker, Allan, Carterette, "A comparison of statistical significance tests for information
+    retrieval evaluation" (2007): Fisher's randomisation test. Holm, "A simple sequentially
+    rejective multiple test procedure" (1979).
+
+    Examples
+    --------
+    >>> from recsys_spark.evaluation import compare, measure_ranking
+    >>> schema = "user_id string, recommendations array<string>"
+    >>> ours = spark.createDataFrame([("ann", ["tea"]), ("bob", ["tea"])], schema)
+    >>> theirs = spark.createDataFrame([("ann", ["tea"]), ("bob", ["cup"])], schema)
+    >>> truth = spark.createDataFrame(
+    ...     [("ann", "tea"), ("bob", "cup")], "user_id string, item_id string"
+    ... )
+    >>> one, other = (measure_ranking(lists, truth, k=[1]) for lists in (ours, theirs))
+    >>> found = compare(one, other, resamples=100).where("metric = 'mrr'")
+    >>> found.select("users", "one", "other", "difference", "better", "worse").show()
+    +-----+---+-----+----------+------+-----+
+    |users|one|other|difference|better|worse|
+    +-----+---+-----+----------+------+-----+
+    |    2|0.5|  1.0|       0.5|   0.5|  0.0|
+    +-----+---+-----+----------+------+-----+
+    <BLANKLINE>
     """
     _require_one_model(one, "one")
     _require_one_model(other, "other")

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class Direction(StrEnum):
-    """Which values are better. NEITHER: the metric describes and does not judge."""
+    """Which values of a metric are better; NEITHER: the metric describes and does not judge."""
 
     HIGHER = "higher"
     LOWER = "lower"
@@ -13,13 +13,33 @@ class Direction(StrEnum):
 
     @property
     def sign(self) -> int:
-        """1 where higher is better, -1 where lower is better, else 0."""
+        """The factor that makes higher values better.
+
+        Returns
+        -------
+        int
+            1 where higher is better, -1 where lower is better, else 0.
+
+        Examples
+        --------
+        >>> from recsys_spark.evaluation import DESCRIBED
+        >>> DESCRIBED["ndcg"].direction.sign, DESCRIBED["rmse"].direction.sign
+        (1, -1)
+        """
         return {"higher": 1, "lower": -1}.get(self.value, 0)
 
 
 @dataclass(frozen=True)
 class Described:
-    """meaning: one sentence for people; docs/metrics.md has the definition."""
+    """A metric's direction and meaning; `DESCRIBED` has one by the name of each metric.
+
+    Attributes
+    ----------
+    direction : Direction
+        Which values are better.
+    meaning : str
+        One sentence for people; docs/metrics.md has the definition.
+    """
 
     direction: Direction
     meaning: str
@@ -75,6 +95,7 @@ DESCRIBED: dict[str, Described] = {
     )
     for name, meaning in meanings.items()
 }
+"""Direction and meaning of every metric, by its name in the metrics table."""
 
 
 def direction_of(metric: str) -> Direction:

@@ -19,12 +19,45 @@ from recsys_spark.schema import quoted
 
 
 class TopNEvaluator(Evaluator, DefaultParamsReadable["TopNEvaluator"], DefaultParamsWritable):
-    """The mean over users of a ranking metric (docs/metrics.md); larger is better.
+    """The mean over users of a ranking metric, for Spark ML's model selection.
 
-    Evaluates held-out rows, columns userCol and itemCol, that carry their user's list in
-    recommendationsCol, best first: array<struct<item, ...>> as `WALS(numItems=10)` adds it to what
-    it transforms, or array<item>. All rows are relevant; valueCol, if it is named, holds the gains
-    of graded metrics.
+    `evaluate(dataset)` takes held-out rows that carry their user's list. All rows are relevant.
+
+    Parameters
+    ----------
+    metricName : str
+        A ranking metric of docs/metrics.md: ndcg, recall, precision, map, mrr, hit_rate ...
+    k : int
+        Cut-off, a number of items.
+    userCol : str
+        Column of the users.
+    itemCol : str
+        Column of the relevant items.
+    valueCol : str
+        Column of the gains of graded metrics; '': every row counts 1.
+    recommendationsCol : str
+        Column of the user's list, best first: `array<struct<item, ...>>` as a model of
+        `WALS(numItems=10)` adds it in `transform`, or `array<item>`.
+
+    Raises
+    ------
+    ConfigError
+        By `evaluate`, for an unknown metric or a k below 1.
+    ContractError
+        By `evaluate`, for a column that is missing or of another type.
+
+    References
+    ----------
+    pyspark.ml.evaluation.RankingEvaluator, which evaluates a row a user instead.
+
+    Examples
+    --------
+    >>> from recsys_spark.evaluation import TopNEvaluator
+    >>> rows = spark.createDataFrame(
+    ...     [(1, 7, [5, 7]), (1, 9, [5, 7])], "user int, item int, recommendations array<int>"
+    ... )
+    >>> TopNEvaluator(metricName="recall", k=2).evaluate(rows)
+    0.5
     """
 
     _input_kwargs: dict[str, Any]
@@ -65,11 +98,28 @@ class TopNEvaluator(Evaluator, DefaultParamsReadable["TopNEvaluator"], DefaultPa
 
     @keyword_only
     def setParams(self, **kwargs: Any) -> "TopNEvaluator":
-        """Set the same parameters as the constructor takes."""
+        """Set parameters.
+
+        Parameters
+        ----------
+        **kwargs
+            Any of the constructor's parameters.
+
+        Returns
+        -------
+        TopNEvaluator
+            This evaluator.
+        """
         return self._set(**self._input_kwargs)
 
     def isLargerBetter(self) -> bool:
-        """By the direction of the metric; all ranking metrics are better when larger."""
+        """Whether larger values of the metric are better.
+
+        Returns
+        -------
+        bool
+            By the metric's direction: True for all ranking metrics.
+        """
         return direction_of(self.getOrDefault("metricName")) is not Direction.LOWER
 
     def _evaluate(self, dataset: DataFrame) -> float:

@@ -33,7 +33,17 @@ Counts = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class Exposure:
-    """table: rows of the metrics table. curves: by model, from `lorenz_curve`, at one cut-off."""
+    """The result of `measure_exposure`.
+
+    Attributes
+    ----------
+    table : DataFrame
+        Rows of the metrics table: run_id, model, split, metric, k, segment, value, users; without
+        intervals.
+    curves : dict of str to list
+        By model, the Lorenz curve at one cut-off: pairs [share of the items, the most listed first;
+        share of all list entries], from [0, 0] to [1, 1]; empty where nothing is listed.
+    """
 
     table: DataFrame
     curves: dict[str, list[list[float]]]
@@ -49,18 +59,43 @@ def measure_exposure(
     groups: DataFrame | None = None,
     curve_at: int | None = None,
 ) -> Exposure:
-    """Each metric of `kernels.metrics.exposure`, and user_coverage, the share of the rows of
-    `recommendations` with at least one item; `users` counts those.
+    """Metrics of all lists together: coverage, concentration, exposure of groups of items.
 
-    recommendations, model: as of `measure_ranking`, with a row for every user who should have one.
-    items: the catalogue, column item_id. groups: columns item_id and group; an item may be in
-    several. The share of all listed items that each group has is metric `exposure`, its name the
-    segment, beside its share of the catalogue, `catalogue_share`. curve_at: by default, the first
-    cut-off.
+    Only the histogram of how often items are listed, and the groups' sums, reach the driver.
 
-    Only how many items are listed how often, and the groups' sums, come to the driver. Raises
-    ContractError if a column is missing or of another type, ConfigError for a k below 1 or another
-    curve_at.
+    Parameters
+    ----------
+    recommendations : DataFrame
+        Columns user_id and recommendations, as of `measure_ranking`, with a row for every user who
+        should have a list; user_coverage is the share of the rows whose list is not empty.
+    items : DataFrame
+        The item catalog, column item_id.
+    k : sequence of int
+        Cut-offs, 1 or more.
+    run_id : str
+        Value of the column run_id.
+    model : str or sequence of str
+        Name of the lists, or names, as of `measure_ranking`.
+    split : str
+        Name of the held-out rows, for the column split.
+    groups : DataFrame, optional
+        Columns item_id and group; an item may be in several groups. Each group has a row of metric
+        exposure, its share of all list entries, and one of catalogue_share, its share of the items;
+        the segment is the group's name.
+    curve_at : int, optional
+        The cut-off of the Lorenz curves; by default the lowest.
+
+    Returns
+    -------
+    Exposure
+        Rows of the metrics table, and a Lorenz curve a model.
+
+    Raises
+    ------
+    ContractError
+        If a column is missing or of another type.
+    ConfigError
+        For a k below 1, or a curve_at that is not in k.
     """
     require(items, ["item_id"], "items")
     named, ks = ranked_lists(recommendations, model), cutoffs(k)

@@ -31,16 +31,40 @@ def measure_places(
     scores: Mapping[str, tuple[DataFrame, DataFrame]],
     split: str = "test",
 ) -> DataFrame:
-    """One row a user of the truth and model, with a column a metric (docs/metrics.md).
+    """Metrics of the full ranking: AUC, partial AUC and percentile rank of the relevant items.
 
-    truth: columns user_id, user and item, the latter two as the factors name them. seen: columns
-    user and item, left out of the ranking. scores: by model, the factors of users and of items,
-    columns id and factors. The item factors are sent to every worker whole, as for recommending.
     To a user without factors, or whose factors are not finite, all items are equal; a relevant item
-    without factors counts as the last. There is no cut-off (k is null).
+    without factors counts as the last.
 
-    Raises ContractError if a column is missing or not of whole numbers, or if an item's factors are
-    there twice or not finite.
+    Parameters
+    ----------
+    truth : DataFrame
+        Relevant items: columns user_id (any type), user and item (whole numbers, the ids of the
+        factors).
+    seen : DataFrame
+        Columns user and item: pairs left out of the ranking, such as the training rows.
+    scores : mapping of str to (DataFrame, DataFrame)
+        By model, the factors of users and of items: columns id and factors, `array<float>` of one
+        length. A score is the product of both vectors. Item factors are broadcast whole.
+    split : str
+        Name of the held-out rows, for the column split.
+
+    Returns
+    -------
+    DataFrame
+        One row a user of the truth and model: columns user_id, model, split, segment, k (null, for
+        there is no cut-off), auc, partial_auc and percentile_rank.
+
+    Raises
+    ------
+    ContractError
+        If a column is missing or not of whole numbers, or if an item's factors are there twice or
+        not finite.
+
+    References
+    ----------
+    Hu, Koren, Volinsky, "Collaborative filtering for implicit feedback datasets" (2008),
+    equation 8: percentile rank. AUC as scikit-learn's roc_auc_score.
     """
     require(truth, ["user_id", "user", "item"], "truth")
     require(seen, ["user", "item"], "seen")

@@ -33,11 +33,38 @@ def measure_agreement(
     model: str | Sequence[str] = "model",
     split: str = "test",
 ) -> DataFrame:
-    """One row a user of both and cut-off: columns overlap and rbo (docs/metrics.md).
+    """Overlap and rank-biased overlap of each user's lists with those of a reference model.
 
-    recommendations, model: as of `measure_ranking`. reference: the lists of one model, which they
-    are compared with. Raises ContractError if a column is missing or of another type, ConfigError
-    for a k below 1.
+    Parameters
+    ----------
+    recommendations : DataFrame
+        Columns user_id and recommendations, as of `measure_ranking`.
+    reference : DataFrame
+        The lists of the reference model, in the same columns.
+    k : sequence of int
+        Cut-offs, 1 or more.
+    model : str or sequence of str
+        Name of the lists, or names, as of `measure_ranking`.
+    split : str
+        Name of the held-out rows, for the column split.
+
+    Returns
+    -------
+    DataFrame
+        One row a user of both tables, model and cut-off: columns user_id, model, split, segment, k,
+        overlap and rbo (both 0 to 1), null where both lists are empty.
+
+    Raises
+    ------
+    ContractError
+        If a column is missing or of another type, or if the ids of both tables do not compare.
+    ConfigError
+        For a k below 1.
+
+    References
+    ----------
+    Webber, Moffat, Zobel, "A similarity measure for indefinite rankings" (2010), equation 23, with
+    p = 0.9: rbo.
     """
     lists, theirs = ranked_lists(recommendations, model), ranked_lists(reference, "reference")
     require_same("user_id", recommendations=recommendations, reference=reference)

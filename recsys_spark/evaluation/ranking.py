@@ -34,18 +34,61 @@ def measure_ranking(
     model: str | Sequence[str] = "model",
     split: str = "test",
 ) -> DataFrame:
-    """One row a user of the truth and cut-off, with a column a metric (docs/metrics.md).
+    """Ranking metrics of each user's list, at all cut-offs (definitions: docs/metrics.md).
 
-    recommendations: columns user_id and recommendations, array<struct<item_id, rank, ...>>, the
-    entries in any order; or without rank, or arrays of items, best first. An item that stands in a
-    list again is a miss, and several rows of a user are one list. truth: columns user_id, item_id
-    and optionally value, the gain of graded metrics; of a pair that occurs twice the larger one
-    counts. With a column segment, each part of a user's truth is measured by itself, under its
-    name. Ids have any type, the same in both. k: cut-offs. model: what the lists are called; or
-    the names of several, by a column model of recommendations.
+    A user of the truth without a list counts 0 in every metric; lists of users without truth are
+    ignored. A repeated item of a list is a miss, and several rows of a user are one list.
 
-    A user without a list counts zero in every metric; lists of users without truth are ignored.
-    Raises ContractError if a column is missing or of another type, ConfigError for a k below 1.
+    Parameters
+    ----------
+    recommendations : DataFrame
+        Columns user_id and recommendations: `array<struct<item_id, rank, ...>>`, the entries in any
+        order; or structs without rank, or plain items, best first.
+    truth : DataFrame
+        The relevant items: columns user_id, item_id and optionally value, the gain of graded
+        metrics (1 without it; of a repeated pair the larger one counts), and optionally segment:
+        each segment of a user's truth is then measured by itself. Ids have any type, the same in
+        both tables.
+    k : sequence of int
+        Cut-offs, 1 or more: numbers of items from the start of a list.
+    model : str or sequence of str
+        Name of the lists; or the names of several, by a column model of `recommendations`.
+    split : str
+        Name of the held-out rows, for the column split.
+
+    Returns
+    -------
+    DataFrame
+        One row a user of the truth, model, segment and cut-off: columns user_id, model, split,
+        segment, k, and a double for each ranking metric, null where it has no value.
+
+    Raises
+    ------
+    ContractError
+        If a column is missing or of another type, or if the ids of both tables do not compare.
+    ConfigError
+        For a k below 1.
+
+    References
+    ----------
+    The metrics of Spark's RankingMetrics, ranx and the papers that docs/metrics.md names beside
+    each definition.
+
+    Examples
+    --------
+    >>> from recsys_spark.evaluation import measure_ranking
+    >>> lists = spark.createDataFrame(
+    ...     [("ann", ["tea", "cup"])], "user_id string, recommendations array<string>"
+    ... )
+    >>> truth = spark.createDataFrame([("ann", "cup")], "user_id string, item_id string")
+    >>> measure_ranking(lists, truth, k=[1, 2]).select("k", "hit_rate", "mrr").show()
+    +---+--------+---+
+    |  k|hit_rate|mrr|
+    +---+--------+---+
+    |  1|     0.0|0.0|
+    |  2|     1.0|0.5|
+    +---+--------+---+
+    <BLANKLINE>
     """
     require(truth, ["user_id", "item_id"], "truth")
     lists = ranked_lists(recommendations, model)

@@ -26,12 +26,30 @@ def predict_ratings(
     item_factors: DataFrame,
     clip: Sequence[float] | None = None,
 ) -> DataFrame:
-    """The rows of truth with a column predicted, without those of unknown users or items.
+    """Predicted ratings beside the true ones.
 
-    truth: columns user, item, value; rows whose value is no finite number are left out. clip:
-    limits that predictions are held in. A prediction that is not finite is null.
+    Parameters
+    ----------
+    truth : DataFrame
+        Columns user and item (whole numbers, the ids of the factors) and value, the true rating;
+        rows whose value is not finite are left out.
+    user_factors : DataFrame
+        The user's id and factors, `array<float>`, as its first and second column.
+    item_factors : DataFrame
+        The same of the items, vectors of the same length.
+    clip : sequence of float, optional
+        Limits (low, high) of predictions, in units of the ratings.
 
-    Raises ContractError if a column is missing, or ids or values are no numbers.
+    Returns
+    -------
+    DataFrame
+        The rows of `truth` whose user and item have factors, with a column predicted (double), null
+        where the prediction is not finite.
+
+    Raises
+    ------
+    ContractError
+        If a column is missing, ids are not whole numbers, or values are not numbers.
     """
     require(truth, ["user", "item", "value"], "truth")
     require_whole("truth", truth, "user", "item")
@@ -56,11 +74,28 @@ def _is_finite(number: Column) -> Column:
 def rating_error(
     predicted: DataFrame, run_id: str, model: str = "model", split: str = "test"
 ) -> DataFrame:
-    """Rows rmse, mae and r2 of the metrics table: of all, and the first two by true rating.
+    """RMSE, MAE and R2 of predicted ratings, over all and by true rating.
 
-    predicted: from `predict_ratings`; no rows where one of the predictions is null. `users` counts
-    those with a prediction. Sums run over decimals, the same in any order. There is no r2 where
-    all ratings are the same.
+    Sums run over decimals, so that they are the same in any order.
+
+    Parameters
+    ----------
+    predicted : DataFrame
+        From `predict_ratings`: columns user, value and predicted.
+    run_id : str
+        Value of the column run_id.
+    model : str
+        Name of the model.
+    split : str
+        Name of the held-out rows, for the column split.
+
+    Returns
+    -------
+    DataFrame
+        Rows of the metrics table without intervals: rmse and mae, in units of the ratings, for
+        segment all and each true rating (`value=4.5`, or ten ranges of equal width where there are
+        more than twenty), and r2 for all. A metric has no row where a prediction is null, and r2
+        none where all ratings are the same. `users` counts the users with a prediction.
     """
     segments = F.explode(F.array(F.lit(ALL), true_rating(predicted))).alias("segment")
     error = (F.col("predicted") - F.col("value")).alias("error")

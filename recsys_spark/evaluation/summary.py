@@ -45,13 +45,56 @@ def summarise(
 ) -> DataFrame:
     """The metrics table: means over users with their 95 % intervals.
 
-    per_user: from `measure_ranking` or another measure of this package; a user without a value
-    (null) does not count for that metric. segments: columns user_id and segment; a user may be in
-    several, and all are in `all`; segments of the truth are not divided further. resamples: of the
-    Poisson bootstrap over users, whose percentiles the limits are; 0: no limits. A resample that
-    leaves no user in a segment does not count.
+    Parameters
+    ----------
+    per_user : DataFrame
+        From `measure_ranking` or another function of this package with a row a user; a user without
+        a value (null) does not count for that metric.
+    run_id : str
+        Value of the column run_id.
+    segments : DataFrame, optional
+        Columns user_id and segment; a user may be in several, and all are in `all`. Segments of the
+        truth are not divided further.
+    resamples : int
+        Number of resamples of the Poisson bootstrap over users; 0: no intervals. A resample that
+        leaves no user in a segment does not count.
+    seed : int
+        Of the resamples. With the same seed, models are resampled with the same users.
 
-    Raises ContractError if segments lack a column, or name users by another type.
+    Returns
+    -------
+    DataFrame
+        One row a model, split, metric, cut-off and segment: columns run_id, model, split, metric,
+        k, segment, value, ci_low, ci_high (the 2.5 % and 97.5 % quantiles, null without resamples),
+        users (number of users with a value).
+
+    Raises
+    ------
+    ContractError
+        If `segments` lacks a column, or names users by another type.
+
+    References
+    ----------
+    Chamandy, Muralidharan, Najmi, Naidu, "Estimating uncertainty for massive data streams" (2012):
+    the Poisson bootstrap.
+
+    Examples
+    --------
+    >>> from recsys_spark.evaluation import measure_ranking, summarise
+    >>> lists = spark.createDataFrame(
+    ...     [("ann", ["tea"]), ("bob", ["tea"])], "user_id string, recommendations array<string>"
+    ... )
+    >>> truth = spark.createDataFrame(
+    ...     [("ann", "tea"), ("bob", "cup")], "user_id string, item_id string"
+    ... )
+    >>> table = summarise(measure_ranking(lists, truth, k=[1]), "a-run", resamples=0)
+    >>> table.where("metric = 'hit_rate'").select("k", "segment", "value", "users").show()
+    +---+-------+-----+-----+
+    |  k|segment|value|users|
+    +---+-------+-----+-----+
+    |  1|    all|  0.5|    2|
+    +---+-------+-----+-----+
+    <BLANKLINE>
     """
     metrics = metric_names(per_user)
     named, rows = F.array("segment"), per_user

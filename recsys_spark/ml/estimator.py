@@ -21,13 +21,156 @@ from recsys_spark.ml.params import EstimatorParams
 class WALS(
     Estimator[WALSModel], EstimatorParams, DefaultParamsReadable["WALS"], DefaultParamsWritable
 ):
-    """Weighted alternating least squares with any of the published objectives.
+    """Weighted alternating least squares: the Spark ML estimator of every published objective.
 
-    `WALS(objective="ials", rank=64, maxIter=15, regParam=0.003, unobservedWeight=0.1,
-    userCol="user", itemCol="item", ratingCol="rating")`; `objective="mllib"` gives MLlib's
-    implicit result and `objective="mllib_explicit"` its explicit one; docs/objectives.md has the
-    other presets. Ids are whole numbers of any numeric type. Parameters that the objective does not
-    use are refused, and so are those that only MLlib has, naming their counterpart.
+    For a user with observed items S, item factors Y and N items (items are the mirror image) a
+    half-sweep solves
+
+        (Y' diag(w0) Y + sum_S a_j y_j y_j' + L I) x = sum_S b_j y_j,   L = lambda (n + beta N)^nu
+
+    `fit(dataset)` takes a DataFrame with a row an interaction and returns a `WALSModel`. Several
+    rows of a pair add up. Parameters left at None take the value of the preset; those that the
+    objective does not use are refused, and so are those that only MLlib's ALS has, naming their
+    counterpart. `p` has the setter `setP` and the getter `getP`, as in MLlib.
+
+    Parameters
+    ----------
+    objective : str
+        Preset: ials, hu2008, mllib (MLlib's implicit objective), mllib_explicit (its explicit one),
+        explicit, implicit, irspack, lenskit, lenskit_explicit or tf_wals.
+    rank : int, optional
+        Length d of a factor vector (64).
+    maxIter : int, optional
+        Number of sweeps over both sides (15).
+    unobservedWeight : float, optional
+        Weight w0 of unobserved pairs, 0 or more.
+    userUnobservedExponent, itemUnobservedExponent : float, optional
+        Power of the user's or item's frequency in w0, whose mean stays; eALS: 0.4 to 0.5 of items.
+    weighting : str, optional
+        Confidence c of value r. binary: 1; linear: alpha r; log: alpha ln(1 + r / epsilon); power:
+        alpha r^exponent; bm25 and tfidf: alpha times implicit's weights of that name.
+    alpha : float, optional
+        Scale of every weighting but binary.
+    epsilon : float, optional
+        Scale of r in log weights, above 0, in units of r.
+    exponent : float, optional
+        Power of r in power weights.
+    bm25K1 : float, optional
+        Where bm25 weights level off, 0 or more.
+    bm25B : float, optional
+        Discount of frequent items in bm25 weights, 0 to 1.
+    userFrequencyExponent, itemFrequencyExponent : float, optional
+        Power of the user's or item's frequency in c, whose mean stays; below 0 frequent ones count
+        less.
+    halfLifeDays : float, optional
+        Age at which c has fallen to a half, in days, above 0; needs timestampCol.
+    decayReference : str, optional
+        Time from which ages count, ISO 8601, UTC; None: the newest training row.
+    minPositiveValue : float, optional
+        Values below are dislikes, with target 0; None: those of 0 or below are.
+    negativeAlpha : float, optional
+        alpha of dislikes, 0 or more; None: alpha.
+    confidence : str, optional
+        extra: a = c, on top of w0; total: a = c - w0.
+    target : str, optional
+        weight: b = a; unit: target 1; value: target r.
+    regParam : float, optional
+        Strength lambda of the L2 penalty, 0 or more.
+    userRegParam, itemRegParam : float, optional
+        lambda of one side; None: regParam.
+    nu : float, optional
+        Exponent of the penalty in the row's length n + beta N.
+    beta : float, optional
+        Share of N, the size of the other side, in that length.
+    counted : str, optional
+        What n counts: all rows, positive ones, or the sum of weights a (all, positive, weights).
+    nuStar : float, optional
+        lambda is rescaled to weigh as much as at this nu; None: it is not.
+    biases : str, optional
+        Of ratings: none, learned (with the factors), means or damped (subtracted before training).
+    biasDamping : float, optional
+        Number of average ratings that damped biases begin with.
+    clip : list of float, optional
+        Range [low, high] of predictions, in units of the ratings.
+    order : str, optional
+        First side of a sweep: users_first or items_first.
+    init : str, optional
+        Initial factors: normal, unit_norm, uniform or squared_normal, a function of seed and id.
+    initScale : float, optional
+        normal: standard deviation times sqrt(rank); uniform: upper end; squared_normal: standard
+        deviation before squaring.
+    nonnegative : bool, optional
+        Keep every factor at 0 or above.
+    seed : int, optional
+        Seed of the initial factors (42).
+    userCol, itemCol : str
+        Columns of the ids: whole numbers of any numeric type, also doubles of StringIndexer.
+    ratingCol : str
+        Column of the values r, numeric; '': every row counts 1.
+    weightCol : str, optional
+        Column that multiplies c, numeric.
+    targetCol : str, optional
+        Column of the targets, in place of those of `target`.
+    timestampCol : str, optional
+        Column of the times: timestamps, dates, or seconds since 1970.
+    predictionCol : str
+        Column that the model's `transform` adds: predictions, float.
+    coldStartStrategy : str
+        Predictions of ids without factors: nan, or drop the row.
+    numItems : int
+        Number of items that `transform` lists for each row's user, without the user's training
+        items; 0: no lists.
+    recommendationsCol : str
+        Column of these lists: `array<struct<item, rating float>>`, best first.
+    numBlocks : int
+        Number of blocks of either side; 0: by the size of the data.
+    solver : str
+        cholesky (exact), cg (conjugate gradients), subspace (iALS++), or auto.
+    cgSteps : int, optional
+        Steps a row of cg (3).
+    subspaceBlock : int, optional
+        Coordinates a block of subspace (64).
+    layout : str
+        Factor placement: broadcast, routed (shuffled to the blocks that need them), driver, or
+        auto. The result is the same.
+    **others
+        Not accepted: parameters of other names are refused.
+
+    Raises
+    ------
+    UnknownParameterError
+        For a parameter that does not exist, naming its counterpart or the nearest name.
+    ConfigError
+        By `fit`, for a value out of range, a parameter without effect under this objective, or
+        factors that exceed the broadcast budget.
+    ContractError
+        By `fit`, for a column that is missing or of another type, ids that are not whole numbers,
+        and values that are null, NaN or infinite.
+    SolveError
+        By `fit`, for a singular row, or numbers that are not finite in the first sweep.
+
+    References
+    ----------
+    pyspark.ml.recommendation.ALS, whose parameter names these are. Rendle, Krichene, Zhang, Koren,
+    "Revisiting the performance of iALS on item recommendation benchmarks" (2021), equations 1 to
+    5: ials. Hu, Koren, Volinsky, "Collaborative filtering for implicit feedback datasets" (2008),
+    equation 3: hu2008. Zhou et al., "Large-scale parallel collaborative filtering for the Netflix
+    prize" (2008): mllib_explicit. He et al., "Fast matrix factorization for online recommendation
+    with implicit feedback" (2016): itemUnobservedExponent. Rendle et al., "iALS++" (2021):
+    subspace. docs/objectives.md has the equation of every preset.
+
+    Examples
+    --------
+    >>> from recsys_spark import WALS
+    >>> events = spark.createDataFrame(
+    ...     [(u, i, 1.0) for u in range(6) for i in range(6) if (u + i) % 2],
+    ...     "user int, item int, rating double",
+    ... )
+    >>> model = WALS(rank=2, maxIter=2, regParam=0.01).fit(events)
+    >>> len(model.lossHistory)
+    2
+    >>> model.recommendForAllUsers(3, exclude=events).count()
+    6
     """
 
     @keyword_only
@@ -91,7 +234,23 @@ class WALS(
 
     @keyword_only
     def setParams(self, **kwargs: Any) -> "WALS":
-        """Set the same parameters as the constructor takes."""
+        """Set parameters.
+
+        Parameters
+        ----------
+        **kwargs
+            Any of the constructor's parameters; None leaves one as it is.
+
+        Returns
+        -------
+        WALS
+            This estimator.
+
+        Raises
+        ------
+        UnknownParameterError
+            For a parameter that does not exist, naming its counterpart or the nearest name.
+        """
         return self._set_given(self._input_kwargs)
 
     def _set_given(self, kwargs: dict[str, Any]) -> "WALS":
@@ -105,9 +264,27 @@ class WALS(
     def fitFrom(self, dataset: DataFrame, model: WALSModel) -> WALSModel:
         """Fit, beginning with the factors of an earlier model instead of random ones.
 
-        They are taken over by id: new ids are initialised, ids without rows are dropped. Far fewer
-        iterations than in a first fit will do. Raises ConfigError if the model's vectors are not
-        as long as this objective's, else what `fit` does.
+        Factors are matched by id: new ids are initialised, ids without rows are dropped. Far fewer
+        sweeps than in a first fit suffice.
+
+        Parameters
+        ----------
+        dataset : DataFrame
+            All training rows, in the columns that `fit` takes.
+        model : WALSModel
+            The earlier model, with vectors of the length that this objective has.
+
+        Returns
+        -------
+        WALSModel
+            The new model.
+
+        Raises
+        ------
+        ConfigError
+            If the model's vectors have another length, and as `fit` does.
+        ContractError, SolveError
+            As `fit` does.
         """
         start = Factorization(model.known("user"), model.known("item"))
         return self._trained(dataset, start)

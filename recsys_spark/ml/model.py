@@ -41,16 +41,43 @@ _WIDTHS = (ByteType, ShortType, IntegerType, LongType)
 
 
 class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
-    """userFactors and itemFactors: columns id, features (array<float>); as MLlib's ALSModel.
+    """Trained factors: predicts, recommends and folds in; as MLlib's ALSModel.
 
-    lossHistory: the loss after every sweep, oldest first. stopReason: why training ended before
-    its last sweep, else None. objective: what was minimised, with the limits of predictions; None
-    in a model that is made of factors alone. known_pairs: columns user, item of the
-    training data, which `transform` leaves out of its lists (numItems); they are saved with the
-    model where numItems is set.
+    `WALS.fit` makes it; `write().save(path)` and `WALSModel.load(path)` keep it as Parquet and
+    JSON. `transform(dataset)` adds predictionCol (float: the product of both factors, within the
+    objective's `clip`) to rows of userCol and itemCol, and with numItems also recommendationsCol.
+
+    Parameters
+    ----------
+    userFactors, itemFactors : DataFrame
+        Columns id (integral) and features, `array<float>` of one length.
+    rank : int
+        Length of the vectors, with two coordinates more where the objective has biases.
+    lossHistory : sequence of float
+        The loss after every sweep, oldest first.
+    objective : WalsSpec, optional
+        What was minimised, with the limits of predictions; None in a model of factors alone.
+    stopReason : str, optional
+        Why training ended before its last sweep, if it did.
+
+    Raises
+    ------
+    ConfigError
+        By `transform`, if an output column exists already, or if numItems is set and the training
+        pairs are unknown.
+    ContractError
+        By `transform`, for a column that is missing or ids that are not numeric.
+
+    References
+    ----------
+    pyspark.ml.recommendation.ALSModel, whose methods these are, with `exclude` and fold-in beside.
     """
 
     known_pairs: DataFrame | None = None
+    """Training pairs (columns user, item) that `transform` leaves out of its lists.
+
+    They are saved with the model where numItems is set.
+    """
 
     def __init__(
         self,
@@ -77,7 +104,24 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
         item_type: DataType,
         objective: WalsSpec,
     ) -> "WALSModel":
-        """The model of trained factors, its ids in the types of the training data."""
+        """The model of trained factors, its ids in the types of the training data.
+
+        Parameters
+        ----------
+        spark : SparkSession
+            The session of the factors' DataFrames.
+        trained : Factorization
+            Factors and losses, from `als.trainer.fit_factors`.
+        user_type, item_type : DataType
+            Integral types of the ids.
+        objective : WalsSpec
+            What was minimised.
+
+        Returns
+        -------
+        WALSModel
+            The model.
+        """
         return cls(
             factors_frame(spark, trained.user, user_type),
             factors_frame(spark, trained.item, item_type),
@@ -89,13 +133,25 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
 
     @property
     def userFactors(self) -> DataFrame:
-        """Columns id, features."""
+        """Factors of the users.
+
+        Returns
+        -------
+        DataFrame
+            Columns id and features, `array<float>`; one row a user.
+        """
         assert self._user_factors is not None
         return self._user_factors
 
     @property
     def itemFactors(self) -> DataFrame:
-        """Columns id, features."""
+        """Factors of the items.
+
+        Returns
+        -------
+        DataFrame
+            Columns id and features, `array<float>`; one row an item.
+        """
         assert self._item_factors is not None
         return self._item_factors
 
@@ -145,26 +201,111 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
         return joined.withColumn(output, F.col("_lists")).drop("_user", "_lists")
 
     def recommendForAllUsers(self, numItems: int, exclude: DataFrame | None = None) -> DataFrame:
-        """Top items of every user: columns userCol, recommendations array<struct<item, rating>>.
+        """Exact top items of every user, ties by item id.
 
-        exclude: pairs (userCol, itemCol) left out exactly, such as the training data.
+        Parameters
+        ----------
+        numItems : int
+            Length of the lists, 1 or more; shorter where fewer items are left.
+        exclude : DataFrame, optional
+            Pairs (columns userCol, itemCol) that are left out, such as the training rows.
+
+        Returns
+        -------
+        DataFrame
+            Columns userCol and recommendations, `array<struct<itemCol, rating float>>`, best first.
+
+        Raises
+        ------
+        ConfigError
+            For a numItems below 1.
+        ContractError
+            If `exclude` lacks a column, or its ids are not numeric.
+
+        References
+        ----------
+        pyspark.ml.recommendation.ALSModel.recommendForAllUsers, which has no `exclude`.
         """
         return self._recommend("user", self.userFactors, numItems, exclude)
 
     def recommendForAllItems(self, numUsers: int, exclude: DataFrame | None = None) -> DataFrame:
-        """Top users of every item."""
+        """Exact top users of every item: the mirror of `recommendForAllUsers`.
+
+        Parameters
+        ----------
+        numUsers : int
+            Length of the lists, 1 or more.
+        exclude : DataFrame, optional
+            Pairs (columns userCol, itemCol) that are left out.
+
+        Returns
+        -------
+        DataFrame
+            Columns itemCol and recommendations, `array<struct<userCol, rating float>>`, best first.
+
+        Raises
+        ------
+        ConfigError
+            For a numUsers below 1.
+        ContractError
+            If `exclude` lacks a column, or its ids are not numeric.
+        """
         return self._recommend("item", self.itemFactors, numUsers, exclude)
 
     def recommendForUserSubset(
         self, dataset: DataFrame, numItems: int, exclude: DataFrame | None = None
     ) -> DataFrame:
-        """Top items of the users in the dataset's userCol that the model knows."""
+        """Exact top items of some users.
+
+        Parameters
+        ----------
+        dataset : DataFrame
+            Column userCol: the users; those without factors get no list.
+        numItems : int
+            Length of the lists, 1 or more.
+        exclude : DataFrame, optional
+            Pairs (columns userCol, itemCol) that are left out.
+
+        Returns
+        -------
+        DataFrame
+            As of `recommendForAllUsers`, one row a user of the dataset.
+
+        Raises
+        ------
+        ConfigError
+            For a numItems below 1.
+        ContractError
+            If a column is missing, or ids are not numeric.
+        """
         return self._recommend("user", self._subset("user", dataset), numItems, exclude)
 
     def recommendForItemSubset(
         self, dataset: DataFrame, numUsers: int, exclude: DataFrame | None = None
     ) -> DataFrame:
-        """Top users of the items in the dataset's itemCol that the model knows."""
+        """Exact top users of some items.
+
+        Parameters
+        ----------
+        dataset : DataFrame
+            Column itemCol: the items; those without factors get no list.
+        numUsers : int
+            Length of the lists, 1 or more.
+        exclude : DataFrame, optional
+            Pairs (columns userCol, itemCol) that are left out.
+
+        Returns
+        -------
+        DataFrame
+            As of `recommendForAllItems`, one row an item of the dataset.
+
+        Raises
+        ------
+        ConfigError
+            For a numUsers below 1.
+        ContractError
+            If a column is missing, or ids are not numeric.
+        """
         return self._recommend("item", self._subset("item", dataset), numUsers, exclude)
 
     def _subset(self, side: str, dataset: DataFrame) -> DataFrame:
@@ -200,22 +341,63 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
         return lists.select(F.col("user_id").alias("id"), entries.alias("recommendations"))
 
     def foldInUsers(self, dataset: DataFrame, training: DataFrame | None = None) -> DataFrame:
-        """Vectors of the users in the dataset, the items fixed: columns id, features.
+        """Factors of new or known users from their rows, the items fixed.
 
-        The ids are of the model's type or, if that is wider, of the dataset's.
+        One exact half-sweep of training: a training user's own rows give the trained factors again.
 
-        dataset: columns as `fit` takes them, all rows of each user; users may be new or known. Rows
-        with items that the model does not know are left out, and users with no others too.
-        training: what the model was fitted on, for objectives with statistics of it.
+        Parameters
+        ----------
+        dataset : DataFrame
+            All rows of each user, in the columns that `fit` takes. Rows with items that the model
+            does not know are left out, and users without others too.
+        training : DataFrame, optional
+            All rows that the model was fitted on; needed where the objective has statistics of
+            them, such as bm25 weights or frequencies (docs/objectives.md, "Fold-in").
 
-        Raises ConfigError if training is needed and missing, or if the model does not know its
-        objective; ContractError for columns or values that `fit` refuses, and for other training
-        rows.
+        Returns
+        -------
+        DataFrame
+            Columns id and features, `array<float>`: one row a user. Ids have the wider of the
+            model's and the dataset's type.
+
+        Raises
+        ------
+        ConfigError
+            If training rows are needed and missing, or if the model does not know its objective.
+        ContractError
+            For columns or values that `fit` refuses, and for other training rows.
+
+        References
+        ----------
+        The row equation of `WALS`, with the trained factors of the items as Y.
         """
         return self._fold_in("user", dataset, training)
 
     def foldInItems(self, dataset: DataFrame, training: DataFrame | None = None) -> DataFrame:
-        """Vectors of the items in the dataset, the users fixed: the mirror of `foldInUsers`."""
+        """Factors of new or known items from their rows, the users fixed.
+
+        The mirror of `foldInUsers`.
+
+        Parameters
+        ----------
+        dataset : DataFrame
+            All rows of each item, in the columns that `fit` takes. Rows with users that the model
+            does not know are left out, and items without others too.
+        training : DataFrame, optional
+            All rows that the model was fitted on, as of `foldInUsers`; also for learned biases.
+
+        Returns
+        -------
+        DataFrame
+            Columns id and features, `array<float>`: one row an item.
+
+        Raises
+        ------
+        ConfigError
+            If training rows are needed and missing, or if the model does not know its objective.
+        ContractError
+            For columns or values that `fit` refuses, and for other training rows.
+        """
         return self._fold_in("item", dataset, training)
 
     def _fold_in(self, side: str, dataset: DataFrame, training: DataFrame | None) -> DataFrame:
@@ -235,17 +417,41 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
         )
 
     def known(self, side: str) -> FactorFrame:
-        """The factors of a side, as training takes and gives them."""
+        """The factors of a side, as training takes and gives them.
+
+        Parameters
+        ----------
+        side : str
+            user or item.
+
+        Returns
+        -------
+        FactorFrame
+            Columns id (bigint) and features, `array<float>`.
+        """
         factors = self.userFactors if side == "user" else self.itemFactors
         return read_factors(factors.toDF("id", "factors"))
 
     def write(self) -> MLWriter:
-        """Writer of parameters as JSON and factors as Parquet."""
+        """Writer of parameters as JSON and factors as Parquet.
+
+        Returns
+        -------
+        MLWriter
+            Its `save(path)` writes; with `overwrite()` also over the model that this one was loaded
+            from.
+        """
         return _WALSModelWriter(self)
 
     @classmethod
     def read(cls) -> "MLReader[WALSModel]":
-        """Reader of what `write` wrote."""
+        """Reader of what `write` wrote.
+
+        Returns
+        -------
+        MLReader
+            Its `load(path)` returns the model.
+        """
         return _WALSModelReader()
 
 

@@ -11,7 +11,23 @@ from recsys_spark.storage.tables import Tables
 
 
 def local_tables(root: str) -> Tables:
-    """The tables under a local root, to be looked up and not to be read by Spark."""
+    """The tables under a local root, for lookups without a Spark session.
+
+    Parameters
+    ----------
+    root : str
+        A folder of this machine.
+
+    Returns
+    -------
+    Tables
+        Resolves versions; its `read` fails, as it needs a session.
+
+    Raises
+    ------
+    ConfigError
+        For a root that Spark would read as a pattern of names, or of an unknown user or machine.
+    """
 
     def no_session() -> Any:
         raise AssertionError("a local root needs no session")
@@ -20,7 +36,27 @@ def local_tables(root: str) -> Tables:
 
 
 def open_version(tables: Tables, table: str, run_id: str) -> ds.Dataset:
-    """The files of a version, of which those rows are read that are asked for."""
+    """A version as an Arrow dataset, which reads only the rows and columns of a query.
+
+    Parameters
+    ----------
+    tables : Tables
+        From `local_tables`.
+    table : str
+        Name of the table.
+    run_id : str
+        The version, such as `tables.current(table)`.
+
+    Returns
+    -------
+    pyarrow.dataset.Dataset
+        The Parquet files of the version.
+
+    Raises
+    ------
+    ConfigError
+        For a name that cannot be a folder's name everywhere.
+    """
     folder = tables.store.uri(tables.path(table, run_id))
     return ds.dataset(folder, format="parquet", exclude_invalid_files=True)
 

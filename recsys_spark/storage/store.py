@@ -75,9 +75,25 @@ def _behind_scheme(address: str) -> str:
 
 
 def open_store(root: str, session: Callable[[], SparkSession]) -> Store:
-    """The store of this root; `session` is called only if the root is not local.
+    """Open the root of tables and runs (`paths.root`).
 
-    Raises ConfigError for a root that Spark would read as a pattern of names.
+    Parameters
+    ----------
+    root : str
+        A folder of this machine (a path, `~` for the home, or file:), or a URI of a file system
+        that Hadoop reaches (hdfs:, s3a:, abfss:, gs:).
+    session : callable
+        Returns the Spark session; called only if the root is not local.
+
+    Returns
+    -------
+    Store
+        Reads, swaps and lists files by paths relative to the root.
+
+    Raises
+    ------
+    ConfigError
+        For a root that Spark would read as a pattern of names, or of an unknown user or machine.
     """
     folder = local_folder(root)
     whole = root if folder is None else str(folder.absolute())

@@ -30,9 +30,32 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a version holds and what it was made from. bytes: of the Parquet files.
+    """The contents and the origin of a version of a table.
 
-    findings: what its check found.
+    Attributes
+    ----------
+    table : str
+        Name of the table.
+    run_id : str
+        Run that wrote the version, and the version's name.
+    rows : int
+        Number of rows.
+    files : int
+        Number of Parquet files.
+    bytes : int
+        Their size.
+    schema : str
+        The declared schema, as Spark's JSON.
+    config_hash : str
+        Digest of the settings that decide the contents.
+    inputs : mapping of str to str
+        Versions of the tables that it was made from, by table.
+    code_version : str
+        Version of the package.
+    created_at : str
+        ISO 8601, UTC.
+    findings : dict
+        Counters of its validation.
     """
 
     table: str
@@ -50,7 +73,17 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Pointer:
-    """Which version readers see. path: of its folder, relative to the table's."""
+    """The version that readers see.
+
+    Attributes
+    ----------
+    run_id : str
+        The version.
+    path : str
+        Its folder, relative to the table's.
+    published_at : str
+        ISO 8601, UTC.
+    """
 
     run_id: str
     path: str
@@ -77,22 +110,82 @@ def conform(frame: DataFrame, schema: StructType) -> DataFrame:
 
 
 class Tables:
-    """The tables under one root. Reading and writing need a session; resolving does not."""
+    """The tables under one root. Reading and writing need a session; resolving does not.
+
+    Parameters
+    ----------
+    store : Store
+        The root, from `open_store`.
+    session : callable, optional
+        Returns the Spark session, when it is needed.
+
+    Examples
+    --------
+    The published lists as a DataFrame:
+
+    >>> from recsys_spark.storage.store import open_store
+    >>> from recsys_spark.storage.tables import Tables
+    >>> def published(root, table):
+    ...     tables = Tables(open_store(root, lambda: spark), lambda: spark)
+    ...     return tables.read(table, tables.version(table, None).run_id)
+    """
 
     def __init__(self, store: Store, session: Callable[[], SparkSession] | None = None) -> None:
         self.store, self._session = store, session
 
     def path(self, table: str, run_id: str) -> str:
-        """The folder of a version, relative to the root."""
+        """The folder of a version, relative to the root.
+
+        Parameters
+        ----------
+        table : str
+            Name of the table.
+        run_id : str
+            The version.
+
+        Returns
+        -------
+        str
+            The path; the folder need not exist. `store.uri` gives its address.
+
+        Raises
+        ------
+        ConfigError
+            For a name that cannot be a folder's name everywhere.
+        """
         check_name("table", table)
         return f"tables/{table}/versions/{check_name('run id', run_id)}"
 
     def names(self) -> list[str]:
-        """Tables that exist, complete or not."""
+        """Tables that exist, complete or not.
+
+        Returns
+        -------
+        list of str
+            Names, sorted.
+        """
         return sorted(self.store.list("tables"))
 
     def manifest(self, table: str, run_id: str) -> Manifest | None:
-        """The manifest of a complete version, else None."""
+        """The manifest of a version.
+
+        Parameters
+        ----------
+        table : str
+            Name of the table.
+        run_id : str
+            The version.
+
+        Returns
+        -------
+        Manifest or None
+            None of a version that does not exist or was never completed.
+
+        Raises
+        ------
+        ConfigError
+            For a name that cannot be a folder's name everywhere.
+        """
         text = self.store.read(f"{self.path(table, run_id)}/_manifest.json")
         return Manifest(**json.loads(text)) if text else None
 
@@ -157,7 +250,25 @@ class Tables:
         return sum(footer.num_rows for footer in footers)
 
     def read(self, table: str, run_id: str) -> DataFrame:
-        """A complete version, with its declared schema."""
+        """The rows of a complete version.
+
+        Parameters
+        ----------
+        table : str
+            Name of the table.
+        run_id : str
+            The version.
+
+        Returns
+        -------
+        DataFrame
+            With the declared schema.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such version, or if it was never completed.
+        """
         manifest = self.manifest(table, run_id)
         if manifest is None:
             raise ConfigError(f"Table {table} has no complete version {run_id}.")
@@ -169,19 +280,61 @@ class Tables:
         return self._session().read.schema(schema).parquet(self.store.uri(path))
 
     def pointer(self, table: str) -> Pointer | None:
-        """What the last publish has left, or None before the first one."""
+        """The pointer of a table.
+
+        Parameters
+        ----------
+        table : str
+            Name of the table.
+
+        Returns
+        -------
+        Pointer or None
+            None before the first publish.
+
+        Raises
+        ------
+        ConfigError
+            For a name that cannot be a folder's name everywhere.
+        """
         text = self.store.read(f"tables/{check_name('table', table)}/CURRENT.json")
         return Pointer(**json.loads(text)) if text else None
 
     def current(self, table: str) -> str | None:
-        """The run id that the pointer names, or None before the first publish."""
+        """The published version.
+
+        Parameters
+        ----------
+        table : str
+            Name of the table.
+
+        Returns
+        -------
+        str or None
+            Its run id; None before the first publish.
+        """
         found = self.pointer(table)
         return found.run_id if found else None
 
     def version(self, table: str, run_id: str | None) -> Manifest:
-        """The manifest of a version; None: of the one that readers see.
+        """The manifest of a version that must exist.
 
-        Raises ConfigError, with what there is, if it does not exist.
+        Parameters
+        ----------
+        table : str
+            Name of the table.
+        run_id : str or None
+            The version; None: the published one.
+
+        Returns
+        -------
+        Manifest
+            Its manifest.
+
+        Raises
+        ------
+        ConfigError
+            If it does not exist; the message names what does.
         """
         chosen = run_id or self.current(table)
         manifest = self.manifest(table, chosen) if chosen else None
