@@ -3,12 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := --config conf/demo.yaml
+OLDEST := .venv-oldest
+OLDEST_PYTHON ?= python3.11
+FLOOR := 50
+TEXTS := recsys_spark docs conf jobs README.md CHANGELOG.md CONTRIBUTING.md Makefile mkdocs.yml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-spark test-slow lint type format bench bundle clean java
+.PHONY: help demo test test-fast test-spark test-slow test-oldest coverage lint type format hooks
+.PHONY: docs bench bundle clean java
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: java $(VENV)/.run  ## Generate ratings and run every stage, to published recommendations
 	@$(BIN)/recsys-spark generate $(DEMO) --quiet
@@ -26,14 +31,28 @@ test-spark: java $(VENV)/.dev  ## Run the tests that share a Spark session
 test-slow: java $(VENV)/.dev  ## Run the tests with clusters, servers, browsers, real ratings
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
-lint: $(VENV)/.dev  ## Check style with ruff
+test-oldest: $(OLDEST)/.dev  ## Run the tests that need no Spark on the oldest supported versions
+	@$(OLDEST)/bin/python -m pytest -n 2 --dist worksteal -m fast
+
+coverage: $(VENV)/.dev  ## Count the lines that the tests without Spark run; fail below the floor
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m fast --cov --cov-report=term:skip-covered \
+	  --cov-fail-under=$(FLOOR)
+
+lint: $(VENV)/.dev  ## Check style with ruff, and words with codespell (docs/words.txt)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/codespell -D - $(TEXTS)
 
 type: $(VENV)/.dev  ## Check types with mypy, strictly
 	@$(BIN)/mypy
 
 format: $(VENV)/.dev  ## Format and sort imports
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+hooks: $(VENV)/.dev  ## Check style, types and words before every commit
+	@$(BIN)/pre-commit install
+
+docs: $(VENV)/.docs  ## Build the pages and the API from its docstrings into build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: java $(VENV)/.dev  ## Try both benchmarks at small sizes (minutes); see benchmarks/README.md
 	@$(BIN)/python benchmarks/train_vs_peers.py --ranks 32 --iterations 5 --sweeps 1 3 \
@@ -60,6 +79,18 @@ java:
 $(VENV)/bin/python:
 	@echo "Creating the environment in $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.docs: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "Installing what builds the pages (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
+$(OLDEST)/.dev: pyproject.toml tests/oldest.txt
+	@echo "Installing the oldest supported versions in $(OLDEST) (once, a few minutes)"
+	@$(OLDEST_PYTHON) -m venv $(OLDEST)
+	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -c tests/oldest.txt -e '.[dev]'
+	@touch $@
 
 $(VENV)/.run: $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo "Installing recsys-spark and what it needs (once, a few minutes)"

@@ -1,10 +1,13 @@
 """What descriptions and documents name: settings, examples, reasons, codes, modules exist."""
 
 import re
+import tomllib
 from pathlib import Path
 from typing import get_args
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 from pydantic import TypeAdapter
 
 from recsys_spark import yaml12
@@ -78,3 +81,39 @@ def test_modules_named_in_contributing_exist():
             f for f in (CONF.parent / "recsys_spark" / path, CONF.parent / path) if f.exists()
         )
         assert name in file.read_text(encoding="utf-8"), (path, name)
+
+
+def anchors(text):
+    """Headings as links name them: lower case, without punctuation, dashes for spaces."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+PAGES = [*CONF.parent.glob("*.md"), *DOCS.glob("*.md"), CONF.parent / "benchmarks" / "README.md"]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_lead_to_files_and_headings_that_exist(path):
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        name, _, anchor = link.partition("#")
+        target = path.parent / name if name else path
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), link
+
+
+def test_the_index_has_every_page():
+    linked = set(re.findall(r"\]\(([^)#]+)\)", (DOCS / "index.md").read_text(encoding="utf-8")))
+    assert {page.name for page in DOCS.glob("*.md")} - {"index.md"} <= linked
+
+
+def test_oldest_versions_are_the_lower_bounds():
+    project = tomllib.loads((CONF.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    bounds = {
+        needed.name: Version(part.version)
+        for needed in map(Requirement, project["dependencies"])
+        for part in needed.specifier
+        if part.operator == ">="
+    }
+    lines = (Path(__file__).parent / "oldest.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line.split("==") for line in lines if not line.startswith("#")]
+    assert {name: Version(version) for name, version in pins} == bounds

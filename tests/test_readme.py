@@ -96,6 +96,10 @@ def test_make_help_lists_the_targets(checkout, process_environment):
         "format",
         "clean",
         "bundle",
+        "docs",
+        "hooks",
+        "coverage",
+        "test-oldest",
     ):
         assert f"make {target}" in output
 
