@@ -1,4 +1,4 @@
-"""Which values of a metric are better, and what it means, for everything that ranks models."""
+"""Direction and meaning of each metric, for everything that ranks models."""
 
 from dataclasses import dataclass
 from enum import StrEnum

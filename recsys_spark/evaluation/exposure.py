@@ -1,4 +1,4 @@
-"""How lists spread over the catalogue: coverage, concentration, groups of items."""
+"""Metrics of all lists together: coverage of the item catalog, concentration, groups of items."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Where each user's relevant items stand in the ranking of the whole catalogue."""
+"""Metrics of the full ranking: the ranks of each user's relevant items among all items."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

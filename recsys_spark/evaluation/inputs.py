@@ -1,7 +1,7 @@
-"""What the measures take: lists in one form, ids of one type, cut-offs that exist.
+"""Inputs of the metrics: lists in one form, ids of one type, cut-offs of 1 or more.
 
-The pipeline checks its own tables before it writes them; tables of others are brought into order
-here: an item that stands in a list again is a miss, and several rows of a user are one list.
+The pipeline validates its own tables before it writes them; other tables are put in order here: a
+repeated item of a list is a miss, and several rows of a user are one list.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How similar two models' lists are, user by user."""
+"""Overlap of two models' lists, user by user."""
 
 from collections.abc import Sequence
 from typing import Any
