@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := --config conf/demo.yaml
 OLDEST := .venv-oldest
 OLDEST_PYTHON ?= python3.11
-FLOOR := 50
+FLOOR := 61
 TEXTS := recsys_spark docs conf jobs README.md CHANGELOG.md CONTRIBUTING.md Makefile mkdocs.yml
 
 .DEFAULT_GOAL := help
