@@ -175,13 +175,13 @@ def _user_knn(inputs: EvaluationInputs, name: str) -> MeasuredModel | None:
 
 
 def _affordable(inputs: EvaluationInputs, side: str, name: str) -> bool:
-    limit = inputs.config.evaluate.max_multiplications
+    limit = inputs.config.evaluate.max_pair_products
     users = inputs.users if side == "user" else None
     needed = multiplications(inputs.history, side, users)
     if needed > limit:
         inputs.work.log.warning(
             f"{name} is left out: it needs {needed:,} multiplications, more than "
-            f"evaluate.max_multiplications, {limit:,}"
+            f"evaluate.max_pair_products, {limit:,}"
         )
     return needed <= limit
 

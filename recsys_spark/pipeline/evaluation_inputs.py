@@ -26,9 +26,9 @@ class EvaluationInputs:
     fitted: the models. folded: rows to fold in, of users held out whole; None: there are none.
     known: columns user, item, what users have interacted with beside their history. truth: the
     held-out rows, columns user, item, value. user_ids, item_ids: the dictionaries. items: titles
-    and genres. negatives: those of a given split. catalogue: the items of the training rows, named
-    by index. counts: (items,) training rows of each. n: length of the lists. median: of the rows of
-    evaluated users who are not cold.
+    and genres. negatives: those of a predefined split. catalogue: the items of the training rows,
+    named by index. counts: (items,) training rows of each. n: length of the lists. median: of the
+    rows of evaluated users who are not cold.
     """
 
     config: Config

@@ -47,7 +47,7 @@ def make_wanted(inputs: EvaluationInputs, found: MeasuredModels) -> Wanted:
         shown_cutoff(config.k),
         LISTED,
         kept,
-        left_out=config.drawn_negatives is not None,
+        left_out=config.sampled_negatives is not None,
     )
 
 

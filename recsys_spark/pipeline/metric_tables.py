@@ -86,7 +86,7 @@ def _among_candidates(
     inputs: EvaluationInputs, ranked: DataFrame, found: MeasuredModels
 ) -> Iterator[DataFrame]:
     """Metrics of those who have scores, where users have few candidates, by protocol."""
-    if inputs.negatives is None and inputs.config.evaluate.drawn_negatives is None:
+    if inputs.negatives is None and inputs.config.evaluate.sampled_negatives is None:
         return
     truth = inputs.work.keep(truth_of(ranked), "truth")
     relevant = truth.select("user_id", F.col("item").alias("item_id"), "value")
@@ -103,10 +103,10 @@ def _candidates(
     found = {}
     if inputs.negatives is not None:
         found["among_negatives"] = inputs.negatives
-    if config.drawn_negatives is not None:
+    if config.sampled_negatives is not None:
         users = ranked.select("user", F.concat("truth", "history", "known").alias("left_out"))
-        seed, n = inputs.config.split.seed, config.drawn_negatives
-        found[f"among_{n}_drawn"] = draw_negatives(users, inputs.catalogue, n, seed)
+        seed, n = inputs.config.split.seed, config.sampled_negatives
+        found[f"among_{n}_sampled"] = draw_negatives(users, inputs.catalogue, n, seed)
     return {
         name: pairs.join(names, "user").select(chosen.columns).unionByName(chosen).distinct()
         for name, pairs in found.items()

@@ -11,7 +11,7 @@ from recsys_spark.config import Config
 from recsys_spark.ingest.duplicates import combine_duplicates
 from recsys_spark.ingest.validation_rules import apply_rules
 from recsys_spark.io.events import Events
-from recsys_spark.io.published_split import open_given, open_negatives
+from recsys_spark.io.published_split import open_negatives, open_predefined
 from recsys_spark.schema import typed_id
 from recsys_spark.splitting.split import cut_validation
 
@@ -26,23 +26,23 @@ class PublishedSplit:
     ids: Mapping[str, DataFrame]
 
 
-def given_parts(split: PublishedSplit) -> DataFrame:
+def predefined_parts(split: PublishedSplit) -> DataFrame:
     """The interactions of both files, with a column `part`: train, validation or test.
 
     A pair may be in train and in test. Rows that ingest has left out are left out.
     """
     config, ingest = split.config.split, split.config.ingest
-    files = open_given(split.spark, config.given, ingest.source, ingest.filters)
+    files = open_predefined(split.spark, config.predefined, ingest.source, ingest.filters)
     train, test = (_accepted(split, files[part]) for part in ("train", "test"))
-    parts = cut_validation(train, config.given.validation, config.seed)
+    parts = cut_validation(train, config.predefined.validation, config.seed)
     parts = parts.unionByName(test.withColumn("part", F.lit("test")))
     kept = split.interactions.select("user_id", "item_id", "user", "item")
     return parts.join(kept, ["user_id", "item_id"])
 
 
-def given_candidates(split: PublishedSplit) -> DataFrame:
+def predefined_candidates(split: PublishedSplit) -> DataFrame:
     """Columns user, item: what each user's test items are ranked among; unknown ids left out."""
-    pairs = open_negatives(split.spark, split.config.split.given).distinct()
+    pairs = open_negatives(split.spark, split.config.split.predefined).distinct()
     for side, ids in split.ids.items():
         typed = typed_id(F.col(side), ids.schema["id"].dataType.simpleString()).alias("id")
         others = [name for name in pairs.columns if name != side]

@@ -108,8 +108,8 @@ def _do_all(run: Run, steps: Sequence[Step], report: bool) -> dict[str, StageRec
 
 
 def _events(config: Config) -> str:
-    given = config.split.given.train if config.split.method == "given" else None
-    return str(given or config.ingest.source.path)
+    predefined = config.split.predefined.train if config.split.method == "predefined" else None
+    return str(predefined or config.ingest.source.path)
 
 
 def _do(run: Run, step: Step) -> StageRecord:

@@ -10,7 +10,11 @@ from recsys_spark.config import Split
 from recsys_spark.errors import ContractError
 from recsys_spark.kernels.als.spec import SIDES
 from recsys_spark.pipeline.context import Keep, Run, Summary, Workspace
-from recsys_spark.pipeline.published_split import PublishedSplit, given_candidates, given_parts
+from recsys_spark.pipeline.published_split import (
+    PublishedSplit,
+    predefined_candidates,
+    predefined_parts,
+)
 from recsys_spark.report.words import split_sentence
 from recsys_spark.schema import PAIRS, RATINGS
 from recsys_spark.splitting.overlap import overlap
@@ -24,7 +28,7 @@ Write = Callable[[DataFrame, str, StructType], int]
 def split(run: Run) -> Summary:
     """Write the parts, after checking that they are disjoint and together the input.
 
-    Those of a given split are what its files say, and may overlap.
+    Those of a predefined split are what its files say, and may overlap.
     """
     config, work, interactions = run.config, run.workspace, run.read("interactions")
     method = config.split.method
@@ -35,12 +39,12 @@ def split(run: Run) -> Summary:
 
     if method == "none":
         summary = _undivided(config.split, interactions, write)
-    elif method == "given":
+    elif method == "predefined":
         ids = {side: run.read(f"{side}_ids") for side in SIDES}
         published = PublishedSplit(config, work.spark, interactions, ids)
-        summary = _divided(config.split, given_parts(published), work, write)
-        if config.split.given.negatives is not None:
-            candidates = given_candidates(published)
+        summary = _divided(config.split, predefined_parts(published), work, write)
+        if config.split.predefined.negatives is not None:
+            candidates = predefined_candidates(published)
             summary["rows"]["negatives"] = write(candidates, "negatives", PAIRS)
     else:
         assigned, rows = assign_parts(interactions, config.split), run.rows("interactions")

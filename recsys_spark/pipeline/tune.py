@@ -112,7 +112,7 @@ def _read(run: Run) -> _Inputs:
     if not count:
         raise ConfigError(
             "tune measures on validation rows and the split has none: set "
-            "split.validation_fraction (or split.validation_last, split.given.validation) "
+            "split.validation_fraction (or split.validation_last, split.predefined.validation) "
             "above 0."
         )
     train, rows = run.read("train"), run.read("validation")
