@@ -15,6 +15,7 @@ from recsys_spark.kernels.als.spec import SIDES, WalsSpec
 from recsys_spark.pipeline.context import Run
 from recsys_spark.pipeline.execution_plan import make_plan
 from recsys_spark.schema import FACTORS
+from recsys_spark.spark_internals import persistent_rdds
 
 # Columns id and factors, of users and of items.
 Scores = tuple[DataFrame, DataFrame]
@@ -65,11 +66,10 @@ def _kept(run: Run, name: str, fitted: Scores) -> Scores:
 @contextmanager
 def _releasing(spark: SparkSession) -> Iterator[None]:
     """Release what MLlib persists inside and forgets: its factors."""
-    persisted = spark.sparkContext._jsc.getPersistentRDDs
-    before = set(persisted())
+    before = set(persistent_rdds(spark.sparkContext))
     try:
         yield
     finally:
-        for key, rdd in dict(persisted()).items():
+        for key, rdd in persistent_rdds(spark.sparkContext).items():
             if key not in before:
                 rdd.unpersist()
