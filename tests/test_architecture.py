@@ -170,6 +170,18 @@ def test_kernels_import_only_errors_and_one_another() -> None:
     assert {module: names for module, names in elsewhere.items() if names} == {}
 
 
+def test_kernels_take_at_most_six_arguments() -> None:
+    """What belongs together is a NamedTuple."""
+    longer = {
+        f"{module}.{node.name}": len(node.args.args)
+        for module, path in MODULES.items()
+        if is_in(module, *packages("kernels"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and len(node.args.args) > 6
+    }
+    assert longer == {}
+
+
 def test_tasks_of_python_go_through_one_door() -> None:
     """Where it is seen to that Spark's workers can run them."""
     methods = ("mapInArrow", "applyInArrow", "mapInPandas", "applyInPandas", "mapPartitions", "udf")
