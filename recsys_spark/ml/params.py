@@ -190,11 +190,11 @@ class EstimatorParams(ModelParams, HasSeed):
     solver = _text("solver", "cholesky, cg, subspace, or auto")
     cgSteps = _whole("cgSteps", "steps a row of cg")
     subspaceBlock = _whole("subspaceBlock", "coordinates a block of subspace")
-    layout = _text("layout", "broadcast, routed, driver, or auto")
+    placement = _text("placement", "replicated, sharded, driver, or auto")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._setDefault(objective="ials", numBlocks=0, seed=42, solver="auto", layout="auto")
+        self._setDefault(objective="ials", numBlocks=0, seed=42, solver="auto", placement="auto")
 
     def spec(self) -> WalsSpec:
         """The complete objective. Raises ConfigError for a parameter without effect."""

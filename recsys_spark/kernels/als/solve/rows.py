@@ -14,7 +14,7 @@ from recsys_spark.kernels.als.solve.systems import Equations, call_for, read_onl
 from recsys_spark.kernels.als.solver import Solver
 from recsys_spark.kernels.jit import jit, kernel
 
-_OBSERVED, _SHADOWED = 0, 1  # places of the sums of the loss
+_OBSERVED, _SHADOWED = 0, 1  # where they stand among the sums of the loss
 
 
 @dataclass(frozen=True)
