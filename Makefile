@@ -32,7 +32,7 @@ test-slow: java $(VENV)/.dev  ## Run the tests with clusters, servers, browsers,
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 test-oldest: $(OLDEST)/.dev  ## Run the tests that need no Spark on the oldest supported versions
-	@$(OLDEST)/bin/python -m pytest -n 2 --dist worksteal -m fast
+	@$(OLDEST)/bin/python -m pytest -n 2 --dist worksteal -m fast -W ignore::DeprecationWarning
 
 coverage: $(VENV)/.dev  ## Count the lines that the tests without Spark run; fail below the floor
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m fast --cov --cov-report=term:skip-covered \
