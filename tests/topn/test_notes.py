@@ -144,7 +144,7 @@ def test_objectives_without_such_parts_are_refused(settings, key):
         refuse_unexplained(resolve_spec(**settings))
 
 
-def test_segments_reserved_places_and_discounts_reach_the_lists(spark, world):
+def test_segments_reserved_slots_and_discounts_reach_the_lists(spark, world):
     """Through the stage, on the model: each rule by what it must change."""
     segments = spark.createDataFrame(
         [(f"user{at}", "even" if at % 2 == 0 else "odd") for at in range(12)]
