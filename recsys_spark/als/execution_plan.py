@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from recsys_spark.errors import ConfigError
+from recsys_spark.errors import ConfigError, setting
 from recsys_spark.kernels.als.solver import Solver
 
 Layout = Literal["auto", "broadcast", "routed", "driver"]
@@ -62,7 +62,7 @@ class Plan:
     def __post_init__(self) -> None:
         if self.layout not in get_args(Layout):
             choices = ", ".join(get_args(Layout))
-            raise ConfigError(f"solver.layout is {self.layout!r}; choose one of {choices}.")
+            raise ConfigError(f"{setting('layout')} is {self.layout!r}; choose one of {choices}.")
 
     def is_routed(self, sizes: Sizes, width: int) -> bool:
         """Whether rows are sent to the blocks that want them, given the length of a vector."""

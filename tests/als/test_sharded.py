@@ -72,7 +72,7 @@ def assert_close(one, other):
 CASES = [
     ("hu2008", {"item_unobserved_exponent": 0.5, "user_unobserved_exponent": 0.3}, Solver()),
     ("ials", {"user_unobserved_exponent": 0.5}, Solver("cg", cg_steps=2)),
-    ("mllib", {}, Solver("subspace", block=2)),
+    ("mllib", {}, Solver("subspace", subspace_block=2)),
     ("mllib", {"nonnegative": True}, Solver("auto")),
     ("explicit", {"biases": "learned"}, Solver()),
     ("lenskit_explicit", {}, Solver()),
@@ -227,7 +227,7 @@ def test_what_cannot_be_done_is_refused_by_the_setting_to_change(spark, monkeypa
 
 
 def test_an_unknown_layout_is_refused():
-    with pytest.raises(ConfigError, match=r"solver\.layout is 'ring'; choose one of auto"):
+    with pytest.raises(ConfigError, match=r"^layout is 'ring'; choose one of auto"):
         Plan(layout="ring")
 
 
