@@ -304,32 +304,36 @@ def started_from(width):
 
 # What training refuses, without Spark: the action, and what each reader is referred to.
 TRAINING = {
-    "layout": (lambda: Plan(layout="ring"), "solver.layout is 'ring'", "layout is 'ring'"),
+    "placement": (
+        lambda: Plan(placement="ring"),
+        "solver.placement is 'ring'",
+        "placement is 'ring'",
+    ),
     "budget": (
         lambda: cannot_fit(Plan()),
         "but solver.broadcast_budget_mb allows 2.0 GiB; raise it if driver and hosts have the "
         "memory, or lower objective.rank; with a folder that all hosts see "
-        "(SparkContext.setCheckpointDir), solver.layout: routed sends only what is needed.",
+        "(SparkContext.setCheckpointDir), solver.placement: sharded sends only what is needed.",
         "but a broadcast allows 2.0 GiB; lower rank; with a folder that all hosts see "
-        "(SparkContext.setCheckpointDir), layout: routed sends only what is needed.",
+        "(SparkContext.setCheckpointDir), placement: sharded sends only what is needed.",
     ),
     "folder": (
-        lambda: cannot_fit(Plan(layout="routed")),
-        "solver.layout: routed keeps factors in files",
-        "layout: routed keeps factors in files",
+        lambda: cannot_fit(Plan(placement="sharded")),
+        "solver.placement: sharded keeps factors in files",
+        "placement: sharded keeps factors in files",
     ),
     "answer of factors": (
         lambda: cannot_fit(Plan(broadcast_budget_bytes=UNLIMITED), answer=2**30),
-        "or set solver.layout: routed, or lower objective.rank.",
-        "or set layout: routed, or lower rank.",
+        "or set solver.placement: sharded, or lower objective.rank.",
+        "or set placement: sharded, or lower rank.",
     ),
     "answer of pairs": (
         lambda: cannot_fit(Plan(), Sizes(10**9, 10, 10, 0, 0, 8, on_driver=True), answer=2**30),
-        "or set solver.layout: broadcast.",
-        "or set layout: broadcast.",
+        "or set solver.placement: replicated.",
+        "or set placement: replicated.",
     ),
     "answer of matrices": (
-        lambda: cannot_fit(Plan(folder="/shared", layout="routed"), answer=2**20),
+        lambda: cannot_fit(Plan(folder="/shared", placement="sharded"), answer=2**20),
         "or set fewer solver.blocks, or lower objective.rank.",
         "or set fewer numBlocks, or lower rank.",
     ),

@@ -46,7 +46,7 @@ class Needs:
         if self.files:
             stated.append(f"{filed} of blocks{' and factors' if self.sent else ''} in files")
         if self.sent:
-            stated.append(f"at most {sent} of factors routed between tasks in a half-sweep")
+            stated.append(f"at most {sent} of factors shuffled between tasks in a half-sweep")
         return ", ".join(stated)
 
 
@@ -56,12 +56,12 @@ def needs(sizes: Sizes, spec: WalsSpec, plan: Plan) -> Needs:
     solver = (_GATHERED + 2 * spec.width) * spec.width * 12
     worker = plan.block_entries(sizes) * _ENTRY + solver + small
     index = 16 * (sizes.users + sizes.items)
-    take = _routed if plan.is_routed(sizes, spec.width) else _broadcast
+    take = _sharded if plan.is_sharded(sizes, spec.width) else _replicated
     take = _on_driver if sizes.on_driver else take
     return take(sizes, spec, plan, worker, index + small)
 
 
-def _broadcast(sizes: Sizes, spec: WalsSpec, plan: Plan, worker: int, driver: int) -> Needs:
+def _replicated(sizes: Sizes, spec: WalsSpec, plan: Plan, worker: int, driver: int) -> Needs:
     vectors = [sizes.rows(side) * spec.width * 4 for side in SIDES]
     blocks, filed = 2 * sizes.pairs * _STORED, plan.folder is not None
     return Needs(
@@ -89,7 +89,7 @@ def _on_driver(sizes: Sizes, spec: WalsSpec, plan: Plan, worker: int, driver: in
     )
 
 
-def _routed(sizes: Sizes, spec: WalsSpec, plan: Plan, worker: int, driver: int) -> Needs:
+def _sharded(sizes: Sizes, spec: WalsSpec, plan: Plan, worker: int, driver: int) -> Needs:
     vector, block = spec.width * 4, plan.block_entries(sizes)
     rows, blocks = sizes.users + sizes.items, -(-sizes.pairs // block)
     most = max(sizes.users, sizes.items)
@@ -130,7 +130,7 @@ def within_limits(plan: Plan, context: SparkContext) -> Plan:
 
     While a side is sent, its JVM holds it three times: as the answer, cut to pieces, and kept.
     """
-    if plan.layout != "auto" or plan.folder is None:
+    if plan.placement != "auto" or plan.folder is None:
         return plan
     jvm = context._jvm
     assert jvm is not None
@@ -147,13 +147,16 @@ def largest_answer(context: SparkContext) -> int:
 
 def refuse_what_cannot_fit(sizes: Sizes, spec: WalsSpec, plan: Plan, context: SparkContext) -> None:
     """Raise ConfigError, naming the setting, if a limit is known to be too small."""
-    if not sizes.on_driver and (plan.layout == "broadcast" or plan.folder is None):
+    if not sizes.on_driver and (plan.placement == "replicated" or plan.folder is None):
         _refuse_broadcast(sizes, spec, plan)
     all_needs, answers = needs(sizes, spec, plan), largest_answer(context)
     if 0 < answers < all_needs.answer:
-        content, cure = "factors", f"set {setting('layout')}: routed, or lower {setting('rank')}"
+        content, cure = (
+            "factors",
+            f"set {setting('placement')}: sharded, or lower {setting('rank')}",
+        )
         if sizes.on_driver:
-            content, cure = "pairs", f"set {setting('layout')}: broadcast"
+            content, cure = "pairs", f"set {setting('placement')}: replicated"
         elif all_needs.sent:
             content = "Gram matrices"
             cure = f"set fewer {setting('blocks')}, or lower {setting('rank')}"
@@ -173,14 +176,16 @@ def refuse_what_cannot_fit(sizes: Sizes, spec: WalsSpec, plan: Plan, context: Sp
 
 def _refuse_broadcast(sizes: Sizes, spec: WalsSpec, plan: Plan) -> None:
     """Where nothing but broadcasts will do, because it is so set or there is no folder."""
-    if plan.layout == "routed":
+    if plan.placement == "sharded":
         raise ConfigError(
-            f"{setting('layout')}: routed keeps factors in files and has no folder for them: name "
-            "one that all hosts see with SparkContext.setCheckpointDir, or set the layout to "
-            "broadcast."
+            f"{setting('placement')}: sharded keeps factors in files and has no folder for them: "
+            "name one that all hosts see with SparkContext.setCheckpointDir, or set it to "
+            "replicated."
         )
     where = "with a folder that all hosts see (SparkContext.setCheckpointDir), "
-    cure = f"{'' if plan.folder else where}{setting('layout')}: routed sends only what is needed"
+    cure = (
+        f"{'' if plan.folder else where}{setting('placement')}: sharded sends only what is needed"
+    )
     limit = setting("broadcast_budget_bytes")
     raised = "raise it if driver and hosts have the memory, or " if limit else ""
     for side in SIDES:

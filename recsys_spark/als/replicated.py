@@ -1,4 +1,4 @@
-"""The layout of training where the driver holds both sides and sends each task the fixed one."""
+"""The placement where the driver holds both sides and sends each task the fixed one."""
 
 import os
 import re

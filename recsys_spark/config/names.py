@@ -10,7 +10,7 @@ from recsys_spark.kernels.als.spec import WalsSpec
 KEYS: Mapping[str, str] = {
     "preset": "objective.preset",
     **{name: f"objective.{name}" for name in keys_of(WalsSpec)},
-    **{name: f"solver.{name}" for name in (*keys_of(Solver), "layout", "blocks")},
+    **{name: f"solver.{name}" for name in (*keys_of(Solver), "placement", "blocks")},
     "broadcast_budget_bytes": "solver.broadcast_budget_mb",
     "budget_mb": "solver.broadcast_budget_mb",
     "genre_weight": "recommend.similar_items.genre_weight",

@@ -39,11 +39,11 @@ class Objective(with_keys_of(WalsSpec, preset=(PresetName, _PRESET)), Section): 
 class Solver(with_keys_of(solvers.Solver, method=(solvers.Method, _METHOD)), Section):  # type: ignore[misc]
     """The keys of `kernels.als.solver.Solver`, and those of how the work is placed."""
 
-    layout: Literal["auto", "broadcast", "routed", "driver"] = Field(
+    placement: Literal["auto", "replicated", "sharded", "driver"] = Field(
         "auto",
-        description="broadcast: each host receives the whole fixed side; routed: each task "
+        description="replicated: each host receives the whole fixed side; sharded: each task "
         "receives the rows it needs; driver: the driver holds the interactions, too, and solves "
-        "all rows; auto: driver in local mode and for small data, else broadcast while both sides "
+        "all rows; auto: driver in local mode and for small data, else replicated while both sides "
         "fit broadcast_budget_mb.",
     )
     blocks: int | None = Field(

@@ -43,7 +43,7 @@ def warm() -> None:
     indptr, none = np.zeros(3, dtype=np.int64), np.zeros(0, dtype=np.int32)
     seen, items = Ragged(indptr, none), arrange(factors, np.ones(2, dtype=bool))
     found = rank(factors, items, seen, 2, no_rules(2))
-    rank(factors, items, seen, 2, no_rules(2)._replace(variety=0.5))
+    rank(factors, items, seen, 2, no_rules(2)._replace(diversity=0.5))
     shares = np.zeros(2, dtype=np.float32)
     fill_popular(found.positions, found.scores, Popular(cols, shares), seen, no_rules(2))
     kept = np.zeros((2, 2), dtype=bool)

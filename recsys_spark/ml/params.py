@@ -22,7 +22,7 @@ _OF_KEYS = {
 PARAMETERS: Mapping[str, str] = {
     **_OF_KEYS,
     "preset": "objective",
-    "layout": "layout",
+    "placement": "placement",
     "blocks": "numBlocks",
     "timestamp": "timestampCol",
     "broadcast_budget_bytes": "",  # which has no parameter
@@ -162,11 +162,11 @@ class EstimatorParams(ModelParams, HasSeed):
 
     objective = _text("objective", ", ".join(PRESETS))
     numBlocks = _whole("numBlocks", "blocks a side; 0 chooses")
-    layout = _text("layout", "broadcast, routed, driver, or auto")
+    placement = _text("placement", "replicated, sharded, driver, or auto")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._setDefault(objective="ials", numBlocks=0, solver="auto", layout="auto")
+        self._setDefault(objective="ials", numBlocks=0, solver="auto", placement="auto")
         self._setDefault(seed=keys_of(WalsSpec)["seed"].default)
 
     @settings_named(PARAMETERS)

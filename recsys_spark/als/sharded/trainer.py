@@ -234,7 +234,7 @@ def _union(one: DataFrame, more: DataFrame) -> DataFrame:
 
 def _split_records(own: Side) -> list[Record]:
     """What the records of split rows hold besides their vectors; a row is wanted in all parts."""
-    if own.layout.parts.max() == 1:
+    if own.ranges.parts.max() == 1:
         return []
     parts = own.blocks.where(F.col("parts") > 1).select("start", "to").toArrow()
     wanted: dict[int, list[Ids]] = {}

@@ -18,13 +18,13 @@ class Rules(NamedTuple):
     """What a list keeps. groups: of each item of the catalogue, such as its genres.
 
     most: items of one group in a list, at most. least: the lowest score of the model that is
-    listed. variety: 0 to 1, how much unlikeness to what is listed counts beside the score.
+    listed. diversity: 0 to 1, how much unlikeness to what is listed counts beside the score.
     """
 
     groups: Ragged
     most: int
     least: float
-    variety: float = 0.0
+    diversity: float = 0.0
 
 
 class Popular(NamedTuple):
@@ -37,7 +37,7 @@ class Popular(NamedTuple):
 class Ranked(NamedTuple):
     """positions, scores: (users, n), best first; positions -1 where fewer are left.
 
-    computed: scores. below: places of the n best that were left free for a low score. passed:
+    computed: scores. below: slots of the n best that were left free for a low score. passed:
     items skipped because a list had enough of a group.
     """
 
@@ -57,8 +57,8 @@ def rank(users: Single, items: Items, seen: Ragged, n: int, rules: Rules) -> Ran
     """Each user's best candidates that keep the rules, taken from the best downwards.
 
     users: (users, rank). seen: positions left out. Exact: where too many are skipped, more
-    candidates are ranked for those users. With variety, each next item is the one of the best 4 n
-    (or more) with the largest (1 - variety) relevance - variety * likeness, where relevance is
+    candidates are ranked for those users. With diversity, each next item is the one of the best 4 n
+    (or more) with the largest (1 - diversity) relevance - diversity * likeness, where relevance is
     the score between the least and the best of them, as 0 to 1, and likeness the largest cosine
     to an item listed before (Carbonell and Goldstein 1998).
     """
@@ -70,7 +70,7 @@ def rank(users: Single, items: Items, seen: Ragged, n: int, rules: Rules) -> Ran
 
 
 def rank_tile(tile: Tile, n: int, rules: Rules) -> Ranked:
-    """The same by the scores of a tile, of what it does not leave out. Without variety."""
+    """The same by the scores of a tile, of what it does not leave out. Without diversity."""
 
     def best(rows: Mask, size: int) -> Lists:
         found = best_of(tile if rows.all() else tile.where(rows), size)
@@ -88,18 +88,18 @@ def _rank(
     rules: Rules,
     items: Items | None = None,
 ) -> Ranked:
-    """best: of some users, so many candidates. items: whose factors variety compares."""
+    """best: of some users, so many candidates. items: whose factors diversity compares."""
     positions = np.full((users, n), -1, dtype=np.int32)
     scores = np.zeros((users, n), dtype=np.float32)
     counts = np.zeros(2, dtype=np.int64)
-    taking = len(rules.groups.positions) == 0 and rules.variety == 0
+    taking = len(rules.groups.positions) == 0 and rules.diversity == 0
     size, open_, computed = n if taking else _POOL * n, np.ones(users, dtype=bool), 0
     while open_.any():
         found = best(open_, size)
         own, own_scores = positions[open_], scores[open_]
         final = size >= candidates
         pools = found.positions, found.scores
-        if rules.variety > 0 and items is not None:
+        if rules.diversity > 0 and items is not None:
             ended = _vary(*pools, rules, items, n, final, own, own_scores, counts)
         else:
             ended = _take(*pools, rules, n, final, own, own_scores, counts)
@@ -141,17 +141,17 @@ def reserve(
     scores: Single,
     kept: npt.NDArray[np.bool_],
     candidates: Ranked,
-    places: int,
+    slots: int,
     rules: Rules,
 ) -> int:
-    """Give candidates at least so many places in each list, in place; how many they gained.
+    """Give candidates at least so many slots in each list, in place; how many they gained.
 
     candidates: the best of some items, such as new ones, by user. Where a list has too few of
     them, its last items that are not `kept`, (users, n), give way, and the candidates stand at its
     end and are kept.
     """
     best = candidates.positions, candidates.scores
-    gained: int = _reserve(positions, scores, kept, *best, places, rules)
+    gained: int = _reserve(positions, scores, kept, *best, slots, rules)
     return gained
 
 
@@ -221,7 +221,7 @@ def _vary(pool, pool_scores, rules, items, n, final, positions, scores, counts):
         left, filled = _relevant(pool[user], pool_scores[user], rules.least, relevance), 0
         likeness[:], taken[:] = 0.0, False
         while filled < n:
-            values = (1.0 - rules.variety) * relevance - rules.variety * likeness
+            values = (1.0 - rules.diversity) * relevance - rules.diversity * likeness
             at = _most_valuable(values[:left], pool[user], taken, rules, held)
             if at < 0:
                 break
@@ -288,11 +288,11 @@ def _compare(likeness, pool, items, place, first):  # type: ignore[no-untyped-de
 
 
 @kernel
-def _reserve(positions, scores, kept, candidates, candidate_scores, places, rules):  # type: ignore[no-untyped-def]
+def _reserve(positions, scores, kept, candidates, candidate_scores, slots, rules):  # type: ignore[no-untyped-def]
     n, gained, held = positions.shape[1], 0, _counters(rules.groups)
     for user in range(len(positions)):
         own, own_scores, own_kept = positions[user], scores[user], kept[user]
-        filled, missing = 0, places
+        filled, missing = 0, slots
         while filled < n and own[filled] >= 0:
             if _stands_in(candidates[user], own[filled]):
                 own_kept[filled], missing = True, missing - 1
