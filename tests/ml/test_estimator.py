@@ -16,6 +16,7 @@ from recsys_spark import WALS, WALSModel
 from recsys_spark.als.execution_plan import Plan
 from recsys_spark.als.trainer import fit_factors
 from recsys_spark.errors import ConfigError, ContractError
+from recsys_spark.kernels.als.keys import keys_of
 from recsys_spark.kernels.als.solver import Solver
 from recsys_spark.kernels.als.spec import PRESETS, WalsSpec
 
@@ -56,6 +57,20 @@ def test_parameters_reach_the_solver():
     assert WALS(solver="subspace").setSubspaceBlock(8).row_solver() == Solver(
         "subspace", subspace_block=8
     )
+
+
+def test_parameters_have_the_types_and_texts_of_their_keys():
+    """The signature is written out, for editors; all else is made from the specs."""
+    wals, signature = WALS(), inspect.signature(WALS.__init__).parameters
+    keys = {**keys_of(WalsSpec), **keys_of(Solver)}
+    for own in keys.values():
+        kind = str if own.choices else {tuple[float, float]: list[float]}.get(own.kind, own.kind)
+        accepted = str if own.name == "method" else kind | None
+        assert signature[own.parameter].annotation == accepted, own.parameter
+    docs = {name: wals.getParam(keys[name].parameter).doc for name in keys}
+    assert docs["rank"] == "Length of a factor vector (64)."
+    assert docs["user_regularization"] == "lambda of the users; unset: regParam."
+    assert docs["cg_steps"] == "Steps a row of cg (3)."
 
 
 def test_every_key_of_the_objective_has_its_parameter():
