@@ -18,12 +18,14 @@ from recsys_spark.als.memory_estimate import refuse_what_cannot_fit
 from recsys_spark.als.trainer import Factorization, fit_factors
 from recsys_spark.als.training_statistics import needed_rows
 from recsys_spark.als.weighting import weigh
-from recsys_spark.config import KEYS
+from recsys_spark.config import KEYS, Config
 from recsys_spark.errors import ConfigError, RecsysError, setting, settings_named
 from recsys_spark.kernels.als.spec import PRESETS, resolve_spec
 from recsys_spark.kernels.als.value_use import ValueRange, describe_values
 from recsys_spark.kernels.als.weights import ratio_warning
 from recsys_spark.ml.params import PARAMETERS
+from recsys_spark.pipeline.sessions import lazy_session
+from recsys_spark.runtime.log import Log
 from recsys_spark.settings import known_keys, load_config
 from recsys_spark.topn.constraints import seen_rows, since
 from recsys_spark.topn.explanation_inputs import refuse_unexplained
@@ -123,6 +125,13 @@ def test_names_end_with_a_failure():
     with pytest.raises(ConfigError, match="size"):
         refuse()
     assert setting("rank") == "rank"
+
+
+def test_commands_name_keys_until_their_session_is_closed():
+    with lazy_session(Config(), Log([])):
+        assert setting("regularization") == "objective.regularization"
+        assert setting("broadcast_budget_bytes") == "solver.broadcast_budget_mb"
+    assert setting("regularization") == "regularization"
 
 
 # Settings by field, the message for a file or --set, and the message for a notebook.
