@@ -126,7 +126,7 @@ def test_googles_published_settings_pass_without_a_warning(rows, users, items, w
     [
         (100.0, "raise unobserved_weight"),
         (np.inf, "raise unobserved_weight"),
-        (1e-5, "lower objective"),
+        (1e-5, "lower unobserved_weight"),
     ],
 )
 def test_a_ratio_far_off_is_warned_about_with_the_cure(ratio, cure):
