@@ -217,11 +217,11 @@ def test_auto_routes_what_exceeds_the_budget(spark, tmp_path, monkeypatch):
         (Plan(placement="sharded"), r"no folder.*setCheckpointDir"),
         (
             Plan(broadcast_budget_bytes=9),
-            r"user factors.*setCheckpointDir.*solver\.placement: sharded",
+            r"user factors.*setCheckpointDir\), placement: sharded",
         ),
         (
             Plan(placement="replicated", broadcast_budget_bytes=9, folder="/shared"),
-            r"user factors.*solver\.broadcast_budget_mb.*solver\.placement: sharded",
+            r"user factors.*broadcast_budget_bytes.*; placement: sharded",
         ),
     ],
 )
