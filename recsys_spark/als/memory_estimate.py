@@ -9,6 +9,7 @@ from pyspark import SparkContext
 from recsys_spark.als.execution_plan import Plan, Sizes
 from recsys_spark.errors import ConfigError, setting
 from recsys_spark.kernels.als.spec import SIDES, WalsSpec
+from recsys_spark.spark_internals import conf_bytes, java_class
 
 _GATHERED = 1024  # rows that a solver holds at once, in both precisions
 _ENTRY = 4 + 1 + 4 + 4  # a column, a code, and both weights decoded
@@ -132,17 +133,14 @@ def within_limits(plan: Plan, context: SparkContext) -> Plan:
     """
     if plan.placement != "auto" or plan.folder is None:
         return plan
-    jvm = context._jvm
-    assert jvm is not None
-    heap = int(jvm.java.lang.Runtime.getRuntime().maxMemory())
+    heap = int(java_class("java.lang.Runtime").getRuntime().maxMemory())
     limits = [plan.broadcast_budget_bytes, heap // _HELD_BY_JVM, largest_answer(context)]
     return replace(plan, broadcast_budget_bytes=min(limit for limit in limits if limit))
 
 
 def largest_answer(context: SparkContext) -> int:
     """Bytes that one job may bring to the driver; 0: no limit."""
-    conf = context._jsc.sc().conf()
-    return int(conf.getSizeAsBytes("spark.driver.maxResultSize", "1g"))
+    return conf_bytes(context, "spark.driver.maxResultSize", "1g")
 
 
 def refuse_what_cannot_fit(sizes: Sizes, spec: WalsSpec, plan: Plan, context: SparkContext) -> None:
@@ -165,7 +163,7 @@ def refuse_what_cannot_fit(sizes: Sizes, spec: WalsSpec, plan: Plan, context: Sp
             f"spark.driver.maxResultSize allows {readable(answers)}; raise it (0: no limit), or "
             f"{cure}."
         )
-    worker = context._jsc.sc().conf().getSizeAsBytes("spark.executor.pyspark.memory", "0")
+    worker = conf_bytes(context, "spark.executor.pyspark.memory", "0")
     if 0 < worker < all_needs.worker:
         raise ConfigError(
             f"A Python worker needs about {readable(all_needs.worker)} but "

@@ -17,6 +17,7 @@ from recsys_spark.errors import settings_named
 from recsys_spark.ml.columns import id_type, whole_ids
 from recsys_spark.ml.model import WALSModel
 from recsys_spark.ml.params import PARAMETERS, EstimatorParams
+from recsys_spark.spark_internals import with_uid
 
 
 class WALS(
@@ -132,7 +133,7 @@ class WALS(
         model = WALSModel.from_factorization(spark, trained, user, item, spec)
         pairs = (whole_ids(dataset, name) for name in names)
         model.known_pairs = dataset.select(*pairs).toDF("user", "item")
-        return self._copyValues(model._resetUid(self.uid))
+        return self._copyValues(with_uid(model, self.uid))
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any, Literal, get_origin
 
-from pyspark.ml.param import Param, Params, TypeConverters
+from pyspark.ml.param import Param, TypeConverters
 from pyspark.ml.param.shared import HasPredictionCol, HasSeed
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -14,6 +14,7 @@ from recsys_spark.kernels.als.keys import keys_of
 from recsys_spark.kernels.als.solver import Solver, resolve_solver
 from recsys_spark.kernels.als.spec import PRESETS, WalsSpec, resolve_spec
 from recsys_spark.ml import columns
+from recsys_spark.spark_internals import ml_param
 
 # The parameter for each key of the specs, and for what else messages of training name.
 _OF_KEYS = {
@@ -43,11 +44,11 @@ _COUNTERPARTS = {
 
 
 def _text(name: str, doc: str) -> "Param[str]":
-    return Param(Params._dummy(), name, doc, TypeConverters.toString)
+    return ml_param(name, doc, TypeConverters.toString)
 
 
 def _whole(name: str, doc: str) -> "Param[int]":
-    return Param(Params._dummy(), name, doc, TypeConverters.toInt)
+    return ml_param(name, doc, TypeConverters.toInt)
 
 
 _CONVERTERS: Mapping[Any, Callable[[Any], Any]] = {
@@ -68,7 +69,7 @@ def with_keys_of(*specs: type) -> Callable[[type], type]:
             if not hasattr(cls, own.parameter):
                 doc = own.described(_OF_KEYS, "unset")
                 converter = _CONVERTERS[get_origin(own.kind) or own.kind]
-                setattr(cls, own.parameter, Param(Params._dummy(), own.parameter, doc, converter))
+                setattr(cls, own.parameter, ml_param(own.parameter, doc, converter))
         return cls
 
     return give

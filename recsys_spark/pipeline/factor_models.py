@@ -16,6 +16,7 @@ from recsys_spark.pipeline.context import Workspace
 from recsys_spark.pipeline.execution_plan import make_plan
 from recsys_spark.pipeline.fitted_tables import Scores
 from recsys_spark.schema import FACTORS
+from recsys_spark.spark_internals import persistent_rdds
 
 
 def fit_factor_model(work: Workspace, config: Config, name: str, rows: DataFrame) -> Scores:
@@ -65,11 +66,10 @@ def _kept(work: Workspace, name: str, fitted: Scores) -> Scores:
 @contextmanager
 def _releasing(spark: SparkSession) -> Iterator[None]:
     """Release what MLlib persists inside and forgets: its factors."""
-    persisted = spark.sparkContext._jsc.getPersistentRDDs
-    before = set(persisted())
+    before = set(persistent_rdds(spark.sparkContext))
     try:
         yield
     finally:
-        for key, rdd in dict(persisted()).items():
+        for key, rdd in persistent_rdds(spark.sparkContext).items():
             if key not in before:
                 rdd.unpersist()

@@ -7,8 +7,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from pyspark import SparkContext
-
 from recsys_spark.config import Config, mask
 from recsys_spark.errors import ContractError, ExitCode, RecsysError
 from recsys_spark.pipeline.context import Run, StageFunction, is_done
@@ -29,6 +27,7 @@ from recsys_spark.runtime.failures import describe
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.signals import terminable
 from recsys_spark.runtime.tracking import NullTracker, Tracker, open_tracker, preload
+from recsys_spark.spark_internals import active_context
 from recsys_spark.storage.runs import Runs, StageRecord
 from recsys_spark.storage.store import open_store
 from recsys_spark.storage.tables import Tables
@@ -173,7 +172,7 @@ def _open(session: Session, config: Config, stages: Sequence[str]) -> None:
     with ThreadPoolExecutor(1) as beside:
         beside.submit(preload, config.tracking, config.paths.root)
         if set(stages) != {"publish"}:
-            fresh = SparkContext._active_spark_context is None
+            fresh = active_context() is None
             spark = session()
             if fresh:
                 start_workers(spark)

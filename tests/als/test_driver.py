@@ -151,7 +151,7 @@ def test_the_estimator_has_the_layout(spark):
 )
 def test_the_driver_uses_as_many_threads_as_tasks_of_local_mode(monkeypatch, master, threads):
     context = SimpleNamespace(master=master) if master else None
-    monkeypatch.setattr(replicated.SparkContext, "_active_spark_context", context)
+    monkeypatch.setattr(replicated, "active_context", lambda: context)
     monkeypatch.setattr(replicated.os, "sched_getaffinity", lambda _: range(6), raising=False)
     assert replicated.driver_threads() == threads
 
