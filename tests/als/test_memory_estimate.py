@@ -75,7 +75,7 @@ def test_what_fits_is_not_refused(spark):
 @pytest.mark.parametrize(
     ("sizes", "budget", "setting"),
     [
-        (SIZES, 2 * 2**30, "user factors need 2.4 GiB.*solver.broadcast_budget_mb"),
+        (SIZES, 2 * 2**30, "user factors need 2.4 GiB.*broadcast_budget_bytes"),
         (SIZES, 2**40, "2.4 GiB of factors to the driver.*spark.driver.maxResultSize"),
     ],
 )
