@@ -5,7 +5,7 @@ share no memory with the driver; the pairs grow with W. Of every sweep but the f
 seconds, bytes broadcast and shuffled, and seconds in which only the driver worked, from Spark's
 event log. With the fewest workers also on few pairs, which shows what a task costs by itself.
 Beside them rates: of the driver's products, of broadcasts and answers, of jobs and tasks without
-work. For reference, the layout `driver` in local mode.
+work. For reference, the placement `driver` in local mode.
 
 Then `cluster_report.py` predicts those sweeps with `cost_model.py`, at rates of the runs of the
 fewest workers and the lowest rank, and sweeps of clusters and data that are not there. Each run is
@@ -202,14 +202,14 @@ def _spark_home(scratch: Path) -> Path:
     return home
 
 
-def _fit(spark: SparkSession, layout: Any, options: argparse.Namespace) -> list[float]:
+def _fit(spark: SparkSession, placement: Any, options: argparse.Namespace) -> list[float]:
     """When each sweep ended, in seconds since 1970."""
     shape = shape_of(options.workers[0] * options.pairs)
     ratings = spark.read.parquet(str(saved(shape))).withColumnRenamed("rating", "value")
     spec = resolve_spec("ials", rank=options.ranks[0], iterations=options.sweeps)
-    folder = f"{os.environ['SPARK_LOCAL_DIRS']}/{layout}"
+    folder = f"{os.environ['SPARK_LOCAL_DIRS']}/{placement}"
     ends: list[float] = []
-    plan = Plan(layout=layout, folder=None if layout == "driver" else folder)
+    plan = Plan(placement=placement, folder=None if placement == "driver" else folder)
     fit_factors(ratings, spec, plan, lambda _: ends.append(time.time()))
     return ends
 

@@ -78,16 +78,16 @@ def fitted_rates(results: Sequence[Result]) -> Rates:
     """Rates of the runs of the fewest workers at the lowest rank, of the fewest and the most pairs.
 
     Their tasks are about as many for few pairs as for many: the difference is work, and the rest
-    what a task costs by itself. The work of the broadcast layout is solving; what that of the
-    routed one is more is shuffling.
+    what a task costs by itself. The work of the replicated placement is solving; what that of the
+    sharded one is more is shuffling.
     """
     few, many = _fitted_cases(results)
     own = [r["rates"] for r in results if "rates" in r and _case(r) == many]
     plain = {name: median(rates[name] for rates in own) for name in _PLAIN}
     plain["dispatch"] = median(r["dispatch"] for r in results if "dispatch" in r)
-    sent, routed = (_difference(results, name, few, many) for name in PLACEMENTS)
+    sent, sharded = (_difference(results, name, few, many) for name in PLACEMENTS)
     solving = sent.task_seconds / (_estimated(many) - _estimated(few))
-    shuffling = (routed.task_seconds - sent.task_seconds) / routed.shuffled
+    shuffling = (sharded.task_seconds - sent.task_seconds) / sharded.shuffled
     for name in PLACEMENTS:
         smallest = _middle(_usages(results, name, few))
         work = solving * _estimated(few) + shuffling * smallest.shuffled
@@ -165,7 +165,7 @@ def _measured_row(results: Sequence[Result], name: str, case: Case) -> list[obje
 
 
 def _driver_rows(results: Sequence[Result]) -> list[list[object]]:
-    """The layout `driver` in local mode."""
+    """The placement `driver` in local mode."""
     runs: dict[tuple[int, int, int], list[float]] = {}
     for result in results:
         if result["run"] == "driver":
@@ -204,7 +204,7 @@ def _checked(results: Sequence[Result], rates: Rates, name: Placement, case: Cas
     found = _middle(_usages(results, name, case))
     predicted = sweep(data, case.rank, cluster, rates, name)
     busy = rates.solving * _estimated(case) + found.tasks * rates.task(name)
-    if name == "routed":
+    if name == "sharded":
         sent = sum(shuffled_bytes(side, data, case.rank, cluster) for side in SIDES)
         moved, busy = found.shuffled, busy + rates.shuffling * sent
     else:

@@ -17,13 +17,13 @@ from recsys_spark.als.memory_estimate import Needs, needs
 from recsys_spark.kernels.als.solver import row_seconds
 from recsys_spark.kernels.als.spec import other_side, resolve_spec
 
-Placement = Literal["broadcast", "routed"]
+Placement = Literal["replicated", "sharded"]
 Doubles = npt.NDArray[np.float64]
 
 _ROW_WORK = 32  # of als.blocks: what a row counts besides its pairs where blocks are cut
 _PIECE = 4 * 2**20  # bytes: spark.broadcast.blockSize
 _JVM_SHARE = 4  # of als.memory_estimate: a side may be a quarter of the driver's heap
-_JOBS = {"broadcast": 1, "routed": 3}  # of a half-sweep, as counted in the event log
+_JOBS = {"replicated": 1, "sharded": 3}  # of a half-sweep, as counted in the event log
 _BINS = 2000
 
 
@@ -68,7 +68,7 @@ class Rates:
     rows. shuffling: core seconds a byte, from the fixed side's file to the block. broadcasting,
     answering: seconds a byte, driver to hosts and tasks to driver, network apart. flops: of the
     driver, a second. job: seconds of one without work. dispatch: seconds of the driver for each
-    task; task_broadcast, task_routed: seconds of a slot for each, besides its work.
+    task; task_replicated, task_sharded: seconds of a slot for each, besides its work.
     """
 
     solving: float
@@ -78,12 +78,12 @@ class Rates:
     flops: float
     job: float
     dispatch: float
-    task_broadcast: float
-    task_routed: float
+    task_replicated: float
+    task_sharded: float
 
     def task(self, placement: Placement) -> float:
         """Seconds of a slot for each task, besides its work."""
-        return self.task_broadcast if placement == "broadcast" else self.task_routed
+        return self.task_replicated if placement == "replicated" else self.task_sharded
 
 
 @dataclass(frozen=True)
@@ -126,16 +126,16 @@ def sweep(data: Data, rank: int, cluster: Cluster, rates: Rates, placement: Plac
     placement
         Where the factors are; see `choose_placement`.
     """
-    half = _broadcast_half if placement == "broadcast" else _routed_half
+    half = _replicated_half if placement == "replicated" else _sharded_half
     return half("user", data, rank, cluster, rates) + half("item", data, rank, cluster, rates)
 
 
 def choose_placement(data: Data, rank: int, cluster: Cluster) -> Placement:
-    """What `solver.layout: auto` takes on such a cluster, by `Plan.is_routed`.
+    """What `solver.placement: auto` takes on such a cluster, by `Plan.is_sharded`.
 
-    The driver's own layout is left out: on a cluster it is for sweeps of less than a second.
+    The driver's own placement is left out: on a cluster it is for sweeps of less than a second.
     """
-    return "routed" if _plan(cluster).is_routed(_sizes(data, cluster), rank) else "broadcast"
+    return "sharded" if _plan(cluster).is_sharded(_sizes(data, cluster), rank) else "replicated"
 
 
 def memory(data: Data, rank: int, cluster: Cluster, placement: Placement) -> Needs:
@@ -178,7 +178,7 @@ def wanted_rows(side: str, data: Data, cluster: Cluster) -> float:
 
 
 def shuffled_bytes(side: str, data: Data, rank: int, cluster: Cluster) -> float:
-    """Of a routed half-sweep: rows of the fixed side, and the blocks with their routes."""
+    """Of a sharded half-sweep: rows of the fixed side, and the blocks with their routes."""
     pieces = wanted_rows(side, data, cluster) * rank * 4
     routes = wanted_rows(other_side(side), data, cluster) * 4
     return pieces + routes + data.pairs * 5 + data.rows(side) * 16
@@ -197,7 +197,7 @@ def estimated_solving(side: str, data: Data, rank: int) -> float:
     return float(rows @ row_seconds(Plan().solver, rank, lengths.astype(np.int64)))
 
 
-def _broadcast_half(side: str, data: Data, rank: int, cluster: Cluster, rates: Rates) -> Sweep:
+def _replicated_half(side: str, data: Data, rank: int, cluster: Cluster, rates: Rates) -> Sweep:
     own, other = data.rows(side), data.rows(other_side(side))
     products = 2 * (own + other) * rank**2  # the Gram matrix of what is solved, the fixed rotated
     answers = own * rank * 4
@@ -205,11 +205,11 @@ def _broadcast_half(side: str, data: Data, rank: int, cluster: Cluster, rates: R
         compute=_compute(side, data, rank, cluster, rates),
         broadcast=_broadcasting(broadcast_bytes(side, data, rank), cluster, rates),
         driver=products / rates.flops + _answering(answers, cluster, rates),
-        overhead=_overhead("broadcast", blocks(side, data, cluster), cluster, rates),
+        overhead=_overhead("replicated", blocks(side, data, cluster), cluster, rates),
     )
 
 
-def _routed_half(side: str, data: Data, rank: int, cluster: Cluster, rates: Rates) -> Sweep:
+def _sharded_half(side: str, data: Data, rank: int, cluster: Cluster, rates: Rates) -> Sweep:
     own, other = (blocks(name, data, cluster) for name in (side, other_side(side)))
     moved = shuffled_bytes(side, data, rank, cluster)
     remote = moved * (1 - 1 / cluster.executors)
@@ -220,7 +220,7 @@ def _routed_half(side: str, data: Data, rank: int, cluster: Cluster, rates: Rate
         shuffle=moved * rates.shuffling / cluster.slots
         + remote / (cluster.executors * cluster.network),
         driver=_answering(grams, cluster, rates),
-        overhead=_overhead("routed", tasks, cluster, rates),
+        overhead=_overhead("sharded", tasks, cluster, rates),
     )
 
 

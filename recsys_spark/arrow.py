@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
+
+from recsys_spark.spark_internals import spark_to_arrow
 
 
 def make_batch(schema: pa.Schema, columns: Mapping[str, Any]) -> pa.RecordBatch:
@@ -50,7 +51,7 @@ def _as_array(values: Any, kind: pa.DataType) -> pa.Array:
 
 def arrow_schema(schema: StructType) -> pa.Schema:
     """The Arrow schema that Spark expects of a function declared with `schema`; times in UTC."""
-    return to_arrow_schema(schema, timezone="UTC")
+    return spark_to_arrow(schema, "UTC")
 
 
 def local_frame(

@@ -157,7 +157,7 @@ def recommendation_list(
         ("rank", IntegerType()),
     ]
     if marked:
-        columns.append(("last_seen", TimestampType()))
+        columns.append(("last_interaction", TimestampType()))
     if explained:
         because = _table(("item_id", item_id), ("score", FloatType()))
         columns.append(("because", ArrayType(because)))

@@ -6,7 +6,7 @@ worker: two seconds each.
 
 from contextlib import suppress
 
-from pyspark.daemon import manager
+from recsys_spark.spark_internals import fork_workers
 
 
 def _load() -> None:
@@ -17,4 +17,4 @@ def _load() -> None:
 
 if __name__ == "__main__":
     _load()
-    manager()
+    fork_workers()

@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 from recsys_spark.errors import ConfigError
+from recsys_spark.spark_internals import set_worker_python, worker_python
 
 _SPARKS_DEFAULT = "python3"
 _UNUSABLE = ("No module named", "Cannot run program", "PYTHON_VERSION_MISMATCH")
@@ -64,16 +65,18 @@ def start_workers(spark: SparkSession) -> Thread | None:
 
 def use_this_python(context: SparkContext) -> None:
     """Let the workers of a local master run this interpreter, unless another one was chosen."""
-    by_default = context.pythonExec == _SPARKS_DEFAULT and "PYSPARK_PYTHON" not in os.environ
+    by_default = worker_python(context) == _SPARKS_DEFAULT and "PYSPARK_PYTHON" not in os.environ
     if by_default and str(context.master).startswith("local"):
-        context.pythonExec = context.getConf().get("spark.pyspark.python") or sys.executable
+        chosen = context.getConf().get("spark.pyspark.python")
+        set_worker_python(context, chosen or sys.executable)
 
 
 def _prepare(frame: DataFrame) -> None:
     context = frame.sparkSession.sparkContext
     use_this_python(context)
-    application = (context.applicationId, context.pythonExec)
-    if context.pythonExec != sys.executable and application not in _found:
+    python = worker_python(context)
+    application = (context.applicationId, python)
+    if python != sys.executable and application not in _found:
         _require_package(context)
         _found.add(application)
 
@@ -87,7 +90,7 @@ def _require_package(context: SparkContext) -> None:
         if reason is None:
             raise
         raise ConfigError(
-            f"The Python of Spark's workers, {context.pythonExec}, cannot run recsys-spark "
+            f"The Python of Spark's workers, {worker_python(context)}, cannot run recsys-spark "
             f"({reason.strip()}): set PYSPARK_PYTHON or spark.pyspark.python to one that has it "
             "installed, on every host."
         ) from None

@@ -62,7 +62,10 @@ def test_imports_are_found_wherever_they_stand() -> None:
     ("inside", "forbidden"),
     [
         (packages("kernels"), ["pyspark", "pandas", "pyarrow", "mlflow"]),
-        (packages("config", "errors"), ["pyspark", "pandas", "pyarrow", "numba", "mlflow"]),
+        (
+            packages("config", "errors"),
+            ["pyspark", "pandas", "pyarrow", "numba", "mlflow", *packages("spark_internals")],
+        ),
         (
             packages("ingest", "splitting", "baselines", "als", "topn", "ml"),
             packages("runtime", "storage", "export", "io", "pipeline", "cli", "report", "web"),
@@ -167,6 +170,18 @@ def test_kernels_import_only_errors_and_one_another() -> None:
     assert {module: names for module, names in elsewhere.items() if names} == {}
 
 
+def test_kernels_take_at_most_six_arguments() -> None:
+    """What belongs together is a NamedTuple."""
+    longer = {
+        f"{module}.{node.name}": len(node.args.args)
+        for module, path in MODULES.items()
+        if is_in(module, *packages("kernels"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and len(node.args.args) > 6
+    }
+    assert longer == {}
+
+
 def test_tasks_of_python_go_through_one_door() -> None:
     """Where it is seen to that Spark's workers can run them."""
     methods = ("mapInArrow", "applyInArrow", "mapInPandas", "applyInPandas", "mapPartitions", "udf")
@@ -176,6 +191,118 @@ def test_tasks_of_python_go_through_one_door() -> None:
         if any(f".{method}(" in path.read_text(encoding="utf-8") for method in methods)
     }
     assert users == set(packages("workers", "runtime.doctor"))  # doctor looks at any Python
+
+
+# The two modules that may use what their libraries do not document, and what that is.
+INTERNALS = packages("spark_internals", "kernels.numba_internals")
+UNDOCUMENTED = (
+    "llvmlite",
+    "numba.config",
+    "numba.core",
+    "py4j",
+    "pyspark.core",
+    "pyspark.daemon",
+    "pyspark.java_gateway",
+    "pyspark.serializers",
+    "pyspark.sql.classic",
+    "pyspark.sql.pandas",
+    "pyspark.worker",
+)
+OF_NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def private_attributes(source: str) -> dict[str, set[str]]:
+    """Names with one underscore, and what they are read of in the source: but `self` and `cls`.
+
+    What an object uses of itself may be inherited: Spark ML documents such methods for subclasses.
+    """
+    found: dict[str, set[str]] = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and is_private(node.attr):
+            owner = ast.unparse(node.value)
+            if owner not in ("self", "cls"):
+                found.setdefault(node.attr, set()).add(owner)
+    return found
+
+
+def private_methods(source: str) -> set[str]:
+    """Those that the source defines."""
+    nodes = ast.walk(ast.parse(source))
+    return {n.name for n in nodes if isinstance(n, ast.FunctionDef) and is_private(n.name)}
+
+
+def undocumented_imports(source: str) -> set[str]:
+    return {
+        name
+        for name in imports(source)
+        if is_in(name, *UNDOCUMENTED)
+        or (is_in(name, "numba", "pyspark") and any(map(is_private, name.split("."))))
+    }
+
+
+def uses_of_internals(source: str, own: set[str]) -> set[str]:
+    """Undocumented modules and private attributes; own: methods of the package, which are none."""
+    attributes = set(private_attributes(source)) - own - OF_NAMED_TUPLES
+    return undocumented_imports(source) | attributes
+
+
+def test_private_parts_of_libraries_are_used_in_two_modules_alone() -> None:
+    sources = {name: path.read_text(encoding="utf-8") for name, path in MODULES.items()}
+    foreign = {name for module in INTERNALS for name in private_attributes(sources[module])}
+    assert {"_jvm", "_jsc", "_cache"} <= foreign
+    own = set[str]().union(*map(private_methods, sources.values())) - foreign
+    users = {
+        module: uses_of_internals(source, own)
+        for module, source in sources.items()
+        if module not in INTERNALS
+    }
+    assert {module: names for module, names in users.items() if names} == {}
+
+
+def test_private_parts_of_libraries_are_recognised() -> None:
+    source = """
+import llvmlite.binding
+from numba.core import cgutils
+from numba.extending import intrinsic
+from pyspark.daemon import manager
+from pyspark.sql import DataFrame
+from pyspark.sql._typing import ColumnOrName
+from recsys_spark.runtime.log import _text
+
+class Own:
+    def _method(self) -> None:
+        self._kept = self.__class__
+
+def use(spark, own, rows):
+    own._method()
+    rows._replace(a=1)
+    own._kept.context._jvm.java
+    return spark.sparkContext._jsc.sc()
+"""
+    assert uses_of_internals(source, private_methods(source)) == {
+        "llvmlite.binding",
+        "numba.core.cgutils",
+        "pyspark.daemon.manager",
+        "pyspark.sql._typing.ColumnOrName",
+        "_jvm",
+        "_jsc",
+        "_kept",
+    }
+
+
+@pytest.mark.parametrize("module", INTERNALS)
+def test_every_function_of_the_internals_has_a_test(module: str) -> None:
+    path = MODULES[module].relative_to(PACKAGE)
+    tests = Path(__file__).parent / path.with_name(f"test_{path.name}")
+    defined = ast.parse(MODULES[module].read_text(encoding="utf-8")).body
+    names = {n.name for n in defined if isinstance(n, ast.FunctionDef) and not is_private(n.name)}
+    tree = ast.parse(tests.read_text(encoding="utf-8"))
+    assert names
+    assert names - {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} == set()
 
 
 def test_stages_never_import_one_another() -> None:

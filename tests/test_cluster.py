@@ -73,7 +73,7 @@ if __name__ == "__main__":
             if moment == "between":
                 killer.join()
 
-    spec, plan = resolve_spec("ials", rank=4, iterations=3), Plan(3, layout="broadcast")
+    spec, plan = resolve_spec("ials", rank=4, iterations=3), Plan(3, placement="replicated")
     trained = fit_factors(ratings, spec, plan, on_sweep)
     np.savez(
         target,

@@ -594,8 +594,8 @@ def test_the_demo_makes_what_its_pages_lead_to():
         (["tune.space={models.nope.beta: [1]}"], "no key of a model there is"),
         (["models={b: {kind: blend, method: rank_fusion, parts: {model: 1}}}", "recommend.model=b",
           "recommend.explain=2"], "set method: sum or standardised there"),
-        (["models={w: {kind: rp3beta}}", "recommend.model=w", "recommend.policy.variety=0.2"],
-         "recommend.policy.variety needs factors"),
+        (["models={w: {kind: rp3beta}}", "recommend.model=w", "recommend.policy.diversity=0.2"],
+         "recommend.policy.diversity needs factors"),
     ],
 )  # fmt: skip
 def test_models_that_cannot_be_are_refused_with_the_cure(settings, words):

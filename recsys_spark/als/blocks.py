@@ -29,7 +29,7 @@ _Columns = tuple[npt.NDArray[Any], ...]
 
 
 @dataclass(frozen=True)
-class Layout:
+class BlockRanges:
     """Blocks of a side. starts, stops: (blocks,) ranges of rows. parts: (blocks,) of a split row.
 
     A row that is split has as many blocks in sequence as it has parts; 1 for the other blocks.
@@ -40,8 +40,8 @@ class Layout:
     parts: npt.NDArray[np.int64]
 
     @property
-    def size(self) -> int:
-        """How many blocks."""
+    def blocks(self) -> int:
+        """How many there are."""
         return len(self.starts)
 
 
@@ -59,7 +59,7 @@ class Block:
         return slice(self.start, self.start + len(self.entries.indptr) - 1)
 
 
-def lay_out(counts: Ids, entries: int, split_above: int) -> Layout:
+def block_ranges(counts: Ids, entries: int, split_above: int) -> BlockRanges:
     """Ranges of rows of about `entries` entries each; longer rows than the limit are split."""
     parts = -(-counts // split_above)
     work = np.where(parts > 1, 0, counts + _ROW_WORK)
@@ -71,7 +71,7 @@ def lay_out(counts: Ids, entries: int, split_above: int) -> Layout:
     starts = np.flatnonzero(begins)
     stops = np.append(starts[1:], len(counts))
     repeats = parts[starts].clip(1)
-    return Layout(*(np.repeat(x, repeats) for x in (starts, stops, repeats)))
+    return BlockRanges(*(np.repeat(x, repeats) for x in (starts, stops, repeats)))
 
 
 _SCATTERED = {"rows": np.int32, "cols": np.int32, "a": np.float32, "b": np.float32}
@@ -89,21 +89,21 @@ BLOCKS = StructType(
 
 
 def build_blocks(
-    records: DataFrame, ids: dict[str, SharedArray], layouts: dict[str, Layout]
+    records: DataFrame, ids: dict[str, SharedArray], ranges: dict[str, BlockRanges]
 ) -> DataFrame:
-    """Blocks of the sides that have a layout, from packed pairs; one block a partition.
+    """Blocks of the sides with these ranges, from packed pairs; one block a partition.
 
     ids: of both sides, ascending.
     """
-    *before, partitions = accumulate((layout.size for layout in layouts.values()), initial=0)
-    first = dict(zip(layouts, before, strict=True))
-    scattered = map_in_arrow(records, _scatter(ids, layouts, first), _SCATTER)
+    *before, partitions = accumulate((own.blocks for own in ranges.values()), initial=0)
+    first = dict(zip(ranges, before, strict=True))
+    scattered = map_in_arrow(records, _scatter(ids, ranges, first), _SCATTER)
     placed = scattered.repartitionById(partitions, "partition")
-    return map_in_arrow(placed, _assemble(layouts), BLOCKS)
+    return map_in_arrow(placed, _assemble(ranges), BLOCKS)
 
 
 def _scatter(
-    ids: dict[str, SharedArray], layouts: dict[str, Layout], first: dict[str, int]
+    ids: dict[str, SharedArray], ranges: dict[str, BlockRanges], first: dict[str, int]
 ) -> Callable[[Batches], Batches]:
     """Pairs by block. first: partition of each side's first block."""
     schema = arrow_schema(_SCATTER)
@@ -112,10 +112,10 @@ def _scatter(
         positions = {side: Positions(array.open()) for side, array in ids.items()}
         for arrays in unpacked(batches):
             at = {side: of_side.of(arrays[side]) for side, of_side in positions.items()}
-            for row, layout in layouts.items():
+            for row, own in ranges.items():
                 col = other_side(row)
                 columns = at[row], at[col], arrays["a"], arrays["b"]
-                for block, parts in dealt(layout, columns):
+                for block, parts in dealt(own, columns):
                     named = zip(_SCATTERED, parts, strict=True)
                     record = {"partition": first[row] + block, "side": row, "block": block}
                     record |= {name: part.tobytes() for name, part in named}
@@ -124,10 +124,10 @@ def _scatter(
     return scatter
 
 
-def dealt(layout: Layout, columns: _Columns) -> Iterator[tuple[int, _Columns]]:
+def dealt(own: BlockRanges, columns: _Columns) -> Iterator[tuple[int, _Columns]]:
     """The columns of every block that occurs."""
-    to = destination(layout, columns[0], columns[1])
-    to = to.astype(np.min_scalar_type(len(layout.starts)))  # NumPy sorts 16 bits in linear time
+    to = destination(own, columns[0], columns[1])
+    to = to.astype(np.min_scalar_type(len(own.starts)))  # NumPy sorts 16 bits in linear time
     order = np.argsort(to, kind="stable")
     blocks, starts = np.unique(to[order], return_index=True)
     columns = tuple(column[order] for column in columns)
@@ -154,14 +154,14 @@ class Positions:
 
 
 def destination(
-    layout: Layout, rows: npt.NDArray[np.int32], cols: npt.NDArray[np.int32]
+    own: BlockRanges, rows: npt.NDArray[np.int32], cols: npt.NDArray[np.int32]
 ) -> npt.NDArray[np.int32]:
     """The block of every entry; parts of a split row follow its first."""
-    first = np.searchsorted(layout.stops, rows, side="right")
-    return (first + cols % layout.parts[first]).astype(np.int32)
+    first = np.searchsorted(own.stops, rows, side="right")
+    return (first + cols % own.parts[first]).astype(np.int32)
 
 
-def _assemble(layouts: dict[str, Layout]) -> Callable[[Batches], Batches]:
+def _assemble(ranges: dict[str, BlockRanges]) -> Callable[[Batches], Batches]:
     schema = arrow_schema(BLOCKS)
 
     def assemble(batches: Batches) -> Batches:
@@ -170,15 +170,15 @@ def _assemble(layouts: dict[str, Layout]) -> Callable[[Batches], Batches]:
             return
         table = pa.Table.from_batches(received)
         side, number = table["side"][0].as_py(), table["block"][0].as_py()
-        layout = layouts[side]
-        start, stop = int(layout.starts[number]), int(layout.stops[number])
+        own = ranges[side]
+        start, stop = int(own.starts[number]), int(own.stops[number])
         rows, cols, a, b = (
             np.concatenate([np.frombuffer(part.as_buffer(), dtype) for part in table[name]])
             for name, dtype in _SCATTERED.items()
         )
         block = compress(rows - np.int32(start), cols, a, b, stop - start)
         arrays: _Columns = (block.indptr, block.cols, *encode_weights(block.a, block.b))
-        record = {"side": side, "start": start, "parts": int(layout.parts[number])}
+        record = {"side": side, "start": start, "parts": int(own.parts[number])}
         record |= {name: array.tobytes() for name, array in zip(_BLOCK_FIELDS, arrays, strict=True)}
         yield make_batch(schema, {name: [value] for name, value in record.items()})
 

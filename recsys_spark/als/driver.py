@@ -1,7 +1,7 @@
 """Training on the driver alone: blocks and factors in its memory, solved by threads.
 
 A half-sweep has no Spark job, which for small data is nearly all of its time. Blocks, kernels and
-the order of sums are those of the broadcast layout, and so are the factors, to the last bit.
+the order of sums are those of the replicated placement, and so are the factors, to the last bit.
 """
 
 import re
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pyspark import SparkContext
 from pyspark.sql import DataFrame
 
-from recsys_spark.als.blocks import Block, Layout, Positions
+from recsys_spark.als.blocks import Block, BlockRanges, Positions
 from recsys_spark.als.execution_plan import Plan, Sizes
 from recsys_spark.als.half_sweep import Record, Single, Solved, Vectors, solve_block, solved
 from recsys_spark.als.memory_estimate import available_memory, largest_answer, needs
@@ -67,12 +67,12 @@ def held_sides(
 ) -> tuple[dict[str, Rows], dict[str, list[StoredBlock]]] | None:
     """Both sides and their blocks; weighed: columns as of `packed`, a row for each of `ratings`.
 
-    None where they are not to be on the driver: by the plan, or where layout auto expects that to
+    None where they are not to be on the driver: by the plan, or where auto expects that to
     take more memory than half of what is available, or, on a cluster, longer than the two jobs of a
     sweep do by themselves. Errors are those of `sides.built_sides` and of `packed`.
     """
     context = ratings.sparkSession.sparkContext
-    rows = ratings.count() if plan.layout == "auto" else 0
+    rows = ratings.count() if plan.placement == "auto" else 0
     slots, memory = context.defaultParallelism, available_memory()
     if not driver_pays(Sizes(rows, 0, 0, 0.0, 0.0, slots), spec, plan, context, memory):
         return None
@@ -94,8 +94,8 @@ def driver_pays(
 
     memory: bytes that were free before any pair was brought.
     """
-    if plan.layout != "auto":
-        return plan.layout == "driver"
+    if plan.placement != "auto":
+        return plan.placement == "driver"
     needed, answers = needs(replace(sizes, on_driver=True), spec, plan), largest_answer(context)
     if needed.driver > memory // 2 or 0 < answers < needed.answer:
         return False
@@ -127,7 +127,7 @@ def _stored_blocks(pairs: Columns, sides: Mapping[str, Rows]) -> dict[str, list[
     users, items = (Positions(sides[side].ids).of(pairs[side]) for side in SIDES)
     both = compress_both(users, items, values, (sides["user"].counts, sides["item"].counts))
     return {
-        side: list(_blocks(sides[side].layout, rows, table))
+        side: list(_blocks(sides[side].ranges, rows, table))
         for side, rows in zip(SIDES, both, strict=True)
     }
 
@@ -143,12 +143,12 @@ def _values(
 
 
 def _blocks(
-    layout: Layout, rows: Compressed, table: npt.NDArray[np.float32] | None
+    ranges: BlockRanges, rows: Compressed, table: npt.NDArray[np.float32] | None
 ) -> Iterator[StoredBlock]:
     """The blocks that have entries; those of whole rows are views."""
-    firsts = np.searchsorted(layout.starts, layout.starts)
+    firsts = np.searchsorted(ranges.starts, ranges.starts)
     for at, (start, stop, parts) in enumerate(
-        zip(layout.starts.tolist(), layout.stops.tolist(), layout.parts.tolist(), strict=True)
+        zip(ranges.starts.tolist(), ranges.stops.tolist(), ranges.parts.tolist(), strict=True)
     ):
         bounds = rows.indptr[start : stop + 1]
         cols, values = (array[bounds[0] : bounds[-1]] for array in (rows.cols, rows.values))

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.als.solver import Solver
 
-Layout = Literal["auto", "broadcast", "routed", "driver"]
+Placement = Literal["auto", "replicated", "sharded", "driver"]
 
 _MOST_ENTRIES = 2_000_000
 _LEAST_ENTRIES = 10_000
@@ -40,35 +40,35 @@ class Plan:
     blocks: blocks a side, about; None chooses by the data and the number of slots.
     broadcast_budget_bytes: the largest matrix of factors that may be broadcast.
     split_above: entries above which a row is split over several blocks.
-    layout: broadcast, where driver and hosts hold both sides' factors; routed, where rows are sent
-    to the blocks that want them; driver, where the driver holds the blocks, too, and solves them;
-    auto, driver where that pays (see `als.driver.held_sides`), else broadcast while both sides fit
-    the budget.
+    placement: replicated, where driver and hosts hold both sides' factors; sharded, where factors
+    are shuffled to the blocks that need them; driver, where the driver holds the blocks, too, and
+    solves them; auto, driver where that pays (see `als.driver.held_sides`), else replicated while
+    both sides fit the budget.
     folder: an address that all hosts see, where blocks are kept in files; None persists them.
     Blocks found there are used again, so its name must stand for the training rows and the
-    objective. What it holds is deleted when training ends, but for the factors of the routed
-    layout, and left by a process that is killed.
+    objective. What it holds is deleted when training ends, but for the factors of the sharded
+    placement, and left by a process that is killed.
 
-    Raises ConfigError for an unknown layout.
+    Raises ConfigError for an unknown placement.
     """
 
     blocks: int | None = None
     broadcast_budget_bytes: int = 2048 * 2**20
     split_above: int = 1_000_000
     solver: Solver = field(default_factory=Solver)
-    layout: Layout = "auto"
+    placement: Placement = "auto"
     folder: str | None = None
 
     def __post_init__(self) -> None:
-        if self.layout not in get_args(Layout):
-            choices = ", ".join(get_args(Layout))
-            raise ConfigError(f"solver.layout is {self.layout!r}; choose one of {choices}.")
+        if self.placement not in get_args(Placement):
+            choices = ", ".join(get_args(Placement))
+            raise ConfigError(f"solver.placement is {self.placement!r}; choose one of {choices}.")
 
-    def is_routed(self, sizes: Sizes, width: int) -> bool:
-        """Whether rows are sent to the blocks that want them, given the length of a vector."""
+    def is_sharded(self, sizes: Sizes, width: int) -> bool:
+        """Whether factors are shuffled to the blocks that need them; width: of a vector."""
         most = max(sizes.users, sizes.items) * width * 4
         fits = most <= self.broadcast_budget_bytes
-        return self.layout == "routed" or (self.layout == "auto" and not fits)
+        return self.placement == "sharded" or (self.placement == "auto" and not fits)
 
     def block_entries(self, sizes: Sizes) -> int:
         """Pairs of a block: by the planned number, or a few blocks a slot, none too large."""

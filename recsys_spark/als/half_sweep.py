@@ -29,7 +29,13 @@ from recsys_spark.errors import DivergenceError, SolveError
 from recsys_spark.kernels.als.solve import Fixed, Problem, solve_rows
 from recsys_spark.kernels.als.solver import Solver
 from recsys_spark.kernels.als.spec import WalsSpec
-from recsys_spark.kernels.als.split_rows import Partial, partial_equations, solve_whole, whole_loss
+from recsys_spark.kernels.als.split_rows import (
+    Partial,
+    Shared,
+    partial_equations,
+    solve_whole,
+    whole_loss,
+)
 from recsys_spark.kernels.als.weights import counted_pairs, row_regularization
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.workers import map_in_arrow
@@ -277,7 +283,8 @@ def _merge(
     penalty = float(terms.regularization(counts)[0])
     own, exact = float(terms.unobserved[row]), terms.spec.nonnegative
     start = None if last is None else last @ fixed.rotation
-    x = solve_whole(sums, fixed, own, penalty, exact, start, solver.coordinates(rank))
+    shared = Shared(own, penalty)
+    x = solve_whole(sums, fixed, shared, exact, start, solver.coordinates(rank))
     nothing = dict.fromkeys(SOLVED.names) | dict.fromkeys(("observed", "shadowed", "penalty"), 0.0)
     if x is None:
         return nothing | {"start": row, "failed": row, "factors": b""}

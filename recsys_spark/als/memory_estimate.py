@@ -9,6 +9,7 @@ from pyspark import SparkContext
 from recsys_spark.als.execution_plan import Plan, Sizes
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.als.spec import SIDES, WalsSpec
+from recsys_spark.spark_internals import conf_bytes, java_class
 
 _GATHERED = 1024  # rows that a solver holds at once, in both precisions
 _ENTRY = 4 + 1 + 4 + 4  # a column, a code, and both weights decoded
@@ -46,7 +47,7 @@ class Needs:
         if self.files:
             stated.append(f"{filed} of blocks{' and factors' if self.sent else ''} in files")
         if self.sent:
-            stated.append(f"at most {sent} of factors routed between tasks in a half-sweep")
+            stated.append(f"at most {sent} of factors shuffled between tasks in a half-sweep")
         return ", ".join(stated)
 
 
@@ -56,12 +57,12 @@ def needs(sizes: Sizes, spec: WalsSpec, plan: Plan) -> Needs:
     solver = (_GATHERED + 2 * spec.width) * spec.width * 12
     worker = plan.block_entries(sizes) * _ENTRY + solver + small
     index = 16 * (sizes.users + sizes.items)
-    take = _routed if plan.is_routed(sizes, spec.width) else _broadcast
+    take = _sharded if plan.is_sharded(sizes, spec.width) else _replicated
     take = _on_driver if sizes.on_driver else take
     return take(sizes, spec, plan, worker, index + small)
 
 
-def _broadcast(sizes: Sizes, spec: WalsSpec, plan: Plan, worker: int, driver: int) -> Needs:
+def _replicated(sizes: Sizes, spec: WalsSpec, plan: Plan, worker: int, driver: int) -> Needs:
     vectors = [sizes.rows(side) * spec.width * 4 for side in SIDES]
     blocks, filed = 2 * sizes.pairs * _STORED, plan.folder is not None
     return Needs(
@@ -89,7 +90,7 @@ def _on_driver(sizes: Sizes, spec: WalsSpec, plan: Plan, worker: int, driver: in
     )
 
 
-def _routed(sizes: Sizes, spec: WalsSpec, plan: Plan, worker: int, driver: int) -> Needs:
+def _sharded(sizes: Sizes, spec: WalsSpec, plan: Plan, worker: int, driver: int) -> Needs:
     vector, block = spec.width * 4, plan.block_entries(sizes)
     rows, blocks = sizes.users + sizes.items, -(-sizes.pairs // block)
     most = max(sizes.users, sizes.items)
@@ -130,30 +131,27 @@ def within_limits(plan: Plan, context: SparkContext) -> Plan:
 
     While a side is sent, its JVM holds it three times: as the answer, cut to pieces, and kept.
     """
-    if plan.layout != "auto" or plan.folder is None:
+    if plan.placement != "auto" or plan.folder is None:
         return plan
-    jvm = context._jvm
-    assert jvm is not None
-    heap = int(jvm.java.lang.Runtime.getRuntime().maxMemory())
+    heap = int(java_class("java.lang.Runtime").getRuntime().maxMemory())
     limits = [plan.broadcast_budget_bytes, heap // _HELD_BY_JVM, largest_answer(context)]
     return replace(plan, broadcast_budget_bytes=min(limit for limit in limits if limit))
 
 
 def largest_answer(context: SparkContext) -> int:
     """Bytes that one job may bring to the driver; 0: no limit."""
-    conf = context._jsc.sc().conf()
-    return int(conf.getSizeAsBytes("spark.driver.maxResultSize", "1g"))
+    return conf_bytes(context, "spark.driver.maxResultSize", "1g")
 
 
 def refuse_what_cannot_fit(sizes: Sizes, spec: WalsSpec, plan: Plan, context: SparkContext) -> None:
     """Raise ConfigError, naming the setting, if a limit is known to be too small."""
-    if not sizes.on_driver and (plan.layout == "broadcast" or plan.folder is None):
+    if not sizes.on_driver and (plan.placement == "replicated" or plan.folder is None):
         _refuse_broadcast(sizes, spec, plan)
     all_needs, answers = needs(sizes, spec, plan), largest_answer(context)
     if 0 < answers < all_needs.answer:
-        content, cure = "factors", "set solver.layout: routed, or lower objective.rank"
+        content, cure = "factors", "set solver.placement: sharded, or lower objective.rank"
         if sizes.on_driver:
-            content, cure = "pairs", "set solver.layout: broadcast"
+            content, cure = "pairs", "set solver.placement: replicated"
         elif all_needs.sent:
             content, cure = "Gram matrices", "set fewer solver.blocks, or lower objective.rank"
         raise ConfigError(
@@ -161,7 +159,7 @@ def refuse_what_cannot_fit(sizes: Sizes, spec: WalsSpec, plan: Plan, context: Sp
             f"spark.driver.maxResultSize allows {readable(answers)}; raise it (0: no limit), or "
             f"{cure}."
         )
-    worker = context._jsc.sc().conf().getSizeAsBytes("spark.executor.pyspark.memory", "0")
+    worker = conf_bytes(context, "spark.executor.pyspark.memory", "0")
     if 0 < worker < all_needs.worker:
         raise ConfigError(
             f"A Python worker needs about {readable(all_needs.worker)} but "
@@ -172,13 +170,13 @@ def refuse_what_cannot_fit(sizes: Sizes, spec: WalsSpec, plan: Plan, context: Sp
 
 def _refuse_broadcast(sizes: Sizes, spec: WalsSpec, plan: Plan) -> None:
     """Where nothing but broadcasts will do, because it is so set or there is no folder."""
-    if plan.layout == "routed":
+    if plan.placement == "sharded":
         raise ConfigError(
-            "solver.layout: routed keeps factors in files and has no folder for them: name one "
-            "that all hosts see with SparkContext.setCheckpointDir, or set the layout to broadcast."
+            "solver.placement: sharded keeps factors in files and has no folder for them: name one "
+            "that all hosts see with SparkContext.setCheckpointDir, or set it to replicated."
         )
     where = "with a folder that all hosts see (SparkContext.setCheckpointDir), "
-    cure = f"{'' if plan.folder else where}solver.layout: routed sends only what is needed"
+    cure = f"{'' if plan.folder else where}solver.placement: sharded sends only what is needed"
     for side in SIDES:
         needed, budget = sizes.rows(side) * spec.width * 4, plan.broadcast_budget_bytes
         if needed > budget:

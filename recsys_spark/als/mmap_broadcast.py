@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from pyspark import Broadcast, SparkContext
 
+from recsys_spark.spark_internals import broadcast_file, broadcast_path, encrypts_files
+
 _ALIGNMENT = 4096
 
 
@@ -35,7 +37,7 @@ class SharedArray:
         value = self._broadcast.value
         if not isinstance(value, _Header):
             return value  # type: ignore[no-any-return]
-        path = self._broadcast._path
+        path = broadcast_path(self._broadcast)
         return np.memmap(path, value.dtype, "r", value.offset, value.shape)
 
     def destroy(self) -> None:
@@ -43,20 +45,16 @@ class SharedArray:
         self._broadcast.destroy()
 
 
-class _MappedBroadcast(Broadcast[Any]):
-    """Writes the array as header and bytes; what is read back by unpickling is the header."""
-
-    def dump(self, value: Any, f: IO[bytes]) -> None:
-        header = BytesIO()
-        pickle.dump(_Header(value.shape, value.dtype.str, _ALIGNMENT), header)
-        f.write(header.getvalue().ljust(_ALIGNMENT, b"\0"))
-        f.write(memoryview(value).cast("B") if value.size else b"")
-        f.close()
-
-
 def share(context: SparkContext, array: npt.NDArray[Any]) -> SharedArray:
     """Broadcast the array; `array` must be C-contiguous."""
-    if context._encryption_enabled:
+    if encrypts_files(context):
         return SharedArray(context.broadcast(array))
-    registry = context._pickled_broadcast_vars
-    return SharedArray(_MappedBroadcast(context, array, registry))
+    return SharedArray(broadcast_file(context, lambda file: _write(array, file)))
+
+
+def _write(array: npt.NDArray[Any], file: IO[bytes]) -> None:
+    """Header and bytes; what is read back by unpickling is the header."""
+    header = BytesIO()
+    pickle.dump(_Header(array.shape, array.dtype.str, _ALIGNMENT), header)
+    file.write(header.getvalue().ljust(_ALIGNMENT, b"\0"))
+    file.write(array.data.cast("B") if array.size else b"")

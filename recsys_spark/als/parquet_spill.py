@@ -1,8 +1,8 @@
 """Frames kept in files while training lasts, each file read back as one partition."""
 
-from typing import Any
-
 from pyspark.sql import DataFrame, SparkSession
+
+from recsys_spark.spark_internals import hadoop_path
 
 _CODEC = "zstd"  # as fast as the others here, and half their bytes
 _WHOLE = {"spark.sql.files.maxPartitionBytes": "1g", "spark.sql.files.openCostInBytes": "1g"}
@@ -33,16 +33,17 @@ def reader(spark: SparkSession) -> SparkSession:
 
 def exists(spark: SparkSession, path: str) -> bool:
     """Whether there is a file or folder."""
-    files, at = _hadoop(spark, path)
+    files, at = hadoop_path(spark, path)
     return bool(files.exists(at))
 
 
 def reads(frame: DataFrame, path: str) -> bool:
     """Whether a frame reads files of a folder."""
-    files, at = _hadoop(frame.sparkSession, path)
+    files, at = hadoop_path(frame.sparkSession, path)
     folder = f"{files.makeQualified(at)}/"
     return any(
-        str(_hadoop(frame.sparkSession, file)[1]).startswith(folder) for file in frame.inputFiles()
+        str(hadoop_path(frame.sparkSession, file)[1]).startswith(folder)
+        for file in frame.inputFiles()
     )
 
 
@@ -52,9 +53,9 @@ def replace(spark: SparkSession, new: str, path: str) -> None:
     A rename into a folder that exists would put it inside; so the old one is moved away first, and
     back if the new one cannot be moved.
     """
-    files, at = _hadoop(spark, path)
-    _, made = _hadoop(spark, new)
-    _, old = _hadoop(spark, f"{new}.old")
+    files, at = hadoop_path(spark, path)
+    _, made = hadoop_path(spark, new)
+    _, old = hadoop_path(spark, f"{new}.old")
     if not files.rename(at, old):
         raise OSError(
             f"{path} could not be replaced: moving it to {old} failed; nothing was changed."
@@ -72,18 +73,12 @@ def is_complete(spark: SparkSession, path: str) -> bool:
 
 def delete(spark: SparkSession, path: str) -> None:
     """Delete a folder, if it is there."""
-    files, at = _hadoop(spark, path)
+    files, at = hadoop_path(spark, path)
     files.delete(at, True)
 
 
 def delete_empty(spark: SparkSession, path: str) -> None:
     """Delete a folder that holds nothing, if it is there."""
-    files, at = _hadoop(spark, path)
+    files, at = hadoop_path(spark, path)
     if files.exists(at) and not len(files.listStatus(at)):
         files.delete(at, False)
-
-
-def _hadoop(spark: SparkSession, path: str) -> tuple[Any, Any]:
-    context: Any = spark.sparkContext
-    at = context._jvm.org.apache.hadoop.fs.Path(path)
-    return at.getFileSystem(context._jsc.hadoopConfiguration()), at

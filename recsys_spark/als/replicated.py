@@ -1,4 +1,4 @@
-"""The layout of training where the driver holds both sides and sends each task the fixed one."""
+"""The placement where the driver holds both sides and sends each task the fixed one."""
 
 import os
 import re
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from pyspark import SparkContext
 
 from recsys_spark.als.bias_factors import fixed_part, from_solved, solved_part
 from recsys_spark.als.factors import Factors, SideFactors, initial_vectors, overwrite_known
@@ -17,6 +16,7 @@ from recsys_spark.kernels.als.solve import Fixed, fix, gram
 from recsys_spark.kernels.als.solver import Solver
 from recsys_spark.kernels.als.spec import WalsSpec
 from recsys_spark.kernels.threads import single_threaded
+from recsys_spark.spark_internals import active_context
 
 Single = npt.NDArray[np.float32]
 
@@ -52,7 +52,7 @@ def driver_threads() -> int:
     """Processors that the driver may use while no task runs; in local mode those of tasks."""
     has_affinity = hasattr(os, "sched_getaffinity")  # not on macOS
     own = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-    context = SparkContext._active_spark_context
+    context = active_context()
     chosen = re.match(r"local(\[\d+)?(,|\]|$)", str(context.master)) if context else None
     return min(own, int((chosen[1] or "[1")[1:])) if chosen else own
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from recsys_spark.als.bias_factors import Baseline, from_solved, learn_baseline
-from recsys_spark.als.blocks import build_blocks, lay_out
+from recsys_spark.als.blocks import block_ranges, build_blocks
 from recsys_spark.als.driver import OnDriver, StoredBlock, held_sides
 from recsys_spark.als.execution_plan import Plan, Sizes
 from recsys_spark.als.factors import Factors, SideFactors
@@ -137,8 +137,8 @@ def prepared(
         rows, blocks = held
         yield Prepared(spark, rows, False, baseline, spec, plan, blocks)
         return
-    with packed(weighed) as pairs, built_sides(pairs, spec, plan, on_sizes) as (sides, routed):
-        yield Prepared(spark, sides, routed, baseline, spec, plan)
+    with packed(weighed) as pairs, built_sides(pairs, spec, plan, on_sizes) as (sides, sharded):
+        yield Prepared(spark, sides, sharded, baseline, spec, plan)
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class Prepared:
 
     spark: SparkSession
     sides: Mapping[str, Rows]
-    routed: bool
+    sharded: bool
     baseline: Baseline
     spec: WalsSpec
     plan: Plan
@@ -162,7 +162,7 @@ class Prepared:
         Routed blocks hold more of the objective, and serve none but their own; longer vectors than
         were planned for might not fit.
         """
-        if self.routed or spec.width > self.spec.width:
+        if self.sharded or spec.width > self.spec.width:
             return spec == self.spec
         free = set(_FREE)
         if (spec.confidence, spec.target) != ("extra", "weight"):
@@ -179,15 +179,15 @@ class Prepared:
         if start is not None:
             start = _without_baseline(start, self.baseline, spec)
         sides, plan, baseline = with_terms(self.sides, spec), self.plan, self.baseline
-        if not self.routed:
-            layout = (
+        if not self.sharded:
+            strategy = (
                 OnDriver(sides, spec, self.blocks) if self.blocks else Broadcasting(sides, spec)
             )
-            return _fit(layout, sides, spec, plan, on_sweep, start, baseline)
+            return _fit(strategy, sides, spec, plan, on_sweep, start, baseline)
         assert plan.folder is not None
         in_blocks = {side: own for side, own in sides.items() if isinstance(own, Side)}
-        with routing(self.spark, in_blocks, spec, plan.folder) as routed:
-            return _fit(routed, sides, spec, plan, on_sweep, start, baseline)
+        with routing(self.spark, in_blocks, spec, plan.folder) as sharded:
+            return _fit(sharded, sides, spec, plan, on_sweep, start, baseline)
 
 
 def solve_side(
@@ -242,9 +242,9 @@ def _solve_rows(
         theirs = row_terms(counts[other], counts, spec, other)
         weights = column_weights(other, theirs.unobserved, spec)
         seen = hold(other, fixed.vectors, weights, spec)
-        layout = lay_out(index.counts, _FOLDED_ENTRIES, plan.split_above)
+        ranges = block_ranges(index.counts, _FOLDED_ENTRIES, plan.split_above)
         with shared_arrays(pairs.records, {row: index.ids, other: fixed.ids}) as ids:
-            blocks = build_blocks(pairs.records, ids, {row: layout})
+            blocks = build_blocks(pairs.records, ids, {row: ranges})
             exact = Solver()
             solved = half_sweep(blocks, index.ids, seen.as_fixed(spec, exact), terms, exact)
     return Factors(index.ids, from_solved(row, solved.factors, spec))
@@ -261,7 +261,7 @@ _Side = TypeVar("_Side", bound=_Held)
 _OnSweep = Callable[[Factorization], str | None]
 
 
-class _Layout(Protocol[_Side]):
+class _Strategy(Protocol[_Side]):
     """Where the factors are between half-sweeps, and how the rows get to see them."""
 
     def begin(self, side: str, known: SideFactors | None) -> _Side:
@@ -286,15 +286,15 @@ class _Layout(Protocol[_Side]):
 
 
 def _fit(
-    layout: _Layout[_Side], sides: Mapping[str, Rows], spec: WalsSpec, plan: Plan,
+    strategy: _Strategy[_Side], sides: Mapping[str, Rows], spec: WalsSpec, plan: Plan,
     on_sweep: _OnSweep, start: Factorization | None, baseline: Baseline,
 ) -> Factorization:  # fmt: skip
     def seen(state: Factorization) -> str | None:
         return on_sweep(replace(state, baseline=baseline))
 
-    trained = _sweep(layout, sides, spec, plan.solver, seen, start)
+    trained = _sweep(strategy, sides, spec, plan.solver, seen, start)
     trained = replace(trained, baseline=baseline).restored()
-    users, items = (layout.finished(side, getattr(trained, side)) for side in SIDES)
+    users, items = (strategy.finished(side, getattr(trained, side)) for side in SIDES)
     return replace(trained, user=users, item=items)
 
 
@@ -312,10 +312,10 @@ def _without_baseline(start: Factorization, baseline: Baseline, spec: WalsSpec) 
 
 
 def _sweep(
-    layout: _Layout[_Side], sides: Mapping[str, Rows], spec: WalsSpec, solver: Solver,
+    strategy: _Strategy[_Side], sides: Mapping[str, Rows], spec: WalsSpec, solver: Solver,
     on_sweep: _OnSweep, start: Factorization | None,
 ) -> Factorization:  # fmt: skip
-    state, stopped = _initial(layout, spec, start), None
+    state, stopped = _initial(strategy, spec, start), None
     losses = list(start.losses) if start else []
     counts = [side.counts for side in sides.values()]
     chosen = solver, _ = choose_solver(solver, spec, len(state["item"].gram), counts)
@@ -323,7 +323,7 @@ def _sweep(
         if stopped:
             break
         try:
-            after, loss = _one_sweep(layout, state, spec, solver, iteration)
+            after, loss = _one_sweep(strategy, state, spec, solver, iteration)
         except DivergenceError as error:
             if not losses:
                 raise
@@ -333,11 +333,11 @@ def _sweep(
             stopped = f"The loss rose to {loss.total:,.1f} in iteration {iteration}."
             break
         state, losses = after, [*losses, loss]
-        layout.keep(state)
-        stopped = on_sweep(_factorization(layout, state, losses, chosen))
+        strategy.keep(state)
+        stopped = on_sweep(_factorization(strategy, state, losses, chosen))
     if spec.order == "users_first":
-        state, _ = _half(layout, state, "user", Solver(), loss=False)
-    return replace(_factorization(layout, state, losses, chosen), stopped=stopped)
+        state, _ = _half(strategy, state, "user", Solver(), loss=False)
+    return replace(_factorization(strategy, state, losses, chosen), stopped=stopped)
 
 
 def _has_risen(loss: Loss, before: list[Loss]) -> bool:
@@ -347,17 +347,20 @@ def _has_risen(loss: Loss, before: list[Loss]) -> bool:
 
 
 def _factorization(
-    layout: _Layout[_Side], state: dict[str, _Side], losses: list[Loss], chosen: tuple[Solver, str]
+    strategy: _Strategy[_Side],
+    state: dict[str, _Side],
+    losses: list[Loss],
+    chosen: tuple[Solver, str],
 ) -> Factorization:
-    users, items = (layout.factors(side, state[side]) for side in SIDES)
+    users, items = (strategy.factors(side, state[side]) for side in SIDES)
     solver, reason = chosen
     return Factorization(users, items, losses, solver=solver, reason=reason)
 
 
 def _initial(
-    layout: _Layout[_Side], spec: WalsSpec, start: Factorization | None
+    strategy: _Strategy[_Side], spec: WalsSpec, start: Factorization | None
 ) -> dict[str, _Side]:
-    return {side: layout.begin(side, getattr(start, side, None)) for side in SIDES}
+    return {side: strategy.begin(side, getattr(start, side, None)) for side in SIDES}
 
 
 def _require_width(known: SideFactors, width: int) -> None:
@@ -369,12 +372,16 @@ def _require_width(known: SideFactors, width: int) -> None:
 
 
 def _one_sweep(
-    layout: _Layout[_Side], state: dict[str, _Side], spec: WalsSpec, solver: Solver, iteration: int
+    strategy: _Strategy[_Side],
+    state: dict[str, _Side],
+    spec: WalsSpec,
+    solver: Solver,
+    iteration: int,
 ) -> tuple[dict[str, _Side], Loss]:
     first, second = SIDES if spec.order == "users_first" else SIDES[::-1]
     for step in solver.steps(len(state[first].gram)):
-        state, before = _half(layout, state, first, step, loss=False)
-        state, after = _half(layout, state, second, step)
+        state, before = _half(strategy, state, first, step, loss=False)
+        state, after = _half(strategy, state, second, step)
     # The sum of (xy)^2 over all pairs, each by its unobserved weight, from two small matrices.
     everywhere = spec.unobserved_weight * float(np.sum(state["user"].gram * state["item"].gram))
     unobserved = everywhere - after.shadowed
@@ -382,12 +389,12 @@ def _one_sweep(
 
 
 def _half(
-    layout: _Layout[_Side],
+    strategy: _Strategy[_Side],
     state: dict[str, _Side],
     side: str,
     solver: Solver,
     loss: bool = True,
 ) -> tuple[dict[str, _Side], Sums]:
     """Solve one side, or a block of its coordinates; the state with its new vectors."""
-    solved, sums = layout.half(side, state[side], state[other_side(side)], solver, loss)
+    solved, sums = strategy.half(side, state[side], state[other_side(side)], solver, loss)
     return state | {side: solved}, sums

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from recsys_spark.als import parquet_spill
-from recsys_spark.als.blocks import Layout, build_blocks, lay_out
+from recsys_spark.als.blocks import BlockRanges, block_ranges, build_blocks
 from recsys_spark.als.execution_plan import Plan, Sizes
 from recsys_spark.als.half_sweep import RowTerms, column_weights
 from recsys_spark.als.memory_estimate import refuse_what_cannot_fit, within_limits
@@ -31,13 +31,13 @@ Single = npt.NDArray[np.float32]
 class Rows:
     """A side's rows.
 
-    ids: (rows,) ascending. counts: (rows,) entries of each. layout: of their blocks.
+    ids: (rows,) ascending. counts: (rows,) entries of each. ranges: of their blocks.
     """
 
     ids: Ids
     counts: Ids
     terms: RowTerms
-    layout: Layout
+    ranges: BlockRanges
 
     @property
     def weights(self) -> Single:
@@ -47,7 +47,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Side(Rows):
-    """A side's rows and entries. blocks: if routed, with those of `als.sharded.out_blocks`."""
+    """A side's rows and entries. blocks: if sharded, with those of `als.sharded.out_blocks`."""
 
     blocks: DataFrame
 
@@ -56,24 +56,24 @@ class Side(Rows):
 def built_sides(
     pairs: Packed, spec: WalsSpec, plan: Plan, on_sizes: Callable[[Sizes], None]
 ) -> Iterator[tuple[dict[str, Side], bool]]:
-    """Index both sides and build their blocks, kept inside the context; whether they are routed.
+    """Index both sides and build their blocks, kept inside the context; whether they are sharded.
 
     on_sizes: called with the sizes before the blocks are built. Raises ConfigError if a known limit
-    of memory is too small for them, or if there is no folder for the routed layout.
+    of memory is too small for them, or if there is no folder for the sharded placement.
     """
     context, indices = pairs.records.sparkSession.sparkContext, index_sides(pairs.records)
     users, items = (len(indices[side].ids) for side in SIDES)
     slots = context.defaultParallelism
     sizes = Sizes(pairs.rows, users, items, pairs.sum_a, pairs.sum_b, slots)
-    rows, routed = sized_rows(sizes, indices, spec, plan, context, on_sizes)
-    layouts = {side: own.layout for side, own in rows.items()}
-    with _unkept(pairs, rows, layouts, routed) as built:
-        keep = _persisted(built) if plan.folder is None else _filed(built, layouts, plan.folder)
+    rows, sharded = sized_rows(sizes, indices, spec, plan, context, on_sizes)
+    ranges = {side: own.ranges for side, own in rows.items()}
+    with _unkept(pairs, rows, ranges, sharded) as built:
+        keep = _persisted(built) if plan.folder is None else _filed(built, ranges, plan.folder)
         with keep as blocks:
             if plan.folder is not None:
                 pairs.records.unpersist()
             cut = {side: blocks.where(F.col("side") == side) for side in SIDES}
-            yield {side: Side(**vars(own), blocks=cut[side]) for side, own in rows.items()}, routed
+            yield {side: Side(**vars(own), blocks=cut[side]) for side, own in rows.items()}, sharded
 
 
 def sized_rows(
@@ -84,20 +84,20 @@ def sized_rows(
     context: SparkContext,
     on_sizes: Callable[[Sizes], None],
 ) -> tuple[dict[str, Rows], bool]:
-    """The rows of both sides, and whether they are routed; errors are those of `built_sides`."""
+    """The rows of both sides, and whether they are sharded; errors are those of `built_sides`."""
     plan = within_limits(plan, context)
     refuse_what_cannot_fit(sizes, spec, plan, context)
     on_sizes(sizes)
     rows = {side: _rows(side, indices, spec, sizes, plan) for side in SIDES}
-    return rows, plan.is_routed(sizes, spec.width)
+    return rows, plan.is_sharded(sizes, spec.width)
 
 
 def _rows(side: str, indices: dict[str, Index], spec: WalsSpec, sizes: Sizes, plan: Plan) -> Rows:
     own = indices[side]
     counts = {name: index.counts for name, index in indices.items()}
     terms = row_terms(own.counts, counts, spec, side)
-    layout = lay_out(own.counts, plan.block_entries(sizes), plan.split_above)
-    return Rows(own.ids, own.counts, terms, layout)
+    ranges = block_ranges(own.counts, plan.block_entries(sizes), plan.split_above)
+    return Rows(own.ids, own.counts, terms, ranges)
 
 
 _Rows = TypeVar("_Rows", bound=Rows)
@@ -114,18 +114,18 @@ def with_terms(sides: Mapping[str, _Rows], spec: WalsSpec) -> dict[str, _Rows]:
 
 @contextmanager
 def _unkept(
-    pairs: Packed, rows: dict[str, Rows], layouts: dict[str, Layout], routed: bool
+    pairs: Packed, rows: dict[str, Rows], ranges: dict[str, BlockRanges], sharded: bool
 ) -> Iterator[DataFrame]:
     """The blocks of both sides, not yet computed."""
     with shared_arrays(pairs.records, {side: own.ids for side, own in rows.items()}) as ids:
-        built = build_blocks(pairs.records, ids, layouts)
-        if not routed:
+        built = build_blocks(pairs.records, ids, ranges)
+        if not sharded:
             yield built
             return
         unobserved = {side: own.terms.unobserved for side, own in rows.items()}
         with shared_arrays(pairs.records, unobserved) as weights:
             known = {
-                side: SharedRows(ids[side], weights[side], own.layout) for side, own in rows.items()
+                side: SharedRows(ids[side], weights[side], own.ranges) for side, own in rows.items()
             }
             yield with_routes(built, known)
 
@@ -141,9 +141,9 @@ def _persisted(blocks: DataFrame) -> Iterator[DataFrame]:
 
 
 @contextmanager
-def _filed(blocks: DataFrame, layouts: dict[str, Layout], folder: str) -> Iterator[DataFrame]:
+def _filed(blocks: DataFrame, ranges: dict[str, BlockRanges], folder: str) -> Iterator[DataFrame]:
     """Write the blocks, unless they are there from an attempt that was killed."""
-    spark, path = blocks.sparkSession, f"{folder}/blocks-{_digest(layouts, blocks.schema)}"
+    spark, path = blocks.sparkSession, f"{folder}/blocks-{_digest(ranges, blocks.schema)}"
     try:
         if not parquet_spill.is_complete(spark, path):
             parquet_spill.write(blocks, path, "side")
@@ -152,9 +152,9 @@ def _filed(blocks: DataFrame, layouts: dict[str, Layout], folder: str) -> Iterat
         parquet_spill.delete(spark, path)
 
 
-def _digest(layouts: dict[str, Layout], schema: StructType) -> str:
+def _digest(ranges: dict[str, BlockRanges], schema: StructType) -> str:
     """A name for what blocks of the same rows depend on."""
-    arrays = [array for side in SIDES for array in astuple(layouts[side])]
+    arrays = [array for side in SIDES for array in astuple(ranges[side])]
     parts = [schema.json().encode(), *(array.tobytes() for array in arrays)]
     return sha256(b"|".join(parts)).hexdigest()[:16]
 

@@ -34,7 +34,7 @@ def diagnose(config: Config, log: Log) -> list[str]:
     """Print what driver and executors have; returns the mismatches."""
     driver = examine_here()
     with session(config, log, read_only=True) as spark:
-        java, master = java_version(spark), spark.sparkContext.master
+        java, master = java_version(), spark.sparkContext.master
         executors = examine_executors(spark)
     for sink in log.sinks:
         getattr(sink, "stop", lambda: None)()

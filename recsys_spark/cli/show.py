@@ -150,8 +150,8 @@ def _entry(entry: dict[str, Any], name: str, titles: dict[Any, str]) -> dict[str
     if name == "item_id":
         shown["title"] = titles.get(entry[name])
     shown["score"] = entry["score"]
-    if "last_seen" in entry:
-        shown["last_seen"] = entry["last_seen"]
+    if "last_interaction" in entry:
+        shown["last_interaction"] = entry["last_interaction"]
     if "because" in entry:
         reasons = [reason["item_id"] for reason in entry["because"] or []]
         shown["because"] = ", ".join(str(titles.get(item) or item) for item in reasons)

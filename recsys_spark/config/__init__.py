@@ -203,9 +203,9 @@ class Config(Section):
     def _served(self) -> "Config":
         policy = self.recommend.policy
         asked = {
-            "policy.variety": policy.variety,
+            "policy.diversity": policy.diversity,
             "policy.popularity_discount": policy.popularity_discount,
-            "policy.new_items": policy.new_items.places,
+            "policy.new_items": policy.new_items.slots,
         }
         wanting = [key for key, value in asked.items() if value]
         if wanting and self.recommend.chain != [WALS]:
@@ -288,9 +288,9 @@ class Config(Section):
     @model_validator(mode="after")
     def _one_source(self) -> "Config":
         kept = self.ingest.source.model_dump(include={"user_id_type", "item_id_type"})
-        if self.split.method == "given" and self.ingest.source != Source(**kept):
+        if self.split.method == "predefined" and self.ingest.source != Source(**kept):
             raise ValueError(
-                "ingest.source has no effect with split.method: given, but for the types of ids; "
+                "ingest.source has no effect with split.method: predefined, but for types of ids; "
                 "remove it"
             )
         return self

@@ -64,7 +64,7 @@ class Evaluate(Section):
     full_ranking: bool = Field(
         True, description="Also measure auc and percentile_rank, which rank the whole catalogue."
     )
-    drawn_negatives: int | None = Field(
+    sampled_negatives: int | None = Field(
         None,
         ge=1,
         description="Also rank each user's test items among so many others, drawn at random: the "
@@ -92,7 +92,7 @@ class Evaluate(Section):
     )
     item_knn: Neighbours = Neighbours()
     user_knn: Neighbours = Neighbours()
-    max_multiplications: int = Field(
+    max_pair_products: int = Field(
         5_000_000_000, ge=0, description="item_knn and user_knn are left out where they need more."
     )
     mllib: MllibAls = MllibAls()
@@ -162,7 +162,7 @@ class NewItems(ItemList):
     path: str | None = Field(
         None, description="File of further new items, with or without interactions; null: none."
     )
-    places: int = Field(0, ge=0, description="Places of each list that new items have, at least.")
+    slots: int = Field(0, ge=0, description="Slots of each list that new items have, at least.")
     days: float | None = Field(
         30.0,
         gt=0,
@@ -172,15 +172,15 @@ class NewItems(ItemList):
 
     @model_validator(mode="after")
     def _placed(self) -> "NewItems":
-        if self.path is not None and not self.places:
-            raise ValueError("path has no effect without places; set places or remove it")
+        if self.path is not None and not self.slots:
+            raise ValueError("path has no effect without slots; set slots or remove it")
         if self.path is None and self.days is None:
             raise ValueError("days: null needs a path of new items; set one of them")
         return self
 
 
 class TailItems(Section):
-    places: int = Field(0, ge=0, description="Places of each list that the tail has, at least.")
+    slots: int = Field(0, ge=0, description="Slots of each list that the tail has, at least.")
     share: float = Field(
         0.2,
         gt=0,
@@ -208,7 +208,7 @@ class Policy(Section):
     max_per_genre: int | None = Field(
         None, ge=1, description="Items of one genre in a list, at most; null: any number."
     )
-    variety: float = Field(
+    diversity: float = Field(
         0.0,
         ge=0,
         lt=1,
@@ -277,8 +277,9 @@ class Recommend(Section):
         description="Only what the user had in so many days before the newest event counts as "
         "seen; null: ever.",
     )
-    mark_seen: bool = Field(
-        False, description="Say of each listed item when the user had it last (last_seen)."
+    last_interaction: bool = Field(
+        False,
+        description="Column last_interaction: when the user last interacted with each listed item.",
     )
     explain: int = Field(
         0, ge=0, description="Items of the user named as reasons of each listed one (because)."
@@ -328,10 +329,10 @@ class Recommend(Section):
 
     @model_validator(mode="after")
     def _effects(self) -> "Recommend":
-        if self.mark_seen and self.exclude_seen and self.seen_days is None:
+        if self.last_interaction and self.exclude_seen and self.seen_days is None:
             raise ValueError(
-                "mark_seen has no effect where what was seen is left out; set exclude_seen: false "
-                "or seen_days, or remove it"
+                "last_interaction has no effect where seen items are left out; set exclude_seen: "
+                "false or seen_days, or remove it"
             )
         if self.cold_start_items and self.policy.min_users is not None:
             raise ValueError(
@@ -339,6 +340,6 @@ class Recommend(Section):
             )
         if self.policy.allow_in_segment.path is not None and self.segments.path is None:
             raise ValueError("policy.allow_in_segment needs the users' segments: set segments.path")
-        if self.policy.new_items.places + self.policy.tail_items.places > self.n:
-            raise ValueError("policy.new_items and policy.tail_items have more places than n")
+        if self.policy.new_items.slots + self.policy.tail_items.slots > self.n:
+            raise ValueError("policy.new_items and policy.tail_items have more slots than n")
         return self

@@ -8,14 +8,14 @@ from pydantic import Field, model_validator
 from recsys_spark.config.section import Fraction, Section
 
 
-class Given(Section):
+class Predefined(Section):
     format: Literal["adjacency", "triples", "movielens"] = Field(
         "triples",
         description="adjacency: a user and all its items a line (LightGCN); triples: user, item "
         "and optionally value and time (NCF); movielens: the same with ratings (u1.base).",
     )
-    train: str | None = Field(None, description="Training file; method given needs it.")
-    test: str | None = Field(None, description="Test file; method given needs it.")
+    train: str | None = Field(None, description="Training file; method predefined needs it.")
+    test: str | None = Field(None, description="Test file; method predefined needs it.")
     negatives: str | None = Field(
         None,
         description="File of items that test items are also ranked among (NCF's test.negative).",
@@ -34,14 +34,14 @@ class Split(Section):
         "time_window",
         "k_fold",
         "user_holdout",
-        "given",
+        "predefined",
         "none",
     ] = Field(
         "per_user",
         description="How test rows are chosen; none: there are none, and no evaluation. "
         "docs/pipeline.md compares the methods.",
     )
-    given: Given = Given()
+    predefined: Predefined = Predefined()
     test_fraction: Fraction = Field(
         0.2, gt=0, lt=1, description="Share of the rows (of the users, for user_holdout) in test."
     )
@@ -89,7 +89,7 @@ class Split(Section):
             "time_window": ["train_until", "test_days"],
             "k_fold": ["folds", "fold"],
             "user_holdout": ["test_fraction", "validation_fraction", "fold_in_fraction"],
-            "given": ["given"],
+            "predefined": ["predefined"],
             "none": [],
         }
         shares = ["test_fraction", "validation_fraction"]

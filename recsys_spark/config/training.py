@@ -135,11 +135,11 @@ class Solver(Section):
     )
     cg_steps: int | None = Field(None, description="Steps a row of cg (3).")
     subspace_block: int | None = Field(None, description="Coordinates a block of subspace (64).")
-    layout: Literal["auto", "broadcast", "routed", "driver"] = Field(
+    placement: Literal["auto", "replicated", "sharded", "driver"] = Field(
         "auto",
-        description="broadcast: each host receives the whole fixed side; routed: each task "
+        description="replicated: each host receives the whole fixed side; sharded: each task "
         "receives the rows it needs; driver: the driver holds the interactions, too, and solves "
-        "all rows; auto: driver in local mode and for small data, else broadcast while both sides "
+        "all rows; auto: driver in local mode and for small data, else replicated while both sides "
         "fit broadcast_budget_mb.",
     )
     blocks: int | None = Field(

@@ -22,6 +22,7 @@ from recsys_spark.evaluation.inputs import (
 )
 from recsys_spark.evaluation.ranking import by_cutoff
 from recsys_spark.kernels.metrics.beyond_accuracy import LIST_METRICS, Traits, list_metrics
+from recsys_spark.kernels.ragged import Coded
 from recsys_spark.kernels.topn.inner_product import Single
 from recsys_spark.schema import per_user, require
 from recsys_spark.workers import map_in_arrow
@@ -157,24 +158,23 @@ def _metrics_of(
 def _batch_metrics(
     batch: pa.RecordBatch, catalogue: _Catalogue, ks: _Whole
 ) -> npt.NDArray[np.float64]:
-    (bounds, listed), truth, history = (
+    lists, truth, history = (
         _positions(batch.column(name), catalogue) for name in ("list", "truth", "history")
     )
-    history = _sorted(*history)
-    hits = np.isin(_cells(bounds, listed, catalogue), _cells(*truth, catalogue)) & (listed >= 0)
-    return list_metrics(bounds, listed, hits, *history, catalogue.traits, ks)
+    hits = np.isin(_cells(*lists, catalogue), _cells(*truth, catalogue)) & (lists.codes >= 0)
+    return list_metrics(lists, hits, _sorted(*history), catalogue.traits, ks)
 
 
-def _positions(lists: pa.ListArray, catalogue: _Catalogue) -> tuple[_Whole, _Whole]:
+def _positions(lists: pa.ListArray, catalogue: _Catalogue) -> Coded:
     """Bounds and the items' places in the catalogue, -1 of those outside it."""
     places = pc.index_in(lists.flatten(), catalogue.ids).fill_null(-1)
-    return list_bounds(lists), places.to_numpy(zero_copy_only=False).astype(np.int64)
+    return Coded(list_bounds(lists), places.to_numpy(zero_copy_only=False).astype(np.int64))
 
 
-def _sorted(bounds: _Whole, positions: _Whole) -> tuple[_Whole, _Whole]:
+def _sorted(bounds: _Whole, positions: _Whole) -> Coded:
     """Each list in order, so that sums over it do not depend on how it was collected."""
     lists = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
-    return bounds, positions[np.lexsort((positions, lists))]
+    return Coded(bounds, positions[np.lexsort((positions, lists))])
 
 
 def _cells(bounds: _Whole, positions: _Whole, catalogue: _Catalogue) -> _Whole:

@@ -4,7 +4,7 @@ from typing import Any
 
 from pyspark import keyword_only
 from pyspark.ml.evaluation import Evaluator
-from pyspark.ml.param import Param, Params, TypeConverters
+from pyspark.ml.param import Param, TypeConverters
 from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -16,6 +16,7 @@ from recsys_spark.evaluation.ranking import measure_ranking
 from recsys_spark.evaluation.summary import summarise
 from recsys_spark.kernels.metrics.ranking import METRICS
 from recsys_spark.schema import quoted
+from recsys_spark.spark_internals import ml_param
 
 
 class TopNEvaluator(Evaluator, DefaultParamsReadable["TopNEvaluator"], DefaultParamsWritable):
@@ -28,21 +29,15 @@ class TopNEvaluator(Evaluator, DefaultParamsReadable["TopNEvaluator"], DefaultPa
     """
 
     _input_kwargs: dict[str, Any]
-    metricName: "Param[str]" = Param(
-        Params._dummy(), "metricName", ", ".join(METRICS), TypeConverters.toString
+    metricName: "Param[str]" = ml_param("metricName", ", ".join(METRICS), TypeConverters.toString)
+    k: "Param[int]" = ml_param("k", "cut-off", TypeConverters.toInt)
+    userCol: "Param[str]" = ml_param("userCol", "column of the users", TypeConverters.toString)
+    itemCol: "Param[str]" = ml_param("itemCol", "column of the items", TypeConverters.toString)
+    valueCol: "Param[str]" = ml_param(
+        "valueCol", "column of the gains; '': all 1", TypeConverters.toString
     )
-    k: "Param[int]" = Param(Params._dummy(), "k", "cut-off", TypeConverters.toInt)
-    userCol: "Param[str]" = Param(
-        Params._dummy(), "userCol", "column of the users", TypeConverters.toString
-    )
-    itemCol: "Param[str]" = Param(
-        Params._dummy(), "itemCol", "column of the items", TypeConverters.toString
-    )
-    valueCol: "Param[str]" = Param(
-        Params._dummy(), "valueCol", "column of the gains; '': all 1", TypeConverters.toString
-    )
-    recommendationsCol: "Param[str]" = Param(
-        Params._dummy(), "recommendationsCol", "column of the lists", TypeConverters.toString
+    recommendationsCol: "Param[str]" = ml_param(
+        "recommendationsCol", "column of the lists", TypeConverters.toString
     )
 
     @keyword_only

@@ -17,6 +17,7 @@ from recsys_spark.kernels.metrics.beyond_accuracy import LIST_METRICS, list_metr
 from recsys_spark.kernels.metrics.full_ranking import PLACES
 from recsys_spark.kernels.metrics.list_overlap import AGREEMENT, list_agreement
 from recsys_spark.kernels.metrics.ranking import METRICS, ranking_metrics
+from recsys_spark.kernels.ragged import Coded
 from recsys_spark.lookup import Lookup
 
 BY_CUTOFF = (*METRICS, *LIST_METRICS, *AGREEMENT)
@@ -222,10 +223,9 @@ def _list_metrics(users: _Users, lists: _Coded, truth: _Coded, measures: Measure
     width = 1 + max(lists.codes.max(initial=0), truth.codes.max(initial=0))
     relevant = Lookup(np.sort(truth.rows * width + truth.codes))
     hits = relevant.positions(lists.rows * width + lists.codes) >= 0
-    return list_metrics(
-        lists.indptr, codes, hits & (codes >= 0), *users.history, measures.traits.traits,
-        measures.cutoffs,
-    )  # fmt: skip
+    history, traits = Coded(*users.history), measures.traits.traits
+    known = Coded(lists.indptr, codes)
+    return list_metrics(known, hits & (codes >= 0), history, traits, measures.cutoffs)
 
 
 def _agreement(users: _Users, at: int, measures: Measures) -> dict[str, Values]:

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from pyspark.sql import SparkSession
 
 from recsys_spark.errors import ConfigError
+from recsys_spark.spark_internals import hadoop_configuration, hadoop_path, java_class
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 # Where these are set, a path without a scheme may be one of the cluster's file system.
@@ -80,7 +81,7 @@ def file_system(key: str, path: str, session: Session) -> FileSystem:
     if not scheme and not _ON_CLUSTER & set(os.environ):
         return LocalFiles()
     spark = session()
-    default = str(_hadoop(spark).get("fs.defaultFS") or "file:///")
+    default = str(hadoop_configuration(spark).get("fs.defaultFS") or "file:///")
     return LocalFiles() if not scheme and default.startswith("file:") else HadoopFiles(spark)
 
 
@@ -161,12 +162,10 @@ class HadoopFiles:
     """Files of any file system that Hadoop reaches, through the driver's JVM."""
 
     def __init__(self, spark: SparkSession) -> None:
-        self._jvm: Any = spark.sparkContext._jvm
-        self._conf = _hadoop(spark)
+        self._spark = spark
 
     def _open(self, path: str) -> tuple[Any, Any]:
-        place = self._jvm.org.apache.hadoop.fs.Path(path)
-        return place.getFileSystem(self._conf), place
+        return hadoop_path(self._spark, path)
 
     def kind(self, path: str) -> str | None:
         """ "file", "folder", or None."""
@@ -208,17 +207,13 @@ class HadoopFiles:
         stream = files.open(place)
         try:
             stream.seek(start)
-            return bytes(self._jvm.org.apache.commons.io.IOUtils.toByteArray(stream, length))
+            return bytes(java_class("org.apache.commons.io.IOUtils").toByteArray(stream, length))
         finally:
             stream.close()
 
 
 def _entry(status: Any) -> Entry:
     return Entry(str(status.getPath()), int(status.getLen()), int(status.getModificationTime()))
-
-
-def _hadoop(spark: SparkSession) -> Any:
-    return spark.sparkContext._jsc.hadoopConfiguration()
 
 
 class RangeFile(io.RawIOBase):

@@ -1,7 +1,7 @@
 """Opening splits that others have published: their files as records of one shape.
 
 Every line becomes one or more records of two to four fields between tabs, user, item, value and
-time, so that the events of a given split pass the same rules as any others. What separates the
+time, so that the events of a predefined split pass the same rules as any others. What separates the
 fields, how many there are, and whether a first line names them, is read off the first two lines.
 """
 
@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from recsys_spark.config import Filter, Source
-from recsys_spark.config.splitting import Given
+from recsys_spark.config.splitting import Predefined
 from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.io.csv import parse_lines
 from recsys_spark.io.events import Events, event_fields, wanted_columns
@@ -27,27 +27,27 @@ _LOOKED_AT = 20  # lines
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 
-def open_given(
-    spark: SparkSession, given: Given, source: Source, filters: list[Filter]
+def open_predefined(
+    spark: SparkSession, predefined: Predefined, source: Source, filters: list[Filter]
 ) -> dict[str, Events]:
     """The events of train and test; of `source` the types of the ids are kept.
 
     Raises ConfigError for a path that is not set or names nothing, ContractError for an empty file
     or lines without two fields.
     """
-    lines = {part: _lines(spark, given, part) for part in ("train", "test")}
-    shapes = {part: _look(frame, f"split.given.{part}") for part, frame in lines.items()}
-    if given.format == "adjacency":
+    lines = {part: _lines(spark, predefined, part) for part in ("train", "test")}
+    shapes = {part: _look(frame, f"split.predefined.{part}") for part, frame in lines.items()}
+    if predefined.format == "adjacency":
         parts, fields = {part: _adjacent(lines[part], shapes[part]) for part in lines}, 2
     else:
         fields = min(len(shape.fields) for shape in shapes.values())
         if fields == 4 and not all(_is_number(shape.fields[3]) for shape in shapes.values()):
             fields = 3
         parts = {part: _listed(lines[part], shapes[part], fields) for part in lines}
-    paths = {name: getattr(given, name) for name in ("train", "test", "negatives")}
-    read = {f"split.given.{name}": path for name, path in paths.items() if path}
-    prints = [given.format, *(fingerprint(*named, lambda: spark) for named in read.items())]
-    shape = _source(given, source, fields)
+    paths = {name: getattr(predefined, name) for name in ("train", "test", "negatives")}
+    read = {f"split.predefined.{name}": path for name, path in paths.items() if path}
+    prints = [predefined.format, *(fingerprint(*named, lambda: spark) for named in read.items())]
+    shape = _source(predefined, source, fields)
     return {
         part: Events(shape, _fields(records, shape, fields, filters), fingerprint="|".join(prints))
         for part, records in parts.items()
@@ -57,18 +57,18 @@ def open_given(
 def _fields(records: DataFrame, source: Source, fields: int, filters: list[Filter]) -> DataFrame:
     """The records as the rules judge them."""
     wanted, filtered = wanted_columns(source, filters)
-    at = locate(wanted, [str(place) for place in range(fields)], "split.given")
+    at = locate(wanted, [str(place) for place in range(fields)], "split.predefined")
     lines = records.withColumn("open", F.lit(False))
     return event_fields(parse_lines(lines, source, fields, wanted, at, {}), source, filtered)
 
 
-def open_negatives(spark: SparkSession, given: Given) -> DataFrame:
+def open_negatives(spark: SparkSession, predefined: Predefined) -> DataFrame:
     """Columns user and item, as text: the items that a user's test items are ranked among.
 
     A line names the user, or in parentheses the user and the test item, and then the negatives.
     """
-    lines = _lines(spark, given, "negatives")
-    shape = _look(lines, "split.given.negatives")
+    lines = _lines(spark, predefined, "negatives")
+    shape = _look(lines, "split.predefined.negatives")
     fields = F.split(F.trim("raw"), shape.pattern)
     user = F.regexp_replace(fields[0], r"^\(\s*([^,]+?)\s*,.*\)$", "$1")
     pairs = lines.select(
@@ -89,11 +89,13 @@ class _Shape:
     header: str | None
 
 
-def _lines(spark: SparkSession, given: Given, part: str) -> DataFrame:
-    path = getattr(given, part)
+def _lines(spark: SparkSession, predefined: Predefined, part: str) -> DataFrame:
+    path = getattr(predefined, part)
     if path is None:
-        raise ConfigError(f"split.given.{part} is not set: name the {part} file of the split.")
-    text = look_at(find_files(f"split.given.{part}", path, lambda: spark), "split.given", "utf-8")
+        raise ConfigError(f"split.predefined.{part} is not set: name the {part} file of the split.")
+    text = look_at(
+        find_files(f"split.predefined.{part}", path, lambda: spark), "split.predefined", "utf-8"
+    )
     return read_lines(spark, text).drop("block").where("trim(raw) != ''")
 
 
@@ -138,8 +140,8 @@ def _listed(lines: DataFrame, shape: _Shape, fields: int) -> DataFrame:
     return rows.select(F.concat_ws("\t", kept).alias("raw"), "source_file")
 
 
-def _source(given: Given, source: Source, fields: int) -> Source:
+def _source(predefined: Predefined, source: Source, fields: int) -> Source:
     columns = {name: at if at < fields else None for at, name in enumerate(_COLUMNS)}
     types = source.model_dump(include={"user_id_type", "item_id_type"})
     shape = {"format": "csv", "separator": "\t", "quote": "", "header": False}
-    return Source.model_validate({"path": given.train, "columns": columns, **shape, **types})
+    return Source.model_validate({"path": predefined.train, "columns": columns, **shape, **types})

@@ -5,10 +5,11 @@ process must call `load_blas` before its first kernel.
 """
 
 from functools import cache
+from typing import Any
 
-import llvmlite.binding
-from numba import types
 from numba.extending import get_cython_function_address
+
+from recsys_spark.kernels.numba_internals import add_symbol, external_function
 
 _PREFIX = "recsys_spark_"
 _ROUTINES = {
@@ -22,10 +23,10 @@ _ROUTINES = {
 }
 
 
-def _declared(name: str) -> types.ExternalFunction:
+def _declared(name: str) -> Any:
     # Fortran passes everything by address; an address is an integer to compiled code.
-    arguments = [types.intp] * _ROUTINES[name][1]
-    return types.ExternalFunction(_PREFIX + name, types.void(*arguments))
+    _, arguments = _ROUTINES[name]
+    return external_function(_PREFIX + name, arguments)
 
 
 sgemm, dgemm = _declared("sgemm"), _declared("dgemm")
@@ -38,4 +39,4 @@ def load_blas() -> None:
     """Make the routines known to the compiler, once a process."""
     for name, (library, _) in _ROUTINES.items():
         address = get_cython_function_address(f"scipy.linalg.cython_{library}", name)
-        llvmlite.binding.add_symbol(_PREFIX + name, address)
+        add_symbol(_PREFIX + name, address)

@@ -12,12 +12,20 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from itertools import count
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
-from numba.core.bytecode import FunctionIdentity
+
+from recsys_spark.kernels.numba_internals import (
+    cache_files,
+    cache_name,
+    load_data,
+    make_cache_folder,
+    number_functions_from,
+    save_data,
+    set_cache_files,
+)
 
 # Sums may be vectorised; NaN and infinity keep their meaning, so bad input still shows.
 _FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
@@ -40,12 +48,12 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     try:
         compiled = _compiled(function, cache=True)
         # Numba has tried this already, but for the place of an archive.
-        compiled._cache._impl.locator.ensure_cache_path()
+        make_cache_folder(compiled)
     except (RuntimeError, OSError):
         with _cache_home(_own_temporary_folder()):
             compiled = _compiled(function, cache=True)
-    kept = compiled._cache
-    kept._cache_file = MachineCode(kept._cache_file, kept._impl.filename_base, _digest_at_import())
+    code = MachineCode(cache_files(compiled), cache_name(compiled), _digest_at_import())
+    set_cache_files(compiled, code)
     return cast(Callable[P, R], compiled)
 
 
@@ -67,14 +75,14 @@ class MachineCode:
     def load(self, key: object) -> Any:
         """What was compiled for this key, if any; a file that was cut short counts as none."""
         try:
-            return self.files._load_data(self._name(key))
+            return load_data(self.files, self._name(key))
         except (OSError, EOFError, pickle.UnpicklingError):
             return None
 
     def save(self, key: object, data: object) -> None:
         """Keep it, unless sources have changed since this process read the first of them."""
         if kernels_digest() == self.digest:
-            self.files._save_data(self._name(key), data)
+            save_data(self.files, self._name(key), data)
 
     def _name(self, key: object) -> str:
         state = hashlib.sha256(repr((numba.__version__, self.digest, key)).encode())
@@ -130,7 +138,7 @@ def _number_apart() -> None:
 
 
 def _count_from_anywhere() -> None:
-    FunctionIdentity._unique_ids = count(secrets.randbits(60))
+    number_functions_from(secrets.randbits(60))
 
 
 @cache

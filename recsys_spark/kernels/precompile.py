@@ -15,7 +15,7 @@ from recsys_spark.kernels.metrics.beyond_accuracy import Traits, list_metrics
 from recsys_spark.kernels.metrics.full_ranking import place_metrics
 from recsys_spark.kernels.metrics.list_overlap import list_agreement
 from recsys_spark.kernels.metrics.ranking import ranking_metrics
-from recsys_spark.kernels.ragged import Ragged
+from recsys_spark.kernels.ragged import Coded, Ragged
 from recsys_spark.kernels.topn.inner_product import arrange
 from recsys_spark.kernels.topn.random_order import begin, shuffle, shuffled_lists, shuffled_ranking
 from recsys_spark.kernels.topn.rerank import Popular, fill_popular, no_rules, rank, reserve
@@ -43,7 +43,7 @@ def warm() -> None:
     indptr, none = np.zeros(3, dtype=np.int64), np.zeros(0, dtype=np.int32)
     seen, items = Ragged(indptr, none), arrange(factors, np.ones(2, dtype=bool))
     found = rank(factors, items, seen, 2, no_rules(2))
-    rank(factors, items, seen, 2, no_rules(2)._replace(variety=0.5))
+    rank(factors, items, seen, 2, no_rules(2)._replace(diversity=0.5))
     shares = np.zeros(2, dtype=np.float32)
     fill_popular(found.positions, found.scores, Popular(cols, shares), seen, no_rules(2))
     kept = np.zeros((2, 2), dtype=bool)
@@ -63,7 +63,8 @@ def _warm_measures(factors: npt.NDArray[np.float32]) -> None:
     list_agreement(indptr, items, indptr, items, np.array([1]))
     traits = Traits(none, none, factors.astype(np.float64), np.zeros(3, dtype=np.int64), items[:0])
     hit = np.ones(1, dtype=bool)
-    list_metrics(indptr, items, hit, indptr, items, traits, np.array([1]))
+    lists = Coded(indptr, items)
+    list_metrics(lists, hit, lists, traits, np.array([1]))
     placed = Ragged(indptr, items.astype(np.int32))
     seen = Ragged(np.zeros(2, dtype=np.int64), placed.positions[:0])
     draw_positions(items, seen.indptr, seen.positions, 2, 1, 1)

@@ -30,6 +30,13 @@ class Ragged(NamedTuple):
         return Ragged(indptr - indptr[0], self.positions[indptr[0] : indptr[-1]])
 
 
+class Coded(NamedTuple):
+    """Row i's items are codes[indptr[i]:indptr[i + 1]]."""
+
+    indptr: npt.NDArray[np.int64]
+    codes: npt.NDArray[np.int64]
+
+
 def no_entries(rows: int) -> Ragged:
     """Rows without positions."""
     return Ragged(np.zeros(rows + 1, dtype=np.int64), np.zeros(0, dtype=np.int32))

@@ -16,6 +16,7 @@ from recsys_spark.als.trainer import Factorization, fit_factors
 from recsys_spark.ml.columns import id_type, whole_ids
 from recsys_spark.ml.model import WALSModel
 from recsys_spark.ml.params import EstimatorParams
+from recsys_spark.spark_internals import with_uid
 
 
 class WALS(
@@ -83,7 +84,7 @@ class WALS(
         solver: str = "auto",
         cgSteps: int | None = None,
         subspaceBlock: int | None = None,
-        layout: str = "auto",
+        placement: str = "auto",
         **others: Any,
     ) -> None:
         super().__init__()
@@ -119,22 +120,25 @@ class WALS(
         spec = self.spec()
         spark = dataset.sparkSession
         with _folder(spark) as folder:
-            blocks, layout = self.getOrDefault("numBlocks") or None, self.getOrDefault("layout")
-            plan = Plan(blocks, solver=self.row_solver(), layout=layout, folder=folder)
+            blocks, placement = (
+                self.getOrDefault("numBlocks") or None,
+                self.getOrDefault("placement"),
+            )
+            plan = Plan(blocks, solver=self.row_solver(), placement=placement, folder=folder)
             trained = fit_factors(self._ratings(dataset), spec, plan, start=start)
         names = [self.getOrDefault(name) for name in ("userCol", "itemCol")]
         user, item = (id_type(dataset.schema[name].dataType) for name in names)
         model = WALSModel.from_factorization(spark, trained, user, item, spec)
         pairs = (whole_ids(dataset, name) for name in names)
         model.known_pairs = dataset.select(*pairs).toDF("user", "item")
-        return self._copyValues(model._resetUid(self.uid))
+        return self._copyValues(with_uid(model, self.uid))
 
 
 @contextmanager
 def _folder(spark: SparkSession) -> Iterator[str | None]:
     """A folder of this fit's own in the checkpoint directory, if the context has one.
 
-    What stays in it are the factors of the routed layout, which are read as long as the model is.
+    What stays in it are the factors of the sharded placement, read as long as the model is.
     """
     directory = spark.sparkContext.getCheckpointDir()
     if directory is None:

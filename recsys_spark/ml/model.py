@@ -30,6 +30,7 @@ from recsys_spark.kernels.als.spec import SIDES, WalsSpec, other_side, restored_
 from recsys_spark.ml.columns import id_type, whole_ids
 from recsys_spark.ml.params import ModelParams
 from recsys_spark.schema import quoted
+from recsys_spark.spark_internals import with_uid
 from recsys_spark.topn.catalog import Catalogue
 from recsys_spark.topn.recommend import make_lists
 from recsys_spark.topn.request import Request
@@ -329,8 +330,7 @@ class _WALSModelReader(MLReader[WALSModel]):
             metadata.get("stopReason"),
         )
         model.known_pairs = known
-        model._resetUid(metadata["uid"])
-        DefaultParamsReader.getAndSetParams(model, metadata)
+        DefaultParamsReader.getAndSetParams(with_uid(model, metadata["uid"]), metadata)
         return model
 
 

@@ -4,7 +4,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any
 
-from pyspark.ml.param import Param, Params, TypeConverters
+from pyspark.ml.param import Param, TypeConverters
 from pyspark.ml.param.shared import HasPredictionCol, HasSeed
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -13,6 +13,7 @@ from recsys_spark.errors import UnknownParameterError
 from recsys_spark.kernels.als.solver import Solver, resolve_solver
 from recsys_spark.kernels.als.spec import PRESETS, WalsSpec, resolve_spec
 from recsys_spark.ml import columns
+from recsys_spark.spark_internals import ml_param
 
 # The estimator's parameter for each key of the objective where it is not the key in camel case.
 _RENAMED = {
@@ -42,23 +43,23 @@ def _param_of(key: str) -> str:
 
 
 def _text(name: str, doc: str) -> "Param[str]":
-    return Param(Params._dummy(), name, doc, TypeConverters.toString)
+    return ml_param(name, doc, TypeConverters.toString)
 
 
 def _number(name: str, doc: str) -> "Param[float]":
-    return Param(Params._dummy(), name, doc, TypeConverters.toFloat)
+    return ml_param(name, doc, TypeConverters.toFloat)
 
 
 def _whole(name: str, doc: str) -> "Param[int]":
-    return Param(Params._dummy(), name, doc, TypeConverters.toInt)
+    return ml_param(name, doc, TypeConverters.toInt)
 
 
 def _flag(name: str, doc: str) -> "Param[bool]":
-    return Param(Params._dummy(), name, doc, TypeConverters.toBoolean)
+    return ml_param(name, doc, TypeConverters.toBoolean)
 
 
 def _numbers(name: str, doc: str) -> "Param[list[float]]":
-    return Param(Params._dummy(), name, doc, TypeConverters.toListFloat)
+    return ml_param(name, doc, TypeConverters.toListFloat)
 
 
 def with_accessors(cls: type) -> type:
@@ -189,11 +190,11 @@ class EstimatorParams(ModelParams, HasSeed):
     solver = _text("solver", "cholesky, cg, subspace, or auto")
     cgSteps = _whole("cgSteps", "steps a row of cg")
     subspaceBlock = _whole("subspaceBlock", "coordinates a block of subspace")
-    layout = _text("layout", "broadcast, routed, driver, or auto")
+    placement = _text("placement", "replicated, sharded, driver, or auto")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._setDefault(objective="ials", numBlocks=0, seed=42, solver="auto", layout="auto")
+        self._setDefault(objective="ials", numBlocks=0, seed=42, solver="auto", placement="auto")
 
     def spec(self) -> WalsSpec:
         """The complete objective. Raises ConfigError for a parameter without effect."""

@@ -18,12 +18,9 @@ from recsys_spark.neighbours.fit import fit_items, multiplications
 from recsys_spark.neighbours.spec import ItemKnn, UserKnn
 from recsys_spark.pipeline.evaluation_inputs import EvaluationInputs
 from recsys_spark.pipeline.factor_models import kept_mllib
+from recsys_spark.pipeline.fitted_tables import Scores
 from recsys_spark.pipeline.folded_models import fold_into_models, with_folded
-from recsys_spark.pipeline.model_scorers import (
-    find_nearest,
-    nearest_users,
-    read_models,
-)
+from recsys_spark.pipeline.model_scorers import find_nearest, models_of, nearest_users
 from recsys_spark.pipeline.side_tables import SideTables
 from recsys_spark.pipeline.user_segments import indexed_segments, segment_columns
 from recsys_spark.topn.catalog import Catalogue, with_factors
@@ -33,7 +30,6 @@ from recsys_spark.topn.scorers import FactorScorer, NeighbourScorer, Scorer
 from recsys_spark.topn.static_scorers import RandomScorer, StaticScorer
 
 MODEL = "model"
-Scores = tuple[DataFrame, DataFrame]
 Whole = npt.NDArray[np.int64]
 
 
@@ -60,11 +56,10 @@ def measured_models(inputs: EvaluationInputs, model: Scores) -> dict[str, Measur
 
     A baseline that cannot be is left out.
     """
-    run = inputs.run
     catalogue = _with_factors(inputs, MODEL, model)
     found = {MODEL: _by_factors(MODEL, catalogue, model)} | _models(inputs, catalogue)
-    for name in run.config.evaluate.baselines:
-        run.log.progress(f"preparing {name}")
+    for name in inputs.config.evaluate.baselines:
+        inputs.work.log.progress(f"preparing {name}")
         one = _BASELINES[name](inputs, name)
         if one is not None:
             found[name] = one
@@ -76,19 +71,19 @@ def _models(inputs: EvaluationInputs, catalogue: Catalogue) -> dict[str, Measure
 
     catalogue: with the factors of the weighted ALS.
     """
-    run = inputs.run
-    names, history = tuple(run.config.models), inputs.history
-    parts = run.config.parts_of(names)
-    models = _with_held_out(inputs, read_models(run, parts, "train"))
-    basis = Basis(catalogue, history, run.config.solver.broadcast_budget_mb)
+    config, work = inputs.config, inputs.work
+    names, history = tuple(config.models), inputs.history
+    parts = config.parts_of(names)
+    models = _with_held_out(inputs, models_of(config, parts, inputs.fitted))
+    basis = Basis(catalogue, history, config.solver.broadcast_budget_mb)
     found = scorers(models, names, basis)
     scores = {name: (own.users, own.items) for name, own in models.factors.items()}
-    nearest = nearest_users(parts, history, run.log, run.keep)
+    nearest = nearest_users(parts, history, work.log, work.keep)
     users = {name: find(inputs.users) for name, find in nearest.items()}
-    tables = SideTables(run.spark, run.log, {"user_id": inputs.user_ids})
+    tables = SideTables(work.spark, work.log, {"user_id": inputs.user_ids})
     columns = segment_columns(parts)
     segments = {
-        name: indexed_segments(tables, run.config.evaluate.users, column)
+        name: indexed_segments(tables, config.evaluate.users, column)
         for name, column in columns.items()
     }
     return {
@@ -103,7 +98,7 @@ def _with_held_out(inputs: EvaluationInputs, models: Models) -> Models:
     """With factors of users who are held out whole, by the models that fold users in."""
     if inputs.folded is None:
         return models
-    folded = fold_into_models(inputs.run, inputs.folded, inputs.train)
+    folded = fold_into_models(inputs.config, inputs.fitted, inputs.folded, inputs.work.log)
     factors = {
         name: FactorModel(with_folded(own.users, folded, name), own.items)
         for name, own in models.factors.items()
@@ -128,7 +123,7 @@ def _by_factors(name: str, own: Catalogue, scores: Scores) -> MeasuredModel:
 def _by_counts(inputs: EvaluationInputs, counts: Whole) -> MeasuredModel:
     """counts: (items,), 0 for items that are not listed."""
     table = pa.table({"item": inputs.catalogue.index, "rows": counts}).filter(pa.array(counts > 0))
-    items = inputs.run.spark.createDataFrame(table)
+    items = inputs.work.spark.createDataFrame(table)
     scorer = StaticScorer(counts.astype(np.float32), counts > 0)
     return MeasuredModel(scorer, scores=popularity_scores(inputs.users, items))
 
@@ -138,9 +133,9 @@ def _popularity(inputs: EvaluationInputs, name: str) -> MeasuredModel:
 
 
 def _recent(inputs: EvaluationInputs, name: str) -> MeasuredModel | None:
-    rows = recent(inputs.train, inputs.run.config.evaluate.recent_days)
+    rows = recent(inputs.train, inputs.config.evaluate.recent_days)
     if rows is None:
-        inputs.run.log.info("recent_popularity is left out: the training rows have no time")
+        inputs.work.log.info("recent_popularity is left out: the training rows have no time")
         return None
     table = count_rows(rows, "item").toArrow()
     counts = np.zeros(len(inputs.catalogue.index), dtype=np.int64)
@@ -150,7 +145,7 @@ def _recent(inputs: EvaluationInputs, name: str) -> MeasuredModel | None:
 
 
 def _random(inputs: EvaluationInputs, name: str) -> MeasuredModel:
-    seed, index = inputs.run.config.split.seed, inputs.catalogue.index
+    seed, index = inputs.config.split.seed, inputs.catalogue.index
     scorer = RandomScorer(name, shuffle(seed, index))
     scores = random_scores(inputs.users, inputs.item_counts, seed)  # of a few candidates
     return MeasuredModel(scorer, scores=scores, drawn={name: partial(begin, seed, len(index))})
@@ -159,7 +154,7 @@ def _random(inputs: EvaluationInputs, name: str) -> MeasuredModel:
 def _item_knn(inputs: EvaluationInputs, name: str) -> MeasuredModel | None:
     if not _affordable(inputs, "item", name):
         return None
-    spec = ItemKnn(**inputs.run.config.evaluate.item_knn.model_dump())
+    spec = ItemKnn(**inputs.config.evaluate.item_knn.model_dump())
     matrix = sparse_rows(fit_items(inputs.history, spec), inputs.catalogue.lookup)
     return MeasuredModel(NeighbourScorer(matrix))
 
@@ -167,33 +162,33 @@ def _item_knn(inputs: EvaluationInputs, name: str) -> MeasuredModel | None:
 def _user_knn(inputs: EvaluationInputs, name: str) -> MeasuredModel | None:
     if not _affordable(inputs, "user", name):
         return None
-    run, history = inputs.run, inputs.history
-    spec = UserKnn(**run.config.evaluate.user_knn.model_dump())
+    work, history = inputs.work, inputs.history
+    spec = UserKnn(**inputs.config.evaluate.user_knn.model_dump())
     try:
-        basis = Basis(inputs.catalogue, history, run.config.solver.broadcast_budget_mb)
+        basis = Basis(inputs.catalogue, history, inputs.config.solver.broadcast_budget_mb)
         scorer = UserNeighbourModel(spec.weights == "values").scorer(name, basis)
     except ConfigError as error:
-        run.log.warning(f"{name} is left out: {error}")
+        work.log.warning(f"{name} is left out: {error}")
         return None
-    nearest = run.keep(find_nearest(history, inputs.users, spec), f"nearest_users/{name}")
+    nearest = work.keep(find_nearest(history, inputs.users, spec), f"nearest_users/{name}")
     return MeasuredModel(scorer, nearest=nearest)
 
 
 def _affordable(inputs: EvaluationInputs, side: str, name: str) -> bool:
-    run, limit = inputs.run, inputs.run.config.evaluate.max_multiplications
+    limit = inputs.config.evaluate.max_pair_products
     users = inputs.users if side == "user" else None
     needed = multiplications(inputs.history, side, users)
     if needed > limit:
-        run.log.warning(
+        inputs.work.log.warning(
             f"{name} is left out: it needs {needed:,} multiplications, more than "
-            f"evaluate.max_multiplications, {limit:,}"
+            f"evaluate.max_pair_products, {limit:,}"
         )
     return needed <= limit
 
 
 def _mllib(inputs: EvaluationInputs, name: str) -> MeasuredModel:
-    run = inputs.run
-    scores = kept_mllib(run, name, inputs.train, run.config.evaluate.mllib, inputs.spec)
+    config = inputs.config.evaluate.mllib
+    scores = kept_mllib(inputs.work, name, inputs.train, config, inputs.spec)
     return _by_factors(name, _with_factors(inputs, name, scores), scores)
 
 

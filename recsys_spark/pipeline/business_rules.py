@@ -74,11 +74,11 @@ def read_policy(
         genres=required(genres, f"{_KEY}.max_per_genre") if capped else None,
         max_per_genre=section.max_per_genre or 1,
         min_score=-np.inf if section.min_score is None else section.min_score,
-        variety=section.variety,
+        diversity=section.diversity,
         popularity_discount=section.popularity_discount,
-        new_places=section.new_items.places,
+        new_slots=section.new_items.slots,
         tail_share=section.tail_items.share,
-        tail_places=section.tail_items.places,
+        tail_slots=section.tail_items.slots,
     )
     return constrained(policy, _constraints(config, tables), history, tables.known["item_id"])
 
@@ -157,9 +157,9 @@ def effect(policy: Policy, tally: Tally) -> Summary:
     return {
         "removed_items": removed,
         "blocked_pairs": 0 if policy.blocked is None else policy.blocked.count(),
-        "places_below_min_score": tally.below.value,
+        "slots_below_min_score": tally.below.value,
         "skipped_for_genre": tally.passed.value,
-        "reserved_places_filled": tally.reserved.value,
+        "reserved_slots_filled": tally.reserved.value,
         "scores_computed": tally.computed.value,
         "scores_ruled_out": _ruled_out(tally),
     }
@@ -172,9 +172,9 @@ def described(found: Summary) -> str | None:
     ]
     counts += [
         (found["blocked_pairs"], "pairs blocked"),
-        (found["places_below_min_score"], "places below min_score"),
+        (found["slots_below_min_score"], "slots below min_score"),
         (found["skipped_for_genre"], "items skipped (quota of their genre reached)"),
-        (found["reserved_places_filled"], "places given to new items or the tail"),
+        (found["reserved_slots_filled"], "slots given to new items or the tail"),
     ]
     removed = [f"{count:,} {what}" for count, what in counts if count]
     return f"policy: {', '.join(removed)}" if removed else None

@@ -29,7 +29,7 @@ _SCHEMA = StructType(
 
 
 class Checkpoints:
-    """The checkpoints of one run's train stage."""
+    """The checkpoints of a stage that trains."""
 
     def __init__(self, run: Run) -> None:
         self.run, self.store = run, run.runs.store

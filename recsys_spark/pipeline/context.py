@@ -6,7 +6,7 @@ with another fingerprint is refused, never overwritten.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from pyspark.sql.types import StructType
 
 from recsys_spark.config import Config
 from recsys_spark.errors import ConfigError
-from recsys_spark.pipeline.stage_graph import STAGE_OF, refit_version
+from recsys_spark.pipeline.stage_graph import STAGE_OF, STAGES, refit_version
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.tracking import Tracker
 from recsys_spark.storage.partial_versions import Slices
@@ -25,6 +25,28 @@ from recsys_spark.storage.tables import Check, Manifest, Tables
 Summary = dict[str, Any]
 # Writes a frame to the run's scratch folder under a name and reads it back: `Run.keep`.
 Keep = Callable[[DataFrame, str], DataFrame]
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """What the parts of a stage share beside frames and settings; tables are for the stage alone.
+
+    keep, scratch: `Run.keep` and `Run.scratch`. fingerprint: of the stage.
+    """
+
+    spark: SparkSession
+    log: Log
+    tracker: Tracker
+    keep: Keep
+    scratch: Callable[[str], str]
+    fingerprint: str
+
+    def training_blocks(self, name: str = "") -> str:
+        """Where blocks of training rows are spilled, which the same stage finds when it is redone.
+
+        name: of what is trained, where a stage trains more than one model.
+        """
+        return self.scratch(f"training-{self.fingerprint}{name and '-'}{name}")
 
 
 @dataclass
@@ -52,6 +74,13 @@ class Run:
     def spark(self) -> SparkSession:
         """The session, which is opened when it is first needed."""
         return self.session()
+
+    @property
+    def workspace(self) -> Workspace:
+        """For the parts of the stage that is being done."""
+        return Workspace(
+            self.spark, self.log, self.tracker, self.keep, self.scratch, self.fingerprint
+        )
 
     def version(self, table: str) -> str | None:
         """The version of a table that this run builds on; None: no stage upstream writes it.
@@ -81,6 +110,10 @@ class Run:
         """Whether the run that this one builds on wrote the (optional) table."""
         version = self.version(table)
         return version is not None and self.tables.manifest(table, version) is not None
+
+    def factors(self, version: str) -> tuple[DataFrame, DataFrame]:
+        """Columns id, factors, of users and of items."""
+        return self.tables.read("user_factors", version), self.tables.read("item_factors", version)
 
     def upstream(self, stage: str) -> StageRecord:
         """The record of a stage that this run builds on."""
@@ -144,23 +177,35 @@ class Run:
         """Delete the scratch folders."""
         self.runs.store.delete(self.runs.path(self.run_id, "scratch"))
 
+    def do(self, stage: str, function: "StageFunction", wanted: str) -> StageRecord:
+        """Do a stage unless it is done with the wanted fingerprint, and return its record."""
+        done = self.runs.stage(self.run_id, stage)
+        if done and is_done(self.runs, self.tables, self.run_id, stage, wanted):
+            self.log.info(f"already done in {done.seconds:.1f} s; unchanged")
+            return done
+        self.runs.set_status(self.run_id, "running", stage, None)
+        self.stage, self.fingerprint = stage, wanted
+        started = time.monotonic()
+        try:
+            summary = function(self)
+        finally:
+            self.drop_scratch()
+        seconds = round(time.monotonic() - started, 3)
+        made = self.run_id, wanted, self.lineage, now(), seconds
+        record = StageRecord(stage, *made, summary, self.trial)
+        self.runs.finish_stage(record)
+        self.tracker.metrics({f"seconds.{stage}": seconds})
+        self.tracker.tags({f"lineage.{name}": run_id for name, run_id in self.lineage.items()})
+        return record
+
+    def records(self) -> dict[str, StageRecord]:
+        """Of the run's stages, and of those of other runs that it builds on."""
+        made = {stage: self.lineage.get(stage, self.run_id) for stage in STAGES}
+        found = {stage: self.runs.stage(run_id, stage) for stage, run_id in made.items()}
+        return {stage: record for stage, record in found.items() if record}
+
 
 StageFunction = Callable[[Run], Summary]
-
-
-def execute(
-    run: Run, stage: str, function: StageFunction, wanted: str, lineage: Mapping[str, str]
-) -> StageRecord:
-    """Do a stage unless it is done with the wanted fingerprint, and return its record.
-
-    lineage: the run that made each stage before it, and this run for the stage itself.
-    """
-    run.lineage = dict(lineage)
-    done = run.runs.stage(run.run_id, stage)
-    if done and is_done(run.runs, run.tables, run.run_id, stage, wanted):
-        run.log.info(f"already done in {done.seconds:.1f} s; unchanged")
-        return done
-    return _perform(run, stage, function, wanted)
 
 
 def is_done(runs: Runs, tables: Tables, run_id: str, stage: str, wanted: str) -> bool:
@@ -169,23 +214,3 @@ def is_done(runs: Runs, tables: Tables, run_id: str, stage: str, wanted: str) ->
     if record is None or record.fingerprint != wanted:
         return False
     return stage != "publish" or tables.current("recommendations") == record.lineage["recommend"]
-
-
-def _perform(run: Run, stage: str, function: StageFunction, wanted: str) -> StageRecord:
-    run.runs.set_status(run.run_id, "running", stage, None)
-    run.stage, run.fingerprint = stage, wanted
-    started = time.monotonic()
-    try:
-        summary = function(run)
-    finally:
-        run.drop_scratch()
-    seconds = round(time.monotonic() - started, 3)
-    record = StageRecord(stage, run.run_id, wanted, run.lineage, now(), seconds, summary, run.trial)
-    run.runs.finish_stage(record)
-    run.tracker.metrics({f"seconds.{stage}": seconds})
-    run.tracker.tags(_version_tags(run.lineage))
-    return record
-
-
-def _version_tags(lineage: Mapping[str, str]) -> dict[str, str]:
-    return {f"lineage.{stage}": run_id for stage, run_id in lineage.items()}

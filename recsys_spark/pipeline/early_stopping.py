@@ -7,8 +7,8 @@ from math import inf
 from recsys_spark.als.trainer import Factorization
 from recsys_spark.config import Train
 from recsys_spark.errors import ConfigError
-from recsys_spark.pipeline.context import Run
-from recsys_spark.pipeline.validation import Validation
+from recsys_spark.pipeline.context import Workspace
+from recsys_spark.pipeline.validation import Validation, ValidationTables
 
 _CUT_OFF = 10
 
@@ -47,15 +47,14 @@ def idle_sweeps(values: Sequence[float], tolerance: float) -> int:
     return idle
 
 
-def early_stopping(run: Run) -> EarlyStopping:
-    """What the run's `train` section asks for."""
-    config = run.config.train
+def early_stopping(config: Train, tables: ValidationTables, work: Workspace) -> EarlyStopping:
+    """What the settings ask for. tables: of the validation rows, which a ranking metric needs."""
     if config.early_stopping != "ndcg":
         return EarlyStopping(config, lambda state: state.losses[-1].total)
-    if run.read("validation").isEmpty():
+    if not tables.count:
         raise ConfigError(
             "train.early_stopping: ndcg needs validation rows; set split.validation_fraction "
             "(or split.validation_last) above 0."
         )
-    validation = Validation(run, config.validation_users)
+    validation = Validation(tables, work, config.validation_users)
     return EarlyStopping(config, lambda state: -validation.metric(state, "ndcg", _CUT_OFF))

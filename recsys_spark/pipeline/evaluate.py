@@ -5,23 +5,27 @@ import json
 from io import StringIO
 from typing import Any
 
+import numpy as np
+from pyspark.sql import DataFrame
+
 from recsys_spark.als.fold_in import fold_in
+from recsys_spark.config import Config
+from recsys_spark.evaluation.model_metrics import ALL_METRICS
 from recsys_spark.evaluation.ranking import ALL
+from recsys_spark.evaluation.segments import activity
 from recsys_spark.evaluation.user_pass import pass_over_users, users_of
-from recsys_spark.pipeline.baselines import (
-    MODEL,
-    Scores,
-    measured_models,
-)
-from recsys_spark.pipeline.context import Run, Summary
-from recsys_spark.pipeline.evaluation_inputs import read_inputs
+from recsys_spark.pipeline.baselines import MODEL, measured_models
+from recsys_spark.pipeline.context import Run, Summary, Workspace
+from recsys_spark.pipeline.evaluation_inputs import EvaluationInputs
 from recsys_spark.pipeline.evaluation_request import gather_rows, make_wanted
 from recsys_spark.pipeline.execution_plan import make_plan
+from recsys_spark.pipeline.fitted_tables import FittedTables, Scores, read_fitted
 from recsys_spark.pipeline.metric_tables import measure
 from recsys_spark.pipeline.paired_comparison import paired_with_best
 from recsys_spark.pipeline.report_data import pictures
-from recsys_spark.pipeline.train import evaluated_factors, trained_spec
-from recsys_spark.schema import METRICS
+from recsys_spark.pipeline.validation import relevant_rows
+from recsys_spark.schema import METRICS, per_user
+from recsys_spark.topn.recommend import read_catalogue
 
 _TRACKED = ("ndcg", "recall", "precision", "hit_rate", "auc", "item_coverage", "novelty", "rmse")
 _BY_SEGMENT = ("ndcg", "recall", "exposure", "catalogue_share", "rmse", "mae")
@@ -33,19 +37,24 @@ def evaluate(run: Run) -> Summary:
     Lists leave out what the user is known to have at that point: the training rows, those to
     fold in, and the validation rows where the test rows are scored.
     """
-    inputs = read_inputs(run)
-    found = measured_models(inputs, evaluated_scores(run))
+    inputs, work = _read(run), run.workspace
+    found = measured_models(inputs, evaluated_scores(run.config, inputs.fitted, inputs.folded))
     wanted = make_wanted(inputs, found)
-    run.log.progress(f"ranking by {', '.join(found)}")
+    work.log.progress(f"ranking by {', '.join(found)}")
     rows = gather_rows(inputs, found, wanted.ranking)
-    passed = run.keep(pass_over_users(rows, wanted), "ranked")
-    run.log.progress("computing metrics")
+    passed = work.keep(pass_over_users(rows, wanted), "ranked")
+    work.log.progress("computing metrics")
     measured = measure(inputs, passed, wanted, found)
+    users = per_user(passed.schema["user_id"].dataType, ALL_METRICS)
+    run.write(measured.per_user, "metrics_per_user", users)
     table = measured.table.coalesce(1).sortWithinPartitions("model", "metric", "k")
     run.write(table, "metrics", METRICS)
-    run.log.progress("preparing report data")
+    work.log.progress("preparing report data")
     drawn = pictures(inputs, users_of(passed), measured.patterns, found, wanted.shown)
-    summary = _report(run, wanted.shown)
+    figures = [row.asDict() for row in run.read("metrics").drop("run_id").collect()]
+    for name, text in (("json", json.dumps(figures, indent=2)), ("csv", _as_csv(figures))):
+        run.runs.store.replace(run.runs.path(run.run_id, f"metrics.{name}"), text)
+    summary = _report(run.config, work, figures, wanted.shown, run.noted("train", "rows"))
     return summary | {
         "kept": list(wanted.kept),
         "pictures": drawn | {"exposure": measured.curves},
@@ -53,47 +62,70 @@ def evaluate(run: Run) -> Summary:
     }
 
 
-def evaluated_scores(run: Run) -> Scores:
-    """The factors of the training rows; users held out whole get theirs by fold-in."""
-    user_factors, item_factors = evaluated_factors(run)
-    if run.has("fold_in"):
-        rows, training = run.read("fold_in"), run.read("train")
-        folded = fold_in(rows, item_factors, trained_spec(run), make_plan(run.config), training)
-        user_factors = user_factors.unionByName(folded)
-    return user_factors, item_factors
+def _read(run: Run) -> EvaluationInputs:
+    """Every table, once. Raises ContractError if no held-out row is relevant."""
+    config = run.config.evaluate
+    split, least = config.split, config.min_relevant_value
+    truth = relevant_rows(run.read(split), run.rows(split), split, least)
+    fitted, folded, item_ids = read_fitted(run, "train"), run.find("fold_in"), run.read("item_ids")
+    users, median = activity(fitted.rows, truth, folded, config.cold_below)
+    catalogue = read_catalogue(fitted.rows, item_ids, "index", users=users)
+    is_test = split == "test"  # for which the validation rows are known by then
+    return EvaluationInputs(
+        config=run.config,
+        work=run.workspace,
+        run_id=run.run_id,
+        fitted=fitted,
+        folded=folded,
+        known=run.read("validation").select("user", "item") if is_test else None,
+        truth=truth,
+        user_ids=run.read("user_ids"),
+        item_ids=item_ids,
+        items=run.find("items"),
+        negatives=run.find("negatives"),
+        catalogue=catalogue,
+        counts=np.rint(catalogue.popularity * users).astype(np.int64),
+        n=max(config.k),
+        median=median,
+    )
 
 
-def _report(run: Run, shown: int) -> Summary:
-    """The figures for everybody in the record and in tracking, those of segments in the file."""
-    main = run.config.evaluate.split
-    figures = [row.asDict() for row in run.read("metrics").drop("run_id").collect()]
-    text = json.dumps(figures, indent=2)
-    run.runs.store.replace(run.runs.path(run.run_id, "metrics.json"), text)
+def evaluated_scores(config: Config, fitted: FittedTables, folded: DataFrame | None) -> Scores:
+    """The factors of the training rows; users held out whole get theirs by fold-in.
+
+    folded: the rows of these users; None: there are none.
+    """
+    users, items = fitted.scores
+    if folded is None:
+        return users, items
+    own = fold_in(folded, items, fitted.spec, make_plan(config), fitted.rows)
+    return users.unionByName(own), items
+
+
+def _report(
+    config: Config, work: Workspace, figures: list[dict[str, Any]], shown: int, trained: int
+) -> Summary:
+    """The figures of all users in the record and in tracking. trained: rows of the training."""
+    main, delivered = config.evaluate.split, config.recommend.chain[0]
     overall = [row for row in figures if row["segment"] == ALL]
-    run.runs.store.replace(run.runs.path(run.run_id, "metrics.csv"), _as_csv(figures))
-    chosen = run.config.recommend.chain[0]
-    tracked = [row for row in overall if _is_tracked(row, main, shown, chosen)]
-    run.tracker.metrics({_key(row, main): row["value"] for row in tracked})
-    _log(run, overall, shown)
+    tracked = [row for row in overall if _is_tracked(row, main, shown, delivered)]
+    work.tracker.metrics({_key(row, main): row["value"] for row in tracked})
+    work.log.info(_sentence(overall, main, shown, trained))
     return {
         "split": main,
         "k": shown,
-        "delivered": chosen,
-        "min_relevant_value": run.config.evaluate.min_relevant_value,
+        "delivered": delivered,
+        "min_relevant_value": config.evaluate.min_relevant_value,
         "metrics": overall,
         "segments": [row for row in figures if _is_part(row, shown)],
     }
 
 
-def _log(run: Run, overall: list[dict[str, Any]], k: int) -> None:
-    main = run.config.evaluate.split
+def _sentence(overall: list[dict[str, Any]], main: str, k: int, trained: int) -> str:
     rows = [r for r in overall if (r["split"], r["metric"], r["k"]) == (main, "ndcg", k)]
     rows.sort(key=lambda row: -row["value"])
-    line = ", ".join(f"{row['model']} {row['value']:.4f}" for row in rows)
-    trained = run.noted("train", "rows")
-    run.log.info(
-        f"ndcg@{k} of {rows[0]['users']:,} users, the model fitted on {trained:,} rows: {line}"
-    )
+    models = ", ".join(f"{row['model']} {row['value']:.4f}" for row in rows)
+    return f"ndcg@{k} of {rows[0]['users']:,} users, the model fitted on {trained:,} rows: {models}"
 
 
 def _as_csv(rows: list[dict[str, Any]]) -> str:

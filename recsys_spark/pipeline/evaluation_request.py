@@ -35,10 +35,10 @@ _NEW = "items=new"  # the part of the truth that no training row has
 
 def make_wanted(inputs: EvaluationInputs, found: MeasuredModels) -> Wanted:
     """What is wanted of the pass over users, for the models that were found."""
-    config = inputs.run.config.evaluate
+    config = inputs.config.evaluate
     kept = tuple(found)
     if config.per_user == "delivered":
-        kept = tuple(name for name in found if name == inputs.run.config.recommend.chain[0])
+        kept = tuple(name for name in found if name == inputs.config.recommend.chain[0])
     return Wanted(
         _ranking(inputs, found),
         _measures(inputs, found),
@@ -47,7 +47,7 @@ def make_wanted(inputs: EvaluationInputs, found: MeasuredModels) -> Wanted:
         shown_cutoff(config.k),
         LISTED,
         kept,
-        left_out=config.drawn_negatives is not None,
+        left_out=config.sampled_negatives is not None,
     )
 
 
@@ -63,7 +63,7 @@ def gather_rows(inputs: EvaluationInputs, found: MeasuredModels, ranking: Rankin
             columns[nearest_column(name)] = each.nearest
         if each.segments is not None:
             columns[segment_column(name)] = each.segments
-    valued = weighs_values(inputs.run.config)
+    valued = weighs_values(inputs.config)
     history = inputs.history if valued else inputs.history.drop("value")
     return _with_segments(inputs, gather_users(history, inputs.known, inputs.truth, columns))
 
@@ -73,20 +73,20 @@ def _ranking(inputs: EvaluationInputs, found: MeasuredModels) -> Ranking:
         inputs.catalogue.index,
         {name: each.scorer for name, each in found.items()},
         inputs.n,
-        inputs.run.config.evaluate.full_ranking,
+        inputs.config.evaluate.full_ranking,
         {name: draw for each in found.values() for name, draw in each.drawn.items()},
     )
 
 
 def _paired(inputs: EvaluationInputs, found: MeasuredModels) -> Paired | None:
     """The comparison of the others with the delivered model."""
-    config = inputs.run.config
+    config = inputs.config
     name, shown = config.recommend.chain[0], shown_cutoff(config.evaluate.k)
     return Paired(name, METRIC, shown) if name in found and config.evaluate.resamples else None
 
 
 def _measures(inputs: EvaluationInputs, found: MeasuredModels) -> Measures:
-    config, traits = inputs.run.config.evaluate, _traits(inputs, found[MODEL])
+    config, traits = inputs.config.evaluate, _traits(inputs, found[MODEL])
     part_of = by_popularity(inputs.counts)
     return Measures(
         traits,
@@ -115,13 +115,13 @@ def _with_segments(inputs: EvaluationInputs, rows: DataFrame) -> DataFrame:
 
     rows: columns user_id and size, that of the user's history, which is left out.
     """
-    run, section = inputs.run, inputs.run.config.evaluate.users
-    cold, median = inputs.run.config.evaluate.cold_below, inputs.median
+    work, section = inputs.work, inputs.config.evaluate.users
+    cold, median = inputs.config.evaluate.cold_below, inputs.median
     active = F.array(by_activity(F.col("size"), cold, median))
     if section.path is None:
         return rows.withColumn("segments", active).drop("size")
-    attributes = read_user_attributes(run.spark, section)
-    typed = match(run.log, "evaluate.users", attributes, {"user_id": inputs.user_ids})
+    attributes = read_user_attributes(work.spark, section)
+    typed = match(work.log, "evaluate.users", attributes, {"user_id": inputs.user_ids})
     own = by_attribute(typed).groupBy("user_id").agg(F.collect_set("segment").alias("own"))
     further = F.coalesce("own", F.array().cast("array<string>"))
     joined = rows.join(own, "user_id", "left")

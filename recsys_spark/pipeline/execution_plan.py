@@ -17,6 +17,6 @@ def make_plan(config: Config, folder: str | None = None, name: str | None = None
         broadcast_budget_bytes=solver.broadcast_budget_mb * 2**20,
         split_above=solver.split_rows_above,
         solver=config.solver_of_rows(name),
-        layout=solver.layout,
+        placement=solver.placement,
         folder=folder,
     )

@@ -21,9 +21,9 @@ _RULES = (
     "backfill",
     "policy.min_score",
     "policy.max_per_genre",
-    "policy.variety",
+    "policy.diversity",
     "policy.popularity_discount",
-    "policy.new_items.places",
+    "policy.new_items.slots",
     "policy.new_items.days",
     "policy.tail_items",
 )

@@ -1,7 +1,8 @@
 """Wiring of ingest: source files to interactions, rejects and the id dictionaries."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType
 
-from recsys_spark.config import Source
+from recsys_spark.config import Ingest, Items, Source
 from recsys_spark.errors import ContractError
 from recsys_spark.ingest.duplicates import combine_duplicates
 from recsys_spark.ingest.histograms import binned, tallies
@@ -20,12 +21,28 @@ from recsys_spark.ingest.validation_rules import REASONS, apply_rules
 from recsys_spark.io.events import Events
 from recsys_spark.io.records import record_text
 from recsys_spark.io.side_tables import read_items
+from recsys_spark.kernels.als.spec import SIDES
 from recsys_spark.kernels.metrics.exposure import lorenz_curve
-from recsys_spark.pipeline.context import Run, Summary
+from recsys_spark.pipeline.context import Keep, Run, Summary, Workspace
 from recsys_spark.pipeline.side_tables import check_match, marked, with_given
 from recsys_spark.schema import ID_TYPES, REJECTS, ids, interactions, items
+from recsys_spark.storage.tables import Check
 
 _REJECTED = "size(reasons) > 0"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What ingest starts from.
+
+    types: of the ids, by side. before: the dictionaries of the newest run, by side, and how many
+    ids each has; none where there is no such run.
+    """
+
+    events: Events
+    types: Mapping[str, DataType]
+    before: Mapping[str, DataFrame]
+    known: Mapping[str, int]
 
 
 def ingest(run: Run, source: Events) -> Summary:
@@ -33,26 +50,58 @@ def ingest(run: Run, source: Events) -> Summary:
 
     Raises ContractError if the source is empty, too many rows are rejected, or none is left.
     """
-    config = run.config.ingest
-    types = {side: _id_type(source, side) for side in ("user", "item")}
-    user_type, item_type = types["user"].simpleString(), types["item"].simpleString()
+    config, work, inputs = run.config.ingest, run.workspace, _read(run, source)
+    types = inputs.types
     files = "a file" if source.files == 1 else f"{source.files:,} files"
-    run.log.progress(f"reading and checking the rows of {files}")
-    ruled = apply_rules(source.frame, config, user_type, item_type, datetime.now(UTC))
-    checked, counts = _checked(run, ruled)
+    work.log.progress(f"reading and checking the rows of {files}")
+    checked, counts = _checked(config, inputs, work.keep)
     run.write(checked.where(_REJECTED), "rejects", REJECTS)
-    _enforce(run, counts, source)
+    show = run.config.command(f"show rejects --run-id {run.run_id}")
+    _enforce(config, counts, source, run.read("rejects"), show)
 
-    run.log.progress("combining duplicates and filtering")
-    pairs, counts["combined"] = _pairs(run, checked.where(f"NOT ({_REJECTED})"))
+    work.log.progress("combining duplicates and filtering")
+    pairs, counts["combined"] = _pairs(config, checked.where(f"NOT ({_REJECTED})"), work.keep)
 
-    run.log.progress("indexing ids")
-    new = _write_ids(run, pairs, types)
-    values = _write_interactions(run, pairs, types)
+    work.log.progress("indexing ids")
+    new = {}
+    for side, frame in _extended_ids(pairs, inputs).items():
+        rows = run.write(frame, f"{side}_ids", ids(types[side])).rows
+        new[side] = rows - inputs.known.get(side, 0)
+    observed, values = _indexed(pairs, {side: run.read(f"{side}_ids") for side in types})
+    run.write(observed, "interactions", interactions(types["user"], types["item"]))
     if run.config.items.path is not None:
-        _write_items(run, types["item"])
-    origin = {"source": source.source.path, "guessed": _guessed(run, types)}
-    return origin | _report(run, counts, values, new)
+        names, check = _items(run.config.items, run.read("item_ids").select("id"), work)
+        run.write(names, "items", items(types["item"]), check)
+    origin = {"source": source.source.path, "guessed": _guessed(config.source, types)}
+    least, largest = values.get["least"], values.get["largest"]
+    report = _report(run.read("interactions"), counts, [least, largest], new)
+    work.log.info(_sentence(report))
+    work.tracker.metrics({f"ingest.{k}": v for k, v in report.items() if isinstance(v, int)})
+    return origin | report
+
+
+def _read(run: Run, events: Events) -> Inputs:
+    types = {side: _id_type(events, side) for side in SIDES}
+    newest = run.runs.newest("ingest")
+    if newest is None:
+        return Inputs(events, types, {}, {})
+    tables = {side: f"{side}_ids" for side in SIDES}
+    before = {side: run.tables.read(table, newest.run_id) for side, table in tables.items()}
+    known = {side: run.tables.version(table, newest.run_id).rows for side, table in tables.items()}
+    for side, frame in before.items():
+        _check_type(side, frame, types[side], newest.run_id)
+    return Inputs(events, types, before, known)
+
+
+def _check_type(side: str, known: DataFrame, id_type: DataType, run_id: str) -> None:
+    """Raise ContractError where the ids of the root are of another type."""
+    was = known.schema["id"].dataType
+    if was != id_type:
+        raise ContractError(
+            f"The {side} ids of this root are {was.simpleString()} since "
+            f"run {run_id} and {id_type.simpleString()} in this source; "
+            f"set ingest.source.{side}_id_type, or use another paths.root."
+        )
 
 
 def _id_type(events: Events, side: str) -> DataType:
@@ -63,18 +112,20 @@ def _id_type(events: Events, side: str) -> DataType:
     return ID_TYPES[chosen]
 
 
-def _guessed(run: Run, types: dict[str, DataType]) -> list[str]:
+def _guessed(source: Source, types: Mapping[str, DataType]) -> list[str]:
     """Settings of the source that are `auto`, with what was taken."""
-    source, names = run.config.ingest.source, {kind: name for name, kind in ID_TYPES.items()}
+    names = {kind: name for name, kind in ID_TYPES.items()}
     keys = {f"{side}_id_type": names[kind] for side, kind in types.items()}
     return [f"{key} is {name}" for key, name in keys.items() if getattr(source, key) == "auto"]
 
 
-def _checked(run: Run, ruled: DataFrame) -> tuple[DataFrame, dict[str, int]]:
+def _checked(config: Ingest, inputs: Inputs, keep: Keep) -> tuple[DataFrame, dict[str, int]]:
     """The rows that are kept or rejected, and counts of all; the source is read this once.
 
     Only rejected rows keep their text and file.
     """
+    user_type, item_type = (inputs.types[side].simpleString() for side in SIDES)
+    ruled = apply_rules(inputs.events.frame, config, user_type, item_type, datetime.now(UTC))
     seen, rejected = Observation("ingest"), F.expr(_REJECTED)
     observed = ruled.observe(
         seen,
@@ -86,12 +137,15 @@ def _checked(run: Run, ruled: DataFrame) -> tuple[DataFrame, dict[str, int]]:
     texts = {"raw": record_text(observed), "source_file": F.col("source_file")}
     origin = [F.when(rejected, text).alias(name) for name, text in texts.items()]
     columns = ("reasons", "user_id", "item_id", "value", "timestamp")
-    kept = run.keep(observed.where(rejected | F.col("kept")).select(*origin, *columns), "checked")
+    kept = keep(observed.where(rejected | F.col("kept")).select(*origin, *columns), "checked")
     return kept, {name: int(value) for name, value in seen.get.items()}
 
 
-def _enforce(run: Run, counts: dict[str, int], events: Events) -> None:
-    thresholds, path = run.config.ingest.thresholds, events.source.path
+def _enforce(
+    config: Ingest, counts: dict[str, int], events: Events, rejects: DataFrame, show: str
+) -> None:
+    """Raise ContractError for more rejected rows than allowed. show: a command that shows them."""
+    thresholds, path = config.thresholds, events.source.path
     if counts["read"] == 0:
         raise ContractError(f"{path} holds no rows: it is empty, or has a header alone.")
     broken = [
@@ -114,11 +168,10 @@ def _enforce(run: Run, counts: dict[str, int], events: Events) -> None:
     if counts["rejected"] == counts["read"] and not broken:
         broken = [f"all {counts['read']:,} rows rejected"]
     if broken:
-        command = run.config.command(f"show rejects --run-id {run.run_id}")
-        hints = "".join(f"{hint}\n" for hint in _hints(run, counts, events))
+        hints = "".join(f"{hint}\n" for hint in _hints(counts, events, rejects))
         raise ContractError(
             f"{path} breaks its contract: {'; '.join(broken)}.\n{reason_table(counts)}\n{hints}"
-            f"The rejected rows are kept: `{command}`. "
+            f"The rejected rows are kept: `{show}`. "
             "Correct the source or the mapping under ingest.source, or raise ingest.thresholds."
         )
 
@@ -134,7 +187,7 @@ def _over(
     return None
 
 
-def _hints(run: Run, counts: dict[str, int], events: Events) -> Iterator[str]:
+def _hints(counts: dict[str, int], events: Events, rejects: DataFrame) -> Iterator[str]:
     """What rules that reject all rows, or most of them, point at."""
     source, read = events.source, counts["read"]
     columns, unit = source.columns, source.timestamp_unit
@@ -150,9 +203,9 @@ def _hints(run: Run, counts: dict[str, int], events: Events) -> Iterator[str]:
             keys = ", ".join(repr(name) for name in events.keys)
             yield f"ingest.source.columns.{key} is {column!r}; the first object has {keys}."
     if counts["bad_value"] > read // 2 and source.decimal == ".":
-        yield from _about_commas(_example(run, "bad_value"))
+        yield from _about_commas(_example(rejects, "bad_value"))
     if counts["malformed_row"] > read // 2 and source.format == "csv":
-        yield _about_fields(source, _example(run, "malformed_row"))
+        yield _about_fields(source, _example(rejects, "malformed_row"))
     if counts["bad_encoding"]:
         yield f"Text is not {source.encoding}: set ingest.source.encoding, such as latin-1."
 
@@ -163,9 +216,9 @@ def _missing(events: Events) -> set[str | int]:
     return named - set(events.keys) if events.keys else set()
 
 
-def _example(run: Run, reason: str) -> str:
+def _example(rejects: DataFrame, reason: str) -> str:
     """A record that was rejected for this reason."""
-    rejected = run.read("rejects").where(F.array_contains("reasons", reason))
+    rejected = rejects.where(F.array_contains("reasons", reason))
     row = rejected.agg(F.min("raw").alias("raw")).first()
     return str(row["raw"]) if row else ""
 
@@ -194,9 +247,9 @@ def reason_table(counts: dict[str, Any]) -> str:
     return "\n".join(f"  {reason:<17} {count:>12,}" for count, reason in found)
 
 
-def _pairs(run: Run, accepted: DataFrame) -> tuple[DataFrame, int]:
+def _pairs(config: Ingest, accepted: DataFrame, keep: Keep) -> tuple[DataFrame, int]:
     """One row a pair, filtered to the core; and how many duplicate rows were combined."""
-    config, least = run.config.ingest, run.config.ingest.min_pair_value
+    least = config.min_pair_value
     is_kept = F.lit(True) if least is None else F.col("value") >= least
     seen = Observation("pairs")
     observed = combine_duplicates(accepted, config.duplicates).observe(
@@ -205,13 +258,13 @@ def _pairs(run: Run, accepted: DataFrame) -> tuple[DataFrame, int]:
         F.count_if(F.col("events") > 1).alias("repeated"),
         F.count_if(is_kept).alias("kept"),
     )
-    pairs, found = run.keep(observed.where(is_kept), "pairs"), seen.get
+    pairs, found = keep(observed.where(is_kept), "pairs"), seen.get
     if config.duplicates == "error" and found["repeated"]:
         raise ContractError(
             f"{found['repeated']:,} user-item pairs occur more than once and ingest.duplicates is "
             "error; choose last, max, sum, mean or count, or correct the source."
         )
-    core = k_core(pairs, config.min_user_items, config.min_item_users, run.keep)
+    core = k_core(pairs, config.min_user_items, config.min_item_users, keep)
     if not found["kept"] or (core is not pairs and core.isEmpty()):
         raise ContractError(
             "No interaction is left after the rules and filters; look at ingest.filters, since, "
@@ -220,55 +273,29 @@ def _pairs(run: Run, accepted: DataFrame) -> tuple[DataFrame, int]:
     return core, int(found["combined"] or 0)
 
 
-def _write_ids(run: Run, pairs: DataFrame, types: dict[str, DataType]) -> dict[str, int]:
-    """Both dictionaries, with the ids of earlier runs; and how many ids are new, by side."""
-    newest = run.runs.newest("ingest")
-    before = newest.run_id if newest else None
-    known = {side: _known_ids(run, side, types[side], before) for side in types}
-    found = {side: pairs.select(F.col(f"{side}_id").alias("id")) for side in types}
-    extended = extend_sides({side: (found[side], known[side]) for side in types})
-    new = {}
-    for side, frame in extended.items():
-        rows = run.write(frame, f"{side}_ids", ids(types[side])).rows
-        new[side] = rows - (run.tables.version(f"{side}_ids", before).rows if before else 0)
-    return new
+def _extended_ids(pairs: DataFrame, inputs: Inputs) -> dict[str, DataFrame]:
+    """Both dictionaries, with the ids of earlier runs."""
+    found = {side: pairs.select(F.col(f"{side}_id").alias("id")) for side in inputs.types}
+    return extend_sides({side: (found[side], inputs.before.get(side)) for side in found})
 
 
-def _known_ids(run: Run, side: str, id_type: DataType, before: str | None) -> DataFrame | None:
-    """The dictionary of the last run, if there is one and its ids are of the same type."""
-    if before is None:
-        return None
-    known = run.tables.read(f"{side}_ids", before)
-    if known.schema["id"].dataType != id_type:
-        raise ContractError(
-            f"The {side} ids of this root are {known.schema['id'].dataType.simpleString()} since "
-            f"run {before} and {id_type.simpleString()} in this source; "
-            f"set ingest.source.{side}_id_type, or use another paths.root."
-        )
-    return known
-
-
-def _write_interactions(run: Run, pairs: DataFrame, types: dict[str, DataType]) -> list[float]:
+def _indexed(pairs: DataFrame, ids: Mapping[str, DataFrame]) -> tuple[DataFrame, Observation]:
     """Sorted by user, a user's rows in one file, so that later stages read them together.
 
-    The least and the largest value.
+    ids: by side, columns id and index. What is observed: the least and the largest value.
     """
     indexed = pairs
-    for side in ("user", "item"):
-        index = run.read(f"{side}_ids").toDF(f"{side}_id", side)
-        indexed = indexed.join(index, f"{side}_id")
+    for side, known in ids.items():
+        indexed = indexed.join(known.toDF(f"{side}_id", side), f"{side}_id")
     sorted_ = indexed.repartition("user").sortWithinPartitions("user", "item")
     seen = Observation("interactions")
     least, largest = F.min("value").alias("least"), F.max("value").alias("largest")
-    observed = sorted_.observe(seen, least, largest)
-    run.write(observed, "interactions", interactions(types["user"], types["item"]))
-    return [seen.get["least"], seen.get["largest"]]
+    return sorted_.observe(seen, least, largest), seen
 
 
-def _write_items(run: Run, item_type: DataType) -> None:
+def _items(config: Items, known: DataFrame, work: Workspace) -> tuple[DataFrame, Check]:
     """A row for each item of the file; refused if the interactions have none of them."""
-    config, known = run.config.items, run.read("item_ids").select("id")
-    rows, seen = read_items(run.spark, config, run.log.warning), Observation("items")
+    rows, seen = read_items(work.spark, config, work.log.warning), Observation("items")
     named = _named_once(with_given(rows, "item_id", known))
     observed = named.join(marked(known, "item_id"), "item_id", "left").observe(
         seen,
@@ -280,10 +307,10 @@ def _write_items(run: Run, item_type: DataType) -> None:
     names = observed.dropna(subset=["item_id"]).select("item_id", "name.title", genres)
 
     def check(_: DataFrame) -> dict[str, Any]:
-        check_match(run.log, "items", "item_id", known, seen.get)
+        check_match(work.log, "items", "item_id", known, seen.get)
         return {}
 
-    run.write(names, "items", items(item_type), check)
+    return names, check
 
 
 def _named_once(rows: DataFrame) -> DataFrame:
@@ -295,10 +322,13 @@ def _named_once(rows: DataFrame) -> DataFrame:
     )
 
 
-def _report(run: Run, counts: dict[str, int], values: list[float], new: dict[str, int]) -> Summary:
-    found = tallies(run.read("interactions"))
+def _report(
+    interactions: DataFrame, counts: dict[str, int], values: list[float], new: dict[str, int]
+) -> Summary:
+    found = tallies(interactions)
     total = {name: sum(tally.values()) for name, tally in found.items()}
-    summary: Summary = {
+    popularity = np.array(list(found["popularity"].items()), np.int64)
+    return {
         "rows_read": counts["read"],
         "rows_rejected": counts["rejected"],
         "rows_filtered": counts["filtered"],
@@ -310,13 +340,14 @@ def _report(run: Run, counts: dict[str, int], values: list[float], new: dict[str
         "values": values,
         "new_users": new["user"],
         "new_items": new["item"],
+        "long_tail": lorenz_curve(*popularity.T),
+        "histograms": {name: binned(found[name]) for name in ("values", "activity", "days")},
     }
-    run.log.info(
-        f"{counts['read']:,} rows read, {counts['rejected']:,} rejected, "
-        f"{counts['combined']:,} duplicates combined: {total['values']:,} interactions of "
-        f"{total['activity']:,} users with {total['popularity']:,} items"
+
+
+def _sentence(report: Summary) -> str:
+    return (
+        f"{report['rows_read']:,} rows read, {report['rows_rejected']:,} rejected, "
+        f"{report['duplicates_combined']:,} duplicates combined: {report['interactions']:,} "
+        f"interactions of {report['users']:,} users with {report['items']:,} items"
     )
-    run.tracker.metrics({f"ingest.{k}": v for k, v in summary.items() if isinstance(v, int)})
-    popularity = np.array(list(found["popularity"].items()), np.int64)
-    spread = {name: binned(found[name]) for name in ("values", "activity", "days")}
-    return summary | {"long_tail": lorenz_curve(*popularity.T), "histograms": spread}

@@ -10,7 +10,7 @@ from recsys_spark.errors import ConfigError, RecsysError
 from recsys_spark.io.events import Events, open_events, together
 from recsys_spark.io.files import find_files, fingerprint
 from recsys_spark.io.filesystem import Session
-from recsys_spark.io.published_split import open_given
+from recsys_spark.io.published_split import open_predefined
 
 # Settings that name tables, beside the events, by the stage that reads them.
 _POLICY = ("allow", "allow_in_segment", "deny", "available", "blocked", "new_items")
@@ -48,9 +48,9 @@ def _files(config: Config, stage: str) -> Iterator[str]:
 def open_all(spark: SparkSession, config: Config) -> Events:
     """The events of all files."""
     source, filters = config.ingest.source, config.ingest.filters
-    if config.split.method != "given":
+    if config.split.method != "predefined":
         return open_events(spark, source, filters)
-    return together(open_given(spark, config.split.given, source, filters))
+    return together(open_predefined(spark, config.split.predefined, source, filters))
 
 
 def event_fingerprint(session: Session, config: Config) -> str:
@@ -73,17 +73,19 @@ def _no_session() -> SparkSession:
 
 def _paths(config: Config) -> Iterator[tuple[str, str]]:
     """The settings that name files of events, with their paths."""
-    if config.split.method != "given":
+    if config.split.method != "predefined":
         if config.ingest.source.path is None:
             raise ConfigError(
                 "ingest.source.path is not set: name the file or folder of the events."
             )
         yield "ingest.source.path", config.ingest.source.path
         return
-    given = config.split.given
+    predefined = config.split.predefined
     for part in ("train", "test", "negatives"):
-        path = getattr(given, part)
+        path = getattr(predefined, part)
         if path is not None:
-            yield f"split.given.{part}", path
+            yield f"split.predefined.{part}", path
         elif part != "negatives":
-            raise ConfigError(f"split.given.{part} is not set: name the {part} file of the split.")
+            raise ConfigError(
+                f"split.predefined.{part} is not set: name the {part} file of the split."
+            )

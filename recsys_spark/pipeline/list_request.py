@@ -61,7 +61,7 @@ def count_tiles(wanted: Recommend, inputs: Inputs, solver: Solver) -> int:
         raise ConfigError(
             f"The items' factors have {size / MB:,.0f} MB and are ranked in {tiles} tiles: raise "
             "solver.broadcast_budget_mb above that, or remove recommend.model, explain and groups, "
-            "and of recommend.policy max_per_genre, variety, popularity_discount, new_items and "
+            "and of recommend.policy max_per_genre, diversity, popularity_discount, new_items and "
             "tail_items."
         )
     return max(1, tiles)
@@ -89,7 +89,7 @@ def make_request(config: Config, inputs: Inputs, tiles: int) -> Request:
 def list_schema(wanted: Recommend, inputs: Inputs) -> StructType:
     """Of the table of lists."""
     user_type, item_type = (ids.schema["id"].dataType for ids in (inputs.user_ids, inputs.item_ids))
-    return recommendations(user_type, item_type, wanted.mark_seen, wanted.explain > 0)
+    return recommendations(user_type, item_type, wanted.last_interaction, wanted.explain > 0)
 
 
 def _catalogue(inputs: Inputs, tiles: int) -> Catalogue:
@@ -118,7 +118,7 @@ def _ranked_by(
 
 def _notes(wanted: Recommend, inputs: Inputs, catalogue: Catalogue) -> Notes:
     """When users had what is listed, and why it is; as far as the configuration asks."""
-    had = inputs.history.select("user", "item", "timestamp") if wanted.mark_seen else None
+    had = inputs.history.select("user", "item", "timestamp") if wanted.last_interaction else None
     training = inputs.training
     if training is None:
         return Notes(had, reasons=wanted.explain)

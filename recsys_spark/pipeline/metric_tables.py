@@ -20,11 +20,9 @@ from recsys_spark.evaluation.model_means import (
     METRICS_TOTAL,
     PAIRS_TOTAL,
 )
-from recsys_spark.evaluation.model_metrics import ALL_METRICS
 from recsys_spark.evaluation.user_pass import Wanted, finish, users_metrics, users_of
 from recsys_spark.pipeline.baselines import MODEL, MeasuredModel
 from recsys_spark.pipeline.evaluation_inputs import EvaluationInputs
-from recsys_spark.schema import per_user
 from recsys_spark.topn.negatives import draw_negatives
 from recsys_spark.topn.rank_candidates import rank_candidates
 
@@ -37,12 +35,13 @@ _NEW = "items=new"  # the part of the truth that no training row has
 class Measured:
     """What evaluating found.
 
-    table: the metrics table. curves: how the lists of each model spread over the items. pairs: the
-    other models beside the delivered one; None where that was not measured, or without resamples.
-    patterns: what lists and truth share.
+    table: the metrics table. per_user: that of the users' metrics. curves: how the lists of each
+    model spread over the items. pairs: the other models beside the delivered one; None where that
+    was not measured, or without resamples. patterns: what lists and truth share.
     """
 
     table: DataFrame
+    per_user: DataFrame
     curves: dict[str, list[list[float]]]
     pairs: pa.Table | None
     patterns: pa.Table
@@ -51,26 +50,25 @@ class Measured:
 def measure(
     inputs: EvaluationInputs, passed: DataFrame, wanted: Wanted, found: MeasuredModels
 ) -> Measured:
-    """Write the table of users' metrics, and make the rows of the metrics table.
+    """Both tables of metrics, and what the report shows beside them.
 
     passed: from `pass_over_users` of `wanted`, with columns user and user_id. found: the models.
     """
-    run, config, users = inputs.run, inputs.run.config.evaluate, users_of(passed)
-    finished = finish(passed, wanted, run.run_id)
-    tables = [run.spark.createDataFrame(finished[METRICS_TOTAL])]
+    config, work, run_id = inputs.config.evaluate, inputs.work, inputs.run_id
+    users, finished = users_of(passed), finish(passed, wanted, run_id)
+    tables = [work.spark.createDataFrame(finished[METRICS_TOTAL])]
     rows = users_metrics(users, wanted)
     if among := list(_among_candidates(inputs, users, found)):
-        few = run.keep(_union(among), "among")
+        few = work.keep(_union(among), "among")
         segments = users.select("user_id", F.explode("segments").alias("segment"))
-        tables.append(summarise(few, run.run_id, segments, config.resamples))
+        tables.append(summarise(few, run_id, segments, config.resamples))
         own = few.where(F.col("model").isin(*wanted.kept))
         rows = rows.unionByName(own, allowMissingColumns=True)
-    run.write(rows, "metrics_per_user", per_user(users.schema["user_id"].dataType, ALL_METRICS))
     spread, listed = finished[LISTS_TOTAL], wanted.listed
-    exposure = exposure_of_models(run.spark, spread, listed, run.run_id, config.split, wanted.shown)
+    exposure = exposure_of_models(work.spark, spread, listed, run_id, config.split, wanted.shown)
     tables += [exposure.table, *_rating_errors(inputs, users, found)]
     pairs, patterns = finished.get(PAIRS_TOTAL), finished[PATTERNS_TOTAL]
-    return Measured(_union(tables), exposure.curves, pairs, patterns)
+    return Measured(_union(tables), rows, exposure.curves, pairs, patterns)
 
 
 def truth_of(ranked: DataFrame) -> DataFrame:
@@ -88,9 +86,9 @@ def _among_candidates(
     inputs: EvaluationInputs, ranked: DataFrame, found: MeasuredModels
 ) -> Iterator[DataFrame]:
     """Metrics of those who have scores, where users have few candidates, by protocol."""
-    if inputs.negatives is None and inputs.run.config.evaluate.drawn_negatives is None:
+    if inputs.negatives is None and inputs.config.evaluate.sampled_negatives is None:
         return
-    truth = inputs.run.keep(truth_of(ranked), "truth")
+    truth = inputs.work.keep(truth_of(ranked), "truth")
     relevant = truth.select("user_id", F.col("item").alias("item_id"), "value")
     for name, pairs in _candidates(inputs, ranked, truth).items():
         yield from _among(inputs, pairs, relevant, found, name)
@@ -100,15 +98,15 @@ def _candidates(
     inputs: EvaluationInputs, ranked: DataFrame, truth: DataFrame
 ) -> dict[str, DataFrame]:
     """The few that each user's items are ranked among, by protocol: columns user_id, user, item."""
-    run, config = inputs.run, inputs.run.config.evaluate
+    config = inputs.config.evaluate
     chosen, names = truth.select("user_id", "user", "item"), ranked.select("user_id", "user")
     found = {}
     if inputs.negatives is not None:
         found["among_negatives"] = inputs.negatives
-    if config.drawn_negatives is not None:
+    if config.sampled_negatives is not None:
         users = ranked.select("user", F.concat("truth", "history", "known").alias("left_out"))
-        seed, n = run.config.split.seed, config.drawn_negatives
-        found[f"among_{n}_drawn"] = draw_negatives(users, inputs.catalogue, n, seed)
+        seed, n = inputs.config.split.seed, config.sampled_negatives
+        found[f"among_{n}_sampled"] = draw_negatives(users, inputs.catalogue, n, seed)
     return {
         name: pairs.join(names, "user").select(chosen.columns).unionByName(chosen).distinct()
         for name, pairs in found.items()
@@ -122,7 +120,7 @@ def _among(
     found: MeasuredModels,
     name: str,
 ) -> list[DataFrame]:
-    config, ids = inputs.run.config.evaluate, inputs.item_ids
+    config, ids = inputs.config.evaluate, inputs.item_ids
     return [
         measure_ranking(
             rank_candidates(candidates, ids, *one.scores),
@@ -142,4 +140,4 @@ def _rating_errors(
     spec, scores = inputs.spec, found[MODEL].scores
     if spec.explicit and scores is not None:
         predicted = predict_ratings(truth_of(ranked), *scores, spec.clip)
-        yield rating_error(predicted, inputs.run.run_id, split=inputs.run.config.evaluate.split)
+        yield rating_error(predicted, inputs.run_id, split=inputs.config.evaluate.split)

@@ -1,6 +1,6 @@
 """Wiring of scorers: the models of the configuration as `topn.models` takes them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from pyspark.sql import DataFrame
@@ -8,13 +8,12 @@ from pyspark.sql import functions as F
 
 from recsys_spark.config import Config, Model
 from recsys_spark.errors import ConfigError
-from recsys_spark.kernels.als.spec import SIDES
 from recsys_spark.neighbours.fit import fit_users
 from recsys_spark.neighbours.spec import UserKnn
-from recsys_spark.pipeline.context import Keep, Run
-from recsys_spark.pipeline.folded_models import FOLDED, with_folded
-from recsys_spark.pipeline.models import fit_content, settings_of, table_of
-from recsys_spark.pipeline.stage_graph import refit_version
+from recsys_spark.pipeline.context import Keep
+from recsys_spark.pipeline.fitted_tables import FittedTables
+from recsys_spark.pipeline.folded_models import with_folded
+from recsys_spark.pipeline.models import settings_of, table_of
 from recsys_spark.runtime.log import Log
 from recsys_spark.topn.models import (
     BlendModel,
@@ -30,41 +29,40 @@ from recsys_spark.topn.models import (
 from recsys_spark.topn.request import Nearest
 
 
-def read_models(
-    run: Run, models: Mapping[str, Model], stage: str, ids: DataFrame | None = None
+def models_of(
+    config: Config,
+    models: Mapping[str, Model],
+    fitted: FittedTables,
+    content: Callable[[str, Model], DataFrame] | None = None,
 ) -> Models:
-    """These models, as a stage, train or refit, has fitted them, and what is made of others.
+    """These models, as a stage has fitted them, and what is made of others.
 
-    models: from `Config.parts_of`. ids: columns id, index, of items among which there are others
-    than the stage knew, so that titles and genres are compared again. Raises ConfigError for models
-    that the stage has not fitted with these settings.
+    models: from `Config.parts_of`. content: makes the rows of models that compare titles and
+    genres anew, for items that the stage did not know; see `fit_content`. Raises ConfigError for
+    models that were not fitted with these settings.
     """
-    made, settings = run.lineage[stage], run.upstream(stage).summary.get("models", {})
-    version = refit_version(made) if stage == "refit" else made
-
-    def read(name: str, table: str) -> DataFrame:
-        return run.tables.read(table, version).where(F.col("model") == name)
-
-    fitted: dict[str, FittedModel] = {}
-    folded = run.find(FOLDED)
+    found = dict[str, FittedModel]()
     for name, model in models.items():
         if model.kind == "user_knn":
-            fitted[name] = UserNeighbourModel(model.weights == "values")
-        elif settings.get(name) != settings_of(model):
-            raise ConfigError(
-                f"models.{name} is not what {stage} of run {made} has fitted: run "
-                "`recsys-spark train` with these settings first, or `recsys-spark run`."
-            )
-        elif model.by_factors:
-            users, items = (read(name, f"model_{side}_factors") for side in SIDES)
-            users = with_folded(users, folded, name)
-            fitted[name] = FactorModel(users, items.select("id", "factors"))
-        elif model.kind == "content" and ids is not None:
-            found = fit_content(name, model, run.find("items"), ids)
-            fitted[name] = fitted_model(model, run.keep(found, f"content/{name}"))
+            found[name] = UserNeighbourModel(model.weights == "values")
+            continue
+        _check_fitted(name, model, fitted)
+        if model.by_factors:
+            users, items = fitted.factors_of(name)
+            found[name] = FactorModel(with_folded(users, fitted.folded, name), items)
+        elif content and model.kind == "content":
+            found[name] = fitted_model(model, content(name, model))
         else:
-            fitted[name] = fitted_model(model, read(name, table_of(model)))
-    return Models(fitted, mixtures(run.config.models))
+            found[name] = fitted_model(model, fitted.of_model(name, table_of(model)))
+    return Models(found, mixtures(config.models))
+
+
+def _check_fitted(name: str, model: Model, fitted: FittedTables) -> None:
+    if fitted.settings.get(name) != settings_of(model):
+        raise ConfigError(
+            f"models.{name} is not what {fitted.stage} of run {fitted.run_id} has fitted: run "
+            "`recsys-spark train` with these settings first, or `recsys-spark run`."
+        )
 
 
 def fitted_model(model: Model, rows: DataFrame) -> NeighbourModel | PopularityModel:

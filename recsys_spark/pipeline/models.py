@@ -1,19 +1,23 @@
 """Wiring of the models beside the weighted ALS: fitting them to the rows."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import reduce
+from typing import NamedTuple
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from recsys_spark.baselines.constant_scores import recent
-from recsys_spark.config import Model
+from recsys_spark.config import Config, Model
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.als.spec import SIDES
 from recsys_spark.neighbours.content import content_matrix
 from recsys_spark.neighbours.ease import fit_ease
 from recsys_spark.neighbours.fit import fit_items
 from recsys_spark.neighbours.spec import ContentKnn, Ease, UserKnn
-from recsys_spark.pipeline.context import Run, Summary
+from recsys_spark.pipeline.context import Summary, Workspace
 from recsys_spark.pipeline.factor_models import fit_factor_model
 from recsys_spark.pipeline.side_tables import SideTables
 from recsys_spark.pipeline.user_segments import indexed_segments
@@ -22,36 +26,66 @@ from recsys_spark.schema import ITEM_NEIGHBOURS, ITEM_SCORES, MODEL_FACTORS
 _TABLES = {"popularity": "item_scores"}
 
 
-def fit_models(run: Run, rows: DataFrame, version: str | None = None) -> Summary:
-    """Fit those of the configuration on these rows, and write them as this version.
+@dataclass(frozen=True)
+class ModelInputs:
+    """What models are fitted to, beside the interactions.
 
-    rows: columns user, item, value, timestamp. version: None is that of the run. Returns their
-    settings by name, for the summary of the stage.
+    items: columns item_id, title, genres; None: there is no such table. user_ids, item_ids: the
+    dictionaries.
     """
-    models = {name: model for name, model in run.config.models.items() if model.fitted}
-    _fit_factors(run, [name for name, model in models.items() if model.by_factors], rows, version)
+
+    config: Config
+    work: Workspace
+    items: DataFrame | None
+    user_ids: DataFrame
+    item_ids: DataFrame
+
+
+class ModelTable(NamedTuple):
+    """A table of fitted models that is to be written."""
+
+    frame: DataFrame
+    name: str
+    schema: StructType
+
+
+def fit_models(inputs: ModelInputs, rows: DataFrame) -> Iterator[ModelTable]:
+    """Fit those of the configuration on these rows.
+
+    rows: columns user, item, value, timestamp.
+    """
+    models = _fitted(inputs.config)
+    yield from _fit_factors(inputs, [name for name, own in models.items() if own.by_factors], rows)
     for table, schema in (("item_neighbours", ITEM_NEIGHBOURS), ("item_scores", ITEM_SCORES)):
         fitted = [
-            _logged(run, name, model, rows).withColumn("model", F.lit(name))
+            _logged(inputs, name, model, rows).withColumn("model", F.lit(name))
             for name, model in models.items()
             if not model.by_factors and table_of(model) == table
         ]
         if fitted:
             ordered = reduce(DataFrame.unionByName, fitted).select(*schema.names)
-            run.write(ordered, table, schema, version=version)
-    return {name: settings_of(model) for name, model in models.items()}
+            yield ModelTable(ordered, table, schema)
 
 
-def _fit_factors(run: Run, names: list[str], rows: DataFrame, version: str | None) -> None:
-    """Fit models with factors of their own, and write both tables of all."""
+def fitted_settings(config: Config) -> Summary:
+    """What the record of a stage says of the models that it has fitted, by their names."""
+    return {name: settings_of(model) for name, model in _fitted(config).items()}
+
+
+def _fitted(config: Config) -> dict[str, Model]:
+    return {name: model for name, model in config.models.items() if model.fitted}
+
+
+def _fit_factors(inputs: ModelInputs, names: list[str], rows: DataFrame) -> Iterator[ModelTable]:
+    """Fit models with factors of their own: both tables of all."""
     fitted = {}
     for name in names:
-        run.log.progress(f"fitting {name}")
-        fitted[name] = fit_factor_model(run, run.config, name, rows)
+        inputs.work.log.progress(f"fitting {name}")
+        fitted[name] = fit_factor_model(inputs.work, inputs.config, name, rows)
     for at, side in enumerate(SIDES if fitted else ()):
         own = (scores[at].withColumn("model", F.lit(name)) for name, scores in fitted.items())
         ordered = reduce(DataFrame.unionByName, own).select(*MODEL_FACTORS.names)
-        run.write(ordered, f"model_{side}_factors", MODEL_FACTORS, version=version)
+        yield ModelTable(ordered, f"model_{side}_factors", MODEL_FACTORS)
 
 
 def settings_of(model: Model) -> Summary:
@@ -64,22 +98,22 @@ def table_of(model: Model) -> str:
     return _TABLES.get(model.kind, "item_neighbours")
 
 
-def _logged(run: Run, name: str, model: Model, rows: DataFrame) -> DataFrame:
-    run.log.progress(f"fitting {name}")
-    return fit_model(run, name, model, rows)
+def _logged(inputs: ModelInputs, name: str, model: Model, rows: DataFrame) -> DataFrame:
+    inputs.work.log.progress(f"fitting {name}")
+    return fit_model(inputs, name, model, rows)
 
 
-def fit_model(run: Run, name: str, model: Model, rows: DataFrame) -> DataFrame:
+def fit_model(inputs: ModelInputs, name: str, model: Model, rows: DataFrame) -> DataFrame:
     """Columns item, neighbours and weights, a row an item; or segment, item and score, by kind.
 
     rows: columns user, item, value, timestamp. Raises ConfigError for what the data does not allow.
     """
     if model.kind == "popularity":
-        return _popularity(run, name, model, rows)
+        return _popularity(inputs, name, model, rows)
     spec, pairs = model.spec(), rows.select("user", "item", "value")
     assert not isinstance(spec, UserKnn), "it is not fitted"
     if isinstance(spec, ContentKnn):
-        return fit_content(name, model, run.find("items"), run.read("item_ids"))
+        return fit_content(name, model, inputs.items, inputs.item_ids)
     return fit_ease(pairs, spec) if isinstance(spec, Ease) else fit_items(pairs, spec)
 
 
@@ -104,7 +138,7 @@ def _texts(items: DataFrame, ids: DataFrame) -> DataFrame:
     return named.select("item", terms.alias("terms"))
 
 
-def _popularity(run: Run, name: str, model: Model, rows: DataFrame) -> DataFrame:
+def _popularity(inputs: ModelInputs, name: str, model: Model, rows: DataFrame) -> DataFrame:
     """Columns segment, item, score: interactions of each item, of the last days.
 
     Rows without a segment count all users.
@@ -118,7 +152,7 @@ def _popularity(run: Run, name: str, model: Model, rows: DataFrame) -> DataFrame
     overall = chosen.groupBy("item").agg(counted).withColumn("segment", F.lit(None).cast("string"))
     if model.segment_by is None:
         return overall
-    tables = SideTables(run.spark, run.log, {"user_id": run.read("user_ids")})
-    segments = indexed_segments(tables, run.config.evaluate.users, model.segment_by)
+    tables = SideTables(inputs.work.spark, inputs.work.log, {"user_id": inputs.user_ids})
+    segments = indexed_segments(tables, inputs.config.evaluate.users, model.segment_by)
     named = chosen.join(segments, "user")
     return overall.unionByName(named.groupBy("segment", "item").agg(counted))

@@ -10,7 +10,7 @@ from functools import partial
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.config import WALS, Config
+from recsys_spark.config import WALS, Config, Model, Recommend
 from recsys_spark.errors import AuditError
 from recsys_spark.kernels.als.spec import SIDES
 from recsys_spark.pipeline.business_rules import (
@@ -20,7 +20,8 @@ from recsys_spark.pipeline.business_rules import (
     read_policy,
     with_new_items,
 )
-from recsys_spark.pipeline.context import Run, Summary
+from recsys_spark.pipeline.context import Keep, Run, Summary, Workspace
+from recsys_spark.pipeline.fitted_tables import read_fitted
 from recsys_spark.pipeline.genres import item_genres
 from recsys_spark.pipeline.incremental import PUBLISHED, carry_over, read_lists, rules
 from recsys_spark.pipeline.list_inputs import Inputs, Training
@@ -33,11 +34,11 @@ from recsys_spark.pipeline.list_request import (
     wanted_users,
 )
 from recsys_spark.pipeline.list_summary import list_summary, log_summary, tracked
-from recsys_spark.pipeline.model_scorers import nearest_users, read_models
+from recsys_spark.pipeline.model_scorers import models_of, nearest_users
+from recsys_spark.pipeline.models import fit_content
 from recsys_spark.pipeline.related_tables import check_related, related_tables, similar_genres
 from recsys_spark.pipeline.resumable_write import not_written, plan_layout, write_slices
 from recsys_spark.pipeline.side_tables import SideTables
-from recsys_spark.pipeline.train import trained_spec, training_rows
 from recsys_spark.pipeline.user_segments import segments_of
 from recsys_spark.storage.partial_versions import Slices
 from recsys_spark.storage.tables import conform
@@ -52,14 +53,14 @@ _TABLE = "recommendations"
 
 def recommend(run: Run) -> Summary:
     """Write a list for every user with interactions, or for the users of a file."""
-    config, log, inputs = run.config, run.log, _read(run)
+    config, work, inputs = run.config, run.workspace, _read(run)
     tiles = count_tiles(config.recommend, inputs, config.solver)
     check_related(config, inputs)
-    log.progress("ranking the catalogue")
+    work.log.progress("ranking the catalogue")
     request = make_request(config, inputs, tiles)
     slices = run.slices(_TABLE)
-    tally = Tally.of(run.spark, slices.progress.notes)
-    _write(run, inputs, request, slices, tally)
+    tally = Tally.of(work.spark, slices.progress.notes)
+    _write(config.recommend, work, inputs, request, slices, tally)
     check = partial(_check, config=config, policy=inputs.policy, tally=tally)
     try:
         found = run.seal(_TABLE, list_schema(config.recommend, inputs), check).findings
@@ -67,33 +68,38 @@ def recommend(run: Run) -> Summary:
         slices.drop()  # so that the lists are made again
         raise
     if text := described(found["policy"]):
-        log.info(text)
-    for table in related_tables(config, inputs, request, tiles, log):
+        work.log.info(text)
+    for table in related_tables(config, inputs, request, tiles, work.log):
         rows = run.write(table.frame, table.table, table.schema, table.check).rows
-        log.info(f"{rows:,} {table.said}")
+        work.log.info(f"{rows:,} {table.said}")
     summary = list_summary(run.read(_TABLE), inputs, found, run.run_id, config.recommend.n)
-    log_summary(log, summary, found["empty"])
-    run.tracker.metrics(tracked(summary))
+    log_summary(work.log, summary, found["empty"])
+    work.tracker.metrics(tracked(summary))
     return summary
 
 
 def _read(run: Run) -> Inputs:
-    """Every table and every file."""
-    config, wanted, lineage = run.config, run.config.recommend, run.lineage
-    made_by, parts = rules(config), config.parts_of(wanted.chain)
-    explained = wanted.explain and WALS in config.alone(wanted.chain)
-    history = run.read("interactions")
-    items, folded = (run.find(table) for table in ("items", "folded_users"))
+    """Every table and every file, once."""
+    config, work, wanted = run.config, run.workspace, run.config.recommend
+    parts, fitted = config.parts_of(wanted.chain), read_fitted(run)
+    items, folded, history = run.find("items"), run.find("folded_users"), run.read("interactions")
     user_ids, item_ids = (run.read(f"{side}_ids") for side in SIDES)
-    tables = SideTables(run.spark, run.log, {"user_id": user_ids, "item_id": item_ids})
+    tables = SideTables(work.spark, work.log, {"user_id": user_ids, "item_id": item_ids})
     ids = with_new_items(wanted, item_ids, items, tables)
     cold = cold_start_items(wanted, ids, items)
+    content = None if cold is None else partial(_content, items=items, ids=ids, keep=work.keep)
     tables = replace(tables, known={"user_id": user_ids, "item_id": ids})
-    genres = item_genres(config.items, items, ids)
-    known_genres = item_genres(config.items, items, item_ids)
+    genres, known_genres = (item_genres(config.items, items, own) for own in (ids, item_ids))
     published = run.tables.current(_TABLE)
     since = published if wanted.changed_since == PUBLISHED else wanted.changed_since
-    stage = "refit" if "refit" in lineage else "train"
+    explained = wanted.explain and WALS in config.alone(wanted.chain)
+    training = Training(fitted.spec, fitted.rows, None)
+    if (
+        folded is not None
+    ):  # what they were folded in with; the lists' own interactions may be newer
+        rows = run.tables.read("interactions", run.upstream("fold_in").lineage["ingest"])
+        new = folded.select(F.col("id").alias("user"))
+        training = replace(training, folded=rows.join(new, "user", "left_semi"))
     return Inputs(
         history=history,
         user_ids=user_ids,
@@ -102,52 +108,56 @@ def _read(run: Run) -> Inputs:
         cold_items=cold,
         policy=read_policy(wanted, tables, history, genres),
         users=wanted_users(wanted.users, tables, history, user_ids),
-        known_users=run.tables.version("user_ids", lineage["ingest"]).rows,
+        known_users=run.rows("user_ids"),
         members=group_members(wanted.groups, tables, user_ids),
-        user_factors=all_factors(run.read("user_factors"), folded),
-        item_factors=run.read("item_factors"),
-        training=_training(run, folded) if explained else None,
+        user_factors=all_factors(fitted.scores[0], folded),
+        item_factors=fitted.scores[1],
+        training=training if explained else None,
         items=items,
         genres=genres,
         similar_genres=similar_genres(wanted.similar_items, known_genres),
-        models=read_models(run, parts, stage, None if cold is None else ids),
-        nearest=nearest_users(parts, history, run.log, run.keep),
+        models=models_of(config, parts, fitted, content),
+        nearest=nearest_users(parts, history, work.log, work.keep),
         segments=segments_of(tables, config.evaluate.users, parts),
-        earlier=read_lists(run.tables, since, run.run_id, made_by),
+        earlier=read_lists(run.tables, since, run.run_id, rules(config)),
         published=read_lists(run.tables, published, run.run_id),
         model_version=run.version("user_factors"),
     )
 
 
-def _training(run: Run, folded: DataFrame | None) -> Training:
-    """folded: columns id, factors, of the users who were folded in."""
-    if folded is None:
-        return Training(trained_spec(run), training_rows(run), None)
-    # The interactions that they were folded in with; the lists' own may be newer.
-    rows = run.tables.read("interactions", run.upstream("fold_in").lineage["ingest"])
-    own = rows.join(folded.select(F.col("id").alias("user")), "user", "left_semi")
-    return Training(trained_spec(run), training_rows(run), own)
+def _content(
+    name: str, model: Model, items: DataFrame | None, ids: DataFrame, keep: Keep
+) -> DataFrame:
+    """The rows of a model of kind content, of the items of ids."""
+    return keep(fit_content(name, model, items, ids), f"content/{name}")
 
 
-def _write(run: Run, inputs: Inputs, request: Request, slices: Slices, tally: Tally) -> None:
+def _write(
+    wanted: Recommend,
+    work: Workspace,
+    inputs: Inputs,
+    request: Request,
+    slices: Slices,
+    tally: Tally,
+) -> None:
     """Write the lists of users who have none yet, slice by slice."""
-    wanted, schema = run.config.recommend, list_schema(run.config.recommend, inputs)
+    schema = list_schema(wanted, inputs)
     if done := len(slices.progress.notes):
-        run.log.info(f"{done} {'slice' if done == 1 else 'slices'} of lists were written before")
+        work.log.info(f"{done} {'slice' if done == 1 else 'slices'} of lists were written before")
     if slices.progress.complete:
         return
     users = not_written(slices, request.users)
     # Without counting them, where these are all there are.
     every = wanted.users.path is None and slices.progress.through is None
     most = inputs.known_users if every else users.count()
-    layout = plan_layout(wanted, most, run.spark.sparkContext.defaultParallelism)
-    users, kept = carry_over(inputs, users, wanted, schema, run.log, run.keep)
+    layout = plan_layout(wanted, most, work.spark.sparkContext.defaultParallelism)
+    users, kept = carry_over(inputs, users, wanted, schema, work.log, work.keep)
     lists = make_lists(replace(request, users=users, layout=layout), tally)
 
     def complete(made: DataFrame) -> DataFrame:
         return conform(made.withColumn("model_version", F.lit(inputs.model_version)), schema)
 
-    write_slices(slices, lists, complete, kept, run.log, run.keep)
+    write_slices(slices, lists, complete, kept, work.log, work.keep)
 
 
 def _check(table: DataFrame, config: Config, policy: Policy, tally: Tally) -> Summary:

@@ -1,6 +1,7 @@
 """Wiring of refit: the evaluated recipe once more, on all interactions, for the lists."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -8,18 +9,20 @@ from pyspark.sql import functions as F
 
 from recsys_spark.als.factors import read_factors
 from recsys_spark.als.trainer import Factorization
-from recsys_spark.config import Train
+from recsys_spark.config import Config, Train
 from recsys_spark.evaluation.list_overlap import agreement_of
 from recsys_spark.evaluation.model_lists import Ranking
+from recsys_spark.pipeline.checkpoints import Checkpoints
 from recsys_spark.pipeline.context import Run, Summary
 from recsys_spark.pipeline.early_stopping import EarlyStopping
 from recsys_spark.pipeline.evaluate import evaluated_scores
 from recsys_spark.pipeline.execution_plan import MB
+from recsys_spark.pipeline.fitted_tables import FittedTables, Scores, read_fitted
 from recsys_spark.pipeline.folded_models import model_specs
-from recsys_spark.pipeline.models import fit_models
+from recsys_spark.pipeline.models import ModelInputs, fit_models, fitted_settings
 from recsys_spark.pipeline.stage_graph import refit_version
-from recsys_spark.pipeline.train import evaluated_factors, fit, trained_spec
-from recsys_spark.schema import RATINGS
+from recsys_spark.pipeline.train import Job, Start, factor_tables, fit
+from recsys_spark.schema import FACTORS, RATINGS
 from recsys_spark.topn.blocks import factor_column
 from recsys_spark.topn.catalog import with_factors
 from recsys_spark.topn.recommend import read_catalogue, with_seen
@@ -29,50 +32,90 @@ _FIRST = 10  # items of a list that are compared
 _USERS = 2000  # whose lists are compared, at most
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What refitting starts from.
+
+    fitted: the trained model. sweeps, preset: of its training. rows: all interactions. test: the
+    users with held-out rows. folded: rows to fold in, of users held out whole; None: there are
+    none. models: what the other models are fitted to. known_users: how many have interactions.
+    """
+
+    fitted: FittedTables
+    sweeps: int
+    preset: str
+    rows: DataFrame
+    test: DataFrame
+    folded: DataFrame | None
+    models: ModelInputs
+    known_users: int
+
+
 def refit(run: Run) -> Summary:
     """Fit the trained model on all interactions, beginning with its factors.
 
     It does as many sweeps as the training did, so that what early stopping found holds.
     """
-    trained = run.upstream("train").summary
-    spec = replace(trained_spec(run), iterations=len(trained["losses"]))
-    users, items = (read_factors(side) for side in evaluated_factors(run))
-    start = Factorization(users, items), run.lineage["train"]
+    config, work, inputs = run.config, run.workspace, _read(run)
+    spec = replace(inputs.fitted.spec, iterations=inputs.sweeps)
     # Train() without early stopping: the number of sweeps is known.
     stopping = EarlyStopping(Train(), lambda state: state.losses[-1].total)
+    job, checkpoints = Job(inputs.rows, spec, stopping, "refit."), Checkpoints(run)
+    trained, found = fit(job, config, work, checkpoints, partial(_start, inputs.fitted))
     version = refit_version(run.run_id)
-    rows = run.read("interactions").select(*RATINGS.names)
-    found = fit(run, rows, spec, stopping, lambda: start, version)
-    models = fit_models(run, rows, version)
+    for name, frame in factor_tables(trained, work.spark):
+        run.write(frame, name, FACTORS, version=version)
+    checkpoints.clear()
+    for table in fit_models(inputs.models, inputs.rows):
+        run.write(*table, version=version)
     summary = {
-        "preset": trained["preset"],
+        "preset": inputs.preset,
         **found,
-        "models": models,
-        "model_specs": model_specs(run.config),
+        "models": fitted_settings(config),
+        "model_specs": model_specs(config),
         "sweeps": len(found["losses"]),
         "evaluated_rows": run.noted("train", "rows"),
-        **_agreement(run, 4 * found["items"] * spec.width),
+        **_agreement(config, inputs, run.factors(version), 4 * found["items"] * spec.width),
     }
-    run.log.info(_sentence(summary))
+    work.log.info(_sentence(summary))
     names = ("rows", "overlap", "rbo")
     figures = {f"refit.{name}": summary[name] for name in names if summary.get(name) is not None}
-    run.tracker.metrics(figures)
+    work.tracker.metrics(figures)
     return summary
 
 
-def _agreement(run: Run, item_bytes: int) -> dict[str, Any]:
+def _read(run: Run) -> Inputs:
+    trained, user_ids, item_ids = run.upstream("train"), run.read("user_ids"), run.read("item_ids")
+    return Inputs(
+        fitted=read_fitted(run, "train"),
+        sweeps=len(trained.summary["losses"]),
+        preset=trained.summary["preset"],
+        rows=run.read("interactions").select(*RATINGS.names),
+        test=run.read("test"),
+        folded=run.find("fold_in"),
+        models=ModelInputs(run.config, run.workspace, run.find("items"), user_ids, item_ids),
+        known_users=run.upstream("ingest").summary["users"],
+    )
+
+
+def _start(fitted: FittedTables) -> Start:
+    """The factors of the trained model."""
+    users, items = (read_factors(side) for side in fitted.scores)
+    return Factorization(users, items), fitted.run_id
+
+
+def _agreement(config: Config, inputs: Inputs, refitted: Scores, item_bytes: int) -> dict[str, Any]:
     """How similar the first items of both models are, for users with held-out rows.
 
     item_bytes: of the items' factors; where they do not fit one broadcast, no user is compared.
     """
-    if item_bytes > run.config.solver.broadcast_budget_mb * MB:
+    if item_bytes > config.solver.broadcast_budget_mb * MB:
         return {"k": _FIRST, "compared_users": 0}
-    refitted = run.read("user_factors"), run.read("item_factors")
-    history = run.read("interactions").select("user", "item")
-    known = run.upstream("ingest").summary.get("users")
-    catalogue = read_catalogue(history, run.read("item_ids"), "index", users=known)
-    users, scorers = _compared_users(run.read("test"), history), dict[str, Scorer]()
-    for name, (own, items) in {"refitted": refitted, "evaluated": evaluated_scores(run)}.items():
+    history = inputs.rows.select("user", "item")
+    catalogue = read_catalogue(history, inputs.models.item_ids, "index", users=inputs.known_users)
+    evaluated = evaluated_scores(config, inputs.fitted, inputs.folded)
+    users, scorers = _compared_users(inputs.test, history), dict[str, Scorer]()
+    for name, (own, items) in {"refitted": refitted, "evaluated": evaluated}.items():
         fitted = with_factors(catalogue, items)
         scorers[name] = FactorScorer(name, fitted.factors, fitted.scored)
         users = users.join(own.toDF("user", factor_column(name)), "user", "left")

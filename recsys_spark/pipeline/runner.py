@@ -7,11 +7,9 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from pyspark import SparkContext
-
 from recsys_spark.config import Config, mask
 from recsys_spark.errors import ContractError, ExitCode, RecsysError
-from recsys_spark.pipeline.context import Run, StageFunction, execute, is_done
+from recsys_spark.pipeline.context import Run, StageFunction, is_done
 from recsys_spark.pipeline.evaluate import evaluate
 from recsys_spark.pipeline.fold_in import fold_in
 from recsys_spark.pipeline.ingest import ingest
@@ -22,14 +20,14 @@ from recsys_spark.pipeline.refit import refit
 from recsys_spark.pipeline.run_choice import Options, choose_run
 from recsys_spark.pipeline.sessions import Session, lazy_session
 from recsys_spark.pipeline.split import split
-from recsys_spark.pipeline.stage_graph import STAGES
 from recsys_spark.pipeline.train import train
 from recsys_spark.pipeline.upstream import Step, described, newer
 from recsys_spark.report.page import draw_figures, draw_seconds, render_report
 from recsys_spark.runtime.failures import describe
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.signals import terminable
-from recsys_spark.runtime.tracking import NullTracker, open_tracker, preload
+from recsys_spark.runtime.tracking import NullTracker, Tracker, open_tracker, preload
+from recsys_spark.spark_internals import active_context
 from recsys_spark.storage.runs import Runs, StageRecord
 from recsys_spark.storage.store import open_store
 from recsys_spark.storage.tables import Tables
@@ -76,18 +74,18 @@ def run_stages(
         run = Run(config, run_id, spark, tables, runs, log, NullTracker(), trial=trial)
         unchanged = all(is_done(runs, tables, run_id, s.stage, s.fingerprint) for s in steps)
         with nullcontext() if unchanged else _recorded(run, stages):
-            _say_what_is_left_out(run, stages, steps)
+            _say_what_is_left_out(log, stages, steps)
             if "ingest" in files:
                 run.tracker.dataset("events", _events(config), files["ingest"])
             records = _do_all(run, steps, report=not unchanged)
         if "publish" in records:
-            _warn_of_newer(run, records["publish"])
+            _warn_of_newer(runs, records["publish"], log)
         return Outcome(run_id, records, unchanged)
 
 
-def _say_what_is_left_out(run: Run, stages: Sequence[str], steps: Sequence[Step]) -> None:
+def _say_what_is_left_out(log: Log, stages: Sequence[str], steps: Sequence[Step]) -> None:
     if "evaluate" in set(stages) - {step.stage for step in steps}:
-        run.log.info(
+        log.info(
             "split.method: none holds no rows out: evaluate and refit are skipped, training has "
             "all interactions"
         )
@@ -100,32 +98,33 @@ def _do_all(run: Run, steps: Sequence[Step], report: bool) -> dict[str, StageRec
         for step in steps:
             records[step.stage] = _do(run, step)
             if step.stage == "evaluate" and report:
-                drawn = beside.submit(draw_figures, _recorded_stages(run))
-        found = _recorded_stages(run) if report else {}
+                drawn = beside.submit(draw_figures, run.records())
+        found = run.records() if report else {}
         if "evaluate" in found:  # there are metrics to show
-            _write_report(run, found, drawn.result() if drawn else draw_figures(found))
+            figures = drawn.result() if drawn else draw_figures(found)
+            _write_report(run.runs, run.run_id, found, figures, run.tracker)
     return records
 
 
 def _events(config: Config) -> str:
-    given = config.split.given.train if config.split.method == "given" else None
-    return str(given or config.ingest.source.path)
+    predefined = config.split.predefined.train if config.split.method == "predefined" else None
+    return str(predefined or config.ingest.source.path)
 
 
 def _do(run: Run, step: Step) -> StageRecord:
     with run.log.bound(stage=step.stage):
         if step.built_on:
             run.log.info(f"builds on {step.sources()}")
-        wanted, lineage = step.fingerprint, step.made_in(run.run_id)
-        return execute(run, step.stage, _FUNCTIONS[step.stage], wanted, lineage)
+        run.lineage = dict(step.made_in(run.run_id))
+        return run.do(step.stage, _FUNCTIONS[step.stage], step.fingerprint)
 
 
-def _warn_of_newer(run: Run, published: StageRecord) -> None:
+def _warn_of_newer(runs: Runs, published: StageRecord, log: Log) -> None:
     """Say what was made after the lists that readers see now."""
-    lists = run.runs.stage(published.lineage["recommend"], "recommend")
-    found = newer(run.runs, lists) if lists else []
+    lists = runs.stage(published.lineage["recommend"], "recommend")
+    found = newer(runs, lists) if lists else []
     if found:
-        run.log.warning(
+        log.warning(
             f"newer than what is published, and not in it: {' and '.join(map(described, found))}; "
             "`recsys-spark update` makes and publishes lists of the newest interactions"
         )
@@ -142,7 +141,10 @@ def _recorded(run: Run, stages: Sequence[str]) -> Iterator[None]:
     try:
         with terminable():
             run.log.info(f"run {run.run_id}")
-            _open(run, stages)
+            _open(run.session, run.config, stages)
+            run.tracker = open_tracker(
+                run.config.tracking, run.config.paths.root, run.run_id, run.log
+            )
             run.tracker.finish("RUNNING")
             run.tracker.params(run.config.chosen())
             yield
@@ -165,34 +167,32 @@ def _recorded(run: Run, stages: Sequence[str]) -> Iterator[None]:
         run.tracker.finish({"done": "FINISHED", "killed": "KILLED"}.get(state, "FAILED"))
 
 
-def _open(run: Run, stages: Sequence[str]) -> None:
-    """Open tracking and, except for stages that only swap pointers, the session; side by side."""
-    tracking, root = run.config.tracking, run.config.paths.root
+def _open(session: Session, config: Config, stages: Sequence[str]) -> None:
+    """Load tracking and, except for stages that only swap pointers, open the session at once."""
     with ThreadPoolExecutor(1) as beside:
-        beside.submit(preload, tracking, root)
+        beside.submit(preload, config.tracking, config.paths.root)
         if set(stages) != {"publish"}:
-            fresh = SparkContext._active_spark_context is None
-            spark = run.spark
+            fresh = active_context() is None
+            spark = session()
             if fresh:
                 start_workers(spark)
-    run.tracker = open_tracker(tracking, root, run.run_id, run.log)
 
 
-def _recorded_stages(run: Run) -> dict[str, StageRecord]:
-    """The records of the run's stages, and of those of others that it builds on."""
-    found = {stage: run.runs.stage(run.lineage.get(stage, run.run_id), stage) for stage in STAGES}
-    return {stage: record for stage, record in found.items() if record}
-
-
-def _write_report(run: Run, records: Mapping[str, StageRecord], drawn: Mapping[str, str]) -> None:
+def _write_report(
+    runs: Runs,
+    run_id: str,
+    records: Mapping[str, StageRecord],
+    drawn: Mapping[str, str],
+    tracker: Tracker,
+) -> None:
     """Everything known of the run on one page."""
     figures = {**drawn, **draw_seconds(records)}
-    page = render_report(run.run_id, records, figures)
-    run.runs.store.replace(run.runs.path(run.run_id, "report.html"), page)
-    run.tracker.artifact("report.html", page)
+    page = render_report(run_id, records, figures)
+    runs.store.replace(runs.path(run_id, "report.html"), page)
+    tracker.artifact("report.html", page)
     for name, figure in figures.items():
-        run.tracker.artifact(f"figures/{name}.svg", figure)
+        tracker.artifact(f"figures/{name}.svg", figure)
     for name in ("metrics.json", "metrics.csv", "config.yaml"):
-        text = run.runs.store.read(run.runs.path(run.run_id, name))
+        text = runs.store.read(runs.path(run_id, name))
         if text:
-            run.tracker.artifact(name, text)
+            tracker.artifact(name, text)

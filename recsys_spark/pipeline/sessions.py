@@ -6,13 +6,13 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from recsys_spark.config import Config
 from recsys_spark.pipeline.inputs import event_bytes
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.session import open_session
+from recsys_spark.spark_internals import active_context
 from recsys_spark.storage.store import local_folder
 
 Session = Callable[[], SparkSession]
@@ -35,7 +35,7 @@ def session(
 
     read_only: Spark's log is not kept under the root.
     """
-    existing = SparkContext._active_spark_context
+    existing = active_context()
     log.progress("starting Spark")
     with TemporaryDirectory() as scratch:
         folder = Path(scratch) if read_only else local_folder(config.paths.root)

@@ -1,26 +1,32 @@
 """Wiring of train: the training rows to the factors of both sides."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from math import floor, isfinite, log10
+from typing import NamedTuple
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 
 from recsys_spark.als.execution_plan import Plan, Sizes
 from recsys_spark.als.factors import Factors, factors_frame, read_factors
 from recsys_spark.als.memory_estimate import needs, within_limits
 from recsys_spark.als.trainer import Factorization, Loss, fit_factors
-from recsys_spark.kernels.als.spec import SIDES, WalsSpec, restored_spec
+from recsys_spark.config import Config
+from recsys_spark.kernels.als.spec import SIDES, WalsSpec
 from recsys_spark.kernels.als.value_use import ValueRange, describe_values
 from recsys_spark.kernels.als.weights import ratio_warning, weight_ratio
 from recsys_spark.pipeline.checkpoints import Checkpoints
-from recsys_spark.pipeline.context import Run, Summary
+from recsys_spark.pipeline.context import Run, Summary, Workspace
 from recsys_spark.pipeline.early_stopping import EarlyStopping, early_stopping
 from recsys_spark.pipeline.execution_plan import make_plan
+from recsys_spark.pipeline.fitted_tables import Scores
 from recsys_spark.pipeline.folded_models import model_specs
-from recsys_spark.pipeline.models import fit_models
-from recsys_spark.schema import FACTORS, RATINGS
+from recsys_spark.pipeline.models import ModelInputs, fit_models, fitted_settings
+from recsys_spark.pipeline.validation import ValidationTables
+from recsys_spark.runtime.log import Log
+from recsys_spark.schema import FACTORS
 
 # Factors to begin with, and the run they come from.
 Start = tuple[Factorization | None, str | None]
@@ -28,53 +34,108 @@ Start = tuple[Factorization | None, str | None]
 _FILE = 64 * 2**20  # bytes of factors in a file of their table, about
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What training starts from.
+
+    validation: its rows to learn from, and those that early stopping looks at. models: what the
+    other models are fitted to. values: of the interactions, as ingest has counted them. newest: the
+    factors of the last model and its run, where training begins with them; None: it does not.
+    """
+
+    validation: ValidationTables
+    models: ModelInputs
+    values: ValueRange
+    newest: tuple[Scores, str] | None
+
+
+class Job(NamedTuple):
+    """A fit that is wanted.
+
+    stopping: what may end it early. prefix: of the names of metrics in tracking.
+    """
+
+    rows: DataFrame
+    spec: WalsSpec
+    stopping: EarlyStopping
+    prefix: str = ""
+
+
 def train(run: Run) -> Summary:
     """Run the sweeps and write both factor tables."""
-    spec, stopping = run.config.objective.spec(), early_stopping(run)
-    run.tracker.params({"preset": run.config.objective.preset, **asdict(spec)})
-    values = _values(run, spec)
-    run.log.info(values)
-    fitted = fit(run, run.read("train"), spec, stopping, lambda: _warm_start(run))
-    models = fit_models(run, run.read("train"))
+    config, work, inputs = run.config, run.workspace, _read(run)
+    spec, preset, rows = config.objective.spec(), config.objective.preset, inputs.validation.train
+    job = Job(rows, spec, early_stopping(config.train, inputs.validation, work))
+    work.tracker.params({"preset": preset, **asdict(spec)})
+    values = describe_values(spec, inputs.values)
+    work.log.info(values)
+    checkpoints = Checkpoints(run)
+    trained, summary = fit(job, config, work, checkpoints, partial(_start, inputs, work.log))
+    for name, frame in factor_tables(trained, work.spark):
+        run.write(frame, name, FACTORS)
+    checkpoints.clear()
+    for table in fit_models(inputs.models, rows):
+        run.write(*table)
     return {
-        "preset": run.config.objective.preset,
+        "preset": preset,
         "values": values,
-        "models": models,
-        "model_specs": model_specs(run.config),
-        **fitted,
+        "models": fitted_settings(config),
+        "model_specs": model_specs(config),
+        **summary,
     }
 
 
+def _read(run: Run) -> Inputs:
+    config, work = run.config, run.workspace
+    rows, held_out = run.read("train"), run.read("validation")
+    user_ids, item_ids = (run.read(f"{side}_ids") for side in SIDES)
+    least, count = config.evaluate.min_relevant_value, run.rows("validation")
+    low, high = run.noted("ingest", "values")
+    # Not the newest model's refit: that knows the rows that are held out.
+    made = run.runs.newest("train") if config.train.warm_start else None
+    return Inputs(
+        ValidationTables(rows, held_out, count, least, user_ids, item_ids),
+        ModelInputs(config, work, run.find("items"), user_ids, item_ids),
+        ValueRange(low, high, run.noted("ingest", "interactions")),
+        (run.factors(made.run_id), made.run_id) if made else None,
+    )
+
+
+def _start(inputs: Inputs, log: Log) -> Start:
+    """The factors of the newest model, if that is wanted."""
+    if inputs.newest is None:
+        return None, None
+    sides, run_id = inputs.newest
+    log.info(f"beginning with the factors of run {run_id}")
+    users, items = (read_factors(side) for side in sides)
+    return Factorization(users, items), run_id
+
+
 def fit(
-    run: Run,
-    rows: DataFrame,
-    spec: WalsSpec,
-    stopping: EarlyStopping,
+    job: Job,
+    config: Config,
+    work: Workspace,
+    checkpoints: Checkpoints,
     start: Callable[[], Start],
-    version: str | None = None,
-) -> Summary:
-    """Train on these rows, and write the factors as this version; None: that of the run.
+) -> tuple[Factorization, Summary]:
+    """Train the weighted ALS; and what the record of the stage says of it.
 
     An interrupted attempt of the stage goes on where it was. start: what else to begin with, and
-    the version it comes from. stopping: what may end the training early.
+    the version it comes from.
     """
-    checkpoints = Checkpoints(run)
-    begin, origin = _resumed(run, checkpoints, stopping) or start()
-    run.log.progress("reading the training rows")
+    begin, origin = _resumed(checkpoints, job.stopping, work.log) or start()
+    work.log.progress("reading the training rows")
     # A killed attempt may have left its blocks there: the fingerprint says whether they serve.
-    plan = make_plan(run.config, run.scratch(f"training-{run.fingerprint}"))
-    plan = within_limits(plan, run.spark.sparkContext)
-    watch = _Watch(run, checkpoints, stopping, spec, plan, "" if version is None else "refit.")
-    trained = fit_factors(rows, spec, plan, watch, begin, watch.begin)
-    _write_factors(run, trained, version)
-    checkpoints.clear()
+    plan = within_limits(make_plan(config, work.training_blocks()), work.spark.sparkContext)
+    watch = _Watch(job, config, work, checkpoints, plan)
+    trained = fit_factors(job.rows, job.spec, plan, watch, begin, watch.begin)
+    sweeps, first, last = len(trained.losses), trained.losses[0].total, trained.losses[-1].total
     if trained.stopped:
-        run.log.warning(f"training ended after {len(trained.losses)} sweeps: {trained.stopped}")
-    first, last = trained.losses[0].total, trained.losses[-1].total
+        work.log.warning(f"training ended after {sweeps} sweeps: {trained.stopped}")
     losses = f"loss {readable(first)} to {readable(last)}"
-    run.log.info(f"rank {spec.rank}, {len(trained.losses)} iterations, {losses}")
-    return {
-        "spec": asdict(spec),
+    work.log.info(f"rank {job.spec.rank}, {sweeps} iterations, {losses}")
+    return trained, {
+        "spec": asdict(job.spec),
         "weight_ratio": watch.ratio,
         "losses": [watch.row(loss) for loss in trained.losses],
         "started_from": origin,
@@ -86,62 +147,26 @@ def fit(
     }
 
 
-def _values(run: Run, spec: WalsSpec) -> str:
-    """What the objective does with the values, of which ingest has noted the range."""
-    low, high = run.noted("ingest", "values")
-    return describe_values(spec, ValueRange(low, high, run.noted("ingest", "interactions")))
-
-
-def _write_factors(run: Run, trained: Factorization, version: str | None) -> None:
+def factor_tables(trained: Factorization, spark: SparkSession) -> Iterator[tuple[str, DataFrame]]:
+    """The tables of both sides: name, and columns id and factors, by id."""
     for side in SIDES:
         factors = getattr(trained, side)
-        frame = factors_frame(run.spark, factors, FACTORS["id"].dataType).toDF(*FACTORS.names)
+        frame = factors_frame(spark, factors, FACTORS["id"].dataType).toDF(*FACTORS.names)
         if isinstance(factors, Factors):  # from the driver they come by id
             ordered = frame.coalesce(1 + factors.vectors.nbytes // _FILE)
         else:
             ordered = frame.repartitionByRange("id").sortWithinPartitions("id")
-        run.write(ordered, f"{side}_factors", FACTORS, version=version)
+        yield f"{side}_factors", ordered
 
 
-def trained_spec(run: Run) -> WalsSpec:
-    """The objective of the model that the run builds on, whatever the configuration says now."""
-    summary = run.upstream("train").summary
-    return restored_spec(summary["spec"])
-
-
-def training_rows(run: Run) -> DataFrame:
-    """The rows that the model was trained on which the run builds on, by refit or by train."""
-    if "refit" not in run.lineage:
-        return run.read("train")
-    made = run.upstream("refit").lineage["ingest"]
-    return run.tables.read("interactions", made).select(*RATINGS.names)
-
-
-def evaluated_factors(run: Run) -> tuple[DataFrame, DataFrame]:
-    """Columns id, factors, of both sides, as trained without the rows that are held out."""
-    users, items = (run.tables.read(f"{side}_factors", run.lineage["train"]) for side in SIDES)
-    return users, items
-
-
-def _resumed(run: Run, checkpoints: Checkpoints, stopping: EarlyStopping) -> Start | None:
+def _resumed(checkpoints: Checkpoints, stopping: EarlyStopping, log: Log) -> Start | None:
     """The state of an interrupted attempt."""
     kept = checkpoints.load()
     if kept is None:
         return None
     state, stopping.values = kept
-    run.log.info(f"going on after iteration {len(state.losses)}, from the last checkpoint")
-    return state, run.run_id
-
-
-def _warm_start(run: Run) -> Start:
-    """The newest model, if that is wanted. Not its refit: that knows the rows that are held out."""
-    newest = run.runs.newest("train") if run.config.train.warm_start else None
-    if newest is None:
-        return None, None
-    run.log.info(f"beginning with the factors of run {newest.run_id}")
-    sides = (run.tables.read(f"{side}_factors", newest.run_id) for side in SIDES)
-    users, items = (read_factors(side) for side in sides)
-    return Factorization(users, items), newest.run_id
+    log.info(f"going on after iteration {len(state.losses)}, from the last checkpoint")
+    return state, checkpoints.run.run_id
 
 
 def readable(loss: float) -> str:
@@ -154,17 +179,13 @@ def readable(loss: float) -> str:
 
 @dataclass
 class _Watch:
-    """What happens after every sweep: it is logged, tracked and kept, and may be the last.
+    """What happens after every sweep: it is logged, tracked and kept, and may be the last."""
 
-    prefix: of the names of metrics in tracking.
-    """
-
-    run: Run
+    job: Job
+    config: Config
+    work: Workspace
     checkpoints: Checkpoints
-    stopping: EarlyStopping
-    spec: WalsSpec
     plan: Plan
-    prefix: str = ""
     seconds: dict[int, float] = field(default_factory=dict)
     clock: float = field(default_factory=time.monotonic)
     kept: float = field(default_factory=time.monotonic)
@@ -178,51 +199,50 @@ class _Watch:
 
         The ratio stays None where values are the targets, or where nothing pulls to 0.
         """
-        log, self.pairs = self.run.log, sizes.pairs
+        log, self.pairs = self.work.log, sizes.pairs
         self.users, self.items = sizes.users, sizes.items
         log.info(
             f"{sizes.pairs:,} pairs of {sizes.users:,} users and {sizes.items:,} items: "
-            f"{needs(sizes, self.spec, self.plan)}"
+            f"{needs(sizes, self.job.spec, self.plan)}"
         )
         log.progress("building blocks")
-        if self.spec.explicit:
+        if self.job.spec.explicit:
             return
         cells = float(sizes.users) * sizes.items
-        ratio = weight_ratio(sizes.sum_a, sizes.sum_b, cells, self.spec)
-        warning = ratio_warning(ratio, self.spec)
-        if warning is not None and not self.prefix:  # else the training has said it
+        ratio = weight_ratio(sizes.sum_a, sizes.sum_b, cells, self.job.spec)
+        warning = ratio_warning(ratio, self.job.spec)
+        if warning is not None and not self.job.prefix:  # else the training has said it
             log.warning(warning)
         if isfinite(ratio):
             self.ratio = ratio
-            self.run.tracker.metrics({f"{self.prefix}weight_ratio": ratio})
+            self.work.tracker.metrics({f"{self.job.prefix}weight_ratio": ratio})
 
     def __call__(self, state: Factorization) -> str | None:
         loss = state.losses[-1]
         now = time.monotonic()
         if state.reason and not self.seconds:
-            note = self.run.log.info if state.solver.method == "cg" else self.run.log.debug
+            note = self.work.log.info if state.solver.method == "cg" else self.work.log.debug
             note(f"solver.method: auto chose {state.reason}")
         self.seconds[loss.iteration], self.clock = round(now - self.clock, 3), now
         row = self.row(loss)
-        terms = {
-            f"{self.prefix}loss.{name}": value for name, value in row.items() if name != "iteration"
-        }
-        self.run.tracker.metrics(terms, step=loss.iteration)
-        self.run.log.progress(
-            f"iteration {loss.iteration} of {self.spec.iterations}: loss {readable(loss.total)}, "
-            f"{row['seconds']:.1f} s",
+        prefix = f"{self.job.prefix}loss."
+        terms = {f"{prefix}{name}": value for name, value in row.items() if name != "iteration"}
+        self.work.tracker.metrics(terms, step=loss.iteration)
+        self.work.log.progress(
+            f"iteration {loss.iteration} of {self.job.spec.iterations}: "
+            f"loss {readable(loss.total)}, {row['seconds']:.1f} s",
             **row,
         )
-        reason = self.stopping(state)
-        if reason is None and loss.iteration < self.spec.iterations:
+        reason = self.job.stopping(state)
+        if reason is None and loss.iteration < self.job.spec.iterations:
             self._keep(state)
         return reason
 
     def _keep(self, state: Factorization) -> None:
         """Checkpoint, if the last one is old enough; never a sweep that training ends with."""
-        every = self.run.config.solver.checkpoint_seconds
+        every = self.config.solver.checkpoint_seconds
         if every is not None and time.monotonic() - self.kept >= every:
-            self.checkpoints.save(state, self.stopping.values)
+            self.checkpoints.save(state, self.job.stopping.values)
             self.kept = time.monotonic()
 
     def row(self, loss: Loss) -> dict[str, float]:

@@ -18,20 +18,21 @@ from pyspark.sql import DataFrame
 from recsys_spark import yaml12
 from recsys_spark.als.factors import widened
 from recsys_spark.als.trainer import Factorization, Prepared, prepared
-from recsys_spark.config import WALS, Config, Objective, Scalar
+from recsys_spark.config import WALS, Config, Scalar
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.als.spec import SIDES, WalsSpec
 from recsys_spark.neighbours.spec import UserKnn
-from recsys_spark.pipeline.context import Run
+from recsys_spark.pipeline.context import Run, Workspace
 from recsys_spark.pipeline.execution_plan import make_plan
-from recsys_spark.pipeline.factor_models import Scores, fit_factor_model
+from recsys_spark.pipeline.factor_models import fit_factor_model
+from recsys_spark.pipeline.fitted_tables import Scores
 from recsys_spark.pipeline.model_scorers import (
     by_users,
     find_nearest,
     fitted_model,
     mixtures,
 )
-from recsys_spark.pipeline.models import fit_model
+from recsys_spark.pipeline.models import ModelInputs, fit_model
 from recsys_spark.pipeline.run_choice import Options
 from recsys_spark.pipeline.runner import run_stages
 from recsys_spark.pipeline.search import Settings, Tried, best, proposals
@@ -39,7 +40,7 @@ from recsys_spark.pipeline.sessions import lazy_session
 from recsys_spark.pipeline.side_tables import SideTables
 from recsys_spark.pipeline.stage_graph import default_run_id
 from recsys_spark.pipeline.user_segments import segment_columns, user_segments
-from recsys_spark.pipeline.validation import Validation
+from recsys_spark.pipeline.validation import Validation, ValidationTables
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.tracking import open_tracker
 from recsys_spark.storage.runs import Runs
@@ -90,15 +91,35 @@ def tune(config: Config, options: Options, log: Log) -> Tuned:
         lineage = dict(parts.records["split"].lineage)
         tracker = open_tracker(config.tracking, config.paths.root, run_id, log)
         run = Run(config, run_id, spark, tables, runs, log, tracker, lineage)
-        if run.read("validation").isEmpty():
-            raise ConfigError(
-                "tune measures on validation rows and the split has none: set "
-                "split.validation_fraction (or split.validation_last, split.given.validation) "
-                "above 0."
-            )
-        with log.bound(stage="tune"):
-            trials = list(_trials(run))
-            return Tuned(run_id, trials, _write_best(run, trials))
+        try:
+            with log.bound(stage="tune"), _Bench(config, run.workspace, _read(run)) as bench:
+                trials = list(_trials(run, bench))
+                return Tuned(run_id, trials, _write_best(config, runs, run_id, trials))
+        finally:
+            run.drop_scratch()
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """validation: rows to learn from and to measure on. models: what models are fitted to."""
+
+    validation: ValidationTables
+    models: ModelInputs
+
+
+def _read(run: Run) -> _Inputs:
+    config, count = run.config, run.rows("validation")
+    if not count:
+        raise ConfigError(
+            "tune measures on validation rows and the split has none: set "
+            "split.validation_fraction (or split.validation_last, split.predefined.validation) "
+            "above 0."
+        )
+    train, rows = run.read("train"), run.read("validation")
+    least = config.evaluate.min_relevant_value
+    ids = run.read("user_ids"), run.read("item_ids")
+    models = ModelInputs(config, run.workspace, run.find("items"), *ids)
+    return _Inputs(ValidationTables(train, rows, count, least, *ids), models)
 
 
 def _default_run_id(config: Config, options: Options) -> str:
@@ -106,57 +127,56 @@ def _default_run_id(config: Config, options: Options) -> str:
     return f"{default_run_id(config, today)}-tune-{config.digest('tune')}"
 
 
-def _trials(run: Run) -> Iterator[Trial]:
+def _trials(run: Run, bench: "_Bench") -> Iterator[Trial]:
     """Each trial once it is done and kept."""
-    config, started = run.config.tune, time.monotonic()
+    config, started = run.config, time.monotonic()
     tried: list[Tried] = []
-    with _Bench(run) as bench:
-        parts = run.config.alone(run.config.recommend.chain[:1])
-        for number, settings in enumerate(proposals(run.config, parts, tried), start=1):
-            trial = _kept(run, number, settings)
-            if trial is None:
-                minutes = (time.monotonic() - started) / 60
-                if tried and config.minutes is not None and minutes >= config.minutes:
-                    run.log.info(f"stopped after {minutes:.1f} minutes, {number - 1} trials")
-                    return
-                trial = _perform(run, bench, number, settings)
-            tried.append((settings, trial.value))
-            yield trial
+    parts = config.alone(config.recommend.chain[:1])
+    for number, settings in enumerate(proposals(config, parts, tried), start=1):
+        trial = _kept(run.runs, run.run_id, number, settings)
+        if trial is None:
+            minutes = (time.monotonic() - started) / 60
+            if tried and config.tune.minutes is not None and minutes >= config.tune.minutes:
+                run.log.info(f"stopped after {minutes:.1f} minutes, {number - 1} trials")
+                return
+            trial = _perform(bench, number, settings)
+            text = json.dumps(asdict(trial), indent=2)
+            run.runs.store.replace(_path(run.runs, run.run_id, number), text)
+            _track(config, run.run_id, trial, run.log)
+        tried.append((settings, trial.value))
+        yield trial
 
 
-def _path(run: Run, number: int) -> str:
-    return run.runs.path(run.run_id, f"trials/{number:04}.json")
+def _path(runs: Runs, run_id: str, number: int) -> str:
+    return runs.path(run_id, f"trials/{number:04}.json")
 
 
-def _kept(run: Run, number: int, settings: Settings) -> Trial | None:
+def _kept(runs: Runs, run_id: str, number: int, settings: Settings) -> Trial | None:
     """The trial as an earlier attempt made it, if it tried the same."""
-    text = run.runs.store.read(_path(run, number))
+    text = runs.store.read(_path(runs, run_id, number))
     trial = Trial(**json.loads(text)) if text else None
     return trial if trial and trial.settings == settings else None
 
 
-def _perform(run: Run, bench: "_Bench", number: int, settings: Settings) -> Trial:
-    config, started = run.config.tune, time.monotonic()
+def _perform(bench: "_Bench", number: int, settings: Settings) -> Trial:
+    config, log, started = bench.config, bench.work.log, time.monotonic()
     described = ", ".join(f"{key} {value}" for key, value in settings.items())
-    run.log.progress(f"trial {number}: {described}")
-    changed = with_settings(run.config, settings)
-    value = bench.measure(changed)
+    log.progress(f"trial {number}: {described}")
+    value = bench.measure(with_settings(config, settings))
     trial = Trial(number, settings, value, round(time.monotonic() - started, 3))
-    run.runs.store.replace(_path(run, number), json.dumps(asdict(trial), indent=2))
-    name = f"{config.metric}@{config.k}"
-    run.log.info(f"trial {number}: {described}: {name} {value:.4f}, {trial.seconds:.1f} s")
-    _track(run, trial, changed.objective, name)
+    name = f"{config.tune.metric}@{config.tune.k}"
+    log.info(f"trial {number}: {described}: {name} {value:.4f}, {trial.seconds:.1f} s")
     return trial
 
 
-def _track(run: Run, trial: Trial, objective: Objective, name: str) -> None:
+def _track(config: Config, run_id: str, trial: Trial, log: Log) -> None:
     """A child of the run in tracking."""
-    config = run.config
-    child = open_tracker(
-        config.tracking, config.paths.root, f"{run.run_id}-{trial.number:04}", run.log, run.run_id
-    )
+    name = f"{run_id}-{trial.number:04}"
+    child = open_tracker(config.tracking, config.paths.root, name, log, run_id)
+    objective = with_settings(config, trial.settings).objective
     child.params({"preset": objective.preset, **asdict(objective.spec())})
-    child.metrics({f"validation.{name}": trial.value, "seconds": trial.seconds})
+    metric = f"validation.{config.tune.metric}@{config.tune.k}"
+    child.metrics({metric: trial.value, "seconds": trial.seconds})
     child.finish("FINISHED")
 
 
@@ -177,16 +197,16 @@ def with_settings(config: Config, settings: Mapping[str, Scalar]) -> Config:
         raise ConfigError(f"tune.space does not fit the configuration: {key}: {text}.") from None
 
 
-def _write_best(run: Run, trials: list[Trial]) -> str:
+def _write_best(config: Config, runs: Runs, run_id: str, trials: list[Trial]) -> str:
     """The objective and the models of the best trial, as a configuration that `run` takes."""
     settings = best([(trial.settings, trial.value) for trial in trials])
-    changed = with_settings(run.config, settings)
+    changed = with_settings(config, settings)
     content = {"objective": changed.objective.model_dump(mode="json", exclude_defaults=True)}
     if changed.models:
         models = changed.model_dump(mode="json", exclude_unset=True)["models"]
         content |= {"models": models, "recommend": {"model": changed.recommend.model}}
-    path = run.runs.path(run.run_id, "best.yaml")
-    run.runs.store.replace(path, yaml12.dump(content))
+    path = runs.path(run_id, "best.yaml")
+    runs.store.replace(path, yaml12.dump(content))
     return path
 
 
@@ -196,8 +216,9 @@ class _Bench:
     These are the training blocks, the factors, and the matrices of neighbour models.
     """
 
-    def __init__(self, run: Run) -> None:
-        self.run, self._held = run, ExitStack()
+    def __init__(self, config: Config, work: Workspace, inputs: _Inputs) -> None:
+        self.config, self.work, self.inputs = config, work, inputs
+        self._train, self._held = inputs.validation.train, ExitStack()
         self._data: Prepared | None = None
         self._last: tuple[WalsSpec, Factorization] | None = None
         self._matrices: dict[str, Scorer] = {}
@@ -210,12 +231,11 @@ class _Bench:
 
     def __exit__(self, *_: object) -> None:
         self._held.close()
-        self.run.drop_scratch()
 
     @cached_property
     def validation(self) -> Validation:
         """On which all trials are measured; not prepared where every trial was made before."""
-        return Validation(self.run, self.run.config.tune.users)
+        return Validation(self.inputs.validation, self.work, self.config.tune.users)
 
     def measure(self, config: Config) -> float:
         """The metric of the first of the models that are delivered."""
@@ -240,8 +260,8 @@ class _Bench:
     def _scorer(
         self, config: Config, part: str, factors: Mapping[str, tuple[DataFrame, DataFrame]]
     ) -> Scorer:
-        budget = self.run.config.solver.broadcast_budget_mb
-        basis = Basis(self.validation.catalogue, self.run.read("train"), budget)
+        budget = self.config.solver.broadcast_budget_mb
+        basis = Basis(self.validation.catalogue, self._train, budget)
         if part in factors:
             return FactorModel(*factors[part]).scorer(part, basis)
         model = config.models[part]
@@ -249,7 +269,7 @@ class _Bench:
             return UserNeighbourModel(model.weights == "values").scorer(part, basis)
         key = f"{part}: {model!r}"
         if key not in self._matrices:
-            fitted = fitted_model(model, fit_model(self.run, part, model, basis.history))
+            fitted = fitted_model(model, fit_model(self.inputs.models, part, model, basis.history))
             if isinstance(fitted, NeighbourModel):
                 scorer: Scorer = fitted.over(basis.catalogue.lookup)
             else:
@@ -260,10 +280,11 @@ class _Bench:
     def _segments(self, config: Config, name: str) -> dict[str, DataFrame]:
         """Of the parts of a model that count within segments; each column is read once."""
         columns = segment_columns(config.parts_of([name]))
-        tables = SideTables(self.run.spark, self.run.log, {"user_id": self.run.read("user_ids")})
+        known = {"user_id": self.inputs.models.user_ids}
+        tables = SideTables(self.work.spark, self.work.log, known)
         for column in set(columns.values()) - self._columns.keys():
             found = user_segments(tables, config.evaluate.users, column)
-            self._columns[column] = self.run.keep(found, f"segments/{len(self._columns)}")
+            self._columns[column] = self.work.keep(found, f"segments/{len(self._columns)}")
         return {part: self._columns[column] for part, column in columns.items()}
 
     def _factors(self, config: Config, part: str) -> Scores:
@@ -271,16 +292,16 @@ class _Bench:
         model, objective = config.models[part], config.objective
         key = repr((model, objective if model.kind == "mllib" else config.objective_of(part)))
         if self._others.get(part, ("", None))[0] != key:
-            fitted = fit_factor_model(self.run, config, part, self.run.read("train"))
+            fitted = fit_factor_model(self.work, config, part, self._train)
             self._others[part] = key, fitted
         return self._others[part][1]
 
     def _nearest(self, spec: UserKnn) -> Callable[[DataFrame], DataFrame]:
         """The nearest users of the validation users, found once."""
         if spec not in self._neighbours:
-            found = find_nearest(self.run.read("train"), self.validation.users, spec)
+            found = find_nearest(self._train, self.validation.users, spec)
             name = f"nearest_users/{len(self._neighbours)}"
-            self._neighbours[spec] = self.run.keep(found, name)
+            self._neighbours[spec] = self.work.keep(found, name)
         return lambda _: self._neighbours[spec]
 
     def fit(self, spec: WalsSpec) -> Factorization:
@@ -290,14 +311,14 @@ class _Bench:
         if self._data is None or not self._data.serves(spec):
             self._held.close()
             name = hashlib.sha256(repr(spec).encode()).hexdigest()[:16]
-            plan = make_plan(self.run.config, self.run.scratch(f"training-{name}"))
-            self._data = self._held.enter_context(prepared(self.run.read("train"), spec, plan))
+            plan = make_plan(self.config, self.work.scratch(f"training-{name}"))
+            self._data = self._held.enter_context(prepared(self._train, spec, plan))
         state = self._data.fit(spec, start=self._start(spec))
         self._last = spec, state
         return state
 
     def _start(self, spec: WalsSpec) -> Factorization | None:
-        if not self.run.config.tune.warm_start or self._last is None:
+        if not self.config.tune.warm_start or self._last is None:
             return None
         before, state = self._last
         if before.rank > spec.rank or before.biases != spec.biases:

@@ -1,5 +1,7 @@
 """How well factors rank the validation rows, while training or tuning."""
 
+from dataclasses import dataclass
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -7,11 +9,27 @@ from recsys_spark.als.factors import factors_frame
 from recsys_spark.als.trainer import Factorization
 from recsys_spark.errors import ContractError
 from recsys_spark.evaluation import measure_ranking, summarise
-from recsys_spark.pipeline.context import Run
+from recsys_spark.pipeline.context import Workspace
 from recsys_spark.schema import FACTORS
 from recsys_spark.topn.catalog import with_factors
 from recsys_spark.topn.recommend import make_lists, read_catalogue, with_seen
 from recsys_spark.topn.request import ByFactors, ByScorers, Request
+
+
+@dataclass(frozen=True)
+class ValidationTables:
+    """What validation starts from.
+
+    train: the rows that models learn from. rows: those that are held out. count: how many. least:
+    the smallest value of a relevant row; None: all are. user_ids, item_ids: the dictionaries.
+    """
+
+    train: DataFrame
+    rows: DataFrame
+    count: int
+    least: float | None
+    user_ids: DataFrame
+    item_ids: DataFrame
 
 
 class Validation:
@@ -21,14 +39,16 @@ class Validation:
     most_users: of which so many are chosen, by a hash of their index, always the same.
     """
 
-    def __init__(self, run: Run, most_users: int | None = None) -> None:
-        self.run, train = run, run.read("train")
-        self.truth = run.keep(_truth(run, most_users), "validation/truth")
+    def __init__(
+        self, tables: ValidationTables, work: Workspace, most_users: int | None = None
+    ) -> None:
+        self._spark, keep = work.spark, work.keep
+        self.truth = keep(_truth(tables, most_users), "validation/truth")
         users = self.truth.select("user_id", "user").distinct()
-        known = train.join(users.select("user"), "user", "left_semi")
-        self.history = run.keep(known.select("user", "item", "value"), "validation/history")
-        self.users = run.keep(with_seen(users, self.history), "validation/users")
-        self.catalogue = read_catalogue(train, run.read("item_ids"), "index")
+        known = tables.train.join(users.select("user"), "user", "left_semi")
+        self.history = keep(known.select("user", "item", "value"), "validation/history")
+        self.users = keep(with_seen(users, self.history), "validation/users")
+        self.catalogue = read_catalogue(tables.train, tables.item_ids, "index")
 
     def metric(self, state: Factorization, metric: str, k: int) -> float:
         """A ranking metric of the users' lists, their training rows left out."""
@@ -44,38 +64,38 @@ class Validation:
         """Columns id, factors, of both sides."""
         restored, kind = state.restored(), FACTORS["id"].dataType
         users, items = (
-            factors_frame(self.run.spark, side, kind).toDF("id", "factors")
+            factors_frame(self._spark, side, kind).toDF("id", "factors")
             for side in (restored.user, restored.item)
         )
         return users, items
 
     def _mean(self, request: Request, metric: str) -> float:
         measured = measure_ranking(make_lists(request).every(), self.truth, [request.n])
-        rows = summarise(measured, self.run.run_id, resamples=0)
+        rows = summarise(measured, "", resamples=0)
         row = rows.where(F.col("metric") == metric).first()
         return float(row["value"]) if row else 0.0
 
 
-def relevant_rows(run: Run, split: str) -> DataFrame:
-    """The held-out rows that count as hits; raises ContractError if there are none."""
-    rows, least = run.read(split), run.config.evaluate.min_relevant_value
-    none = run.rows(split) == 0
-    if least is not None:
-        rows = rows.where(F.col("value") >= least)
-        none = rows.isEmpty()
-    if none:
+def relevant_rows(rows: DataFrame, count: int, split: str, least: float | None) -> DataFrame:
+    """The held-out rows that count as hits; raises ContractError if there are none.
+
+    count: of the rows. split: what they are called. least: the smallest value of a relevant row;
+    None: all are.
+    """
+    relevant = rows if least is None else rows.where(F.col("value") >= least)
+    if not count or (least is not None and relevant.isEmpty()):
         raise ContractError(
             f"There are no relevant {split} rows to evaluate; look at split.{split}_fraction and "
             "evaluate.min_relevant_value."
         )
-    return rows
+    return relevant
 
 
-def _truth(run: Run, most_users: int | None) -> DataFrame:
-    rows = relevant_rows(run, "validation")
+def _truth(tables: ValidationTables, most_users: int | None) -> DataFrame:
+    rows = relevant_rows(tables.rows, tables.count, "validation", tables.least)
     if most_users is not None:
         every = rows.select("user").distinct()
         chosen = every.orderBy(F.xxhash64("user"), "user").limit(most_users)
         rows = rows.join(chosen, "user", "left_semi")
-    named = rows.join(run.read("user_ids").toDF("user_id", "user"), "user")
+    named = rows.join(tables.user_ids.toDF("user_id", "user"), "user")
     return named.select("user_id", "user", F.col("item").alias("item_id"))

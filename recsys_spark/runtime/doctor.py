@@ -10,6 +10,8 @@ from typing import Any
 from pyspark.sql import SparkSession
 from threadpoolctl import threadpool_info
 
+from recsys_spark.spark_internals import java_class
+
 _PACKAGES = ("recsys-spark", "pyspark", "numpy", "scipy", "numba", "pyarrow", "pandas")
 _TASK_PACKAGES = ("recsys-spark", "numpy", "numba", "pyarrow")
 
@@ -57,10 +59,9 @@ def examine_executors(spark: SparkSession) -> list[Place]:
     return [places[key] for key in sorted(places)]
 
 
-def java_version(spark: SparkSession) -> str:
+def java_version() -> str:
     """Of the driver's JVM."""
-    jvm: Any = spark.sparkContext._jvm
-    return str(jvm.java.lang.System.getProperty("java.version"))
+    return str(java_class("java.lang.System").getProperty("java.version"))
 
 
 def mismatches(driver: Place, executors: list[Place]) -> list[str]:

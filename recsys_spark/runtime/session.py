@@ -13,15 +13,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from pyspark import SparkConf, SparkContext
+from pyspark import SparkConf
 from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 
 from recsys_spark.config import Spark
 from recsys_spark.errors import ConfigError, TransientError
 from recsys_spark.runtime.jvm import java_options
+from recsys_spark.spark_internals import active_context, java_class, scala_object, start_java
 from recsys_spark.workers import use_this_python
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -60,7 +60,7 @@ def open_session(
             "recsys-spark needs a classic Spark session (it broadcasts through the SparkContext); "
             "unset SPARK_REMOTE and use spark-submit or local mode."
         )
-    existing = SparkContext._active_spark_context is not None
+    existing = active_context() is not None
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     options = "" if submitted else java_options(require_java(), event_bytes)
     with _quiet_launch(None if submitted else log_file):
@@ -80,7 +80,7 @@ def _start_java(config: Spark, submitted: bool, log_file: Path | None, options: 
     """Start the JVM, unless spark-submit has; all settings for the session."""
     size = log_file.stat().st_size if log_file and log_file.exists() else 0
     try:
-        SparkContext._ensure_initialized(conf=SparkConf(False).setAll(_launch(config, options)))
+        start_java(_launch(config, options))
     except PySparkRuntimeError:
         raise ConfigError(f"Spark did not start: {_reason(log_file, size)}") from None
     conf = SparkConf()  # now sees what spark-submit, or Spark's own files, were given
@@ -142,10 +142,9 @@ def _keep_warnings() -> None:
 
     Spark reads its log's settings at its first message, and would then forget the level.
     """
-    jvm: Any = SparkContext._jvm
-    getattr(getattr(jvm.org.apache.spark.util, "Utils$"), "MODULE$").initializeLogIfNecessary(False)
-    log4j = jvm.org.apache.logging.log4j
-    configurator, level = log4j.core.config.Configurator, log4j.Level
+    scala_object("org.apache.spark.util.Utils").initializeLogIfNecessary(False)
+    configurator = java_class("org.apache.logging.log4j.core.config.Configurator")
+    level = java_class("org.apache.logging.log4j.Level")
     configurator.setRootLevel(level.WARN)
     configurator.setLevel("org.apache.spark.sql.execution.window.WindowExec", level.ERROR)
 

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlparse
 from pyspark.sql import SparkSession
 
 from recsys_spark.errors import ConfigError
+from recsys_spark.spark_internals import hadoop_configuration, java_array, java_class
 
 _PUT_SCHEMES = ("s3a", "s3", "gs")
 _ATTEMPTS = 10  # to delete a folder in which something changes
@@ -144,13 +145,11 @@ class HadoopStore:
 
     def __init__(self, spark: SparkSession, root: str) -> None:
         self.root = root.rstrip("/")
-        self._jvm: Any = spark.sparkContext._jvm
-        self._gateway: Any = spark.sparkContext._gateway
-        self._conf = spark.sparkContext._jsc.hadoopConfiguration()
+        self._conf = hadoop_configuration(spark)
         self._files = self._path("").getFileSystem(self._conf)
 
     def _path(self, path: str) -> Any:
-        return self._jvm.org.apache.hadoop.fs.Path(self.uri(path))
+        return java_class("org.apache.hadoop.fs.Path")(self.uri(path))
 
     def uri(self, path: str) -> str:
         """The full URI."""
@@ -162,7 +161,7 @@ class HadoopStore:
             return None
         stream = self._files.open(self._path(path))
         try:
-            return str(self._jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
+            return str(java_class("org.apache.commons.io.IOUtils").toString(stream, "UTF-8"))
         finally:
             stream.close()
 
@@ -173,10 +172,10 @@ class HadoopStore:
             return
         beside = f"{path}.{uuid.uuid4().hex}.tmp"
         self._create(beside, text)
-        rename = self._jvm.org.apache.hadoop.fs.Options.Rename
-        options = self._gateway.new_array(rename, 1)
+        rename = java_class("org.apache.hadoop.fs.Options$Rename")
+        options = java_array(rename, 1)
         options[0] = rename.OVERWRITE
-        context = self._jvm.org.apache.hadoop.fs.FileContext.getFileContext(
+        context = java_class("org.apache.hadoop.fs.FileContext").getFileContext(
             self._path("").toUri(), self._conf
         )
         context.rename(self._path(beside), self._path(path), options)

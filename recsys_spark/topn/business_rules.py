@@ -20,14 +20,14 @@ class Policy:
     """removed: items that no list may have, from `removed_items`. blocked: columns user_id, item.
 
     genres: columns item and genres (array<string>), of each of which a list has at most
-    max_per_genre items. min_score: the lowest score of the model that is listed. variety: as of
+    max_per_genre items. min_score: the lowest score of the model that is listed. diversity: as of
     `Rules`. popularity_discount: scores are divided by an item's popularity, that of the most
     popular being 1, to this power.
 
     segments: columns user_id, segment, once a user. popular_in: from `popular_in_segments`.
     allowed_in: columns segment, item; a segment with rows is listed these alone.
 
-    new_items: column item; new_places: of each list. tail_places: the same for the least popular
+    new_items: column item; new_slots: of each list. tail_slots: the same for the least popular
     items that together have tail_share of all interactions.
     """
 
@@ -36,15 +36,15 @@ class Policy:
     genres: DataFrame | None = None
     max_per_genre: int = 1
     min_score: float = -np.inf
-    variety: float = 0.0
+    diversity: float = 0.0
     popularity_discount: float = 0.0
     segments: DataFrame | None = None
     popular_in: DataFrame | None = None
     allowed_in: DataFrame | None = None
     new_items: DataFrame | None = None
-    new_places: int = 0
+    new_slots: int = 0
     tail_share: float = 0.0
-    tail_places: int = 0
+    tail_slots: int = 0
 
     @property
     def needs_all_factors(self) -> bool:
@@ -54,7 +54,7 @@ class Policy:
     @property
     def reorders(self) -> bool:
         """Whether the model's part of a list may be in another order than that of its scores."""
-        return self.variety > 0 or self.new_places > 0 or self.tail_places > 0
+        return self.diversity > 0 or self.new_slots > 0 or self.tail_slots > 0
 
 
 def make_listing(catalogue: Catalogue, policy: Policy, n: int, fill: bool) -> Listing:
@@ -67,13 +67,13 @@ def make_listing(catalogue: Catalogue, policy: Policy, n: int, fill: bool) -> Li
     if policy.removed is not None:
         catalogue = without(catalogue, policy.removed)
     reserved = []
-    if policy.tail_places:
-        reserved.append(Reserved(tail & catalogue.scored, policy.tail_places))
-    if policy.new_places and policy.new_items is not None:
+    if policy.tail_slots:
+        reserved.append(Reserved(tail & catalogue.scored, policy.tail_slots))
+    if policy.new_slots and policy.new_items is not None:
         new = catalogue.mask(item_indices(policy.new_items)) & catalogue.factors.any(axis=1)
         if policy.removed is not None:
             new &= ~catalogue.mask(item_indices(policy.removed))
-        reserved.append(Reserved(new, policy.new_places))
+        reserved.append(Reserved(new, policy.new_slots))
     return Listing(catalogue, n, fill, rules, _segments(catalogue, policy), tuple(reserved))
 
 
@@ -157,7 +157,7 @@ def with_blocked(users: DataFrame, blocked: DataFrame) -> DataFrame:
 def list_rules(catalogue: Catalogue, policy: Policy) -> Rules:
     """The policy's rules on single lists, in the catalogue's positions."""
     groups = genre_groups(catalogue, policy.genres)
-    return Rules(groups, policy.max_per_genre, float(policy.min_score), policy.variety)
+    return Rules(groups, policy.max_per_genre, float(policy.min_score), policy.diversity)
 
 
 def genre_groups(catalogue: Catalogue, genres: DataFrame | None) -> Ragged:

@@ -107,7 +107,7 @@ class Reserved:
     """
 
     items: Mask
-    places: int
+    slots: int
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Listing:
 class Tally:
     """What the search added up over all tasks, once its lists have been written.
 
-    possible: scores of users with factors. computed: of these. below: places that the model left
+    possible: scores of users with factors. computed: of these. below: slots that the model left
     free for a low score. passed: items skipped for a rule on groups. reserved: items that were
     listed for a place of theirs alone.
     """

@@ -15,7 +15,7 @@ def estimate(catalogue: Catalogue, new: DataFrame, genres: DataFrame | None) -> 
 
     An item's are the mean of its genres', a genre's the mean of its scored items'; where no genre
     is known, the mean of all. They tell which new items suit a user, not how well beside others:
-    the items stay unscored, and have places that are reserved for them. new: column item. genres:
+    the items stay unscored, and have slots that are reserved for them. new: column item. genres:
     columns item, genres (array<string>).
     """
     wanted = catalogue.mask(item_indices(new)) & ~catalogue.scored

@@ -43,7 +43,7 @@ class Constraints:
 def constrained(
     policy: Policy, given: Constraints, history: DataFrame, item_ids: DataFrame
 ) -> Policy:
-    """The policy with what the constraints remove, block, allow and reserve places for.
+    """The policy with what the constraints remove, block, allow and reserve slots for.
 
     history: columns user_id, user, item, timestamp; distinct pairs. item_ids: columns id, index, of
     all items. Raises ConfigError where new items are those of days and no event has a time.
@@ -57,7 +57,7 @@ def constrained(
         segments=given.segments,
         popular_in=_popular_in(given, history),
         allowed_in=None if given.allowed_in is None else _allowed_in(given.allowed_in, item_ids),
-        new_items=_new_items(given, history, item_ids) if policy.new_places else None,
+        new_items=_new_items(given, history, item_ids) if policy.new_slots else None,
     )
 
 

@@ -24,7 +24,7 @@ def group_lists(
     members: columns group_id, user_id and user (index; null where unknown), each once.
     user_factors: columns id, factors. request: that of single users, whose catalogue has factors;
     what one member has seen, the group is not listed. Members without factors are of no opinion,
-    and a group of such members gets what is popular. Segments, variety and reserved places are
+    and a group of such members gets what is popular. Segments, diversity and reserved slots are
     single users'; of the policy the other rules hold. member_scores: whether entries have what they
     score for each member with factors, by user id.
     """

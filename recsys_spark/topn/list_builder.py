@@ -149,9 +149,9 @@ class Lister:
         for reserved, items in zip(self.listing.reserved, shelf.arranged.reserved, strict=True):
             own = tile._replace(values=tile.values.copy())
             leave_out(own.values, items.place >= 0, no_entries(len(kept)))
-            best = rank_tile(own, reserved.places, self.rules)
+            best = rank_tile(own, reserved.slots, self.rules)
             gained += reserve(
-                ranked.positions, ranked.scores, kept, best, reserved.places, self.rules
+                ranked.positions, ranked.scores, kept, best, reserved.slots, self.rules
             )
         return ranked, gained
 
@@ -208,17 +208,15 @@ class Lister:
     def _ranked(
         self, factors: pa.ListArray, seen: Ragged, arranged: _Arranged
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-        """Those of single users, reserved places included."""
+        """Those of single users, reserved slots included."""
         vectors = list_matrix(factors, self.catalogue.factors.shape[1])
         found = rank(vectors, arranged.items, seen, self.listing.n, self.rules)
         kept, gained, computed = np.zeros(found.positions.shape, dtype=bool), 0, found.computed
-        plain = self.rules._replace(variety=0.0)
+        plain = self.rules._replace(diversity=0.0)
         for reserved, items in zip(self.listing.reserved, arranged.reserved, strict=True):
-            best = rank(vectors, items, seen, reserved.places, plain)
+            best = rank(vectors, items, seen, reserved.slots, plain)
             computed += best.computed
-            gained += reserve(
-                found.positions, found.scores, kept, best, reserved.places, self.rules
-            )
+            gained += reserve(found.positions, found.scores, kept, best, reserved.slots, self.rules)
         if self.tally:
             possible = len(vectors) * len(arranged.items.position)
             self.tally.add(possible, computed, found.below, found.passed, gained)
@@ -243,7 +241,7 @@ class Lister:
     def _merged(
         self, ranked: pa.ListArray
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-        """The best of what tiles have ranked, by their places in the catalogue."""
+        """The best of what tiles have ranked, by their positions in the catalogue."""
         bounds, entries = list_bounds(ranked), ranked.flatten()
         positions, scores = entries.field("item_id").to_numpy(), entries.field("score").to_numpy()
         lengths = np.diff(bounds)
@@ -268,7 +266,7 @@ class Lister:
             "rank": pa.array(ranks[mask]),
         }
         if "had" in batch.schema.names:
-            columns["last_seen"] = self._last_seen(lists, batch)
+            columns["last_interaction"] = self._last_seen(lists, batch)
         if self.listing.reasons:
             columns["because"] = self._because(made, batch)
         if "members" in batch.schema.names:

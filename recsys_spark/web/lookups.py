@@ -47,13 +47,13 @@ class Interaction:
 
 @dataclass(frozen=True)
 class Entry:
-    """A place of a list. because, last_seen: where the table explains its entries."""
+    """A place of a list. because, last_interaction: where the table explains its entries."""
 
     rank: int
     item: Item
     score: float
     because: tuple[Item, ...] = ()
-    last_seen: datetime | None = None
+    last_interaction: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def _ranked(entries: Iterable[Mapping[str, Any]], items: Mapping[Any, Item]) -> 
             items[entry["item_id"]],
             entry["score"],
             tuple(items[reason["item_id"]] for reason in entry.get("because") or ()),
-            entry.get("last_seen"),
+            entry.get("last_interaction"),
         )
         for entry in entries
     )

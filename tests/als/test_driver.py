@@ -1,4 +1,4 @@
-"""Training on the driver: the factors of the broadcast layout, bit for bit, where it pays."""
+"""Training on the driver: the factors of the replicated placement, bit for bit, where it pays."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -20,8 +20,8 @@ from recsys_spark.kernels.als.spec import resolve_spec
 SPEC = resolve_spec("hu2008", rank=3, iterations=2, alpha=2.0)
 
 
-def fit(spark, spec, layout, columns=None, solver=None, **given):
-    plan = Plan(2, split_above=SPLIT, layout=layout, solver=solver or Solver())
+def fit(spark, spec, placement, columns=None, solver=None, **given):
+    plan = Plan(2, split_above=SPLIT, placement=placement, solver=solver or Solver())
     frame = frame_of(spark, giants() if columns is None else columns)
     return read(fit_factors(frame, spec, plan, **given))
 
@@ -29,7 +29,9 @@ def fit(spark, spec, layout, columns=None, solver=None, **given):
 @pytest.mark.parametrize(("preset", "given", "solver"), CASES)
 def test_factors_are_those_of_the_broadcast_layout_bit_for_bit(spark, preset, given, solver):
     spec = resolve_spec(preset, rank=3, iterations=1, **given)
-    one, other = (fit(spark, spec, layout, solver=solver) for layout in ("driver", "broadcast"))
+    one, other = (
+        fit(spark, spec, placement, solver=solver) for placement in ("driver", "replicated")
+    )
     assert_bit_equal(one, other)
 
 
@@ -52,7 +54,7 @@ def test_an_interrupted_fit_and_a_warm_start_go_on_by_id(spark):
     moved = (np.where(user < 3, user + 10**12, user), item, value)  # ids far apart
     start = replace(whole, losses=[])
     one, other = (
-        fit(spark, SPEC, layout, moved, start=start) for layout in ("driver", "broadcast")
+        fit(spark, SPEC, placement, moved, start=start) for placement in ("driver", "replicated")
     )
     assert_bit_equal(one, other)
 
@@ -64,21 +66,21 @@ def test_bad_rows_are_refused(spark):
 
 
 @pytest.mark.parametrize(
-    ("layout", "memory", "expected"),
+    ("placement", "memory", "expected"),
     [
         ("auto", 2**40, True),
         ("auto", 10_000, False),
         ("driver", 10_000, True),
-        ("broadcast", 2**40, False),
+        ("replicated", 2**40, False),
     ],
 )
 def test_auto_takes_the_driver_while_its_memory_suffices(
-    spark, monkeypatch, layout, memory, expected
+    spark, monkeypatch, placement, memory, expected
 ):
     monkeypatch.setattr(driver, "available_memory", lambda: memory)
     reported = []
     with prepared(
-        frame_of(spark, ratings()), SPEC, Plan(2, layout=layout), reported.append
+        frame_of(spark, ratings()), SPEC, Plan(2, placement=placement), reported.append
     ) as data:
         assert (data.blocks is not None) == expected
     assert [sizes.on_driver for sizes in reported] == [expected]
@@ -107,7 +109,7 @@ def test_pairs_beyond_sparks_limit_of_answers_are_not_for_the_driver(spark, monk
         assert data.blocks is None
     monkeypatch.setattr(memory_estimate, "largest_answer", lambda context: 100)
     with pytest.raises(ConfigError, match=r"pairs to the driver.*maxResultSize"):
-        fit_factors(frame_of(spark, ratings()), SPEC, Plan(2, layout="driver"))
+        fit_factors(frame_of(spark, ratings()), SPEC, Plan(2, placement="driver"))
 
 
 def test_pairs_that_were_brought_do_not_count_as_memory_that_is_missing(spark, monkeypatch):
@@ -125,7 +127,9 @@ def test_available_memory_is_that_of_the_machine():
 def test_the_estimator_has_the_layout(spark):
     frame = frame_of(spark, ratings(), names=("user", "item", "rating"))
     given = {"objective": "hu2008", "rank": 2, "maxIter": 1}
-    one, other = (WALS(layout=layout, **given).fit(frame) for layout in ("driver", "broadcast"))
+    one, other = (
+        WALS(placement=placement, **given).fit(frame) for placement in ("driver", "replicated")
+    )
     for side in ("userFactors", "itemFactors"):
         found, expected = (factors_of(getattr(model, side)) for model in (one, other))
         for own, theirs in zip(found, expected, strict=True):
@@ -147,7 +151,7 @@ def test_the_estimator_has_the_layout(spark):
 )
 def test_the_driver_uses_as_many_threads_as_tasks_of_local_mode(monkeypatch, master, threads):
     context = SimpleNamespace(master=master) if master else None
-    monkeypatch.setattr(replicated.SparkContext, "_active_spark_context", context)
+    monkeypatch.setattr(replicated, "active_context", lambda: context)
     monkeypatch.setattr(replicated.os, "sched_getaffinity", lambda _: range(6), raising=False)
     assert replicated.driver_threads() == threads
 
@@ -159,9 +163,9 @@ def test_blocks_are_those_of_the_executors(spark, distinct):
     user[:500] = 5  # more than one block takes
     frame = frame_of(spark, (user, item, rng.integers(0, distinct, 3000) + 0.5))
     spec, plan = replace(SPEC, target="value"), Plan(3, split_above=150)
-    with prepared(frame, spec, replace(plan, layout="broadcast")) as data:
+    with prepared(frame, spec, replace(plan, placement="replicated")) as data:
         batches = {side: own.blocks.toArrow().to_batches() for side, own in data.sides.items()}
-    with prepared(frame, spec, replace(plan, layout="driver")) as data:
+    with prepared(frame, spec, replace(plan, placement="driver")) as data:
         for side, stored in data.blocks.items():
             expected = sorted(map(listed, read_blocks(iter(batches[side]))))
             assert sorted(listed(block.read()) for block in stored) == expected

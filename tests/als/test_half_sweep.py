@@ -7,7 +7,7 @@ import pytest
 from reference import dense_wals as dense
 from samples import by_row, dense_table, frame_of, normal_factors, ratings
 
-from recsys_spark.als.blocks import build_blocks, lay_out
+from recsys_spark.als.blocks import block_ranges, build_blocks
 from recsys_spark.als.execution_plan import Plan
 from recsys_spark.als.factors import Factors
 from recsys_spark.als.half_sweep import RowTerms, half_sweep
@@ -77,13 +77,15 @@ def test_half_sweep_solves_every_row_of_either_side(spark, preset, side, split_a
     ids = {side: np.arange(rows), other: np.arange(cols)}
     terms = RowTerms(spec, side, cols, np.full(rows, spec.unobserved_weight))
     with packed(weigh(frame_of(spark, columns), spec)) as pairs:
-        layout = lay_out(index_sides(pairs.records)[side].counts, len(columns[0]) // 3, split_above)
+        ranges = block_ranges(
+            index_sides(pairs.records)[side].counts, len(columns[0]) // 3, split_above
+        )
         with shared_arrays(pairs.records, ids) as shared:
-            blocks = build_blocks(pairs.records, shared, {side: layout})
+            blocks = build_blocks(pairs.records, shared, {side: ranges})
             solved = half_sweep(blocks, ids[side], fix(fixed, gram(fixed)), terms, Solver())
     expected = [FORMULAS[preset](fixed.astype(float), row) for row in by_row(table)]
     assert solved.factors.dtype == np.float32
-    assert (layout.parts.max() > 1) == (split_above < 1000)
+    assert (ranges.parts.max() > 1) == (split_above < 1000)
     np.testing.assert_allclose(solved.factors, expected, rtol=1e-5, atol=1e-6)
     errors = [
         dense.observed_error(x[None], fixed.astype(float), *cells, spec.unobserved_weight)
@@ -189,10 +191,10 @@ def test_singular_row_is_named(spark):
     users = np.array([5, 7, 9])
     held = fix(np.ones((1, 1), dtype=np.float32), np.ones((1, 1)))
     terms = RowTerms(resolve_spec("hu2008", rank=1), "user", 1, np.ones(3))
-    layout = {"user": lay_out(np.ones(3, int), 1, 10)}
+    ranges = {"user": block_ranges(np.ones(3, int), 1, 10)}
     ids = {"user": users, "item": np.arange(1)}
     with packed(frame) as pairs, shared_arrays(pairs.records, ids) as shared:
-        blocks = build_blocks(pairs.records, shared, layout)
+        blocks = build_blocks(pairs.records, shared, ranges)
         with pytest.raises(SolveError, match=r"row 7 is singular.*objective\.regularization"):
             half_sweep(blocks, users, held, terms, Solver())
 
@@ -206,7 +208,7 @@ def test_factors_that_are_not_finite_end_the_fit(spark):
 
 
 def test_factors_beyond_the_budget_are_refused(spark):
-    plan = Plan(broadcast_budget_bytes=9 * RANK * 4, layout="broadcast")
+    plan = Plan(broadcast_budget_bytes=9 * RANK * 4, placement="replicated")
     with pytest.raises(ConfigError, match=r"user factors.*solver\.broadcast_budget_mb"):
         fit_factors(
             frame_of(spark, ratings(users=12, items=9)), resolve_spec("ials", rank=RANK), plan
@@ -249,9 +251,11 @@ def test_a_half_sweep_takes_a_block_step_in_every_row(spark, side, split_above):
     held = fix(fixed, gram(fixed), rotate=False)
     step = Solver("subspace", block=2, first=1)
     with packed(weigh(frame_of(spark, columns), spec)) as pairs:
-        layout = lay_out(index_sides(pairs.records)[side].counts, len(columns[0]) // 3, split_above)
+        ranges = block_ranges(
+            index_sides(pairs.records)[side].counts, len(columns[0]) // 3, split_above
+        )
         with shared_arrays(pairs.records, ids) as shared:
-            blocks = build_blocks(pairs.records, shared, {side: layout})
+            blocks = build_blocks(pairs.records, shared, {side: ranges})
             solved = half_sweep(blocks, ids[side], held, terms, step, last)
     seen = ~np.isnan(table) * 1.0
     penalties = [strength("ials", row, cols) for row in table]
@@ -259,7 +263,7 @@ def test_a_half_sweep_takes_a_block_step_in_every_row(spark, side, split_above):
     expected = [
         dense.block_step_row(fixed.astype(float), a, a, 0.1, L, x, slice(1, 3)) for a, L, x in given
     ]
-    assert (layout.parts.max() > 1) == (split_above < 1000)
+    assert (ranges.parts.max() > 1) == (split_above < 1000)
     np.testing.assert_allclose(solved.factors, expected, rtol=1e-5, atol=1e-6)
     wide = solved.factors.astype(float)
     error = dense.observed_error(wide, fixed.astype(float), seen > 0, seen, seen, 0.1)

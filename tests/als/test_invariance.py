@@ -14,7 +14,7 @@ SPEC = resolve_spec("ials", rank=3, iterations=2)
 
 
 def fit(frame, blocks=3, spec=SPEC):
-    return fit_factors(frame, spec, Plan(blocks, layout="broadcast"))
+    return fit_factors(frame, spec, Plan(blocks, placement="replicated"))
 
 
 def with_duplicates():

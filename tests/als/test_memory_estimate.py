@@ -37,18 +37,18 @@ def test_blocks_in_files_are_not_kept_twice():
     assert str(filed).endswith("22.4 GiB of pairs in memory or on disk, 9.3 GiB of blocks in files")
 
 
-def test_a_routed_layout_needs_files_and_traffic_in_place_of_memory():
+def test_a_sharded_placement_needs_files_and_traffic_in_place_of_memory():
     plan = replace(PLAN, folder="/shared")
-    broadcast, routed = (
-        needs(SIZES, SPEC, replace(plan, layout=layout)) for layout in ("auto", "routed")
+    replicated, sharded = (
+        needs(SIZES, SPEC, replace(plan, placement=placement)) for placement in ("auto", "sharded")
     )
-    assert routed.driver < broadcast.driver / 10
-    assert routed.host < broadcast.host / 10
-    assert routed.answer == 500 * 64**2 * 8
-    assert routed.sent == 500 * 2 * 10**6 * 64 * 4
-    assert routed.files > broadcast.files + 2 * 11 * 10**6 * 64 * 4
-    assert "blocks and factors in files, at most 238.4 GiB of factors routed" in str(routed)
-    assert needs(SIZES, SPEC, Plan(folder="/shared")) == routed  # auto: 2.4 GiB exceed 2
+    assert sharded.driver < replicated.driver / 10
+    assert sharded.host < replicated.host / 10
+    assert sharded.answer == 500 * 64**2 * 8
+    assert sharded.sent == 500 * 2 * 10**6 * 64 * 4
+    assert sharded.files > replicated.files + 2 * 11 * 10**6 * 64 * 4
+    assert "blocks and factors in files, at most 238.4 GiB of factors sharded" in str(sharded)
+    assert needs(SIZES, SPEC, Plan(folder="/shared")) == sharded  # auto: 2.4 GiB exceed 2
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ def test_auto_routes_what_the_driver_would_not_take(spark, monkeypatch):
     assert within.broadcast_budget_bytes == pytest.approx(2**29, rel=0.1)
     monkeypatch.setattr("recsys_spark.als.memory_estimate._HELD_BY_JVM", 1)
     assert within_limits(planned, spark.sparkContext).broadcast_budget_bytes == 2**30
-    for plan in (replace(planned, layout="broadcast"), replace(planned, folder=None)):
+    for plan in (replace(planned, placement="replicated"), replace(planned, folder=None)):
         assert within_limits(plan, spark.sparkContext) == plan
-    assert within.is_routed(SIZES, 64)
+    assert within.is_sharded(SIZES, 64)
     refuse_what_cannot_fit(SIZES, SPEC, within, spark.sparkContext)
 
 

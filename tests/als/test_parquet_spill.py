@@ -17,7 +17,7 @@ SPLIT = 11  # so that item 0, which everybody has, is in two parts
 
 def fit(spark, folder, on_sweep=lambda _: None, blocks=3):
     folder = folder and str(folder)
-    plan = Plan(blocks, split_above=SPLIT, layout="broadcast", folder=folder)
+    plan = Plan(blocks, split_above=SPLIT, placement="replicated", folder=folder)
     return fit_factors(frame_of(spark, ratings(seed=3)), SPEC, plan, on_sweep)
 
 
@@ -117,7 +117,7 @@ def test_the_estimator_keeps_blocks_in_the_checkpoint_directory(spark, tmp_path,
         parquet_spill, "write", lambda *given: (kept.append(given[1]), made(*given))
     )
     frame = frame_of(spark, ratings(), names=("user", "item", "rating"))
-    WALS(rank=2, maxIter=1, layout="broadcast").fit(frame)
+    WALS(rank=2, maxIter=1, placement="replicated").fit(frame)
     (path,) = kept
     assert path.startswith(f"{tmp_path}/wals-")
     assert list(tmp_path.iterdir()) == []

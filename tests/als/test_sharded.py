@@ -1,4 +1,4 @@
-"""The routed layout: the factors of the broadcast one, and no side in one place."""
+"""The sharded placement: the factors of the replicated one, and no side in one place."""
 
 import json
 
@@ -11,7 +11,7 @@ from samples import factors_of, frame_of, ratings
 from recsys_spark import WALS
 from recsys_spark.als import driver, mmap_broadcast
 from recsys_spark.als import trainer as fitting
-from recsys_spark.als.blocks import lay_out
+from recsys_spark.als.blocks import block_ranges
 from recsys_spark.als.execution_plan import Plan
 from recsys_spark.als.factors import FactorFrame
 from recsys_spark.als.sharded import trainer
@@ -40,7 +40,7 @@ def giants():
 
 def fit(spark, folder, spec, *, columns=None, on_sweep=lambda _: None, start=None, **plan):
     """A fit whose factors are read before the folder is gone."""
-    plan = Plan(2, **({"split_above": SPLIT, "layout": "routed", "folder": str(folder)} | plan))
+    plan = Plan(2, **({"split_above": SPLIT, "placement": "sharded", "folder": str(folder)} | plan))
     frame = frame_of(spark, giants() if columns is None else columns)
     return read(fit_factors(frame, spec, plan, on_sweep, start))
 
@@ -83,8 +83,8 @@ CASES = [
 def test_factors_are_those_of_the_broadcast_layout(spark, tmp_path, preset, given, solver):
     spec = resolve_spec(preset, rank=RANK, iterations=1, **given)
     sharded, replicated = (
-        fit(spark, tmp_path, spec, solver=solver, layout=layout)
-        for layout in ("routed", "broadcast")
+        fit(spark, tmp_path, spec, solver=solver, placement=placement)
+        for placement in ("sharded", "replicated")
     )
     assert_close(sharded, replicated)
 
@@ -96,7 +96,7 @@ def spec():
 
 @pytest.fixture(scope="module")
 def expected(spark, spec, tmp_path_factory):
-    """A routed fit, and what it was after the first sweep."""
+    """A sharded fit, and what it was after the first sweep."""
     states = []
     folder = tmp_path_factory.mktemp("expected")
     whole = fit(spark, folder, spec, on_sweep=lambda state: states.append(read(state)))
@@ -107,7 +107,7 @@ def test_partitioning_and_order_of_the_rows_do_not_matter(spark, tmp_path, spec,
     columns = giants()
     order = np.random.default_rng(1).permutation(len(columns[0]))
     frame = frame_of(spark, [x[order] for x in columns]).repartition(5)
-    plan = Plan(2, split_above=SPLIT, layout="routed", folder=str(tmp_path))
+    plan = Plan(2, split_above=SPLIT, placement="sharded", folder=str(tmp_path))
     before = spark.conf.get("spark.sql.shuffle.partitions")
     spark.conf.set("spark.sql.shuffle.partitions", 3)
     try:
@@ -131,8 +131,8 @@ def test_a_warm_start_is_by_id(spark, tmp_path, expected):
     moved = (np.where(user < 3, user + 100, user), item, value)
     start = Factorization(expected[0].user, expected[0].item)
     sharded, replicated = (
-        fit(spark, tmp_path, spec, columns=moved, start=start, layout=layout)
-        for layout in ("routed", "broadcast")
+        fit(spark, tmp_path, spec, columns=moved, start=start, placement=placement)
+        for placement in ("sharded", "replicated")
     )
     assert sharded.user.ids.tolist() == [*range(3, 40), 100, 101, 102]
     assert_close(sharded, replicated)
@@ -157,7 +157,7 @@ def test_neither_side_is_ever_in_one_place(spark, tmp_path, monkeypatch):
     for name in ("toArrow", "collect"):
         monkeypatch.setattr(DataFrame, name, seen(getattr(DataFrame, name)))
     monkeypatch.setattr(trainer, "share", counted)
-    plan = Plan(2, split_above=SPLIT, layout="routed", folder=str(tmp_path))
+    plan = Plan(2, split_above=SPLIT, placement="sharded", folder=str(tmp_path))
     trained = fit_factors(frame_of(spark, giants()), spec, plan)
     assert answers
     assert not any(names & {"vectors", "features", "factors"} for names in answers)
@@ -198,7 +198,9 @@ def test_divergence_keeps_the_last_good_factors(spark, tmp_path, monkeypatch):
 def test_auto_routes_what_exceeds_the_budget(spark, tmp_path, monkeypatch):
     spec, chosen = resolve_spec("ials", rank=RANK, iterations=1), []
     monkeypatch.setattr(driver, "driver_pays", lambda *_: False)  # as on a cluster
-    monkeypatch.setattr(fitting, "_fit", lambda layout, *_: chosen.append(type(layout).__name__))
+    monkeypatch.setattr(
+        fitting, "_fit", lambda placement, *_: chosen.append(type(placement).__name__)
+    )
     budget = 50 * RANK * 4
     for bytes_ in (budget, budget - 1):
         fit_factors(
@@ -212,11 +214,14 @@ def test_auto_routes_what_exceeds_the_budget(spark, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("plan", "message"),
     [
-        (Plan(layout="routed"), r"no folder.*setCheckpointDir"),
-        (Plan(broadcast_budget_bytes=9), r"user factors.*setCheckpointDir.*solver\.layout: routed"),
+        (Plan(placement="sharded"), r"no folder.*setCheckpointDir"),
         (
-            Plan(layout="broadcast", broadcast_budget_bytes=9, folder="/shared"),
-            r"user factors.*solver\.broadcast_budget_mb.*solver\.layout: routed",
+            Plan(broadcast_budget_bytes=9),
+            r"user factors.*setCheckpointDir.*solver\.placement: sharded",
+        ),
+        (
+            Plan(placement="replicated", broadcast_budget_bytes=9, folder="/shared"),
+            r"user factors.*solver\.broadcast_budget_mb.*solver\.placement: sharded",
         ),
     ],
 )
@@ -227,15 +232,17 @@ def test_what_cannot_be_done_is_refused_by_the_setting_to_change(spark, monkeypa
 
 
 def test_an_unknown_layout_is_refused():
-    with pytest.raises(ConfigError, match=r"solver\.layout is 'ring'; choose one of auto"):
-        Plan(layout="ring")
+    with pytest.raises(ConfigError, match=r"solver\.placement is 'ring'; choose one of auto"):
+        Plan(placement="ring")
 
 
 def test_the_estimator_s_factors_stay_in_the_checkpoint_directory(spark, tmp_path, monkeypatch):
     monkeypatch.setattr(SparkContext, "getCheckpointDir", lambda _: str(tmp_path))
     frame = frame_of(spark, ratings(), names=("user", "item", "rating"))
     given = {"rank": RANK, "maxIter": 1, "numBlocks": 2}
-    model, other = (WALS(layout=layout, **given).fit(frame) for layout in ("routed", "broadcast"))
+    model, other = (
+        WALS(placement=placement, **given).fit(frame) for placement in ("sharded", "replicated")
+    )
     (folder,) = tmp_path.iterdir()
     assert {path.name for path in folder.iterdir()} == {"item_factors", "user_factors"}
     for one, two in (
@@ -256,7 +263,7 @@ def test_routes_are_the_rows_that_have_an_entry_in_a_block():
     dense[:, 4] = dense[0] = True
     rows, cols = np.nonzero(dense)
     indptr = np.searchsorted(rows, np.arange(7))
-    other = lay_out(np.array([3, 3, 3, 3, 40, 3, 3, 3, 3]), 1000, 20)
+    other = block_ranges(np.array([3, 3, 3, 3, 40, 3, 3, 3, 3]), 1000, 20)
     assert other.parts.tolist() == [1, 2, 2, 1]
     to, ends, positions = routes(indptr, cols.astype(np.int32), 10, other)
     found = {

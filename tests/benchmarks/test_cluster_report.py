@@ -27,9 +27,9 @@ def run(pairs, workers, rank, solving, shuffling):
     work = solving * sum(estimated_solving(side, data, rank) for side in SIDES)
     sent = {"seconds": 3.0, "jobs": 2, "tasks": 20, "driver_seconds": 0.5, "shuffled": 0}
     sent |= {"task_seconds": work + 20 * 0.04, "broadcast": 10_000}
-    routed = sent | {"tasks": 70, "jobs": 6, "shuffled": 25 * pairs, "broadcast": 500}
-    routed["task_seconds"] = work + 70 * 0.03 + 25 * pairs * shuffling
-    sweeps = {"broadcast": [sent] * 3, "routed": [routed] * 3}
+    sharded = sent | {"tasks": 70, "jobs": 6, "shuffled": 25 * pairs, "broadcast": 500}
+    sharded["task_seconds"] = work + 70 * 0.03 + 25 * pairs * shuffling
+    sweeps = {"replicated": [sent] * 3, "sharded": [sharded] * 3}
     result = {"run": "cluster", "workers": workers, "rank": rank, "pairs": pairs}
     return result | {"rates": PLAIN, "sweeps": sweeps}
 
@@ -44,7 +44,7 @@ def test_rates_are_those_of_the_fewest_workers_at_the_lowest_rank():
     rates = fitted_rates(RUNS)
     assert rates.solving == pytest.approx(1.5)
     assert rates.shuffling == pytest.approx(2e-8)
-    assert (rates.task_broadcast, rates.task_routed) == pytest.approx((0.04, 0.03))
+    assert (rates.task_replicated, rates.task_sharded) == pytest.approx((0.04, 0.03))
     assert (rates.dispatch, rates.job, rates.flops) == (0.002, 0.2, 1e10)
 
 

@@ -20,7 +20,7 @@ from cost_model import (
     wanted_rows,
 )
 
-from recsys_spark.als.blocks import destination, lay_out
+from recsys_spark.als.blocks import block_ranges, destination
 from recsys_spark.kernels.als.spec import SIDES, other_side
 
 GBIT = 1e9 / 8
@@ -31,14 +31,14 @@ RATES = Rates(
     answering=6e-9,
     flops=1e10,
     job=0.1,
-    task_broadcast=0.02,
-    task_routed=0.03,
+    task_replicated=0.02,
+    task_sharded=0.03,
     dispatch=0.001,
 )
 CLUSTER = Cluster(executors=10, cores=4, network=10 * GBIT)
 SMALL = Data(pairs=2_000_000, users=20_000, items=5_000)
 LARGE = Data(pairs=1_000_000_000, users=10_000_000, items=1_000_000)
-PLACEMENTS = ["broadcast", "routed"]
+PLACEMENTS = ["replicated", "sharded"]
 every = pytest.mark.parametrize("placement", PLACEMENTS)
 sized = pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
 
@@ -88,13 +88,13 @@ def test_bottleneck_is_named(term):
     ("rate", "factor", "term", "placements"),
     [
         ("solving", 3, "compute", PLACEMENTS),
-        ("shuffling", 3, "shuffle", ["routed"]),
-        ("broadcasting", 3, "broadcast", ["broadcast"]),
+        ("shuffling", 3, "shuffle", ["sharded"]),
+        ("broadcasting", 3, "broadcast", ["replicated"]),
         ("answering", 3, "driver", PLACEMENTS),
-        ("flops", 1 / 3, "driver", ["broadcast"]),
+        ("flops", 1 / 3, "driver", ["replicated"]),
         ("job", 3, "overhead", PLACEMENTS),
-        ("task_broadcast", 3, "overhead", ["broadcast"]),
-        ("task_routed", 3, "overhead", ["routed"]),
+        ("task_replicated", 3, "overhead", ["replicated"]),
+        ("task_sharded", 3, "overhead", ["sharded"]),
         ("dispatch", 3, "overhead", PLACEMENTS),
     ],
 )
@@ -120,7 +120,7 @@ def test_a_faster_network_takes_no_longer(placement):
 def test_broadcast_grows_with_executors_by_the_hops_alone():
     rates = replace(RATES, dispatch=0.0)
     few, many = (
-        sweep(LARGE, 64, replace(CLUSTER, executors=n), rates, "broadcast").broadcast
+        sweep(LARGE, 64, replace(CLUSTER, executors=n), rates, "replicated").broadcast
         for n in (1, 1024)
     )
     hops = 10 * 4 * 2**20 / CLUSTER.network
@@ -130,13 +130,13 @@ def test_broadcast_grows_with_executors_by_the_hops_alone():
 @pytest.mark.parametrize(
     ("rows", "rank", "heap_gib", "placement"),
     [
-        (1_000_000, 64, 8, "broadcast"),
-        (8_388_608, 64, 8, "broadcast"),  # 2 GiB, the default budget
-        (8_388_609, 64, 8, "routed"),
-        (4_194_304, 64, 4, "broadcast"),  # a quarter of the heap
-        (4_194_305, 64, 4, "routed"),
-        (8_388_609, 64, 64, "routed"),
-        (4_194_305, 128, 8, "routed"),
+        (1_000_000, 64, 8, "replicated"),
+        (8_388_608, 64, 8, "replicated"),  # 2 GiB, the default budget
+        (8_388_609, 64, 8, "sharded"),
+        (4_194_304, 64, 4, "replicated"),  # a quarter of the heap
+        (4_194_305, 64, 4, "sharded"),
+        (8_388_609, 64, 64, "sharded"),
+        (4_194_305, 128, 8, "sharded"),
     ],
 )
 def test_placement_follows_the_budget(rows, rank, heap_gib, placement):
@@ -145,8 +145,8 @@ def test_placement_follows_the_budget(rows, rank, heap_gib, placement):
 
 
 def test_memory_of_a_host_is_both_sides_where_they_are_broadcast():
-    assert memory(SMALL, 64, CLUSTER, "broadcast").host == 25_000 * 64 * 4
-    assert memory(SMALL, 64, CLUSTER, "routed").host < 25_000 * 64 * 4
+    assert memory(SMALL, 64, CLUSTER, "replicated").host == 25_000 * 64 * 4
+    assert memory(SMALL, 64, CLUSTER, "sharded").host < 25_000 * 64 * 4
 
 
 @pytest.mark.parametrize("skew", [0.0, 0.7, 1.1])
@@ -176,12 +176,12 @@ def test_blocks_and_wanted_rows_are_those_of_real_blocks(side, executors):
     cluster, pairs = Cluster(executors, 2), drawn(EVEN)
     counts = np.bincount(pairs[side], minlength=EVEN.rows(side))
     entries = max(10_000, EVEN.pairs // (3 * cluster.slots))
-    layout = lay_out(counts, entries, 1_000_000)
+    ranges = block_ranges(counts, entries, 1_000_000)
     own = blocks(side, EVEN, cluster)
-    assert abs(own - len(layout.starts)) <= 1
-    at = destination(layout, pairs[side].astype(np.int32), pairs[other_side(side)].astype(np.int32))
+    assert abs(own - len(ranges.starts)) <= 1
+    at = destination(ranges, pairs[side].astype(np.int32), pairs[other_side(side)].astype(np.int32))
     wanted = len(set(zip(at.tolist(), pairs[other_side(side)].tolist(), strict=True)))
-    expected = wanted_rows(side, EVEN, cluster) * len(layout.starts) / own
+    expected = wanted_rows(side, EVEN, cluster) * len(ranges.starts) / own
     assert expected == pytest.approx(wanted, rel=0.05)
 
 

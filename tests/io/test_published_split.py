@@ -6,7 +6,7 @@ from recsys_spark.config import Source
 from recsys_spark.config.splitting import Given
 from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.io.events import together
-from recsys_spark.io.published_split import open_given, open_negatives
+from recsys_spark.io.published_split import open_negatives, open_predefined
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def opened(spark, tmp_path):
         for name, text in (("train", train), ("test", test)):
             (tmp_path / name).write_text(text)
         given = Given(format=layout, train=str(tmp_path / "train"), test=str(tmp_path / "test"))
-        parts = open_given(spark, given, Source(user_id_type="long"), [])
+        parts = open_predefined(spark, given, Source(user_id_type="long"), [])
         raw = together(parts)
         records = [row["raw"] for row in raw.frame.orderBy("raw").collect()]
         columns = raw.source.columns.model_dump(exclude_none=True)
@@ -65,7 +65,7 @@ def test_a_change_of_any_file_is_another_source(spark, tmp_path):
         given = Given(
             format="adjacency", train=str(tmp_path / "train"), test=str(tmp_path / "test")
         )
-        prints.append(open_given(spark, given, Source(), [])["train"].fingerprint)
+        prints.append(open_predefined(spark, given, Source(), [])["train"].fingerprint)
     assert prints[0] != prints[1]
 
 
@@ -95,4 +95,4 @@ def test_what_cannot_be_read_is_refused(spark, tmp_path, train, error, words):
         path = str(tmp_path / "train")
         (tmp_path / "train").write_text(train)
     with pytest.raises(error, match=words):
-        open_given(spark, Given(train=path, test=str(tmp_path / "test")), Source(), [])
+        open_predefined(spark, Given(train=path, test=str(tmp_path / "test")), Source(), [])

@@ -59,18 +59,18 @@ def test_a_killed_training_goes_on_to_the_same_factors(run, monkeypatch, tmp_pat
     assert not (root / "runs/killed/checkpoint.json").exists()
 
 
-def test_a_killed_training_of_the_routed_layout_goes_on_too(run, monkeypatch, tmp_path):
-    """From frames to frames; the tables are those of the broadcast layout, but for rounding."""
+def test_a_killed_training_of_the_sharded_placement_goes_on_too(run, monkeypatch, tmp_path):
+    """From frames to frames; the tables are those of the replicated placement, but for rounding."""
     root = tmp_path / "root"
     settings = ("solver.checkpoint_seconds=0", "objective.iterations=2", "objective.rank=4")
     kill_after(monkeypatch, 1)
     with pytest.raises(KeyboardInterrupt):
-        run(*settings, "solver.layout=routed", stages=TRAIN, run_id="killed")
+        run(*settings, "solver.placement=sharded", stages=TRAIN, run_id="killed")
     monkeypatch.undo()
-    outcome = run(*settings, "solver.layout=routed", stages=TRAIN, run_id="killed", resume=True)
+    outcome = run(*settings, "solver.placement=sharded", stages=TRAIN, run_id="killed", resume=True)
     assert outcome.records["train"].summary["started_from"] == "killed"
-    run(*settings, "solver.layout=broadcast", stages=TRAIN, run_id="broadcast")
-    for one, other in zip(factors(root, "killed"), factors(root, "broadcast"), strict=True):
+    run(*settings, "solver.placement=replicated", stages=TRAIN, run_id="replicated")
+    for one, other in zip(factors(root, "killed"), factors(root, "replicated"), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
     assert not (root / "runs/killed/scratch").exists()
 
@@ -86,7 +86,7 @@ def test_blocks_are_kept_in_the_run_s_area_while_the_stage_lasts(run, monkeypatc
         return made(rows, spec, plan, look, *more)
 
     monkeypatch.setattr(train, "fit_factors", fit_factors)
-    run("objective.iterations=1", "solver.layout=broadcast", stages=TRAIN, run_id="one")
+    run("objective.iterations=1", "solver.placement=replicated", stages=TRAIN, run_id="one")
     assert len(seen) == 1
     assert not (tmp_path / "root/runs/one/scratch").exists()
 

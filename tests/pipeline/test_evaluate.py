@@ -152,7 +152,7 @@ def test_the_model_is_compared_with_the_best_baseline_user_by_user(evaluated):
 def test_neighbours_that_cost_too_much_are_left_out(run):
     outcome = run(
         "evaluate.baselines=[item_knn, user_knn]",
-        "evaluate.max_multiplications=100",
+        "evaluate.max_pair_products=100",
         stages=STAGES[:4],
     )
     rows = outcome.records["evaluate"].summary["metrics"]

@@ -24,10 +24,14 @@ def folder(tmp_path: Path) -> Path:
         (["ingest.source.path={}/events"], 17),
         (["ingest.source.path={}/events/*.csv"], 17),
         (
-            ["split.method=given", "split.given.train={}/train.csv", "split.given.test={}/events"],
+            [
+                "split.method=predefined",
+                "split.predefined.train={}/train.csv",
+                "split.predefined.test={}/events",
+            ],
             22,
         ),
-        (["split.method=given", "split.given.train={}/train.csv"], None),
+        (["split.method=predefined", "split.predefined.train={}/train.csv"], None),
         (["ingest.source.path={}/nowhere.csv"], None),
         (["ingest.source.path=hdfs://away/events"], None),
         ([], None),

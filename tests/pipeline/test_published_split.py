@@ -32,9 +32,9 @@ def run(spark, tmp_path):
             "evaluate.resamples=0",
             "evaluate.baselines=[popularity, item_knn]",
             "tracking.backend=none",
-            *(f"split.given.{part}={tmp_path / part}" for part in ("train", "test")),
+            *(f"split.predefined.{part}={tmp_path / part}" for part in ("train", "test")),
         ]
-        config = load_config(["conf/given_split.yaml"], [*base, *settings])
+        config = load_config(["conf/predefined_split.yaml"], [*base, *settings])
         return run_stages(config, stages, Options(run_id="given"), Log([]))
 
     return run_
@@ -63,7 +63,7 @@ def pairs_of(rows, table):
 
 def test_parts_are_what_the_files_say(run, table, tmp_path):
     write_adjacency(tmp_path)
-    summary = run("split.given.format=adjacency").records["split"].summary
+    summary = run("split.predefined.format=adjacency").records["split"].summary
     for part, items in (("train", trained), ("test", held_out)):
         expected = {(user, item) for user in range(USERS) for item in items(user)}
         assert pairs_of(table(part), table) == expected
@@ -78,7 +78,9 @@ def test_parts_are_what_the_files_say(run, table, tmp_path):
 
 def test_a_share_of_every_user_s_training_rows_validates(run, table, tmp_path):
     write_adjacency(tmp_path)
-    run("split.given.format=adjacency", "split.given.validation=0.2", stages=EVALUATED[:2])
+    run(
+        "split.predefined.format=adjacency", "split.predefined.validation=0.2", stages=EVALUATED[:2]
+    )
     kept, cut = (pairs_of(table(part), table) for part in ("train", "validation"))
     assert kept.isdisjoint(cut)
     assert kept | cut == {(user, item) for user in range(USERS) for item in trained(user)}
@@ -90,7 +92,9 @@ def test_a_pair_in_both_files_is_reported_and_stays_in_both(run, table, tmp_path
     write_adjacency(
         tmp_path, train=lambda user: trained(user) | held_out(user) if user == 3 else trained(user)
     )
-    summary = run("split.given.format=adjacency", stages=EVALUATED[:2]).records["split"].summary
+    summary = (
+        run("split.predefined.format=adjacency", stages=EVALUATED[:2]).records["split"].summary
+    )
     assert summary["in_both"] == len(held_out(3)) == 2
     both = pairs_of(table("train"), table) & pairs_of(table("test"), table)
     assert both == {(3, item) for item in held_out(3)}
@@ -110,12 +114,12 @@ def test_test_items_are_ranked_among_negatives(run, table, tmp_path):
     for name, text in lines.items():
         (tmp_path / name).write_text("".join(text))
     run(
-        "split.given.format=triples",
-        f"split.given.negatives={tmp_path / 'negatives'}",
-        "evaluate.drawn_negatives=4",
+        "split.predefined.format=triples",
+        f"split.predefined.negatives={tmp_path / 'negatives'}",
+        "evaluate.sampled_negatives=4",
     )
     rows = {(r["split"], r["model"], r["metric"], r["k"]): r["value"] for r in table("metrics")}
-    for among in ("test_among_negatives", "test_among_4_drawn"):
+    for among in ("test_among_negatives", "test_among_4_sampled"):
         for model in ("model", "popularity"):
             assert rows[among, model, "hit_rate", 5] == 1.0
             assert 0.2 <= rows[among, model, "mrr", 5] <= 1.0
@@ -136,8 +140,11 @@ def test_a_line_that_breaks_stops_the_run(run, tmp_path):
     ("settings", "words"),
     [
         (["split.method=random"], r"given has no effect with method: random"),
-        (["split.test_fraction=0.3"], r"test_fraction has no effect with method: given"),
-        (["ingest.source.path=x.csv"], r"ingest\.source has no effect with split\.method: given"),
+        (["split.test_fraction=0.3"], r"test_fraction has no effect with method: predefined"),
+        (
+            ["ingest.source.path=x.csv"],
+            r"ingest\.source has no effect with split\.method: predefined",
+        ),
     ],
 )
 def test_settings_without_effect_are_refused(run, settings, words):

@@ -1,4 +1,4 @@
-"""Through the whole stage: segments, reserved places, notes, groups, and lists that are kept."""
+"""Through the whole stage: segments, reserved slots, notes, groups, and lists that are kept."""
 
 import csv
 
@@ -73,9 +73,9 @@ def test_new_items_and_the_tail_have_their_places(shop):
         shop,
         "recommend.exclude_seen=false",
         "recommend.n=5",
-        "recommend.policy.new_items.places=2",
+        "recommend.policy.new_items.slots=2",
         "recommend.policy.new_items.days=0.1",
-        "recommend.policy.tail_items.places=1",
+        "recommend.policy.tail_items.slots=1",
         "recommend.policy.tail_items.share=0.3",
         run_id="reserved",
     )
@@ -89,13 +89,13 @@ def test_new_items_and_the_tail_have_their_places(shop):
         assert len(set(items(row))) == 5
         assert len({item for item in items(row) if item >= 17}) >= 2
         assert set(items(row)) & tail
-    assert summary["policy"]["reserved_places_filled"] > 0
+    assert summary["policy"]["reserved_slots_filled"] > 0
 
 
 def test_variety_changes_lists_and_keeps_them_whole(shop):
     settings = ["recommend.n=5", "recommend.exclude_seen=false"]
     plain, _ = recommend(shop, *settings, run_id="plain")
-    varied, _ = recommend(shop, *settings, "recommend.policy.variety=0.7", run_id="varied")
+    varied, _ = recommend(shop, *settings, "recommend.policy.diversity=0.7", run_id="varied")
     assert all(len(set(items(row))) == 5 for row in varied)
     assert [items(row) for row in varied] != [items(row) for row in plain]
 
@@ -104,7 +104,7 @@ def test_entries_say_when_they_were_had_and_why_they_are_listed(shop):
     rows, _ = recommend(
         shop,
         "recommend.exclude_seen=false",
-        "recommend.mark_seen=true",
+        "recommend.last_interaction=true",
         "recommend.explain=2",
         "recommend.n=25",
         run_id="notes",
@@ -113,7 +113,7 @@ def test_entries_say_when_they_were_had_and_why_they_are_listed(shop):
     for row in rows:
         for entry in row["recommendations"]:
             pair = row["user_id"], int(entry["item_id"])
-            assert (entry["last_seen"] is not None) == (pair in had)
+            assert (entry["last_interaction"] is not None) == (pair in had)
             assert len(entry["because"]) <= 2
             assert {(row["user_id"], int(why["item_id"])) for why in entry["because"]} <= had
 
@@ -268,7 +268,7 @@ def test_items_that_nobody_has_are_shown_by_their_genres(spark, tmp_path):
         tmp_path,
         *films,
         f"recommend.policy.new_items.path={tmp_path / 'new.csv'}",
-        "recommend.policy.new_items.places=1",
+        "recommend.policy.new_items.slots=1",
         "recommend.policy.new_items.days=null",
         f"recommend.policy.deny.path={tmp_path / 'denied.csv'}",
         "recommend.exclude_seen=false",

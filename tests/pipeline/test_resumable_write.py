@@ -70,7 +70,7 @@ def test_slices_have_the_lists_of_one_piece(shop, monkeypatch):
     assert sliced == whole
     assert len(sliced) == 30
     found = [manifest(shop, run_id)["findings"]["policy"] for run_id in ("whole", "sliced")]
-    assert found[0]["places_below_min_score"] == found[1]["places_below_min_score"] > 0
+    assert found[0]["slots_below_min_score"] == found[1]["slots_below_min_score"] > 0
 
 
 @pytest.mark.parametrize("stop_at", [1, 3, 5])
@@ -90,7 +90,7 @@ def test_an_attempt_that_was_stopped_is_gone_on_with(shop, monkeypatch, stop_at)
     assert recommend(shop, *rules, run_id=run_id) == whole
     assert len(calls) == -(-(30 - written) // 7), "what was written is not made again"
     found = [manifest(shop, name)["findings"]["policy"] for name in ("undisturbed", run_id)]
-    assert found[0]["places_below_min_score"] == found[1]["places_below_min_score"]
+    assert found[0]["slots_below_min_score"] == found[1]["slots_below_min_score"]
 
 
 def users_written(folder, run_id):

@@ -24,7 +24,7 @@ def no_session(monkeypatch: pytest.MonkeyPatch) -> None:
         (["update"], "ingest.source.path is not set"),
         (["run", "--set", "ingest.source.path=nowhere.csv"], "does not exist"),
         (["run", "--set", "ingest.source.path=file:/nowhere/a.csv"], "does not exist"),
-        (["run", "--set", "split.method=given"], "split.given.train is not set"),
+        (["run", "--set", "split.method=predefined"], "split.predefined.train is not set"),
         (["tune", "--set", "ingest.source.path=nowhere.csv"], "does not exist"),
         (["backtest", "--set", "ingest.source.path=nowhere.csv"], "does not exist"),
         (["split"], "start with `recsys-spark ingest`"),

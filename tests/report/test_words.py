@@ -19,7 +19,7 @@ def evaluated(model=0.4, knn=0.3, **more):
         row("item_knn", knn),
         row("popularity", 0.2),
         row("model", 0.25, "item_coverage"),
-        row("popularity", 0.9, split="test_among_99_drawn"),
+        row("popularity", 0.9, split="test_among_99_sampled"),
     ]
     return {"split": "test", "k": 10, "min_relevant_value": None, "metrics": rows, **more}
 

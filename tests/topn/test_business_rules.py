@@ -66,7 +66,7 @@ def test_popular_items_lose_score_and_the_most_popular_none():
 
 def test_reserved_places_are_the_new_ones_and_the_tails(spark):
     new = spark.createDataFrame([(3,), (1,)], "item int")
-    policy = Policy(new_items=new, new_places=2, tail_places=1, tail_share=0.45)
+    policy = Policy(new_items=new, new_slots=2, tail_slots=1, tail_share=0.45)
     tail, fresh = make_listing(CATALOGUE, policy, 3, fill=False).reserved
     assert (tail.items.tolist(), tail.places) == ([False, True, False], 1), "d is not scored"
     assert (fresh.items.tolist(), fresh.places) == ([False, False, True], 2)

@@ -124,12 +124,12 @@ def test_constraints_are_looked_up_in_the_interactions(spark, ids):
         new_items=spark.createDataFrame([("b",), ("x",)], "item_id string"),
         new_days=1.0,
     )
-    found = constrained(Policy(variety=0.5, new_places=1), given, history, ids)
+    found = constrained(Policy(diversity=0.5, new_slots=1), given, history, ids)
 
     def rows(frame):
         return sorted(map(tuple, frame.collect()))
 
-    assert found.variety == 0.5
+    assert found.diversity == 0.5
     assert rows(found.removed) == [(2, "with_too_few_users")]
     assert rows(found.blocked) == [("u", 0)]
     assert rows(found.popular_in) == [("s", 0, 1.0)]

@@ -92,7 +92,7 @@ def test_what_one_member_blocked_or_a_rule_removed_is_not_listed(spark, shop):
     policy = Policy(
         removed=spark.createDataFrame([(7, "denied")], "item int, rule string"),
         blocked=spark.createDataFrame([("user2", 8)], "user_id string, item int"),
-        variety=0.5,
+        diversity=0.5,
     )
     found = lists(made(shop, 9, False, "average", shop[1], policy=policy))
     assert found["home"] == expected("home", 9, "average", True, {7, 8})

@@ -126,7 +126,7 @@ def test_entries_say_when_they_were_had_last(spark, world):
         (row["user_id"], entry["item_id"])
         for row in rows
         for entry in row["recommendations"]
-        if entry["last_seen"] is not None
+        if entry["last_interaction"] is not None
     }
     assert marked == {("user0", "item3"), ("user5", "item1")}
 
@@ -161,7 +161,7 @@ def test_segments_reserved_places_and_discounts_reach_the_lists(spark, world):
         allowed_in=allowed,
         popular_in=popular,
         new_items=new,
-        new_places=1,
+        new_slots=1,
         popularity_discount=0.5,
     )
     rows = listed(world, "ials", 5, policy=policy)

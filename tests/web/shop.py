@@ -31,7 +31,7 @@ _REASON = pa.struct([("item_id", pa.string()), ("share", pa.float32())])
 _EXPLAINED = [
     *_ENTRY,
     ("because", pa.list_(_REASON)),
-    ("last_seen", pa.timestamp("us", tz="UTC")),
+    ("last_interaction", pa.timestamp("us", tz="UTC")),
 ]
 
 
@@ -86,7 +86,7 @@ def _write_names(root: Path, run_id: str) -> None:
 
 def _write_lists(root: Path, run_id: str, best: str, plain: bool) -> None:
     why = {"because": [{"item_id": "tea", "share": 0.7}, {"item_id": "cup", "share": 0.3}]}
-    explained = [entry("pot/1", 2), entry(best, 1, **why, last_seen=day(20))]
+    explained = [entry("pot/1", 2), entry(best, 1, **why, last_interaction=day(20))]
     listed = [] if plain else explained
     kind = pa.list_(pa.struct(_ENTRY if plain else _EXPLAINED))
     rows = {

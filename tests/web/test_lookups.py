@@ -34,9 +34,9 @@ def test_a_user_has_a_history_newest_first_and_a_list_best_first(shop):
     assert (user.recommended.source, user.recommended.model_version) == ("model", "night-0")
     first, second = user.recommended.entries
     assert (first.rank, first.item.name, first.because) == (1, "Jam", (TEA, CUP))
-    assert first.last_seen == day(20)
+    assert first.last_interaction == day(20)
     assert (second.rank, second.item.name, second.because) == (2, "pot/1", ())
-    assert second.last_seen is None
+    assert second.last_interaction is None
 
 
 def test_without_times_a_history_is_highest_first(tmp_path):

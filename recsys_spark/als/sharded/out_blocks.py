@@ -1,4 +1,4 @@
-"""Blocks that bring along what the routed layout needs to know of their rows.
+"""Blocks that bring along what the sharded placement needs to know of their rows.
 
 A block sees the other side through the rows that reach it, in ascending order: its columns are
 numbered by them. A range of rows knows, once and for all, which of them each block of the other
@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql.types import BinaryType, IntegerType, LongType, StructField, StructType
 
-from recsys_spark.als.blocks import BLOCKS, Layout, destination
+from recsys_spark.als.blocks import BLOCKS, BlockRanges, destination
 from recsys_spark.als.mmap_broadcast import SharedArray
 from recsys_spark.als.packed_interactions import Batches, Ids
 from recsys_spark.arrow import arrow_schema, make_batch
@@ -40,11 +40,11 @@ ROUTED = StructType(
 
 @dataclass(frozen=True)
 class SharedRows:
-    """Of a side's rows. ids, unobserved: (rows,) arrays. layout: its blocks."""
+    """Of a side's rows. ids, unobserved: (rows,) arrays. ranges: its blocks."""
 
     ids: SharedArray
     unobserved: SharedArray
-    layout: Layout
+    ranges: BlockRanges
 
 
 def with_routes(blocks: DataFrame, rows: dict[str, SharedRows]) -> DataFrame:
@@ -75,9 +75,9 @@ def _routed(block: pa.RecordBatch, rows: dict[str, SharedRows]) -> dict[str, lis
     own, other = rows[side], rows[other_side(side)]
     indptr = np.frombuffer(block.column("indptr")[0].as_buffer(), np.int64)
     cols = np.frombuffer(block.column("cols")[0].as_buffer(), np.int32)
-    number = np.searchsorted(own.layout.starts, start) + (cols[0] % parts)
+    number = np.searchsorted(own.ranges.starts, start) + (cols[0] % parts)
     here = slice(start, start + len(indptr) - 1)
-    to, ends, positions = routes(indptr, cols, start, other.layout)
+    to, ends, positions = routes(indptr, cols, start, other.ranges)
     columns, local = np.unique(cols, return_inverse=True)
     arrays = {
         "ids": own.ids.open()[here],
@@ -92,7 +92,7 @@ def _routed(block: pa.RecordBatch, rows: dict[str, SharedRows]) -> dict[str, lis
 
 
 def routes(
-    indptr: npt.NDArray[np.int64], cols: npt.NDArray[np.int32], start: int, other: Layout
+    indptr: npt.NDArray[np.int64], cols: npt.NDArray[np.int32], start: int, other: BlockRanges
 ) -> tuple[Whole, Ids, Whole]:
     """Blocks of the other side that want rows from `start` on; ends and positions of theirs."""
     rows = np.repeat(np.arange(len(indptr) - 1, dtype=np.int64), np.diff(indptr))

@@ -1,4 +1,4 @@
-"""Records of the routed layout: the vectors of one range of rows, and where they are wanted.
+"""Records of the sharded placement: the vectors of one range of rows, and where they are wanted.
 
 Tasks read and write them as rows of binary columns; the driver holds those of split rows.
 """

@@ -1,4 +1,4 @@
-"""What the tasks of the routed layout do: begin, send rows where they are wanted, solve."""
+"""What the tasks of the sharded placement do: begin, send rows where they are wanted, solve."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -58,15 +58,15 @@ def _known(record: Record) -> Factors:
 
 def send_known(ids: SharedArray, own: Side) -> Callable[[Batches], Batches]:
     """Known vectors to the blocks of their ids; without those of split rows, and of no row."""
-    schema, layout = arrow_schema(KNOWN), own.layout
+    schema, ranges = arrow_schema(KNOWN), own.ranges
 
     def send(batches: Batches) -> Batches:
         for batch in batches:
             if batch.num_rows:
                 known = batch_factors(batch)
                 at = np.searchsorted(ids.open(), known.ids).clip(max=len(ids.open()) - 1)
-                block = np.searchsorted(layout.stops, at, side="right")
-                wanted = (ids.open()[at] == known.ids) & (layout.parts[block] == 1)
+                block = np.searchsorted(ranges.stops, at, side="right")
+                wanted = (ids.open()[at] == known.ids) & (ranges.parts[block] == 1)
                 for number in np.unique(block[wanted]):
                     here = wanted & (block == number)
                     record = {"key": number, "known_ids": known.ids[here].tobytes()}

@@ -109,7 +109,7 @@ class Routing:
         try:
             sent = map_in_arrow(known, send_known(shared, own), KNOWN)
             both = blocks.unionByName(sent, allowMissingColumns=True)
-            both = both.repartitionById(own.layout.size, "key")
+            both = both.repartitionById(own.ranges.blocks, "key")
             return self._write(side, map_in_arrow(both, begin_records(side, self.spec), ANSWER))
         finally:
             shared.destroy()
@@ -128,7 +128,7 @@ class Routing:
             send = send_rows(other_side(side), sent, self.spec, rotated)
             pieces = map_in_arrow(wanted, send, PIECE)
             inputs = [rows.blocks, pieces, *self._last(own, solver)]
-            joined = reduce(_union, inputs).repartitionById(rows.layout.size, "key")
+            joined = reduce(_union, inputs).repartitionById(rows.ranges.blocks, "key")
             path = self._write(
                 side, map_in_arrow(joined, solve_received(side, sent, solver, loss), ANSWER)
             )
@@ -234,7 +234,7 @@ def _union(one: DataFrame, more: DataFrame) -> DataFrame:
 
 def _split_records(own: Side) -> list[Record]:
     """What the records of split rows hold besides their vectors; a row is wanted in all parts."""
-    if own.layout.parts.max() == 1:
+    if own.ranges.parts.max() == 1:
         return []
     parts = own.blocks.where(F.col("parts") > 1).select("start", "to").toArrow()
     wanted: dict[int, list[Whole]] = {}

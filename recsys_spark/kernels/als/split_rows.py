@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import reduce
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,13 @@ class Partial:
         )
 
 
+class Shared(NamedTuple):
+    """unobserved: w of a row. regularization: its L."""
+
+    unobserved: float
+    regularization: float
+
+
 def partial_equations(entries: Csr, fixed: Fixed, unobserved: float) -> Partial:
     """The sums over all entries; `unobserved` is the row's own unobserved weight."""
     starts = np.flatnonzero(entries.first_of_pair())
@@ -70,8 +78,7 @@ def _chunk(cols: npt.NDArray[np.int32], a: Double, b: Double, w: Double, fixed: 
 def solve_whole(
     sums: Partial,
     fixed: Fixed,
-    unobserved: float,
-    regularization: float,
+    shared: Shared,
     nonnegative: bool,
     start: npt.NDArray[np.float32] | None = None,
     block: slice = slice(None),
@@ -80,7 +87,8 @@ def solve_whole(
 
     Outside the block of coordinates they are those of `start`.
     """
-    left = sums.left + unobserved * fixed.gram + regularization * np.eye(len(sums.right))
+    left = sums.left + shared.unobserved * fixed.gram
+    left += shared.regularization * np.eye(len(sums.right))
     if nonnegative:
         return nonnegative_solution(left, sums.right)
     x = np.zeros(len(left))

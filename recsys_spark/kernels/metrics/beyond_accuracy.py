@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys_spark.kernels.jit import jit, kernel
+from recsys_spark.kernels.ragged import Coded
 
 LIST_METRICS = (
     "novelty",
@@ -51,11 +52,9 @@ class Traits(NamedTuple):
 
 
 def list_metrics(
-    list_indptr: _Whole,
-    lists: _Whole,
+    lists: Coded,
     hits: npt.NDArray[np.bool_],
-    history_indptr: _Whole,
-    history: _Whole,
+    history: Coded,
     traits: Traits,
     cutoffs: _Whole,
 ) -> _Double:
@@ -64,22 +63,22 @@ def list_metrics(
     lists: positions of the recommended items, best first, -1 of one without traits. hits: which of
     them are relevant. history: positions of the items that the user has. cutoffs: ascending.
     """
-    out = np.full((len(list_indptr) - 1, len(cutoffs), len(LIST_METRICS)), np.nan)
-    _metrics(list_indptr, lists, hits, history_indptr, history, traits, cutoffs, out)
+    out = np.full((len(lists.indptr) - 1, len(cutoffs), len(LIST_METRICS)), np.nan)
+    _metrics(lists, hits, history, traits, cutoffs, out)
     return out
 
 
 @kernel
-def _metrics(list_indptr, lists, hits, history_indptr, history, traits, cutoffs, out):  # type: ignore[no-untyped-def]
+def _metrics(lists, hits, history, traits, cutoffs, out):  # type: ignore[no-untyped-def]
     names = traits.attributes.max() + 1 if len(traits.attributes) else 0
     items = len(traits.information)
     shares, found, counts = np.zeros(names), np.zeros(names), np.zeros(names)
     direction = np.zeros(traits.factors.shape[1])
-    for user in range(len(list_indptr) - 1):
+    for user in range(len(lists.indptr) - 1):
         shares[:], found[:], counts[:], direction[:] = 0.0, 0.0, 0.0, 0.0
-        mine = history[history_indptr[user] : history_indptr[user + 1]]
+        mine = history.codes[history.indptr[user] : history.indptr[user + 1]]
         known = _add_shares(shares, mine, traits)
-        listed = lists[list_indptr[user] : list_indptr[user + 1]]
+        listed = lists.codes[lists.indptr[user] : lists.indptr[user + 1]]
         n, placed, named, rank = 0, 0, 0, 0
         information, popularity, surprise, together, similar = 0.0, 0.0, 0.0, 0.0, 0.0
         for at, k in enumerate(cutoffs):
@@ -91,7 +90,7 @@ def _metrics(list_indptr, lists, hits, history_indptr, history, traits, cutoffs,
                 n += 1
                 information += traits.information[item]
                 popularity += traits.popularity_rank[item]
-                if hits[list_indptr[user] + rank - 1]:
+                if hits[lists.indptr[user] + rank - 1]:
                     surprise += max(0.0, traits.popularity_rank[item] - rank) / items
                 one, cosines = _meet_factors(direction, traits.factors[item])
                 placed, together = placed + one, together + cosines

@@ -12,6 +12,8 @@ percentile_rank  mean over relevant items of the share of other candidates score
 Users without negatives have no value (NaN).
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -32,6 +34,22 @@ PLACES = ("auc", "partial_auc", "percentile_rank")
 FALSE_POSITIVES = 0.1
 _CHUNK = 256  # items
 _STEPS, _ROOM = 32_000, 32  # of short numbers: between the limits of a row, and at either end
+
+
+class _Placed(NamedTuple):
+    """Relevant items that have a score, (entries,): how many negatives are above, and equal."""
+
+    scores: Single
+    better: npt.NDArray[np.int64]
+    equal: npt.NDArray[np.int64]
+
+
+class _Chunk(NamedTuple):
+    """Approximate scores of some items, (items,), and their shares of the slack of the row."""
+
+    scores: Single
+    shares: Single
+    slack: float
 
 
 def place_metrics(
@@ -67,7 +85,8 @@ def full_ranking(tile: Tile, truth: Ragged) -> npt.NDArray[np.float64]:
     negatives = _candidates(tile.values)
     bounds = np.searchsorted(rows, np.arange(len(tile.values) + 1))
     out = np.full((len(tile.values), len(PLACES)), np.nan)
-    _summarise(bounds, scores, better, equal, negatives, np.diff(truth.indptr), out)
+    entries = _Placed(scores, better, equal)
+    _summarise(bounds, entries, negatives, np.diff(truth.indptr), out)
     return out
 
 
@@ -115,15 +134,16 @@ def _counts(values, rows, low, high, slack, shares):  # type: ignore[no-untyped-
         over = np.int16((high[at] - bottom) * step + margin)
         above[at], near = _count_chunks(short, under, over, hits)
         for first in hits[:near]:
-            scores, own = values[last, first : first + _CHUNK], shares[first : first + _CHUNK]
-            surely, upto = _count(scores, own, slack[last], low[at], high[at])
+            part = slice(first, first + _CHUNK)
+            chunk = _Chunk(values[last, part], shares[part], slack[last])
+            surely, upto = _count(chunk, low[at], high[at])
             above[at] += surely
             if slack[last] == 0.0:
                 equal[at] += upto - surely
             elif upto > surely:
                 if filled + upto - surely > len(of):
                     of, positions = _longer(of, upto), _longer(positions, upto)
-                _near(scores, own, slack[last], low[at], high[at], first, positions[filled:])
+                _near(chunk, low[at], high[at], first, positions[filled:])
                 of[filled : filled + upto - surely] = at
                 filled += upto - surely
     return above, equal, of[:filled], positions[:filled]
@@ -181,11 +201,11 @@ def _count_short(short, under, over):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _near(scores, shares, slack, low, high, first, found):  # type: ignore[no-untyped-def]
+def _near(chunk, low, high, first, found):  # type: ignore[no-untyped-def]
     """The positions, counted from `first`, of those that may be from `low` to `high`."""
     filled = 0
-    for item in range(len(scores)):
-        least, most = _bounds(scores[item], shares[item], slack)
+    for item in range(len(chunk.scores)):
+        least, most = _bounds(chunk.scores[item], chunk.shares[item], chunk.slack)
         if most >= low and least <= high:
             found[filled] = first + item
             filled += 1
@@ -200,25 +220,25 @@ def _bounds(score, share, slack):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _count(scores, shares, slack, low, high):  # type: ignore[no-untyped-def]
+def _count(chunk, low, high):  # type: ignore[no-untyped-def]
     """How many are surely above `high`, and how many may be from `low` on."""
     over, upto = np.int32(0), np.int32(0)
-    for item in range(len(scores)):
-        least, most = _bounds(scores[item], shares[item], slack)
+    for item in range(len(chunk.scores)):
+        least, most = _bounds(chunk.scores[item], chunk.shares[item], chunk.slack)
         over = np.int32(over + np.int32(least > high))
         upto = np.int32(upto + np.int32(most >= low))
     return np.int64(over), np.int64(upto)
 
 
 @kernel
-def _summarise(bounds, scores, better, equal, negatives, relevant, out):  # type: ignore[no-untyped-def]
+def _summarise(bounds, placed, negatives, relevant, out):  # type: ignore[no-untyped-def]
     for user in range(len(out)):
         first, last = bounds[user], bounds[user + 1]
         if negatives[user] > 0 and relevant[user] > 0:
             of_user(
-                scores[first:last],
-                better[first:last],
-                equal[first:last],
+                placed.scores[first:last],
+                placed.better[first:last],
+                placed.equal[first:last],
                 negatives[user],
                 relevant[user],
                 out[user],

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys_spark.kernels.jit import kernel
+from recsys_spark.kernels.ragged import Coded
 
 AGREEMENT = ("overlap", "rbo")
 PERSISTENCE = 0.9
@@ -27,16 +28,16 @@ def list_agreement(
     ascending.
     """
     out = np.full((len(one_indptr) - 1, len(cutoffs), len(AGREEMENT)), np.nan)
-    codes = 1 + max(one.max(initial=-1), other.max(initial=-1))
-    _agreement(one_indptr, one, other_indptr, other, cutoffs, np.zeros(codes, dtype=np.int64), out)
+    marks = np.zeros(1 + max(one.max(initial=-1), other.max(initial=-1)), dtype=np.int64)
+    _agreement(Coded(one_indptr, one), Coded(other_indptr, other), cutoffs, marks, out)
     return out
 
 
 @kernel
-def _agreement(one_indptr, one, other_indptr, other, cutoffs, marks, out):  # type: ignore[no-untyped-def]
-    for user in range(len(one_indptr) - 1):
-        left = one[one_indptr[user] : one_indptr[user + 1]]
-        right = other[other_indptr[user] : other_indptr[user + 1]]
+def _agreement(one, other, cutoffs, marks, out):  # type: ignore[no-untyped-def]
+    for user in range(len(one.indptr) - 1):
+        left = one.codes[one.indptr[user] : one.indptr[user + 1]]
+        right = other.codes[other.indptr[user] : other.indptr[user + 1]]
         longer = max(len(left), len(right))
         rank, common, weighed, weight = 0, 0, 0.0, 1.0
         for at, k in enumerate(cutoffs):

@@ -22,10 +22,13 @@ An empty list counts zero in every metric, and so does graded NDCG where no gain
 without relevant items has no value at all and is not averaged; callers leave such users out.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
 from recsys_spark.kernels.jit import jit, kernel
+from recsys_spark.kernels.ragged import Coded
 
 METRICS = (
     "precision",
@@ -48,6 +51,14 @@ LARGEST_GAIN = 30.0
 Double = npt.NDArray[np.float64]
 
 
+class _Relevant(NamedTuple):
+    """Row i's items and their gains are at indptr[i]:indptr[i + 1]."""
+
+    indptr: npt.NDArray[np.int64]
+    codes: npt.NDArray[np.int64]
+    gains: Double
+
+
 def ranking_metrics(
     list_indptr: npt.NDArray[np.int64],
     lists: npt.NDArray[np.int64],
@@ -64,7 +75,7 @@ def ranking_metrics(
     """
     gains = np.ones(len(truth)) if gains is None else np.maximum(gains, 0.0)
     out = np.zeros((len(list_indptr) - 1, len(cutoffs), len(METRICS)))
-    _metrics(list_indptr, lists, (truth_indptr, truth, gains), cutoffs, out)
+    _metrics(Coded(list_indptr, lists), _Relevant(truth_indptr, truth, gains), cutoffs, out)
     return out
 
 
@@ -83,12 +94,11 @@ def _sorted(items, gains):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _metrics(list_indptr, lists, relevant, cutoffs, out):  # type: ignore[no-untyped-def]
-    truth_indptr, truth, gains = relevant
-    for user in range(len(list_indptr) - 1):
-        mine = slice(truth_indptr[user], truth_indptr[user + 1])
-        chosen, gain, ideal = _sorted(truth[mine], gains[mine])
-        ranked = lists[list_indptr[user] : list_indptr[user + 1]]
+def _metrics(lists, relevant, cutoffs, out):  # type: ignore[no-untyped-def]
+    for user in range(len(lists.indptr) - 1):
+        mine = slice(relevant.indptr[user], relevant.indptr[user + 1])
+        chosen, gain, ideal = _sorted(relevant.codes[mine], relevant.gains[mine])
+        ranked = lists.codes[lists.indptr[user] : lists.indptr[user + 1]]
         hits, first, precisions, persistent, first_hits, rank = 0, 0, 0.0, 0.0, 0, 0
         found, best = np.zeros(3), np.zeros(3)
         for at, k in enumerate(cutoffs):

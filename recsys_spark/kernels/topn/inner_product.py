@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys_spark.kernels.jit import jit, kernel
+from recsys_spark.kernels.ragged import Ragged
 
 _USERS, _ITEMS = 512, 1024  # of a tile: its scores, 4 MB, stay in the cache
 _GROUP = 16  # scores that are compared at once
@@ -52,6 +53,26 @@ class Lists(NamedTuple):
     computed: int
 
 
+class _Found(NamedTuple):
+    """`Lists` that are filled in place."""
+
+    positions: Positions
+    scores: Single
+
+
+class _Notes(NamedTuple):
+    """Short lists of a tile of users, without order.
+
+    keys: (users, 2 size + _GROUP), see `key_of`. counts: (users,) how many keys. least: (users,)
+    the score that a further one has to exceed. size: how many of the best are kept.
+    """
+
+    keys: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+    least: Single
+    size: int
+
+
 def arrange(factors: Single, candidates: npt.NDArray[np.bool_]) -> Items:
     """Items for `top_n`. factors: (items, rank). candidates: (items,) which may be listed."""
     norms = row_norms(factors)
@@ -79,35 +100,32 @@ def top_n(
     if len(items.position):
         for start in range(0, len(users), _USERS):
             rows = slice(start, start + _USERS)
-            indptr = seen_indptr[start : start + _USERS + 1]
-            computed += _tile(users[rows], items, indptr, seen, positions[rows], scores[rows])
+            own = Ragged(seen_indptr[start : start + _USERS + 1], seen)
+            computed += _tile(users[rows], items, own, _Found(positions[rows], scores[rows]))
     return Lists(positions, scores, computed)
 
 
-def _tile(
-    users: Single,
-    items: Items,
-    seen_indptr: npt.NDArray[np.int64],
-    seen: Positions,
-    positions: Positions,
-    scores: Single,
-) -> int:
+def _tile(users: Single, items: Items, seen: Ragged, found: _Found) -> int:
     """Fill the lists of a tile of users; how many scores that took."""
-    size = min(positions.shape[1] + _SPARE, len(items.position))
-    noted = np.empty((len(users), 2 * size + _GROUP), dtype=np.int64)
-    notes, least = np.zeros(len(users), np.int64), np.full(len(users), -np.inf, np.float32)
+    notes = _no_notes(len(users), min(found.positions.shape[1] + _SPARE, len(items.position)))
     norms, slack = row_norms(users), rounding_bound(users, items.norms[0])
     computed = 0
     for first in range(0, len(items.factors), _ITEMS):
-        rows = np.flatnonzero(norms * items.norms[first] + slack > least)
+        rows = np.flatnonzero(norms * items.norms[first] + slack > notes.least)
         if not len(rows):
             break
         chosen = users if len(rows) == len(users) else users[rows]
         tile = chosen @ items.factors[first : first + _ITEMS].T
-        _note(tile, rows, first, items, seen_indptr, seen, size, noted, notes, least)
+        _note(tile, rows, first, items, seen, notes)
         computed += tile.size
-    _list(users, items, seen_indptr, seen, size, noted, notes, least, slack, positions, scores)
+    _list(users, items, seen, notes, slack, found)
     return computed
+
+
+def _no_notes(users: int, size: int) -> _Notes:
+    keys = np.empty((users, 2 * size + _GROUP), dtype=np.int64)
+    least = np.full(users, -np.inf, np.float32)
+    return _Notes(keys, np.zeros(users, np.int64), least, size)
 
 
 def row_norms(factors: Single) -> npt.NDArray[np.float64]:
@@ -131,15 +149,16 @@ def rounding_bound(users: Single, longest: float) -> npt.NDArray[np.float64]:
 
 
 @kernel
-def _note(tile, rows, first, items, seen_indptr, seen, size, noted, notes, least):  # type: ignore[no-untyped-def]
+def _note(tile, rows, first, items, seen, notes):  # type: ignore[no-untyped-def]
     """Note the scores of a block above the least of each user's short list, as keys with places."""
-    width = tile.shape[1]
+    noted, least, size, width = notes.keys, notes.least, notes.size, tile.shape[1]
     bits, least_bits = tile.view(np.int32), least.view(np.int32)
     tile[:, max(0, len(items.position) - first) :] = -np.inf
     for at in range(len(rows)):
         user, row = rows[at], tile[at]
-        _mask(row, items.place, first, seen[seen_indptr[user] : seen_indptr[user + 1]])
-        bound, filled = least[user], notes[user]
+        own = seen.positions[seen.indptr[user] : seen.indptr[user + 1]]
+        _mask(row, items.place, first, own)
+        bound, filled = least[user], notes.counts[user]
         for group in range(0, width, _GROUP):
             above = 0
             for item in range(_GROUP):
@@ -155,7 +174,7 @@ def _note(tile, rows, first, items, seen_indptr, seen, size, noted, notes, least
                 bound = least[user]
         if filled > size:  # the next block is then ruled out for more users
             filled = _raise(noted[user, :filled], size, least_bits[user : user + 1])
-        notes[user] = filled
+        notes.counts[user] = filled
 
 
 @jit
@@ -175,15 +194,15 @@ def _raise(keys, size, least_bits):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _list(users, items, seen_indptr, seen, size, noted, notes, least, slack, positions, scores):  # type: ignore[no-untyped-def]
+def _list(users, items, seen, notes, slack, found):  # type: ignore[no-untyped-def]
     """The best of each short list by exact scores, or of all items where those leave a doubt."""
-    n = positions.shape[1]
+    positions, scores, size, n = found.positions, found.scores, notes.size, found.positions.shape[1]
     value = np.empty(1, dtype=np.float32)
     bits, out_bits = value.view(np.int32), scores.view(np.int32)
     marks = np.zeros(len(items.place), dtype=np.int64)
     for user in range(len(users)):
-        keys, filled = noted[user], notes[user]
-        some_left_out = least[user] > -np.inf or filled > size
+        keys, filled = notes.keys[user], notes.counts[user]
+        some_left_out = notes.least[user] > -np.inf or filled > size
         filled = keep(keys[:filled], size)
         bits[0] = bits_of(keys[filled - 1]) if filled > 0 else 0
         outside = value[0] + slack[user]  # no item outside the short list is above this
@@ -194,8 +213,8 @@ def _list(users, items, seen_indptr, seen, size, noted, notes, least, slack, pos
         filled = keep(keys[:filled], n)
         bits[0] = bits_of(keys[filled - 1]) if filled > 0 else 0
         if some_left_out and not (filled == n and value[0] > outside):
-            for entry in range(seen_indptr[user], seen_indptr[user + 1]):
-                marks[seen[entry]] = user + 1
+            for entry in range(seen.indptr[user], seen.indptr[user + 1]):
+                marks[seen.positions[entry]] = user + 1
             filled = _best_of_all(users[user], items, marks, user + 1, keys, n)
         best = np.sort(keys[:filled])
         for at in range(filled):

@@ -12,19 +12,35 @@ from recsys_spark.kernels.topn.inner_product import Items, Lists, Positions, Sin
 from recsys_spark.kernels.topn.tile import Mask, Tile, best_of
 
 _POOL = 4  # candidates a place where the best are not simply taken
+_BELOW, _PASSED = 0, 1  # where they stand among the counters of `Ranked`
 
 
 class Rules(NamedTuple):
     """What a list keeps. groups: of each item of the catalogue, such as its genres.
 
     most: items of one group in a list, at most. least: the lowest score of the model that is
-    listed. variety: 0 to 1, how much unlikeness to what is listed counts beside the score.
+    listed. diversity: 0 to 1, how much unlikeness to what is listed counts beside the score.
     """
 
     groups: Ragged
     most: int
     least: float
-    variety: float = 0.0
+    diversity: float = 0.0
+
+
+class _Listed(NamedTuple):
+    """positions, scores: (users, n) or more, best first; positions -1 behind the last."""
+
+    positions: Positions
+    scores: Single
+
+
+class _Own(NamedTuple):
+    """Lists of users, (users, n) each, or of one, (n,). kept: what does not give way."""
+
+    positions: Positions
+    scores: Single
+    kept: npt.NDArray[np.bool_]
 
 
 class Popular(NamedTuple):
@@ -37,7 +53,7 @@ class Popular(NamedTuple):
 class Ranked(NamedTuple):
     """positions, scores: (users, n), best first; positions -1 where fewer are left.
 
-    computed: scores. below: places of the n best that were left free for a low score. passed:
+    computed: scores. below: slots of the n best that were left free for a low score. passed:
     items skipped because a list had enough of a group.
     """
 
@@ -57,8 +73,8 @@ def rank(users: Single, items: Items, seen: Ragged, n: int, rules: Rules) -> Ran
     """Each user's best candidates that keep the rules, taken from the best downwards.
 
     users: (users, rank). seen: positions left out. Exact: where too many are skipped, more
-    candidates are ranked for those users. With variety, each next item is the one of the best 4 n
-    (or more) with the largest (1 - variety) relevance - variety * likeness, where relevance is
+    candidates are ranked for those users. With diversity, each next item is the one of the best 4 n
+    (or more) with the largest (1 - diversity) relevance - diversity * likeness, where relevance is
     the score between the least and the best of them, as 0 to 1, and likeness the largest cosine
     to an item listed before (Carbonell and Goldstein 1998).
     """
@@ -70,7 +86,7 @@ def rank(users: Single, items: Items, seen: Ragged, n: int, rules: Rules) -> Ran
 
 
 def rank_tile(tile: Tile, n: int, rules: Rules) -> Ranked:
-    """The same by the scores of a tile, of what it does not leave out. Without variety."""
+    """The same by the scores of a tile, of what it does not leave out. Without diversity."""
 
     def best(rows: Mask, size: int) -> Lists:
         found = best_of(tile if rows.all() else tile.where(rows), size)
@@ -88,26 +104,25 @@ def _rank(
     rules: Rules,
     items: Items | None = None,
 ) -> Ranked:
-    """best: of some users, so many candidates. items: whose factors variety compares."""
+    """best: of some users, so many candidates. items: whose factors diversity compares."""
     positions = np.full((users, n), -1, dtype=np.int32)
     scores = np.zeros((users, n), dtype=np.float32)
     counts = np.zeros(2, dtype=np.int64)
-    taking = len(rules.groups.positions) == 0 and rules.variety == 0
+    taking = len(rules.groups.positions) == 0 and rules.diversity == 0
     size, open_, computed = n if taking else _POOL * n, np.ones(users, dtype=bool), 0
     while open_.any():
         found = best(open_, size)
-        own, own_scores = positions[open_], scores[open_]
+        own, pool = _Listed(positions[open_], scores[open_]), _Listed(found.positions, found.scores)
         final = size >= candidates
-        pools = found.positions, found.scores
-        if rules.variety > 0 and items is not None:
-            ended = _vary(*pools, rules, items, n, final, own, own_scores, counts)
+        if rules.diversity > 0 and items is not None:
+            ended = _vary(pool, rules, items, final, own, counts)
         else:
-            ended = _take(*pools, rules, n, final, own, own_scores, counts)
-        positions[open_], scores[open_] = own, own_scores
+            ended = _take(pool, rules, final, own, counts)
+        positions[open_], scores[open_] = own.positions, own.scores
         computed += found.computed
         open_[open_] = ~ended
         size *= _POOL
-    return Ranked(positions, scores, computed, int(counts[0]), int(counts[1]))
+    return Ranked(positions, scores, computed, int(counts[_BELOW]), int(counts[_PASSED]))
 
 
 def rank_scores(scores: Single, candidates: npt.NDArray[np.bool_], n: int, rules: Rules) -> Ranked:
@@ -119,11 +134,10 @@ def rank_scores(scores: Single, candidates: npt.NDArray[np.bool_], n: int, rules
 
 def rank_pools(pool: Positions, scores: Single, n: int, rules: Rules) -> Ranked:
     """The same of candidates that are ranked already, (users, size); -1 behind the last."""
-    positions = np.full((len(pool), n), -1, dtype=np.int32)
-    found = np.zeros((len(pool), n), dtype=np.float32)
-    counts = np.zeros(2, dtype=np.int64)
-    _take(pool, scores, rules, n, True, positions, found, counts)
-    return Ranked(positions, found, 0, int(counts[0]), int(counts[1]))
+    shape, counts = (len(pool), n), np.zeros(2, dtype=np.int64)
+    found = _Listed(np.full(shape, -1, dtype=np.int32), np.zeros(shape, dtype=np.float32))
+    _take(_Listed(pool, scores), rules, True, found, counts)
+    return Ranked(*found, 0, int(counts[_BELOW]), int(counts[_PASSED]))
 
 
 def fill_popular(
@@ -141,45 +155,46 @@ def reserve(
     scores: Single,
     kept: npt.NDArray[np.bool_],
     candidates: Ranked,
-    places: int,
+    slots: int,
     rules: Rules,
 ) -> int:
-    """Give candidates at least so many places in each list, in place; how many they gained.
+    """Give candidates at least so many slots in each list, in place; how many they gained.
 
     candidates: the best of some items, such as new ones, by user. Where a list has too few of
     them, its last items that are not `kept`, (users, n), give way, and the candidates stand at its
     end and are kept.
     """
-    best = candidates.positions, candidates.scores
-    gained: int = _reserve(positions, scores, kept, *best, places, rules)
+    best = _Listed(candidates.positions, candidates.scores)
+    gained: int = _reserve(_Own(positions, scores, kept), best, slots, rules)
     return gained
 
 
 @kernel
-def _take(pool, pool_scores, rules, n, final, positions, scores, counts):  # type: ignore[no-untyped-def]
+def _take(pool, rules, final, found, counts):  # type: ignore[no-untyped-def]
     """Fill lists from their pools; which are certain: full, or nothing more could come."""
-    ended = np.zeros(len(pool), dtype=np.bool_)
+    positions, n, size = found.positions, found.positions.shape[1], pool.positions.shape[1]
+    ended = np.zeros(len(positions), dtype=np.bool_)
     held = _counters(rules.groups)
-    for user in range(len(pool)):
+    for user in range(len(positions)):
         filled, passed, below = 0, 0, False
-        for at in range(pool.shape[1]):
-            item = pool[user, at]
+        for at in range(size):
+            item = pool.positions[user, at]
             if item < 0 or filled == n:
                 ended[user] = True
                 break
-            if pool_scores[user, at] < rules.least:
+            if pool.scores[user, at] < rules.least:
                 ended[user], below = True, True
                 break
             if _has_room(rules, held, item):
                 _count(rules.groups, held, item, 1)
-                positions[user, filled], scores[user, filled] = item, pool_scores[user, at]
+                positions[user, filled], found.scores[user, filled] = item, pool.scores[user, at]
                 filled += 1
             else:
                 passed += 1
         ended[user] = ended[user] or final or filled == n
         if ended[user]:
-            counts[0] += n - filled if below else 0
-            counts[1] += passed
+            counts[_BELOW] += n - filled if below else 0
+            counts[_PASSED] += passed
         for at in range(filled):
             _count(rules.groups, held, positions[user, at], -1)
     return ended
@@ -211,30 +226,32 @@ def _fill(positions, scores, popular, seen, rules):  # type: ignore[no-untyped-d
 
 
 @kernel
-def _vary(pool, pool_scores, rules, items, n, final, positions, scores, counts):  # type: ignore[no-untyped-def]
+def _vary(pool, rules, items, final, found, counts):  # type: ignore[no-untyped-def]
     """As `_take`, each next item chosen for its score and for being unlike those before."""
-    ended = np.zeros(len(pool), dtype=np.bool_)
-    held, size = _counters(rules.groups), pool.shape[1]
+    positions, n, size = found.positions, found.positions.shape[1], pool.positions.shape[1]
+    ended = np.zeros(len(positions), dtype=np.bool_)
+    held = _counters(rules.groups)
     relevance, likeness = np.empty(size), np.empty(size)
     taken = np.empty(size, dtype=np.bool_)
-    for user in range(len(pool)):
-        left, filled = _relevant(pool[user], pool_scores[user], rules.least, relevance), 0
+    for user in range(len(positions)):
+        own, scores = pool.positions[user], pool.scores[user]
+        left, filled = _relevant(own, scores, rules.least, relevance), 0
         likeness[:], taken[:] = 0.0, False
         while filled < n:
-            values = (1.0 - rules.variety) * relevance - rules.variety * likeness
-            at = _most_valuable(values[:left], pool[user], taken, rules, held)
+            values = (1.0 - rules.diversity) * relevance - rules.diversity * likeness
+            at = _most_valuable(values[:left], own, taken, rules, held)
             if at < 0:
                 break
-            item, taken[at] = pool[user, at], True
-            positions[user, filled], scores[user, filled] = item, pool_scores[user, at]
+            item, taken[at] = own[at], True
+            positions[user, filled], found.scores[user, filled] = item, scores[at]
             _count(rules.groups, held, item, 1)
-            _compare(likeness[:left], pool[user], items, items.place[item], filled == 0)
+            _compare(likeness[:left], own, items, items.place[item], filled == 0)
             filled += 1
-        below = left < size and pool[user, left] >= 0
+        below = left < size and own[left] >= 0
         ended[user] = filled == n or left < size or final
         if ended[user]:
-            counts[0] += n - filled if below else 0
-            counts[1] += _without_room(pool[user, :left], taken, rules, held)
+            counts[_BELOW] += n - filled if below else 0
+            counts[_PASSED] += _without_room(own[:left], taken, rules, held)
         for at in range(filled):
             _count(rules.groups, held, positions[user, at], -1)
     return ended
@@ -288,46 +305,47 @@ def _compare(likeness, pool, items, place, first):  # type: ignore[no-untyped-de
 
 
 @kernel
-def _reserve(positions, scores, kept, candidates, candidate_scores, places, rules):  # type: ignore[no-untyped-def]
-    n, gained, held = positions.shape[1], 0, _counters(rules.groups)
-    for user in range(len(positions)):
-        own, own_scores, own_kept = positions[user], scores[user], kept[user]
-        filled, missing = 0, places
-        while filled < n and own[filled] >= 0:
-            if _stands_in(candidates[user], own[filled]):
-                own_kept[filled], missing = True, missing - 1
-            _count(rules.groups, held, own[filled], 1)
+def _reserve(lists, candidates, slots, rules):  # type: ignore[no-untyped-def]
+    n, gained, held = lists.positions.shape[1], 0, _counters(rules.groups)
+    for user in range(len(lists.positions)):
+        own = _Own(lists.positions[user], lists.scores[user], lists.kept[user])
+        positions, best, scores = own.positions, candidates.positions[user], candidates.scores[user]
+        filled, missing = 0, slots
+        while filled < n and positions[filled] >= 0:
+            if _stands_in(best, positions[filled]):
+                own.kept[filled], missing = True, missing - 1
+            _count(rules.groups, held, positions[filled], 1)
             filled += 1
         while missing > 0:
-            at = _candidate(candidates[user], own, own_scores, own_kept, filled, rules, held)
+            at = _candidate(best, own, filled, rules, held)
             if at < 0:
                 break
             filled = min(filled, n - 1)
-            own[filled], own_scores[filled] = candidates[user, at], candidate_scores[user, at]
-            own_kept[filled] = True
-            _count(rules.groups, held, own[filled], 1)
+            positions[filled], own.scores[filled], own.kept[filled] = best[at], scores[at], True
+            _count(rules.groups, held, positions[filled], 1)
             filled, missing, gained = filled + 1, missing - 1, gained + 1
         for at in range(filled):
-            _count(rules.groups, held, own[at], -1)
+            _count(rules.groups, held, positions[at], -1)
     return gained
 
 
 @jit
-def _candidate(candidates, own, scores, kept, filled, rules, held):  # type: ignore[no-untyped-def]
+def _candidate(candidates, own, filled, rules, held):  # type: ignore[no-untyped-def]
     """The candidate for one more place, which a full list has now free at its end; -1: none."""
-    if filled < len(own):
-        return _first_with_room(candidates, own[:filled], rules, held)
-    last = _last_free(kept)
+    positions = own.positions
+    if filled < len(positions):
+        return _first_with_room(candidates, positions[:filled], rules, held)
+    last = _last_free(own.kept)
     if last < 0:
         return -1
-    _count(rules.groups, held, own[last], -1)
-    at = _first_with_room(candidates, own, rules, held)
+    _count(rules.groups, held, positions[last], -1)
+    at = _first_with_room(candidates, positions, rules, held)
     if at < 0:
-        _count(rules.groups, held, own[last], 1)
+        _count(rules.groups, held, positions[last], 1)
     else:
-        own[last:-1] = own[last + 1 :].copy()
-        scores[last:-1] = scores[last + 1 :].copy()
-        kept[last:-1] = kept[last + 1 :].copy()
+        positions[last:-1] = positions[last + 1 :].copy()
+        own.scores[last:-1] = own.scores[last + 1 :].copy()
+        own.kept[last:-1] = own.kept[last + 1 :].copy()
     return at
 
 

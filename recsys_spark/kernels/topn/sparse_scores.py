@@ -25,17 +25,17 @@ def scatter(history: Ragged, weights: Single, matrix: SparseRows, items: int, ou
     history: positions of rows, in an order that is the same in every block; their weights are
     parallel. Sums are in double precision, rounded once.
     """
-    _scatter(history.indptr, history.positions, weights, *matrix, np.zeros(items), out)
+    _scatter(history, weights, matrix, np.zeros(items), out)
 
 
 @kernel
-def _scatter(indptr, rows, weights, starts, columns, values, sums, out):  # type: ignore[no-untyped-def]
+def _scatter(history, weights, matrix, sums, out):  # type: ignore[no-untyped-def]
     for user in range(len(out)):
         sums[:] = 0.0
-        for entry in range(indptr[user], indptr[user + 1]):
-            row, weight = rows[entry], np.float64(weights[entry])
-            for at in range(starts[row], starts[row + 1]):
-                sums[columns[at]] += weight * np.float64(values[at])
+        for entry in range(history.indptr[user], history.indptr[user + 1]):
+            row, weight = history.positions[entry], np.float64(weights[entry])
+            for at in range(matrix.indptr[row], matrix.indptr[row + 1]):
+                sums[matrix.columns[at]] += weight * np.float64(matrix.weights[at])
         out[user, : len(sums)] = sums
 
 

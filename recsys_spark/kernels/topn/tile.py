@@ -156,7 +156,7 @@ def best_of(tile: Tile, n: int) -> Lists:
     found = Lists(np.full((users, n), -1, np.int32), np.zeros((users, n), np.float32))
     bounds = np.concatenate([[0], np.cumsum(counts)])
     least = cut + tile.slack  # no exact score outside the short list is above this
-    doubtful = _settle(bounds, positions, exact, least, in_doubt, *found)
+    doubtful = _settle(bounds, positions, exact, least, in_doubt, found)
     for user in np.flatnonzero(doubtful):
         _settle_by_all(tile, int(user), found)
     return found
@@ -253,8 +253,9 @@ def _nth_largest(values, n, keys):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _settle(bounds, entries, exact, least, in_doubt, positions, scores):  # type: ignore[no-untyped-def]
+def _settle(bounds, entries, exact, least, in_doubt, found):  # type: ignore[no-untyped-def]
     """Order each short list by exact score; whether an item outside of it may belong there."""
+    positions, scores = found.positions, found.scores
     users, n = positions.shape
     doubtful = np.zeros(users, dtype=np.bool_)
     bits, out_bits = exact.view(np.int32), scores.view(np.int32)

@@ -209,7 +209,7 @@ def test_what_the_workspace_held_before_does_not_matter(monkeypatch, rank, metho
 
     def full_of_nan(*given):
         work = made(*given)
-        for buffer in work[:4]:
+        for buffer in (work.rows, work.system, work.vector, work.scales):
             buffer[...] = np.nan
         return work
 

@@ -10,6 +10,7 @@ from ragged import ragged
 from reference import lists as plain
 
 from recsys_spark.kernels.metrics.beyond_accuracy import LIST_METRICS, Traits, list_metrics
+from recsys_spark.kernels.ragged import Coded
 
 SHARES = [0.5, 0.25, 0.25, 0.125]
 FACTORS = [[1.0, 0.0], [2.0, 0.0], [0.0, 3.0], [0.0, 0.0]]
@@ -35,9 +36,12 @@ def traits(items):
 def measure(lists, relevant, histories, items, cutoffs):
     hits = [item in truth for ranked, truth in zip(lists, relevant, strict=True) for item in ranked]
     out = list_metrics(
-        *ragged(lists), np.array(hits, dtype=bool), *ragged(histories), traits(items),
+        Coded(*ragged(lists)),
+        np.array(hits, dtype=bool),
+        Coded(*ragged(histories)),
+        traits(items),
         np.array(cutoffs),
-    )  # fmt: skip
+    )
     return [[dict(zip(LIST_METRICS, at, strict=True)) for at in user] for user in out.tolist()]
 
 

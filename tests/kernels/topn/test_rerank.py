@@ -138,16 +138,16 @@ def test_fill_equals_plain_lists(data):
     assert found == [row + [-1] * (n - len(row)) for row in expected]
 
 
-def worth(items, scores, pool, listed, item, variety):
+def worth(items, scores, pool, listed, item, diversity):
     """The formula, for an item that could follow those that are listed."""
     norms = np.linalg.norm(items, axis=1)
     span = scores[pool[0]] - scores[pool[-1]]
     relevance = 1 - (scores[pool[0]] - scores[item]) / span if span else 1.0
     likeness = [items[item] @ items[other] / (norms[item] * norms[other]) for other in listed]
-    return (1 - variety) * relevance - variety * max(likeness, default=0)
+    return (1 - diversity) * relevance - diversity * max(likeness, default=0)
 
 
-def is_greedy(items, scores, pool, listed, n, variety, groups, most):
+def is_greedy(items, scores, pool, listed, n, diversity, groups, most):
     """Whether every item was worth most when it was listed, and the list ends when it must."""
     held = Counter()
     for at in range(n):
@@ -158,7 +158,7 @@ def is_greedy(items, scores, pool, listed, n, variety, groups, most):
         ]
         if not room or at == len(listed):
             return not room and at == len(listed)
-        values = [worth(items, scores, pool, listed[:at], item, variety) for item in room]
+        values = [worth(items, scores, pool, listed[:at], item, diversity) for item in room]
         if listed[at] not in room or values[room.index(listed[at])] < max(values) - 1e-5:
             return False
         held.update(groups[listed[at]])
@@ -167,11 +167,11 @@ def is_greedy(items, scores, pool, listed, n, variety, groups, most):
 
 @settings(deadline=None, max_examples=100)
 @given(shops(), st.sampled_from([0.2, 0.5, 0.9]))
-def test_variety_takes_what_is_worth_most_at_every_step(shop, variety):
+def test_variety_takes_what_is_worth_most_at_every_step(shop, diversity):
     """Of the 4 n best that keep the least score; of four times as many where those are too few."""
     users, items, seen, groups, most, least, n = shop
     items = items + np.random.default_rng(len(items)).random(items.shape).astype(np.float32)
-    rules = Rules(Ragged(*ragged(groups)), most, least, variety)
+    rules = Rules(Ragged(*ragged(groups)), most, least, diversity)
     arranged = arrange(items, np.ones(len(items), dtype=bool))
     found = rank(users, arranged, Ragged(*ragged(seen)), n, rules)
     exact = items.astype(np.float64)
@@ -185,7 +185,7 @@ def test_variety_takes_what_is_worth_most_at_every_step(shop, variety):
             for size in (4 * n, 16 * n, 64 * n)
         ]
         follows = [
-            is_greedy(exact, scores, pool, listed, n, variety, groups, most) for pool in pools
+            is_greedy(exact, scores, pool, listed, n, diversity, groups, most) for pool in pools
         ]
         assert any(follows)
         if not any(groups):
@@ -197,8 +197,10 @@ def test_without_variety_the_best_come_first_and_with_it_the_alike_wait():
     arranged, users = arrange(items, np.ones(3, dtype=bool)), np.array([[1, 0.3]], np.float32)
     nothing = Ragged(*ragged([[]]))
     plain_list, varied_list = (
-        rank(users, arranged, nothing, 3, no_rules(3)._replace(variety=variety)).positions.tolist()
-        for variety in (0.0, 0.6)
+        rank(
+            users, arranged, nothing, 3, no_rules(3)._replace(diversity=diversity)
+        ).positions.tolist()
+        for diversity in (0.0, 0.6)
     )
     assert plain_list == [[0, 1, 2]]
     assert varied_list == [[0, 2, 1]]

@@ -12,13 +12,14 @@ from recsys_spark.kernels.jit import jit
 
 
 @jit
-def conjugate_gradients(cols, a, b, fixed, shared, work, x, steps):  # type: ignore[no-untyped-def]
-    rows, scales, rank = work[0], work[3], len(x)
+def conjugate_gradients(entries, Y, shared, work, x, steps):  # type: ignore[no-untyped-def]
+    """Move x by so many steps; False if A proves not to be positive definite."""
+    rank = len(x)
     product, residual = np.empty(rank, dtype=np.float32), np.empty(rank, dtype=np.float32)
     direction, inverse = np.empty(rank, dtype=np.float32), np.empty(rank, dtype=np.float32)
-    if not _precondition(cols, a, b, fixed, shared, rows, scales, inverse, residual):
+    if not _precondition(entries, Y, shared, work, inverse, residual):
         return False
-    _times(cols, a, fixed, shared, rows, scales, x, product)
+    _times(entries, Y, shared, work, x, product)
     for k in range(rank):
         residual[k] -= product[k]
         direction[k] = inverse[k] * residual[k]
@@ -27,7 +28,7 @@ def conjugate_gradients(cols, a, b, fixed, shared, work, x, steps):  # type: ign
     for _ in range(steps):
         if not slope > goal:
             break
-        _times(cols, a, fixed, shared, rows, scales, direction, product)
+        _times(entries, Y, shared, work, direction, product)
         curvature = dot(direction, product)
         if not curvature > 0.0:
             return False
@@ -45,16 +46,16 @@ def conjugate_gradients(cols, a, b, fixed, shared, work, x, steps):  # type: ign
 
 
 @jit
-def _precondition(cols, a, b, fixed, shared, rows, scales, inverse, right):  # type: ignore[no-untyped-def]
+def _precondition(entries, Y, shared, work, inverse, right):  # type: ignore[no-untyped-def]
     """Gather the entries; the inverse diagonal of A, and the right side."""
-    rank = len(inverse)
+    rows, scales, rank = work.rows, work.scales, len(inverse)
     total, diagonal = np.zeros(rank), np.zeros(rank)
     for k in range(rank):
         scales[k], diagonal[k] = 1.0, shared[k]
-    for first in range(0, len(cols), GATHERED):
-        size = min(GATHERED, len(cols) - first)
-        _gather_quads(rows, fixed, cols, a, scales, first, size)
-        set_response(right, rows, a, b, first, size)
+    for first in range(0, len(entries.indices), GATHERED):
+        size = min(GATHERED, len(entries.indices) - first)
+        _gather_quads(rows, Y, entries, scales, first, size)
+        set_response(right, rows, entries, first, size)
         for k in range(rank):
             total[k] += right[k]
             right[k] = 0.0
@@ -71,24 +72,24 @@ def _precondition(cols, a, b, fixed, shared, rows, scales, inverse, right):  # t
 
 
 @jit
-def _gather_quads(rows, fixed, cols, a, scales, first, size):  # type: ignore[no-untyped-def]
+def _gather_quads(rows, Y, entries, scales, first, size):  # type: ignore[no-untyped-def]
     """Gather, and rows of zeros up to a multiple of four."""
-    gather(rows, fixed, cols, a, scales, first, size)
+    gather(rows, Y, entries, scales, first, size)
     for i in range(size, (size + 3) // 4 * 4):
         for k in range(rows.shape[1]):
             rows[i, k] = 0.0
 
 
 @jit
-def _times(cols, a, fixed, shared, rows, scales, vector, product):  # type: ignore[no-untyped-def]
+def _times(entries, Y, shared, work, vector, product):  # type: ignore[no-untyped-def]
     """product = A vector; entries that fit stay gathered from call to call."""
-    rank = len(vector)
+    rows, rank = work.rows, len(vector)
     for k in range(rank):
         product[k] = shared[k] * vector[k]
-    for first in range(0, len(cols), GATHERED):
-        size = min(GATHERED, len(cols) - first)
-        if len(cols) > GATHERED:
-            _gather_quads(rows, fixed, cols, a, scales, first, size)
+    for first in range(0, len(entries.indices), GATHERED):
+        size = min(GATHERED, len(entries.indices) - first)
+        if len(entries.indices) > GATHERED:
+            _gather_quads(rows, Y, entries, work.scales, first, size)
         for i in range(0, size, 4):  # four sums at a time, none of which waits for another
             r0, r1, r2, r3 = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
             x0 = x1 = x2 = x3 = np.float32(0)

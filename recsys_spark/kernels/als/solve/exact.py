@@ -1,6 +1,6 @@
 """The exact solution of one row, in the form and the precision that its entries ask for."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,8 +8,8 @@ from recsys_spark.kernels.als.solve.cholesky import solve_cholesky
 from recsys_spark.kernels.als.solve.systems import (
     GATHERED,
     JITTER,
-    LEAST_PIVOT_DOUBLE,
     LEAST_PIVOT_SINGLE,
+    Workspace,
     add_symmetric,
     call_for,
     gather,
@@ -34,43 +34,43 @@ _DEPTH = 64  # rows whose products are added at once: to rank 128 they fit the i
 class Work(NamedTuple):
     """Memory of one thread, of which numbers beyond a row's own stay zeros.
 
-    entries: (width, width) of the dual form. rows: (_DEPTH, width). system: (width, width). right,
-    limits: (width,). scales, ones: (rank,). double: `systems.workspace`.
+    V: (width, width) of the dual form. rows: (_DEPTH, width). system: (width, width). right,
+    limits: (width,). scales, ones: (rank,). double: for rows that single precision does not solve.
     """
 
-    entries: Numbers
+    V: Numbers
     rows: Numbers
     system: Numbers
     right: Numbers
     limits: Numbers
     scales: Numbers
     ones: Numbers
-    double: tuple[Any, ...]
+    double: Workspace
 
 
 def exact_workspace(rank: int) -> Work:
     """For rows of a rank."""
     width = padded(rank)
-    entries, rows, system = (zeros_in_lines(count, width) for count in (width, _DEPTH, width))
+    V, rows, system = (zeros_in_lines(count, width) for count in (width, _DEPTH, width))
     right, limits = (zeros_in_lines(1, width)[0] for _ in range(2))
     scales, ones = np.empty(rank, np.float32), np.ones(rank, np.float32)
     double = workspace(rank, np.float64)
-    return Work(entries, rows, system, right, limits, scales, ones, double)
+    return Work(V, rows, system, right, limits, scales, ones, double)
 
 
 @jit
-def solve_exactly(cols, a, b, fixed, shared, work, x):  # type: ignore[no-untyped-def]
+def solve_exactly(entries, Y, shared, work, x):  # type: ignore[no-untyped-def]
     """Solve one row into x; False if it stays singular."""
-    if has_roots(a, b):
-        if len(cols) <= len(x) and _is_positive(shared):
-            if _dual(cols, a, b, fixed, shared, work, x):
+    if has_roots(entries.a, entries.b):
+        if len(entries.indices) <= len(x) and _is_positive(shared):
+            if _dual(entries, Y, shared, work, x):
                 return True
-            if _dual_in_double(cols, a, b, fixed, shared, work.double, x):
+            if _dual_in_double(entries, Y, shared, work.double, x):
                 return True
-        elif _primal(cols, a, b, fixed, shared, work, x):
+        elif _primal(entries, Y, shared, work, x):
             return True
     for jitter in JITTER:
-        if _general(cols, a, b, fixed, shared, work.double, x, jitter):
+        if _general(entries, Y, shared, work.double, x, jitter):
             return True
     return False
 
@@ -84,13 +84,13 @@ def _is_positive(values):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _primal(cols, a, b, fixed, shared, work, x):  # type: ignore[no-untyped-def]
-    rows, right, rank = work.rows, work.right, len(x)
+def _primal(entries, Y, shared, work, x):  # type: ignore[no-untyped-def]
+    right, rank = work.right, len(x)
     size, total = padded(rank), np.zeros(rank)
     _set_zero(work.system, size)
-    for first in range(0, len(cols), _DEPTH):
-        count = min(_DEPTH, len(cols) - first)
-        _gather_entries(rows, right, fixed, cols, a, b, first, count)
+    for first in range(0, len(entries.indices), _DEPTH):
+        count = min(_DEPTH, len(entries.indices) - first)
+        _gather_entries(work.rows, right, Y, entries, first, count)
         for k in range(rank):
             total[k] += right[k]
         _add_products(work, size, count)
@@ -104,46 +104,48 @@ def _primal(cols, a, b, fixed, shared, work, x):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _gather_entries(rows, right, fixed, cols, a, b, first, count):  # type: ignore[no-untyped-def]
+def _gather_entries(rows, right, Y, entries, first, count):  # type: ignore[no-untyped-def]
     """rows[i] = sqrt(a_j) y_j, j the i-th entry from `first` on, and the sum of b_j y_j."""
-    for k in range(fixed.shape[1]):
+    indices, a, b = entries.indices, entries.a, entries.b
+    for k in range(Y.shape[1]):
         right[k] = 0.0
     for i in range(count):
-        call_for(fixed, cols, first + i)
+        call_for(Y, indices, first + i)
         root, response = np.sqrt(a[first + i]), b[first + i]
-        y, row = fixed[cols[first + i]], rows[i]
+        y, row = Y[indices[first + i]], rows[i]
         for k in range(len(y)):
             row[k] = root * y[k]
             right[k] += response * y[k]
 
 
 @jit
-def _dual(cols, a, b, fixed, shared, work, x):  # type: ignore[no-untyped-def]
-    """V stays in `entries`; coordinates are turned into rows, whose products V V' adds up."""
-    entries, rows, right, count, rank = work.entries, work.rows, work.right, len(cols), len(x)
+def _dual(entries, Y, shared, work, x):  # type: ignore[no-untyped-def]
+    """Coordinates of V are turned into rows, whose products V V' adds up."""
+    V, rows, right, rank = work.V, work.rows, work.right, len(x)
+    a, b, count = entries.a, entries.b, len(entries.indices)
     size = padded(count)
     _set_scales(work.scales, shared)
-    gather(entries, fixed, cols, a, work.scales, 0, count)
+    gather(V, Y, entries, work.scales, 0, count)
     for i in range(count, size):
         for k in range(rank):
-            entries[i, k] = 0.0
+            V[i, k] = 0.0
     _set_zero(work.system, size)
     for first in range(0, padded(rank), _DEPTH):
         depth = min(_DEPTH, padded(rank) - first)
-        _transpose(entries, first, rows, size, depth)
+        _transpose(V, first, rows, size, depth)
         _add_products(work, size, depth)
     for i in range(count):
         right[i] = b[i] / np.sqrt(a[i]) if a[i] > 0.0 else 0.0
     if not _solve(work, count, size, work.ones):
         return False
-    _set_dual_solution(entries, work.scales, right, count, x)
+    _set_dual_solution(V, work.scales, right, count, x)
     return True
 
 
 @jit
-def _transpose(entries, first, rows, size, depth):  # type: ignore[no-untyped-def]
+def _transpose(V, first, rows, size, depth):  # type: ignore[no-untyped-def]
     """Coordinates from `first` on, as rows."""
-    one, other, step = entries.ctypes.data + 4 * first, rows.ctypes.data, 4 * rows.shape[1]
+    one, other, step = V.ctypes.data + 4 * first, rows.ctypes.data, 4 * rows.shape[1]
     for i in range(0, size, LINE):
         for k in range(0, depth, LINE):
             transpose_tile(other + k * step + 4 * i, one + i * step + 4 * k, step)
@@ -176,16 +178,16 @@ def _solve(work, own, size, diagonal):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _dual_in_double(cols, a, b, fixed, shared, work, x):  # type: ignore[no-untyped-def]
-    rows, system, vector, scales, blas = work
-    size = len(cols)
+def _dual_in_double(entries, Y, shared, work, x):  # type: ignore[no-untyped-def]
+    rows, vector, scales = work.rows, work.vector, work.scales
+    a, b, size = entries.a, entries.b, len(entries.indices)
     _set_scales(scales, shared)
-    gather(rows, fixed, cols, a, scales, 0, size)
-    set_identity(system, size)
-    add_symmetric(system, size, rows, rows, size, len(x), True, blas)
+    gather(rows, Y, entries, scales, 0, size)
+    set_identity(work.system, size)
+    add_symmetric(work, rows, rows, size, len(x), True)
     for i in range(size):
         vector[i] = b[i] / np.sqrt(a[i]) if a[i] > 0.0 else 0.0
-    if not solve_system(system, size, vector, blas, LEAST_PIVOT_DOUBLE):
+    if not solve_system(work, size):
         return False
     _set_dual_solution(rows, scales, vector, size, x)
     return True
@@ -211,30 +213,30 @@ def _set_scales(scales, shared):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _general(cols, a, b, fixed, shared, work, x, jitter):  # type: ignore[no-untyped-def]
+def _general(entries, Y, shared, work, x, jitter):  # type: ignore[no-untyped-def]
     """The primal form for weights of any sign, in double precision."""
-    rows, system, vector, _, blas = work
-    rank = len(x)
-    weighted = np.empty((min(len(cols), GATHERED), rank))
+    rows, system, vector, rank = work.rows, work.system, work.vector, len(x)
+    indices, a, b = entries.indices, entries.a, entries.b
+    weighted = np.empty((min(len(indices), GATHERED), rank))
     set_identity(system, rank)
     for k in range(rank):
         system[k * rank + k] = shared[k]
         vector[k] = 0.0
-    for first in range(0, len(cols), GATHERED):
-        size = min(GATHERED, len(cols) - first)
+    for first in range(0, len(indices), GATHERED):
+        size = min(GATHERED, len(indices) - first)
         for i in range(size):
             weight, response = np.float64(a[first + i]), np.float64(b[first + i])
             for k in range(rank):
-                rows[i, k] = fixed[cols[first + i], k]
+                rows[i, k] = Y[indices[first + i], k]
                 weighted[i, k] = weight * rows[i, k]
                 vector[k] += response * rows[i, k]
-        add_symmetric(system, rank, rows, weighted, rank, size, False, blas)
+        add_symmetric(work, rows, weighted, rank, size, False)
     mean = 0.0
     for k in range(rank):
         mean += system[k * rank + k] / rank
     for k in range(rank):
         system[k * rank + k] += jitter * mean
-    if not solve_system(system, rank, vector, blas, LEAST_PIVOT_DOUBLE):
+    if not solve_system(work, rank):
         return False
     for k in range(rank):
         x[k] = vector[k]

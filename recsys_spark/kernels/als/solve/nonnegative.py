@@ -3,14 +3,14 @@
 import numpy as np
 
 from recsys_spark.kernels.als.solve.fixed_side import Double, Single
-from recsys_spark.kernels.als.solve.systems import Arrays, Solved, unsolved
+from recsys_spark.kernels.als.solve.systems import Equations, Solved, entries_of, unsolved
 from recsys_spark.kernels.jit import kernel
 
 
-def solve_nonnegative(given: Arrays, gram: Double) -> Solved:
+def solve_nonnegative(equations: Equations, gram: Double) -> Solved:
     """Factors of the rows, each by itself."""
-    solved = unsolved(given, len(gram))
-    _nonnegative(given, gram, *solved)
+    solved = unsolved(equations, len(gram))
+    _nonnegative(equations, gram, solved)
     return solved
 
 
@@ -21,29 +21,30 @@ def nonnegative_solution(left: Double, right: Double) -> Single | None:
 
 
 @kernel
-def _nonnegative(given, gram, factors, status):  # type: ignore[no-untyped-def]
-    indptr, cols, a, b, unobserved, regularization, fixed, _ = given
-    rank = fixed.shape[1]
+def _nonnegative(equations, G, solved):  # type: ignore[no-untyped-def]
+    Y, w, penalty = equations.Y, equations.unobserved, equations.regularization
+    rank = Y.shape[1]
     left, right = np.empty((rank, rank)), np.empty(rank)
-    for row in range(len(indptr) - 1):
-        first, last = indptr[row], indptr[row + 1]
+    for row in range(len(equations.indptr) - 1):
+        entries = entries_of(equations, row)
+        indices, a, b = entries.indices, entries.a, entries.b
         for i in range(rank):
             right[i] = 0.0
             for k in range(rank):
-                left[i, k] = unobserved[row] * gram[i, k]
-            left[i, i] += regularization[row]
-        for i in range(first, last):
-            weight, response, y = np.float64(a[i]), np.float64(b[i]), fixed[cols[i]]
+                left[i, k] = w[row] * G[i, k]
+            left[i, i] += penalty[row]
+        for i in range(len(indices)):
+            weight, response, y = np.float64(a[i]), np.float64(b[i]), Y[indices[i]]
             for j in range(rank):
                 right[j] += response * y[j]
                 weighted = weight * y[j]
                 for k in range(rank):
                     left[j, k] += weighted * y[k]
         if not _nonnegative_descent(left, right):
-            status[row] = 1
+            solved.status[row] = 1
             continue
         for k in range(rank):
-            factors[row, k] = right[k]
+            solved.factors[row, k] = right[k]
 
 
 @kernel

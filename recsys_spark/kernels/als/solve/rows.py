@@ -10,9 +10,11 @@ from recsys_spark.kernels.als.solve.eigenbasis import solve_in_eigenbasis
 from recsys_spark.kernels.als.solve.fixed_side import Double, Fixed, Single, rotated
 from recsys_spark.kernels.als.solve.nonnegative import solve_nonnegative
 from recsys_spark.kernels.als.solve.subspace import solve_subspace
-from recsys_spark.kernels.als.solve.systems import Arrays, call_for, read_only
+from recsys_spark.kernels.als.solve.systems import Equations, call_for, read_only
 from recsys_spark.kernels.als.solver import Solver
 from recsys_spark.kernels.jit import jit, kernel
+
+_OBSERVED, _SHADOWED = 0, 1  # where they stand among the sums of the loss
 
 
 @dataclass(frozen=True)
@@ -53,52 +55,58 @@ def solve_rows(
     Nonnegative rows have a solver of their own; the subspace solver and theirs want a side that
     is not rotated. Without `loss` the two sums of the solution stay 0.
     """
-    given, sums = _arrays(problem, fixed), np.zeros(2)
+    equations, sums = _equations(problem, fixed), np.zeros(2)
     in_basis = not nonnegative and solver.method != "subspace"
     if nonnegative:
-        factors, status = solve_nonnegative(given, fixed.gram)
+        solved = solve_nonnegative(equations, fixed.gram)
     elif in_basis:
-        factors, status = solve_in_eigenbasis(given, fixed, solver, last)
+        solved = solve_in_eigenbasis(equations, fixed, solver, last)
     else:
-        factors, status = solve_subspace(given, fixed.gram, solver, last)
+        solved = solve_subspace(equations, fixed.gram, solver, last)
     if loss:
-        _add_losses(given, factors, sums)
+        _add_losses(equations, solved.factors, sums)
+    factors, failed = solved.factors, np.flatnonzero(solved.status)
     if in_basis:
         factors = rotated(factors, np.ascontiguousarray(fixed.rotation.T))
-    return Solution(factors, np.flatnonzero(status), float(sums[0]), float(sums[1]))
+    return Solution(factors, failed, float(sums[_OBSERVED]), float(sums[_SHADOWED]))
 
 
-def _arrays(problem: Problem, fixed: Fixed) -> Arrays:
-    """What the kernels read, as read-only arrays: to the compiler, other ones are other types."""
+def _equations(problem: Problem, fixed: Fixed) -> Equations:
     entries = problem.entries
-    given = (
-        entries.indptr, entries.cols, entries.a, entries.b,
-        problem.unobserved, problem.regularization, fixed.factors, fixed.weights,
-    )  # fmt: skip
-    return read_only(*given)
+    return Equations(
+        indptr=read_only(entries.indptr),
+        indices=read_only(entries.cols),
+        a=read_only(entries.a),
+        b=read_only(entries.b),
+        unobserved=read_only(problem.unobserved),
+        regularization=read_only(problem.regularization),
+        Y=read_only(fixed.factors),
+        weights=read_only(fixed.weights),
+    )
 
 
 @kernel
-def _add_losses(given, factors, sums):  # type: ignore[no-untyped-def]
-    indptr, cols, a, b, unobserved, _, fixed, weights = given
+def _add_losses(equations, X, sums):  # type: ignore[no-untyped-def]
+    indptr, indices, a, b = equations.indptr, equations.indices, equations.a, equations.b
+    Y, weights, unobserved = equations.Y, equations.weights, equations.unobserved
     for row in range(len(indptr) - 1):
-        x, at = factors[row], indptr[row]
+        x, at = X[row], indptr[row]
         while at < indptr[row + 1]:
-            call_for(fixed, cols, at)
-            col, prediction = cols[at], np.float32(0)
+            call_for(Y, indices, at)
+            col, prediction = indices[at], np.float32(0)
             for k in range(len(x)):
-                prediction += fixed[col, k] * x[k]
+                prediction += Y[col, k] * x[k]
             shadow = unobserved[row] * (weights[col] if len(weights) else 1.0)
             weight, response, first = shadow, 0.0, at
-            while at < indptr[row + 1] and cols[at] == col:
+            while at < indptr[row + 1] and indices[at] == col:
                 weight += a[at]
                 response += b[at]
                 at += 1
             target = response / weight if weight != 0.0 else 0.0
-            sums[0] += weight * (prediction - target) ** 2
+            sums[_OBSERVED] += weight * (prediction - target) ** 2
             if shadow == 0.0 and at - first > 1:
-                sums[0] += _spread(a, b, first, at, target)
-            sums[1] += shadow * np.float64(prediction) ** 2
+                sums[_OBSERVED] += _spread(a, b, first, at, target)
+            sums[_SHADOWED] += shadow * np.float64(prediction) ** 2
 
 
 @jit

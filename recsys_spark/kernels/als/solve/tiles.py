@@ -12,22 +12,31 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir
-from numba import config, types
-from numba.core import cgutils
-from numba.core.codegen import get_host_cpu_features
-from numba.extending import intrinsic
+from numba import types
 
 from recsys_spark.kernels.jit import jit
+from recsys_spark.kernels.numba_internals import (
+    BIT,
+    INT32,
+    INT64,
+    SINGLE,
+    constant,
+    cpu_features,
+    fetch_early,
+    for_range,
+    inlined,
+    square_root,
+    undefined,
+    variable,
+    vector,
+)
 
-_FEATURES = get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
-_WIDE = "+avx512f" in _FEATURES.split(",")  # 32 registers of 16 numbers
+_WIDE = "+avx512f" in cpu_features()  # 32 registers of 16 numbers
 LINE = 16 if _WIDE else 8
 _MOST = 4 if _WIDE else 2  # lines of a tile
 _HEIGHTS = {1: LINE, 2: LINE // 2, 4: LINE // 4}  # of a tile, by its number of lines
 
-_FLOAT, _INTEGER, _ORDER = ir.FloatType(), ir.IntType(64), ir.IntType(32)
-_LINE = ir.VectorType(_FLOAT, LINE)
+_LINE = vector(SINGLE, LINE)
 _FUSED = ("contract",)
 
 Numbers = npt.NDArray[np.float32]
@@ -49,52 +58,44 @@ def zeros_in_lines(rows: int, width: int) -> Numbers:
 def _at(builder: Any, base: Any, place: int, kind: Any) -> Any:
     """A pointer to the number, or the line, that is so many of them behind the base."""
     size = 4 * (LINE if kind is _LINE else 1)
-    moved = builder.add(base, ir.Constant(_INTEGER, size * place))
+    moved = builder.add(base, constant(INT64, size * place))
     return builder.inttoptr(moved, kind.as_pointer())
 
 
 def _row(builder: Any, base: Any, step: Any, number: int) -> Any:
-    return builder.add(base, builder.mul(step, ir.Constant(_INTEGER, number)))
+    return builder.add(base, builder.mul(step, constant(INT64, number)))
 
 
 def _spread(builder: Any, number: Any) -> Any:
     """A line of one number, repeated."""
-    none = ir.Constant(_LINE, ir.Undefined)
-    first = builder.insert_element(none, number, ir.Constant(_ORDER, 0))
+    none = undefined(_LINE)
+    first = builder.insert_element(none, number, constant(INT32, 0))
     return builder.shuffle_vector(first, none, _lanes([0] * LINE))
 
 
 def _outer_tile(lines: int, subtract: bool) -> Any:
     """Rows out[i] +- sum over t < count of one[t, i] other[t], i < height, of so many lines."""
 
-    @intrinsic
-    def add(context, out, one, other, step, count):  # type: ignore[no-untyped-def]
-        def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            out, one, other, step, count = arguments
-            zero = ir.Constant(_LINE, [0.0] * LINE)
-            tile = [
-                [cgutils.alloca_once_value(builder, zero) for _ in range(lines)]
-                for _ in range(_HEIGHTS[lines])
-            ]
-            with cgutils.for_range(builder, count) as loop:
-                moved = builder.mul(step, loop.index)
-                left, right = builder.add(one, moved), builder.add(other, moved)
-                held = [builder.load(_at(builder, right, place, _LINE)) for place in range(lines)]
-                for i, sums in enumerate(tile):
-                    factor = _spread(builder, builder.load(_at(builder, left, i, _FLOAT)))
-                    for total, line in zip(sums, held, strict=True):
-                        product = builder.fmul(factor, line, flags=_FUSED)
-                        added = builder.fadd(builder.load(total), product, flags=_FUSED)
-                        builder.store(added, total)
-            join = builder.fsub if subtract else builder.fadd
+    @inlined()
+    def add(builder: Any, out: Any, one: Any, other: Any, step: Any, count: Any) -> None:
+        zero = constant(_LINE, [0.0] * LINE)
+        tile = [[variable(builder, zero) for _ in range(lines)] for _ in range(_HEIGHTS[lines])]
+        with for_range(builder, count) as index:
+            moved = builder.mul(step, index)
+            left, right = builder.add(one, moved), builder.add(other, moved)
+            held = [builder.load(_at(builder, right, place, _LINE)) for place in range(lines)]
             for i, sums in enumerate(tile):
-                row = _row(builder, out, step, i)
-                for place, total in enumerate(sums):
-                    target = _at(builder, row, place, _LINE)
-                    builder.store(join(builder.load(target), builder.load(total)), target)
-            return context.get_dummy_value()
-
-        return types.void(*[types.intp] * 5), code
+                factor = _spread(builder, builder.load(_at(builder, left, i, SINGLE)))
+                for total, line in zip(sums, held, strict=True):
+                    product = builder.fmul(factor, line, flags=_FUSED)
+                    added = builder.fadd(builder.load(total), product, flags=_FUSED)
+                    builder.store(added, total)
+        join = builder.fsub if subtract else builder.fadd
+        for i, sums in enumerate(tile):
+            row = _row(builder, out, step, i)
+            for place, total in enumerate(sums):
+                target = _at(builder, row, place, _LINE)
+                builder.store(join(builder.load(target), builder.load(total)), target)
 
     return add
 
@@ -131,56 +132,44 @@ def _outer(subtract: bool) -> Callable[..., None]:
 add_outer, subtract_outer = _outer(subtract=False), _outer(subtract=True)
 
 
-@intrinsic
-def factor_tile(context, tile, step, limits):  # type: ignore[no-untyped-def]
+@inlined(types.boolean)
+def factor_tile(builder: Any, tile: Any, step: Any, limits: Any) -> Any:
     """The factor U of U'U in place of the LINE rows of a tile, and U' below its diagonal.
 
     On the diagonal are the reciprocals: a division is slower than all else. False if a squared
     pivot is not above its limit, of which there is one for each row.
     """
-
-    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        tile, step, limits = arguments
-        rows = _rows(builder, tile, step)
-        lines = [builder.load(row) for row in rows]
-        root = builder.module.declare_intrinsic("llvm.sqrt", [_FLOAT])
-        one, good = ir.Constant(_FLOAT, 1.0), ir.Constant(ir.IntType(1), True)
-        for k in range(LINE):
-            pivot = builder.extract_element(lines[k], ir.Constant(_ORDER, k))
-            limit = builder.load(_at(builder, limits, k, _FLOAT))
-            good = builder.and_(good, builder.fcmp_ordered(">", pivot, limit))
-            inverse = builder.fdiv(one, builder.call(root, [pivot]))
-            line = builder.fmul(lines[k], _spread(builder, inverse))
-            for i in range(k + 1, LINE):
-                factor = builder.extract_element(line, ir.Constant(_ORDER, i))
-                lines[i] = _less(builder, lines[i], factor, line)
-            lines[k] = builder.insert_element(line, inverse, ir.Constant(_ORDER, k))
-        for k, below in enumerate(_transposed(builder, lines)):
-            own = _lanes([i if i < k else LINE + i for i in range(LINE)])
-            builder.store(builder.shuffle_vector(below, lines[k], own), rows[k])
-        return good
-
-    return types.boolean(*[types.intp] * 3), code
+    rows = _rows(builder, tile, step)
+    lines = [builder.load(row) for row in rows]
+    one, good = constant(SINGLE, 1.0), constant(BIT, True)
+    for k in range(LINE):
+        pivot = builder.extract_element(lines[k], constant(INT32, k))
+        limit = builder.load(_at(builder, limits, k, SINGLE))
+        good = builder.and_(good, builder.fcmp_ordered(">", pivot, limit))
+        inverse = builder.fdiv(one, square_root(builder, pivot))
+        line = builder.fmul(lines[k], _spread(builder, inverse))
+        for i in range(k + 1, LINE):
+            factor = builder.extract_element(line, constant(INT32, i))
+            lines[i] = _less(builder, lines[i], factor, line)
+        lines[k] = builder.insert_element(line, inverse, constant(INT32, k))
+    for k, below in enumerate(_transposed(builder, lines)):
+        own = _lanes([i if i < k else LINE + i for i in range(LINE)])
+        builder.store(builder.shuffle_vector(below, lines[k], own), rows[k])
+    return good
 
 
-@intrinsic
-def solve_tile(context, factor, tile, step):  # type: ignore[no-untyped-def]
+@inlined()
+def solve_tile(builder: Any, factor: Any, tile: Any, step: Any) -> None:
     """U'^-1 of a factored tile, times one line of each of the LINE rows of another; in place."""
-
-    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        factor, tile, step = arguments
-        rows = _rows(builder, tile, step)
-        lines = [builder.load(row) for row in rows]
-        for k, row in enumerate(rows):
-            own = _row(builder, factor, step, k)
-            number = [builder.load(_at(builder, own, i, _FLOAT)) for i in range(k, LINE)]
-            lines[k] = builder.fmul(lines[k], _spread(builder, number[0]))
-            for i in range(k + 1, LINE):
-                lines[i] = _less(builder, lines[i], number[i - k], lines[k])
-            builder.store(lines[k], row)
-        return context.get_dummy_value()
-
-    return types.void(*[types.intp] * 3), code
+    rows = _rows(builder, tile, step)
+    lines = [builder.load(row) for row in rows]
+    for k, row in enumerate(rows):
+        own = _row(builder, factor, step, k)
+        number = [builder.load(_at(builder, own, i, SINGLE)) for i in range(k, LINE)]
+        lines[k] = builder.fmul(lines[k], _spread(builder, number[0]))
+        for i in range(k + 1, LINE):
+            lines[i] = _less(builder, lines[i], number[i - k], lines[k])
+        builder.store(lines[k], row)
 
 
 def _less(builder: Any, line: Any, factor: Any, other: Any) -> Any:
@@ -189,18 +178,12 @@ def _less(builder: Any, line: Any, factor: Any, other: Any) -> Any:
     return builder.fsub(line, product, flags=_FUSED)
 
 
-@intrinsic
-def transpose_tile(context, out, tile, step):  # type: ignore[no-untyped-def]
+@inlined()
+def transpose_tile(builder: Any, out: Any, tile: Any, step: Any) -> None:
     """LINE rows of one line each, as columns."""
-
-    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        out, tile, step = arguments
-        lines = [builder.load(row) for row in _rows(builder, tile, step)]
-        for row, line in zip(_rows(builder, out, step), _transposed(builder, lines), strict=True):
-            builder.store(line, row)
-        return context.get_dummy_value()
-
-    return types.void(*[types.intp] * 3), code
+    lines = [builder.load(row) for row in _rows(builder, tile, step)]
+    for row, line in zip(_rows(builder, out, step), _transposed(builder, lines), strict=True):
+        builder.store(line, row)
 
 
 def _rows(builder: Any, tile: Any, step: Any) -> list[Any]:
@@ -221,28 +204,23 @@ def _transposed(builder: Any, lines: list[Any]) -> list[Any]:
 
 
 def _lanes(numbers: list[int]) -> Any:
-    return ir.Constant(ir.VectorType(_ORDER, LINE), numbers)
+    return constant(vector(INT32, LINE), numbers)
 
 
 def _substitution(places: range) -> Any:
     """Overwrite the line v with L^-1 v, L the triangle of a factored tile."""
 
-    @intrinsic
-    def substitute(context, tile, step, right):  # type: ignore[no-untyped-def]
-        def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            tile, step, right = arguments
-            place = _at(builder, right, 0, _LINE)
-            rest, solved = builder.load(place), ir.Constant(_LINE, ir.Undefined)
-            rows = _rows(builder, tile, step)
-            for k in places:
-                row, number = builder.load(rows[k]), ir.Constant(_ORDER, k)
-                value = builder.extract_element(builder.fmul(rest, row), number)
-                solved = builder.insert_element(solved, value, number)
-                rest = _less(builder, rest, value, row)  # what is solved is not looked at again
-            builder.store(solved, place)
-            return context.get_dummy_value()
-
-        return types.void(*[types.intp] * 3), code
+    @inlined()
+    def substitute(builder: Any, tile: Any, step: Any, right: Any) -> None:
+        place = _at(builder, right, 0, _LINE)
+        rest, solved = builder.load(place), undefined(_LINE)
+        rows = _rows(builder, tile, step)
+        for k in places:
+            row, number = builder.load(rows[k]), constant(INT32, k)
+            value = builder.extract_element(builder.fmul(rest, row), number)
+            solved = builder.insert_element(solved, value, number)
+            rest = _less(builder, rest, value, row)  # what is solved is not looked at again
+        builder.store(solved, place)
 
     return substitute
 
@@ -250,16 +228,7 @@ def _substitution(places: range) -> Any:
 substitute_down, substitute_up = _substitution(range(LINE)), _substitution(range(LINE)[::-1])
 
 
-@intrinsic
-def prefetch(context, address):  # type: ignore[no-untyped-def]
+@inlined()
+def prefetch(builder: Any, address: Any) -> None:
     """Ask for a line of the cache before it is needed."""
-
-    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        pointer = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [pointer, _ORDER, _ORDER, _ORDER])
-        function = builder.module.declare_intrinsic("llvm.prefetch", [pointer], fnty=kind)
-        hints = [ir.Constant(_ORDER, hint) for hint in (0, 3, 1)]  # to read, into every cache, data
-        builder.call(function, [builder.inttoptr(arguments[0], pointer), *hints])
-        return context.get_dummy_value()
-
-    return types.void(types.intp), code
+    fetch_early(builder, address)
