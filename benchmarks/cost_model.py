@@ -141,7 +141,7 @@ def choose_placement(data: Data, rank: int, cluster: Cluster) -> Placement:
 def memory(data: Data, rank: int, cluster: Cluster, placement: Placement) -> Needs:
     """Bytes that training takes, by `als.memory_estimate.needs`."""
     spec = resolve_spec("ials", rank=rank)
-    return needs(_sizes(data, cluster), spec, Plan(layout=placement, folder="shared"))
+    return needs(_sizes(data, cluster), spec, Plan(placement=placement, folder="shared"))
 
 
 def row_lengths(rows: int, pairs: int, most: int, skew: float) -> tuple[Doubles, Doubles]:

@@ -1,6 +1,47 @@
-"""The errors of the package, each with the exit code that schedulers act on."""
+"""The errors of the package, each with the exit code that schedulers act on.
 
+Messages name settings by `setting`: a field of a spec or an argument, unless `settings_named` says
+what its reader knows it as, which is a key of the configuration or a parameter of the estimator.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import IntEnum
+from types import MappingProxyType
+
+_AS_IN_CODE: Mapping[str, str] = MappingProxyType({})
+_NAMES = ContextVar("names of settings in messages", default=_AS_IN_CODE)
+
+
+def setting(field: str, **of: str) -> str:
+    """The name of a setting in a message; empty where the reader cannot set it.
+
+    Parameters
+    ----------
+    field
+        Its name in the code: of a field of a spec, or of an argument.
+    of
+        What stands for parts of the name in braces, such as a model's own name.
+    """
+    return _NAMES.get().get(field, field).format(**of)
+
+
+@contextmanager
+def settings_named(names: Mapping[str, str]) -> Iterator[None]:
+    """Messages that are made inside name settings so; also a decorator of functions.
+
+    Parameters
+    ----------
+    names
+        What the reader knows a setting as, by its name in the code. One that is not there has its
+        name in the code.
+    """
+    token = _NAMES.set(names)
+    try:
+        yield
+    finally:
+        _NAMES.reset(token)
 
 
 class ExitCode(IntEnum):

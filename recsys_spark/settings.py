@@ -1,7 +1,7 @@
 """Reading the configuration: files, overrides, and messages that name the nearest valid key."""
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -215,12 +215,19 @@ def _key(problem: ErrorDetails, content: Any) -> str:
     """The dotted key, without the names of types that pydantic adds behind it."""
     found: list[str] = []
     for part in problem["loc"]:
-        inside = part in content if isinstance(content, dict) else isinstance(content, list)
+        inside = part in _parts(content)
         if not inside and problem["type"] != "missing":
             break
         content = content[part] if inside else None
         found.append(str(part))
     return ".".join(found)
+
+
+def _parts(content: Any) -> Container[Any]:
+    """The keys of a mapping, or the positions of a list."""
+    if isinstance(content, list):
+        return range(len(content))
+    return content if isinstance(content, dict) else ()
 
 
 def _nearest_key(location: tuple[int | str, ...]) -> str:

@@ -324,6 +324,15 @@ def test_services_are_reached_from_runtime_alone(package: str) -> None:
     assert all(is_in(module, *packages("runtime", "storage", "export")) for module in importers)
 
 
+def test_the_web_server_is_imported_by_its_package_alone() -> None:
+    importers = {
+        module
+        for module, names in IMPORTS.items()
+        if any(is_in(name, "starlette", "uvicorn") for name in names)
+    }
+    assert importers == set(packages("web.server", "web.site"))
+
+
 def run_fresh(code: str, folder: Path) -> str:
     """What a new process prints that starts in the folder."""
     command = [sys.executable, "-W", "error::ImportWarning", "-c", code]
@@ -336,6 +345,18 @@ def run_fresh(code: str, folder: Path) -> str:
 def test_light_modules_stay_light(tmp_path: Path, module: str) -> None:
     heavy = ("pyspark", "numba", "mlflow", "pandas", "pyarrow", "scipy", "matplotlib")
     code = f"import sys, {module}\nprint(*(n for n in {heavy!r} if n in sys.modules))"
+    assert run_fresh(code, tmp_path).split() == []
+
+
+def test_commands_start_without_the_web_server(tmp_path: Path) -> None:
+    code = f"""
+import contextlib, io, sys
+from {NAME}.cli import main
+
+with contextlib.redirect_stdout(io.StringIO()):
+    assert main(["--help"]) == 0
+print(*{{"starlette", "uvicorn"}}.intersection(sys.modules))
+"""
     assert run_fresh(code, tmp_path).split() == []
 
 

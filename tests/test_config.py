@@ -285,6 +285,7 @@ def test_files_that_cannot_be_used_say_why_in_a_line(tmp_path, text, cause):
         ("ingest.filters=[{column: [a], op: is_null}]", "ingest.filters.0.column: input should"),
         ("ingest.filters=[{op: eq, value: 1}]", "ingest.filters.0.column: field required"),
         ("ingest.filters=[{column: a, op: eq, value: {b: 1}}]", "ingest.filters.0.value: input"),
+        ("objective.clip=[1]", "objective.clip.1: field required (given: [1])."),
     ],
 )
 def test_refusals_show_values_as_yaml_and_no_types_of_python(override, message):

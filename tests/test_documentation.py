@@ -2,6 +2,8 @@
 
 import re
 import tomllib
+from dataclasses import asdict
+from math import inf
 from pathlib import Path
 from typing import get_args
 
@@ -13,6 +15,9 @@ from pydantic import TypeAdapter
 from recsys_spark import yaml12
 from recsys_spark.config import Config, Objective, Reason, Section, as_wanted
 from recsys_spark.errors import ExitCode, RecsysError
+from recsys_spark.kernels.als.keys import keys_of
+from recsys_spark.kernels.als.solver import Solver
+from recsys_spark.kernels.als.spec import WalsSpec, resolve_spec
 from recsys_spark.settings import known_keys, load_config
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -70,6 +75,42 @@ def test_settings_named_in_the_documentation_exist(path, tmp_path):
         file = tmp_path / "block.yaml"
         file.write_text(block, encoding="utf-8")
         load_config([file])
+
+
+def values_of(own):
+    """What a key may be, in words."""
+    if own.choices:
+        return ", ".join(own.choices)
+    words = {bool: "true, false", str: "time", int: "whole number", float: "number"}
+    named = words.get(own.kind, "[low, high]")
+    if own.kind in (int, float) and own.lower_limit != "finite":
+        named += f", {own.lower_limit.replace('0.0', '0')}"
+    return named if own.most == inf else f"{named}, {own.most} or less"
+
+
+def table_of_keys(spec, section, defaults):
+    """The table of docs/objectives.md for the keys of a spec."""
+    keys = keys_of(spec)
+    lines = ["| key | parameter | values | default | meaning |", "|---|---|---|---|---|"]
+    for name, own in keys.items():
+        default = yaml12.dump_inline(defaults[name]).removesuffix(".0")
+        meaning = own.described({other: other for other in keys}, "null")
+        named = f"`{section}.{name}` | `{own.parameter}` | {values_of(own)} | {default}"
+        lines.append(f"| {named} | {meaning.replace(f' ({default})', '')} |")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("spec", "section", "defaults"),
+    [
+        (WalsSpec, "objective", asdict(resolve_spec("ials"))),
+        (Solver, "solver", {"method": "auto", "cg_steps": 3, "subspace_block": 64}),
+    ],
+    ids=["objective", "solver"],
+)
+def test_keys_are_documented(spec, section, defaults):
+    table = table_of_keys(spec, section, defaults)
+    assert table in (DOCS / "objectives.md").read_text(encoding="utf-8"), f"write:\n{table}"
 
 
 def test_modules_named_in_contributing_exist():

@@ -36,12 +36,12 @@ IN_A_PROCESS = """
 from pyspark import SparkConf, SparkContext
 from recsys_spark.spark_internals import active_context, encrypts_files, java_class, start_java
 
-start_java([("spark.driver.memory", "300m")])
+start_java([("spark.driver.memory", "600m")])
 heap = java_class("java.lang.Runtime").getRuntime().maxMemory()
 assert active_context() is None, "a context was started with the JVM"
 conf = SparkConf().setMaster("local[1]").setAppName("encrypted").set("spark.ui.enabled", "false")
 with SparkContext(conf=conf.set("spark.io.encryption.enabled", "true")) as context:
-    print(heap < 350 * 2**20, active_context() is context, encrypts_files(context))
+    print(heap < 650 * 2**20, active_context() is context, encrypts_files(context))
 print(active_context())
 """
 
@@ -60,7 +60,7 @@ def test_start_java_takes_settings_and_starts_no_context(process_environment):
 
 def test_start_java_leaves_a_running_jvm(spark):
     gateway = SparkContext._gateway
-    start_java([("spark.driver.memory", "300m")])
+    start_java([("spark.driver.memory", "600m")])
     assert SparkContext._gateway is gateway
 
 

@@ -8,15 +8,14 @@ on how the input was ordered or partitioned.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
-from pyspark.sql.types import BinaryType, LongType, StringType, StructField, StructType
+from pyspark.sql import DataFrame
+from pyspark.sql.types import BinaryType, IntegerType, LongType, StringType, StructField, StructType
 
 from recsys_spark.als.mmap_broadcast import SharedArray
 from recsys_spark.als.packed_interactions import Batches, Ids, unpacked
@@ -39,6 +38,11 @@ class BlockRanges:
     starts: npt.NDArray[np.int64]
     stops: npt.NDArray[np.int64]
     parts: npt.NDArray[np.int64]
+
+    @property
+    def blocks(self) -> int:
+        """How many there are."""
+        return len(self.starts)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def block_ranges(counts: Ids, entries: int, split_above: int) -> BlockRanges:
 
 _SCATTERED = {"rows": np.int32, "cols": np.int32, "a": np.float32, "b": np.float32}
 _SCATTER = StructType(
-    [StructField("key", LongType()), StructField("side", StringType())]
+    [StructField("partition", IntegerType()), StructField("side", StringType())]
     + [StructField("block", LongType())]
     + [StructField(name, BinaryType()) for name in _SCATTERED]
 )
@@ -91,30 +95,17 @@ def build_blocks(
 
     ids: of both sides, ascending.
     """
-    blocks = {side: len(own.starts) for side, own in ranges.items()}
-    keys = np.array(partition_keys(records.sparkSession, sum(blocks.values())))
-    cuts = np.cumsum(list(blocks.values()))[:-1]
-    keys_of = dict(zip(blocks, np.split(keys, cuts), strict=True))
-    scattered = map_in_arrow(records, _scatter(ids, ranges, keys_of), _SCATTER)
-    return map_in_arrow(scattered.repartition(len(keys), "key"), _assemble(ranges), BLOCKS)
-
-
-@cache
-def partition_keys(spark: SparkSession, partitions: int) -> tuple[int, ...]:
-    """A key for every partition that Spark's hash partitioning sends there."""
-    found: dict[int, int] = {}
-    candidates = 32 * partitions
-    while len(found) < partitions:
-        keys = spark.range(candidates).withColumn("to", F.pmod(F.hash("id"), F.lit(partitions)))
-        first = keys.groupBy("to").agg(F.min("id").alias("key")).collect()
-        found = {row["to"]: row["key"] for row in first}
-        candidates *= 4
-    return tuple(found[block] for block in range(partitions))
+    *before, partitions = accumulate((own.blocks for own in ranges.values()), initial=0)
+    first = dict(zip(ranges, before, strict=True))
+    scattered = map_in_arrow(records, _scatter(ids, ranges, first), _SCATTER)
+    placed = scattered.repartitionById(partitions, "partition")
+    return map_in_arrow(placed, _assemble(ranges), BLOCKS)
 
 
 def _scatter(
-    ids: dict[str, SharedArray], ranges: dict[str, BlockRanges], keys: dict[str, Ids]
+    ids: dict[str, SharedArray], ranges: dict[str, BlockRanges], first: dict[str, int]
 ) -> Callable[[Batches], Batches]:
+    """Pairs by block. first: partition of each side's first block."""
     schema = arrow_schema(_SCATTER)
 
     def scatter(batches: Batches) -> Batches:
@@ -126,7 +117,7 @@ def _scatter(
                 columns = at[row], at[col], arrays["a"], arrays["b"]
                 for block, parts in dealt(own, columns):
                     named = zip(_SCATTERED, parts, strict=True)
-                    record = {"key": keys[row][block], "side": row, "block": block}
+                    record = {"partition": first[row] + block, "side": row, "block": block}
                     record |= {name: part.tobytes() for name, part in named}
                     yield make_batch(schema, {name: [value] for name, value in record.items()})
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from recsys_spark.errors import ConfigError
+from recsys_spark.errors import ConfigError, setting
 from recsys_spark.kernels.als.solver import Solver
 
 Placement = Literal["auto", "replicated", "sharded", "driver"]
@@ -62,7 +62,9 @@ class Plan:
     def __post_init__(self) -> None:
         if self.placement not in get_args(Placement):
             choices = ", ".join(get_args(Placement))
-            raise ConfigError(f"solver.placement is {self.placement!r}; choose one of {choices}.")
+            raise ConfigError(
+                f"{setting('placement')} is {self.placement!r}; choose one of {choices}."
+            )
 
     def is_sharded(self, sizes: Sizes, width: int) -> bool:
         """Whether factors are shuffled to the blocks that need them; width: of a vector."""

@@ -25,7 +25,7 @@ from recsys_spark.als.blocks import Block, read_blocks
 from recsys_spark.als.mmap_broadcast import SharedArray, share
 from recsys_spark.als.packed_interactions import Batches, Ids
 from recsys_spark.arrow import arrow_schema, make_batch
-from recsys_spark.errors import DivergenceError, SolveError
+from recsys_spark.errors import DivergenceError, SolveError, setting
 from recsys_spark.kernels.als.solve import Fixed, Problem, solve_rows
 from recsys_spark.kernels.als.solver import Solver
 from recsys_spark.kernels.als.spec import WalsSpec
@@ -249,8 +249,8 @@ def settle(
     sums = [float(sum(record[name] for record in settled)) for name in names]
     if not np.isfinite(sums).all():  # factors that are not finite have such a penalty
         raise DivergenceError(
-            "The factors or the loss are no longer finite; raise objective.regularization, or look "
-            "for extreme values in the training rows."
+            f"The factors or the loss are no longer finite; raise {setting('regularization')}, or "
+            "look for extreme values in the training rows."
         )
     return settled, Sums(*sums)
 
@@ -309,5 +309,6 @@ def _refuse_failures(records: list[Record], ids: Ids) -> None:
     if failed:
         raise SolveError(
             f"The system of row {ids[min(failed)]} is singular (with {len(failed)} blocks "
-            "affected); raise objective.regularization, or leave out rows without positive values."
+            f"affected); raise {setting('regularization')}, or leave out rows without positive "
+            "values."
         )

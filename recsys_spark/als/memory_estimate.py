@@ -7,7 +7,7 @@ from pathlib import Path
 from pyspark import SparkContext
 
 from recsys_spark.als.execution_plan import Plan, Sizes
-from recsys_spark.errors import ConfigError
+from recsys_spark.errors import ConfigError, setting
 from recsys_spark.kernels.als.spec import SIDES, WalsSpec
 from recsys_spark.spark_internals import conf_bytes, java_class
 
@@ -149,11 +149,15 @@ def refuse_what_cannot_fit(sizes: Sizes, spec: WalsSpec, plan: Plan, context: Sp
         _refuse_broadcast(sizes, spec, plan)
     all_needs, answers = needs(sizes, spec, plan), largest_answer(context)
     if 0 < answers < all_needs.answer:
-        content, cure = "factors", "set solver.placement: sharded, or lower objective.rank"
+        content, cure = (
+            "factors",
+            f"set {setting('placement')}: sharded, or lower {setting('rank')}",
+        )
         if sizes.on_driver:
-            content, cure = "pairs", "set solver.placement: replicated"
+            content, cure = "pairs", f"set {setting('placement')}: replicated"
         elif all_needs.sent:
-            content, cure = "Gram matrices", "set fewer solver.blocks, or lower objective.rank"
+            content = "Gram matrices"
+            cure = f"set fewer {setting('blocks')}, or lower {setting('rank')}"
         raise ConfigError(
             f"Training brings {readable(all_needs.answer)} of {content} to the driver at once but "
             f"spark.driver.maxResultSize allows {readable(answers)}; raise it (0: no limit), or "
@@ -164,7 +168,7 @@ def refuse_what_cannot_fit(sizes: Sizes, spec: WalsSpec, plan: Plan, context: Sp
         raise ConfigError(
             f"A Python worker needs about {readable(all_needs.worker)} but "
             f"spark.executor.pyspark.memory allows {readable(worker)}; raise it, or set "
-            "solver.blocks so that blocks are smaller."
+            f"{setting('blocks')} so that blocks are smaller."
         )
 
 
@@ -172,18 +176,23 @@ def _refuse_broadcast(sizes: Sizes, spec: WalsSpec, plan: Plan) -> None:
     """Where nothing but broadcasts will do, because it is so set or there is no folder."""
     if plan.placement == "sharded":
         raise ConfigError(
-            "solver.placement: sharded keeps factors in files and has no folder for them: name one "
-            "that all hosts see with SparkContext.setCheckpointDir, or set it to replicated."
+            f"{setting('placement')}: sharded keeps factors in files and has no folder for them: "
+            "name one that all hosts see with SparkContext.setCheckpointDir, or set it to "
+            "replicated."
         )
     where = "with a folder that all hosts see (SparkContext.setCheckpointDir), "
-    cure = f"{'' if plan.folder else where}solver.placement: sharded sends only what is needed"
+    cure = (
+        f"{'' if plan.folder else where}{setting('placement')}: sharded sends only what is needed"
+    )
+    limit = setting("broadcast_budget_bytes")
+    raised = "raise it if driver and hosts have the memory, or " if limit else ""
     for side in SIDES:
         needed, budget = sizes.rows(side) * spec.width * 4, plan.broadcast_budget_bytes
         if needed > budget:
             raise ConfigError(
                 f"The {side} factors need {readable(needed)} ({sizes.rows(side):,} rows of rank "
-                f"{spec.rank}) but solver.broadcast_budget_mb allows {readable(budget)}; raise it "
-                f"if driver and hosts have the memory, or lower objective.rank; {cure}."
+                f"{spec.rank}) but {limit or 'a broadcast'} allows {readable(budget)}; "
+                f"{raised}lower {setting('rank')}; {cure}."
             )
 
 

@@ -35,7 +35,7 @@ from recsys_spark.als.training_data import (
 )
 from recsys_spark.als.training_statistics import needed_rows, training_counts
 from recsys_spark.als.weighting import weigh
-from recsys_spark.errors import ConfigError, DivergenceError
+from recsys_spark.errors import ConfigError, DivergenceError, setting
 from recsys_spark.kernels.als.solver import Solver, choose_solver
 from recsys_spark.kernels.als.spec import SIDES, WalsSpec, other_side
 
@@ -367,7 +367,7 @@ def _require_width(known: SideFactors, width: int) -> None:
     if known.width != width:
         raise ConfigError(
             f"The factors to start from have {known.width} coordinates and the objective asks for "
-            f"{width}; set objective.rank to that of the earlier model, or start without it."
+            f"{width}; set {setting('rank')} to that of the earlier model, or start without it."
         )
 
 

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 from pyspark import SparkContext, StorageLevel
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from recsys_spark.als import parquet_spill
-from recsys_spark.als.blocks import BlockRanges, block_ranges, build_blocks, partition_keys
+from recsys_spark.als.blocks import BlockRanges, block_ranges, build_blocks
 from recsys_spark.als.execution_plan import Plan, Sizes
 from recsys_spark.als.half_sweep import RowTerms, column_weights
 from recsys_spark.als.memory_estimate import refuse_what_cannot_fit, within_limits
@@ -31,15 +31,13 @@ Single = npt.NDArray[np.float32]
 class Rows:
     """A side's rows.
 
-    ids: (rows,) ascending. counts: (rows,) entries of each. ranges: of their blocks. keys:
-    (blocks,) which partition gets which, if training is sharded.
+    ids: (rows,) ascending. counts: (rows,) entries of each. ranges: of their blocks.
     """
 
     ids: Ids
     counts: Ids
     terms: RowTerms
     ranges: BlockRanges
-    keys: Ids
 
     @property
     def weights(self) -> Single:
@@ -63,14 +61,11 @@ def built_sides(
     on_sizes: called with the sizes before the blocks are built. Raises ConfigError if a known limit
     of memory is too small for them, or if there is no folder for the sharded placement.
     """
-    spark, indices = pairs.records.sparkSession, index_sides(pairs.records)
-    context = spark.sparkContext
+    context, indices = pairs.records.sparkSession.sparkContext, index_sides(pairs.records)
     users, items = (len(indices[side].ids) for side in SIDES)
     slots = context.defaultParallelism
     sizes = Sizes(pairs.rows, users, items, pairs.sum_a, pairs.sum_b, slots)
     rows, sharded = sized_rows(sizes, indices, spec, plan, context, on_sizes)
-    if sharded:
-        rows = {side: replace(own, keys=_keys(spark, own.ranges)) for side, own in rows.items()}
     ranges = {side: own.ranges for side, own in rows.items()}
     with _unkept(pairs, rows, ranges, sharded) as built:
         keep = _persisted(built) if plan.folder is None else _filed(built, ranges, plan.folder)
@@ -102,7 +97,7 @@ def _rows(side: str, indices: dict[str, Index], spec: WalsSpec, sizes: Sizes, pl
     counts = {name: index.counts for name, index in indices.items()}
     terms = row_terms(own.counts, counts, spec, side)
     ranges = block_ranges(own.counts, plan.block_entries(sizes), plan.split_above)
-    return Rows(own.ids, own.counts, terms, ranges, keys=np.empty(0, np.int64))
+    return Rows(own.ids, own.counts, terms, ranges)
 
 
 _Rows = TypeVar("_Rows", bound=Rows)
@@ -115,10 +110,6 @@ def with_terms(sides: Mapping[str, _Rows], spec: WalsSpec) -> dict[str, _Rows]:
         name: replace(side, terms=row_terms(side.counts, counts, spec, name))
         for name, side in sides.items()
     }
-
-
-def _keys(spark: SparkSession, ranges: BlockRanges) -> Ids:
-    return np.array(partition_keys(spark, len(ranges.starts)))
 
 
 @contextmanager
@@ -134,8 +125,7 @@ def _unkept(
         unobserved = {side: own.terms.unobserved for side, own in rows.items()}
         with shared_arrays(pairs.records, unobserved) as weights:
             known = {
-                side: SharedRows(ids[side], weights[side], own.ranges, own.keys)
-                for side, own in rows.items()
+                side: SharedRows(ids[side], weights[side], own.ranges) for side, own in rows.items()
             }
             yield with_routes(built, known)
 

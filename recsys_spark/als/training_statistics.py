@@ -6,7 +6,7 @@ from pyspark.sql import functions as F
 
 from recsys_spark.als.packed_interactions import Ids
 from recsys_spark.als.weighting import OVER_ITEMS
-from recsys_spark.errors import ConfigError, ContractError
+from recsys_spark.errors import ConfigError, ContractError, setting
 from recsys_spark.kernels.als.spec import SIDES, WalsSpec
 
 
@@ -19,7 +19,7 @@ def needed_rows(training: DataFrame | None, spec: WalsSpec, row: str) -> DataFra
     if settings and training is None:
         raise ConfigError(
             f"Folding in {row}s needs the rows that the model was trained on, since "
-            f"objective.{', objective.'.join(settings)} depends on them: give them as `training`."
+            f"{', '.join(map(setting, settings))} depends on them: give them as `training`."
         )
     return training if settings else None
 

@@ -15,15 +15,11 @@ from datetime import UTC, datetime
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.errors import ContractError
+from recsys_spark.errors import ContractError, setting
 from recsys_spark.kernels.als.spec import SIDES, WalsSpec
 
 OVER_ITEMS = ("bm25", "tfidf")
 _MICROS_A_DAY = 86_400e6
-_DECAY_NEEDS = (
-    "which objective.half_life_days needs: name it (ingest.source.columns.timestamp, or "
-    "timestampCol), complete it, or remove that setting."
-)
 
 
 def weigh(
@@ -176,8 +172,8 @@ def _decay(ratings: DataFrame, known: DataFrame, spec: WalsSpec) -> Column:
     if spec.half_life_days is None:
         return F.lit(1.0)
     if "timestamp" not in ratings.columns:
-        raise ContractError(f"The rows have no time, {_DECAY_NEEDS}")
-    _require(ratings, _days().isNull(), f"have no time, {_DECAY_NEEDS}")
+        raise ContractError(f"The rows have no time, {_decay_needs()}")
+    _require(ratings, _days().isNull(), f"have no time, {_decay_needs()}")
     if spec.decay_reference is None:
         newest = known.agg(F.max(_days())).first()
         reference = newest[0] if newest is not None else None
@@ -185,6 +181,13 @@ def _decay(ratings: DataFrame, known: DataFrame, spec: WalsSpec) -> Column:
         reference = _day_of(spec.decay_reference)
     age = F.greatest(F.lit(reference) - _days(), F.lit(0.0))
     return F.pow(F.lit(0.5), age / spec.half_life_days)
+
+
+def _decay_needs() -> str:
+    return (
+        f"which {setting('half_life_days')} needs: name it ({setting('timestamp')}), complete it, "
+        "or remove that setting."
+    )
 
 
 def _days() -> Column:

@@ -17,6 +17,7 @@ from typing import Any, get_args
 from pydantic import Field, model_validator
 
 from recsys_spark.config.models import WALS, Model
+from recsys_spark.config.names import KEYS
 from recsys_spark.config.running import (
     USE_INSTEAD,
     Generate,
@@ -48,12 +49,13 @@ from recsys_spark.config.splitting import Split
 from recsys_spark.config.training import Objective, Solver, Train
 from recsys_spark.config.validating import Backtest, Range, Tune
 from recsys_spark.config.wanted import as_wanted, options, under, wants_text
-from recsys_spark.errors import ConfigError
+from recsys_spark.errors import ConfigError, settings_named
 from recsys_spark.kernels.als import solver as solvers
 from recsys_spark.kernels.als.spec import WalsSpec
 
 __all__ = [
     "FITTED",
+    "KEYS",
     "MASK",
     "USE_INSTEAD",
     "WALS",
@@ -312,6 +314,7 @@ class Config(Section):
         objective = self.objective if name is None else self.objective_of(name)
         return self.solver_of(objective.spec())
 
+    @settings_named(KEYS)
     def solver_of(self, spec: WalsSpec) -> solvers.Solver:
         """The same for the spec of an objective."""
         keys = self.solver.model_dump(include={"method", "cg_steps", "subspace_block"})

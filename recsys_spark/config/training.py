@@ -1,124 +1,33 @@
 """What is minimised, how, and for how long."""
 
-from datetime import datetime
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from recsys_spark.config.section import Section
+from recsys_spark.config.names import KEYS
+from recsys_spark.config.section import Section, with_keys_of
+from recsys_spark.errors import settings_named
 from recsys_spark.kernels.als import solver as solvers
-from recsys_spark.kernels.als.spec import (
-    Biases,
-    Confidence,
-    Counted,
-    Init,
-    Order,
-    PresetName,
-    Target,
-    WalsSpec,
-    Weighting,
-    resolve_spec,
+from recsys_spark.kernels.als.keys import keys_of
+from recsys_spark.kernels.als.spec import PresetName, WalsSpec, resolve_spec
+
+_PRESET = Field(
+    "ials",
+    description="ials, hu2008, mllib, mllib_explicit (or explicit), implicit, irspack, "
+    "lenskit, lenskit_explicit or tf_wals; null keys take its value (docs/objectives.md).",
 )
+_METHOD = Field("auto", description=keys_of(solvers.Solver)["method"].text)
 
 
-class Objective(Section):
-    preset: PresetName = Field(
-        "ials",
-        description="ials, hu2008, mllib, mllib_explicit (or explicit), implicit, irspack, "
-        "lenskit, lenskit_explicit or tf_wals; null keys take its value (docs/objectives.md).",
-    )
-    rank: int | None = Field(None, description="Length of a factor vector (64).")
-    iterations: int | None = Field(None, description="Sweeps over both sides (15).")
-    unobserved_weight: float | None = Field(None, description="Weight w0 of unobserved pairs.")
-    user_unobserved_exponent: float | None = Field(
-        None, description="w0 grows with this power of the user's frequency; its mean stays."
-    )
-    item_unobserved_exponent: float | None = Field(
-        None, description="The same for items, as in eALS, where it is 0.4 to 0.5."
-    )
-    weighting: Weighting | None = Field(
-        None,
-        description="Confidence c of value r. binary: 1; linear: alpha*r; log: alpha*ln(1 + "
-        "r/epsilon); power: alpha*r^exponent; bm25, tfidf: alpha times implicit's of that name.",
-    )
-    alpha: float | None = Field(None, description="Scale of every weighting but binary.")
-    epsilon: float | None = Field(None, description="Scale of r in log weights.")
-    exponent: float | None = Field(None, description="Power of r in power weights (0.5).")
-    bm25_k1: float | None = Field(None, description="Where bm25 weights level off (100).")
-    bm25_b: float | None = Field(
-        None, description="How much bm25 discounts frequent items, 0 to 1 (0.8)."
-    )
-    user_frequency_exponent: float | None = Field(
-        None, description="c grows with this power of the user's frequency; its mean stays."
-    )
-    item_frequency_exponent: float | None = Field(
-        None, description="The same for items; below 0, popular items count less."
-    )
-    half_life_days: float | None = Field(
-        None, description="Age at which c has fallen to a half; days; null: no decay."
-    )
-    decay_reference: datetime | None = Field(
-        None, description="Time from which ages are counted; UTC; null: the newest training row."
-    )
-    min_positive_value: float | None = Field(
-        None,
-        description="Values below are dislikes, with target 0; null: those of 0 or below are.",
-    )
-    negative_alpha: float | None = Field(
-        None, description="Scale of c for dislikes, 0: as if unobserved; null: as for likes."
-    )
-    confidence: Confidence | None = Field(
-        None,
-        description="extra: c on top of w0; total: c is all the weight of a pair (implicit).",
-    )
-    target: Target | None = Field(
-        None, description="weight: b = a (Google iALS); unit: target 1 (Hu); value: target r."
-    )
-    regularization: float | None = Field(None, description="Strength lambda of the L2 penalty.")
-    user_regularization: float | None = Field(
-        None, description="lambda of the users; null: regularization."
-    )
-    item_regularization: float | None = Field(
-        None, description="lambda of the items; null: regularization."
-    )
-    nu: float | None = Field(None, description="Exponent of the penalty in the row's length.")
-    beta: float | None = Field(
-        None, description="Share of the other side's size counted into the row's length."
-    )
-    counted: Counted | None = Field(
-        None, description="The row's length: all rows, positive values, or the sum of weights."
-    )
-    nu_star: float | None = Field(
-        None, description="Rescale lambda to mean what it would at this nu; null: do not."
-    )
-    biases: Biases | None = Field(
-        None,
-        description="Of ratings. none; learned: with the factors; means: halfway between the means "
-        "of user and item; damped: LensKit's. The last two are subtracted before training.",
-    )
-    bias_damping: float | None = Field(
-        None, description="Number of average ratings that damped biases begin with (5)."
-    )
-    clip: tuple[float, float] | None = Field(
-        None, description="Range [low, high] that predicted ratings are held in."
-    )
-    order: Order | None = Field(None, description="users_first or items_first in a sweep.")
-    init: Init | None = Field(
-        None, description="Initial factors: normal, unit_norm, uniform or squared_normal."
-    )
-    init_scale: float | None = Field(
-        None,
-        description="normal: standard deviation times sqrt(rank); uniform: upper end; "
-        "squared_normal: standard deviation before squaring.",
-    )
-    nonnegative: bool | None = Field(None, description="Keep every factor at 0 or above.")
-    seed: int | None = Field(None, description="Seed of the initial factors (42).")
+class Objective(with_keys_of(WalsSpec, preset=(PresetName, _PRESET)), Section):  # type: ignore[misc]
+    """The keys of `WalsSpec`, of which `resolve_spec` checks the ranges."""
 
     @model_validator(mode="after")
     def _resolves(self) -> "Objective":
         self.spec()
         return self
 
+    @settings_named(KEYS)
     def spec(self) -> WalsSpec:
         """The complete objective, the preset's values filled in."""
         given = self.model_dump()
@@ -127,14 +36,9 @@ class Objective(Section):
         return resolve_spec(**given)
 
 
-class Solver(Section):
-    method: solvers.Method = Field(
-        "auto",
-        description="cholesky: exact; cg: conjugate gradients; subspace: blocks of coordinates "
-        "(iALS++); auto: cholesky or cg, whichever pays by rank and rows (docs/objectives.md).",
-    )
-    cg_steps: int | None = Field(None, description="Steps a row of cg (3).")
-    subspace_block: int | None = Field(None, description="Coordinates a block of subspace (64).")
+class Solver(with_keys_of(solvers.Solver, method=(solvers.Method, _METHOD)), Section):  # type: ignore[misc]
+    """The keys of `kernels.als.solver.Solver`, and those of how the work is placed."""
+
     placement: Literal["auto", "replicated", "sharded", "driver"] = Field(
         "auto",
         description="replicated: each host receives the whole fixed side; sharded: each task "

@@ -15,13 +15,13 @@ import pyarrow as pa
 from recsys_spark.arrow import list_array, list_bounds, list_parts
 from recsys_spark.kernels.metrics.full_ranking import PLACES, full_ranking
 from recsys_spark.kernels.ragged import Ragged
-from recsys_spark.kernels.topn.inner_product import Positions, Single
+from recsys_spark.kernels.topn.inner_product import Positions, Single, top_n
 from recsys_spark.kernels.topn.random_order import shuffled_lists, shuffled_ranking
 from recsys_spark.kernels.topn.static_order import static_lists, static_ranking
 from recsys_spark.kernels.topn.tile import Tile, best_of, leave_out, user_blocks
 from recsys_spark.lookup import Lookup
 from recsys_spark.topn.blocks import factor_column, read_block
-from recsys_spark.topn.scorers import Block, NeighbourScorer, Scorer
+from recsys_spark.topn.scorers import Block, FactorScorer, NeighbourScorer, Scorer
 from recsys_spark.topn.static_scorers import RandomScorer, SegmentScorer, StaticScorer
 
 LISTS, FULL_RANKING = "lists", "full_ranking"
@@ -124,6 +124,11 @@ def _by_scorer(
         positions[:] = shuffled_lists(*by, block.seen, positions.shape[1])
         if places is not None:
             places[:] = shuffled_ranking(*by, block.seen, truth)
+        return
+    if isinstance(scorer, FactorScorer) and places is None:
+        known = scorer.knows(block)
+        users, seen = scorer.users(block)[known], block.seen.where(known)
+        positions[known] = top_n(users, scorer.arranged, *seen, positions.shape[1]).positions
         return
     every = np.ones(scorer.items, dtype=bool)
     for rows in user_blocks(block.size, scorer.items):

@@ -13,9 +13,10 @@ from pyspark.sql import DataFrame, SparkSession
 from recsys_spark.als import parquet_spill
 from recsys_spark.als.execution_plan import Plan
 from recsys_spark.als.trainer import Factorization, fit_factors
+from recsys_spark.errors import settings_named
 from recsys_spark.ml.columns import id_type, whole_ids
 from recsys_spark.ml.model import WALSModel
-from recsys_spark.ml.params import EstimatorParams
+from recsys_spark.ml.params import PARAMETERS, EstimatorParams
 from recsys_spark.spark_internals import with_uid
 
 
@@ -293,6 +294,7 @@ class WALS(
     def _fit(self, dataset: DataFrame) -> WALSModel:
         return self._trained(dataset, None)
 
+    @settings_named(PARAMETERS)
     def _trained(self, dataset: DataFrame, start: Factorization | None) -> WALSModel:
         spec = self.spec()
         spark = dataset.sparkSession

@@ -25,10 +25,10 @@ from recsys_spark.als.factors import FactorFrame, factors_frame, read_factors
 from recsys_spark.als.prediction import clipped, predicted
 from recsys_spark.als.trainer import Factorization, solve_side
 from recsys_spark.arrow import list_matrix
-from recsys_spark.errors import ConfigError
+from recsys_spark.errors import ConfigError, settings_named
 from recsys_spark.kernels.als.spec import SIDES, WalsSpec, other_side, restored_spec
 from recsys_spark.ml.columns import id_type, whole_ids
-from recsys_spark.ml.params import ModelParams
+from recsys_spark.ml.params import PARAMETERS, ModelParams
 from recsys_spark.schema import quoted
 from recsys_spark.spark_internals import with_uid
 from recsys_spark.topn.catalog import Catalogue
@@ -401,6 +401,7 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
         """
         return self._fold_in("item", dataset, training)
 
+    @settings_named(PARAMETERS)
     def _fold_in(self, side: str, dataset: DataFrame, training: DataFrame | None) -> DataFrame:
         if self.objective is None:
             raise ConfigError(

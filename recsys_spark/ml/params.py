@@ -1,26 +1,32 @@
 """Parameters that the Estimator and the Model share, under MLlib's names where MLlib has them."""
 
-from dataclasses import fields
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal, get_origin
 
 from pyspark.ml.param import Param, TypeConverters
 from pyspark.ml.param.shared import HasPredictionCol, HasSeed
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsys_spark.errors import UnknownParameterError
+from recsys_spark.errors import UnknownParameterError, settings_named
+from recsys_spark.kernels.als.keys import keys_of
 from recsys_spark.kernels.als.solver import Solver, resolve_solver
 from recsys_spark.kernels.als.spec import PRESETS, WalsSpec, resolve_spec
 from recsys_spark.ml import columns
 from recsys_spark.spark_internals import ml_param
 
-# The estimator's parameter for each key of the objective where it is not the key in camel case.
-_RENAMED = {
-    "iterations": "maxIter",
-    "regularization": "regParam",
-    "user_regularization": "userRegParam",
-    "item_regularization": "itemRegParam",
+# The parameter for each key of the specs, and for what else messages of training name.
+_OF_KEYS = {
+    name: own.parameter for spec in (WalsSpec, Solver) for name, own in keys_of(spec).items()
+}
+PARAMETERS: Mapping[str, str] = {
+    **_OF_KEYS,
+    "preset": "objective",
+    "placement": "placement",
+    "blocks": "numBlocks",
+    "timestamp": "timestampCol",
+    "broadcast_budget_bytes": "",  # which has no parameter
 }
 
 # What parameters of MLlib's ALS are here. None of the others changes what ALS computes.
@@ -37,29 +43,36 @@ _COUNTERPARTS = {
 }
 
 
-def _param_of(key: str) -> str:
-    first, *rest = key.split("_")
-    return _RENAMED.get(key, first + "".join(word.capitalize() for word in rest))
-
-
 def _text(name: str, doc: str) -> "Param[str]":
     return ml_param(name, doc, TypeConverters.toString)
-
-
-def _number(name: str, doc: str) -> "Param[float]":
-    return ml_param(name, doc, TypeConverters.toFloat)
 
 
 def _whole(name: str, doc: str) -> "Param[int]":
     return ml_param(name, doc, TypeConverters.toInt)
 
 
-def _flag(name: str, doc: str) -> "Param[bool]":
-    return ml_param(name, doc, TypeConverters.toBoolean)
+_CONVERTERS: Mapping[Any, Callable[[Any], Any]] = {
+    bool: TypeConverters.toBoolean,
+    float: TypeConverters.toFloat,
+    int: TypeConverters.toInt,
+    str: TypeConverters.toString,
+    Literal: TypeConverters.toString,
+    tuple: TypeConverters.toListFloat,
+}
 
 
-def _numbers(name: str, doc: str) -> "Param[list[float]]":
-    return ml_param(name, doc, TypeConverters.toListFloat)
+def with_keys_of(*specs: type) -> Callable[[type], type]:
+    """Give a class a parameter for each key of the specs that it has none for."""
+
+    def give(cls: type) -> type:
+        for own in (own for spec in specs for own in keys_of(spec).values()):
+            if not hasattr(cls, own.parameter):
+                doc = own.described(_OF_KEYS, "unset")
+                converter = _CONVERTERS[get_origin(own.kind) or own.kind]
+                setattr(cls, own.parameter, ml_param(own.parameter, doc, converter))
+        return cls
+
+    return give
 
 
 def with_accessors(cls: type) -> type:
@@ -141,73 +154,36 @@ class ModelParams(HasPredictionCol):
 
 
 @with_accessors
+@with_keys_of(WalsSpec, Solver)
 class EstimatorParams(ModelParams, HasSeed):
-    """The objective's parameters; those not set take the value of the preset `objective`."""
+    """The objective's parameters; those not set take the value of the preset `objective`.
+
+    `rank`, `regParam` and what else `WalsSpec` and `Solver` have keys for is made from them.
+    """
 
     objective = _text("objective", ", ".join(PRESETS))
-    rank = _whole("rank", "length of the factors")
-    maxIter = _whole("maxIter", "number of sweeps")
-    unobservedWeight = _number("unobservedWeight", "weight of unobserved pairs")
-    userUnobservedExponent = _number(
-        "userUnobservedExponent", "power of the user's frequency in unobservedWeight"
-    )
-    itemUnobservedExponent = _number(
-        "itemUnobservedExponent", "power of the item's frequency in unobservedWeight"
-    )
-    weighting = _text("weighting", "binary, linear, log, power, bm25 or tfidf")
-    alpha = _number("alpha", "scale of every weighting but binary")
-    epsilon = _number("epsilon", "scale of the value in log weights")
-    exponent = _number("exponent", "power of the value in power weights")
-    bm25K1 = _number("bm25K1", "where bm25 weights level off")
-    bm25B = _number("bm25B", "how much bm25 discounts frequent items")
-    userFrequencyExponent = _number(
-        "userFrequencyExponent", "power of the user's frequency in the weights"
-    )
-    itemFrequencyExponent = _number(
-        "itemFrequencyExponent", "power of the item's frequency in the weights"
-    )
-    halfLifeDays = _number("halfLifeDays", "age at which a weight has halved")
-    decayReference = _text("decayReference", "time from which ages count")
-    minPositiveValue = _number("minPositiveValue", "values below are dislikes, with target 0")
-    negativeAlpha = _number("negativeAlpha", "scale of the weights of dislikes")
-    confidence = _text("confidence", "extra or total: on top of unobservedWeight")
-    target = _text("target", "weight, unit or value")
-    regParam = _number("regParam", "strength of the L2 penalty")
-    userRegParam = _number("userRegParam", "regParam of the users")
-    itemRegParam = _number("itemRegParam", "regParam of the items")
-    nu = _number("nu", "exponent of the penalty in the row length")
-    beta = _number("beta", "share of the other side in the length")
-    counted = _text("counted", "length of a row: all, positive or weights")
-    nuStar = _number("nuStar", "nu whose meaning of regParam is kept")
-    biases = _text("biases", "none, learned, means or damped")
-    biasDamping = _number("biasDamping", "damping of damped biases")
-    clip = _numbers("clip", "range [low, high] of predictions")
-    order = _text("order", "users_first or items_first")
-    init = _text("init", "normal, unit_norm, uniform or squared_normal")
-    initScale = _number("initScale", "scale of the initial factors")
-    nonnegative = _flag("nonnegative", "keep factors at 0 or above")
     numBlocks = _whole("numBlocks", "blocks a side; 0 chooses")
-    solver = _text("solver", "cholesky, cg, subspace, or auto")
-    cgSteps = _whole("cgSteps", "steps a row of cg")
-    subspaceBlock = _whole("subspaceBlock", "coordinates a block of subspace")
     placement = _text("placement", "replicated, sharded, driver, or auto")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._setDefault(objective="ials", numBlocks=0, seed=42, solver="auto", placement="auto")
+        self._setDefault(objective="ials", numBlocks=0, solver="auto", placement="auto")
+        self._setDefault(seed=keys_of(WalsSpec)["seed"].default)
 
+    @settings_named(PARAMETERS)
     def spec(self) -> WalsSpec:
         """The complete objective. Raises ConfigError for a parameter without effect."""
-        names = {field.name: _param_of(field.name) for field in fields(WalsSpec)}
-        given = {
-            key: self.getOrDefault(name) for key, name in names.items() if self.isDefined(name)
-        }
-        return resolve_spec(self.getOrDefault("objective"), **given)
+        return resolve_spec(self.getOrDefault("objective"), **self._given(WalsSpec))
 
+    @settings_named(PARAMETERS)
     def row_solver(self) -> Solver:
         """How rows are solved. Raises ConfigError for a parameter without effect."""
-        names = {"cg_steps": "cgSteps", "subspace_block": "subspaceBlock"}
-        given = {
-            key: self.getOrDefault(name) for key, name in names.items() if self.isDefined(name)
+        return resolve_solver(self.spec(), **self._given(Solver))
+
+    def _given(self, spec: type) -> dict[str, Any]:
+        """The keys of a spec that are set or have a default."""
+        return {
+            name: self.getOrDefault(own.parameter)
+            for name, own in keys_of(spec).items()
+            if self.isDefined(own.parameter)
         }
-        return resolve_solver(self.spec(), self.getOrDefault("solver"), **given)

@@ -86,17 +86,10 @@ def _by_tpe(config: Tune, tried: Sequence[Tried]) -> Iterator[Settings]:
     sampler = optuna.samplers.TPESampler(seed=config.seed)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     space = {key: _distribution(optuna, values) for key, values in config.space.items()}
-    known = 0
     for number in range(config.trials):
-        for settings, value in tried[known:]:
-            study.add_trial(
-                optuna.trial.create_trial(params=settings, distributions=space, value=value)
-            )
-            known += 1
-        if number < known:
-            yield tried[number][0]
-        else:
-            yield dict(study.ask(space).params)
+        trial = study.ask(space)
+        yield dict(trial.params)
+        study.tell(trial, tried[number][1])
 
 
 def _distribution(optuna: Any, values: list[Scalar] | Range) -> Any:

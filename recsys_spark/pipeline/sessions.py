@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 
 from pyspark.sql import SparkSession
 
-from recsys_spark.config import Config
+from recsys_spark.config import KEYS, Config
+from recsys_spark.errors import settings_named
 from recsys_spark.pipeline.inputs import event_bytes
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.session import open_session
@@ -22,8 +23,11 @@ Session = Callable[[], SparkSession]
 def lazy_session(
     config: Config, log: Log, debug: bool = False, read_only: bool = False
 ) -> Iterator[Session]:
-    """A function that opens the `session` at its first call; it is closed at the end."""
-    with ExitStack() as stack:
+    """A function that opens the `session` at its first call; it is closed at the end.
+
+    Until then, messages name settings by the keys of the configuration.
+    """
+    with settings_named(KEYS), ExitStack() as stack:
         yield cache(lambda: stack.enter_context(session(config, log, debug, read_only)))
 
 

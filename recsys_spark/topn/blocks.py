@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from recsys_spark.arrow import list_bounds, list_parts
 from recsys_spark.kernels.ragged import Ragged, no_entries
-from recsys_spark.kernels.topn.inner_product import Single
+from recsys_spark.kernels.topn.inner_product import LOW, Single
 from recsys_spark.lookup import Lookup
 from recsys_spark.topn.scorers import Block, NearestUsers
 
@@ -89,16 +89,16 @@ def _history(batch: pa.RecordBatch, lookup: Lookup) -> tuple[Ragged, Single]:
     """Known items by ascending position, so that sums over them have one order."""
     if HISTORY not in batch.schema.names:
         return no_entries(batch.num_rows), np.zeros(0, dtype=np.float32)
-    all_ = _positions(batch.column(HISTORY), lookup)
-    weights = np.ones(len(all_.positions), dtype=np.float32)
-    if WEIGHTS in batch.schema.names:
-        weights = list_parts(batch.column(WEIGHTS), np.float32)[1]
-    rows = np.repeat(np.arange(batch.num_rows), np.diff(all_.indptr))
-    known = all_.positions >= 0
-    rows, positions, weights = rows[known], all_.positions[known], weights[known]
-    order = np.lexsort((positions, rows))
-    indptr = np.searchsorted(rows, np.arange(batch.num_rows + 1))
-    return Ragged(indptr, positions[order]), weights[order]
+    every = _positions(batch.column(HISTORY), lookup)
+    own = every.without(-1)
+    cells = np.repeat(np.arange(batch.num_rows), np.diff(own.indptr)) << 32 | own.positions
+    if WEIGHTS not in batch.schema.names:
+        cells.sort()  # numbers by themselves are sorted fastest
+        ordered = (cells & LOW).astype(np.int32)
+        return Ragged(own.indptr, ordered), np.ones(len(ordered), dtype=np.float32)
+    weights = list_parts(batch.column(WEIGHTS), np.float32)[1][every.positions >= 0]
+    order = np.argsort(cells)  # a user has no item twice
+    return Ragged(own.indptr, own.positions[order]), weights[order]
 
 
 def block_columns(ranks: Mapping[str, int], columns: Iterable[str]) -> list[str]:

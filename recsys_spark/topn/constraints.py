@@ -7,7 +7,7 @@ from functools import reduce
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from recsys_spark.errors import ConfigError
+from recsys_spark.errors import ConfigError, setting
 from recsys_spark.topn.business_rules import Policy
 
 DENIED, NOT_ALLOWED, UNAVAILABLE = "denied", "not_allowed", "unavailable"
@@ -141,30 +141,30 @@ def _new_items(given: Constraints, history: DataFrame, item_ids: DataFrame) -> D
     found = []
     if given.new_days is not None:
         first = history.groupBy("item").agg(F.min("timestamp").alias("timestamp"))
-        found.append(since(history, first, given.new_days, "recommend.policy.new_items.days"))
+        found.append(since(history, first, given.new_days, "new_days"))
     if given.new_items is not None:
         found.append(given.new_items.join(item_ids.toDF("item_id", "item"), "item_id"))
     return reduce(DataFrame.unionByName, (frame.select("item") for frame in found)).distinct()
 
 
-def seen_rows(history: DataFrame, days: float | None) -> DataFrame:
+def seen_rows(history: DataFrame, seen_days: float | None) -> DataFrame:
     """The rows that count as seen: all, or those of the last days before the newest event.
 
-    Rows without a time always count. Raises ConfigError for days where no row has a time.
+    Rows without a time always count. Raises ConfigError for seen_days where no row has a time.
     """
-    if days is None:
+    if seen_days is None:
         return history
-    recent = since(history, history, days, "recommend.seen_days")
+    recent = since(history, history, seen_days, "seen_days")
     return recent.unionByName(history.where("timestamp is null"))
 
 
-def since(history: DataFrame, rows: DataFrame, days: float, key: str) -> DataFrame:
+def since(history: DataFrame, rows: DataFrame, days: float, field: str) -> DataFrame:
     """The rows whose timestamp is in the last days before the newest event of history.
 
-    key: the setting that asks. Raises ConfigError where no event has a time.
+    field: the setting that asks. Raises ConfigError where no event has a time.
     """
     row = history.agg(F.max("timestamp").alias("newest")).first()
     if row is None or row["newest"] is None:
-        raise ConfigError(f"{key} needs events with a time; remove it.")
+        raise ConfigError(f"{setting(field)} needs events with a time; remove it.")
     span = F.make_dt_interval(secs=F.lit(days * _DAY))
     return rows.where(F.col("timestamp") >= F.lit(row["newest"]) - span)

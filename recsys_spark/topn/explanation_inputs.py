@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 from recsys_spark.als.factors import read_factors
 from recsys_spark.als.training_statistics import training_counts
 from recsys_spark.als.weighting import weigh
-from recsys_spark.errors import ConfigError
+from recsys_spark.errors import ConfigError, setting
 from recsys_spark.kernels.als.solve import gram
 from recsys_spark.kernels.als.spec import WalsSpec
 from recsys_spark.kernels.als.weights import unobserved_weights
@@ -45,8 +45,8 @@ def refuse_unexplained(spec: WalsSpec) -> None:
     for key, refused in reasons.items():
         if refused:
             raise ConfigError(
-                f"recommend.explain does not know objective.{key}; set recommend.explain: 0, or "
-                "train without it."
+                f"{setting('reasons')} does not know {setting(key)}; set {setting('reasons')}: 0, "
+                "or train without it."
             )
 
 

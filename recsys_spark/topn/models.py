@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.als.factors import factor_bytes
-from recsys_spark.errors import ConfigError
+from recsys_spark.errors import ConfigError, setting
 from recsys_spark.lookup import Lookup
 from recsys_spark.topn.blend_scorer import BlendScorer
 from recsys_spark.topn.catalog import MODEL, Catalogue, with_factors
@@ -43,7 +43,7 @@ class Basis:
         if size > self.budget_mb * _MB:
             raise ConfigError(
                 f"Every worker needs {what}, {size / _MB:,.0f} MB: {cure}, or raise "
-                "solver.broadcast_budget_mb above that."
+                f"{setting('budget_mb')} above that."
             )
 
 
@@ -84,7 +84,7 @@ class NeighbourModel:
         """Sums over the history. Raises ConfigError where the neighbours are too many."""
         row = self.rows.agg(F.sum(F.size("neighbours"))).first()
         size = _ENTRY_BYTES * int(row[0] or 0) if row else 0
-        cure = f"lower models.{name}.neighbours"
+        cure = f"lower {setting('neighbours', model=name)}"
         basis.require_room(size, f"the neighbours of {name}", cure)
         return self.over(basis.catalogue.lookup)
 

@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys_spark.kernels.ragged import Ragged
-from recsys_spark.kernels.topn.inner_product import Positions, Single
+from recsys_spark.kernels.topn.inner_product import Items, Positions, Single, arrange
 from recsys_spark.kernels.topn.sparse_scores import SparseRows, row_spread, scatter, spread
 from recsys_spark.kernels.topn.tile import (
     ItemFactors,
@@ -149,6 +149,11 @@ class FactorScorer:
         return {self.model: self.factors.shape[1]}
 
     @cached_property
+    def arranged(self) -> Items:
+        """The items for `top_n`."""
+        return arrange(_unit(self.factors) if self.cosine else self.factors, self.scored)
+
+    @cached_property
     def _padded(self) -> ItemFactors:
         return padded_items(_unit(self.factors) if self.cosine else self.factors)
 
@@ -161,18 +166,19 @@ class FactorScorer:
     def knows(self, block: Block) -> Mask:
         return np.asarray(np.isfinite(block.factors[self.model]).all(axis=1))
 
-    def _users(self, block: Block) -> Single:
+    def users(self, block: Block) -> Single:
+        """The factors of the users, (users, rank); zeros of those who have none."""
         own = block.factors[self.model]
         users = np.where(self.knows(block)[:, None], own, np.float32(0.0)).astype(np.float32)
         return _unit(users) if self.cosine else users
 
     def score(self, block: Block) -> Tile:
-        tile = factor_tile(self._users(block), self._padded)
+        tile = factor_tile(self.users(block), self._padded)
         tile.values[:, : self.items][:, ~self.scored] = -np.inf
         return tile
 
     def spread(self, block: Block, tile: Tile) -> Single:
-        return spread(self._users(block), self._covariance)
+        return spread(self.users(block), self._covariance)
 
     def parts(self, block: Block, user: int, listed: Positions) -> Parts:
         if self.explainer is None or block.known is None:

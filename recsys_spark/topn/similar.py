@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from recsys_spark.als.packed_interactions import Batches
 from recsys_spark.arrow import arrow_schema, list_array, list_matrix, make_batch
-from recsys_spark.errors import ConfigError
+from recsys_spark.errors import ConfigError, setting
 from recsys_spark.schema import FACTORS
 from recsys_spark.topn.catalog import Catalogue, Listing, with_factors
 from recsys_spark.topn.distributed import recommend_top_n
@@ -26,20 +26,20 @@ def similar(
     n: int,
     key: str,
     genres: DataFrame | None = None,
-    weight: float = 0.0,
+    genre_weight: float = 0.0,
     tiles: int = 1,
 ) -> DataFrame:
     """Columns `key` and similar, up to n others by descending score; a row a row of factors.
 
     factors: columns id, factors, of items or of users. ids: columns id, index. catalogue: of that
     side, without factors; what is popular nowhere in it is not listed. genres: columns id, genres
-    (array<string>), once an id. The score is (1 - weight) times the cosine of the factors and
-    weight times that of the sets of genres, |A and B| / sqrt(|A| |B|); what has neither is like
-    none. tiles: into how many parts the factors are divided that are sent to workers.
+    (array<string>), once an id. The score is (1 - genre_weight) times the cosine of the factors and
+    genre_weight times that of the sets of genres, |A and B| / sqrt(|A| |B|); what has neither is
+    like none. tiles: into how many parts the factors are divided that are sent to workers.
     """
     own = map_in_arrow(factors, _normalise, FACTORS)
-    if genres is not None and weight:
-        own = _blended(own, genres, weight)
+    if genres is not None and genre_weight:
+        own = _blended(own, genres, genre_weight)
     rows = own.join(ids.toDF(key, "id"), "id").select(
         key,
         F.when(F.exists("factors", lambda x: x != 0), F.col("factors")).alias("factors"),
@@ -71,7 +71,7 @@ def _blended(unit: DataFrame, genres: DataFrame, weight: float) -> DataFrame:
     if len(known) > _MOST_GENRES:
         raise ConfigError(
             f"The items have more than {_MOST_GENRES:,} genres, too many to be compared by: set "
-            "recommend.similar_items.genre_weight: 0."
+            f"{setting('genre_weight')}: 0."
         )
     names = F.array(*map(F.lit, known)).cast("array<string>")
     share = F.sqrt(weight / F.greatest(F.size("genres"), F.lit(1)))

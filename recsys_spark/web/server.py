@@ -1,52 +1,87 @@
-"""HTTP: read-only, one thread a request, nothing loaded from elsewhere."""
+"""HTTP by Starlette and uvicorn: read-only, a thread a page, nothing loaded from elsewhere."""
 
 import errno
 import ipaddress
+import logging
 import socket
-import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from http import HTTPMethod, HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 from urllib.parse import urlsplit
+
+import uvicorn
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from recsys_spark.errors import ConfigError
 from recsys_spark.runtime.log import Log
-from recsys_spark.web.pages import render
-from recsys_spark.web.site import Answer, Site
+from recsys_spark.web.site import POLICY, Site, page
 
 _HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
-        "base-uri 'none'; frame-ancestors 'none'"
-    ),
+    "Server": "recsys-spark",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",  # a publish may change every page
 }
-_SILENCE = 30  # seconds after which a client that says nothing is left
+_READING = (HTTPMethod.GET, HTTPMethod.HEAD)
+_LONGEST = 65_536  # bytes of a request line and its headers
+_PATIENCE = 1  # seconds that a client has for the rest of its page when the server ends
 
 
-class Server(ThreadingHTTPServer):
-    """Answers requests for a site's pages; `serve_forever` blocks, `shutdown` ends it."""
+class Server:
+    """Answers requests for a site's pages; `serve_forever` blocks, `shutdown` ends it.
 
-    def __init__(self, site: Site, host: str, port: int, log: Log) -> None:
-        self.site, self.log, self.name = site, log, host.lower()
-        self.address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        super().__init__((host, port), _Handler)
+    listening: the socket to answer at. name: what the server is called beside its addresses.
+    """
+
+    def __init__(self, site: Site, listening: socket.socket, name: str, log: Log) -> None:
+        self.site, self.log, self.name = site, log, name.lower()
+        self.server_address = listening.getsockname()
+        self._listening = listening
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                self.application,
+                # Not what uvicorn would choose by the packages that are installed.
+                loop="asyncio",
+                http="h11",
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                proxy_headers=False,
+                # This class logs the requests.
+                log_config=None,
+                log_level=logging.ERROR,
+                access_log=False,
+                server_header=False,
+                headers=[*_HEADERS.items()],
+                h11_max_incomplete_event_size=_LONGEST,
+                timeout_graceful_shutdown=_PATIENCE,
+            )
+        )
+
+    def serve_forever(self) -> None:
+        """Answer requests until `shutdown`, or a signal that ends the process."""
+        self._server.run(sockets=[self._listening])
+
+    def shutdown(self) -> None:
+        """Let `serve_forever` return, from whatever thread."""
+        self._server.should_exit = True
 
     @property
     def address(self) -> str:
         """Where a browser finds it."""
         host, port = self.server_address[:2]
-        name = f"[{host!s}]" if self.address_family == socket.AF_INET6 else str(host)
+        name = f"[{host}]" if self._listening.family == socket.AF_INET6 else host
         return f"http://{name}:{port}/"
 
     @property
     def is_open(self) -> bool:
         """Whether other machines reach it."""
-        return not ipaddress.ip_address(str(self.server_address[0])).is_loopback
+        return not ipaddress.ip_address(self.server_address[0]).is_loopback
 
     def asked_for(self, host: str) -> bool:
         """Whether a request's Host may mean this server.
@@ -62,29 +97,64 @@ class Server(ThreadingHTTPServer):
             return False
         return name in ("localhost", self.name) or _is_address(name)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that leave before they are answered are nothing to report."""
-        gone = isinstance(sys.exception(), ConnectionError)
-        (self.log.debug if gone else self.log.warning)(traceback.format_exc())
+    async def application(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request: what uvicorn calls, by the protocol ASGI."""
+        response = await run_in_threadpool(self._answer, Request(scope))
+        await response(scope, receive, send)
+
+    def _answer(self, request: Request) -> Response:
+        target = _target(request.scope)
+        try:
+            response = self._refusal(request) or self.site.answer(target)
+        except Exception:
+            self.log.warning(f"{target} failed\n{traceback.format_exc()}")
+            reason = "The page could not be made; the terminal of `recsys-spark serve` says why."
+            response = page("failure", HTTPStatus.INTERNAL_SERVER_ERROR, reason=reason)
+        response.headers.setdefault("Content-Security-Policy", POLICY)
+        version = request.scope["http_version"]
+        self.log.debug(f'"{request.method} {target} HTTP/{version}" {response.status_code} -')
+        return response
+
+    def _refusal(self, request: Request) -> Response | None:
+        """The answer to a request that no page is for."""
+        if request.method not in _READING:
+            is_known = request.method in HTTPMethod.__members__
+            status = HTTPStatus.METHOD_NOT_ALLOWED if is_known else HTTPStatus.NOT_IMPLEMENTED
+            text = "Pages are read with GET or HEAD.\n"
+            return PlainTextResponse(text, status, {"Allow": ", ".join(_READING)})
+        if not self.asked_for(request.headers.get("Host", "")):
+            reason = f"This server is {self.address} and answers to no other name."
+            return page("failure", HTTPStatus.MISDIRECTED_REQUEST, reason=reason)
+        return None
 
 
-def open_server(site: Site, host: str, port: int, log: Log) -> Server:
+@contextmanager
+def open_server(site: Site, host: str, port: int, log: Log) -> Iterator[Server]:
     """A server that listens; port 0 is any free one.
 
     Raises ConfigError, with the cure, if it cannot listen there.
     """
-    try:
-        return Server(site, host, port, log)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise ConfigError(
-                f"Port {port} of {host} is in use: end what listens there, or give another --port "
-                "(0 takes a free one)."
-            ) from None
-        raise ConfigError(
-            f"Cannot listen on port {port} of {host} ({error.strerror}): give another --host or "
-            "--port."
-        ) from None
+    with ExitStack() as stack:
+        try:
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+            listening = stack.enter_context(socket.socket(family))
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind((host, port))
+            listening.listen()
+        except OSError as error:
+            raise _cannot_listen(error, host, port) from None
+        yield Server(site, listening, host, log)
+
+
+def _cannot_listen(error: OSError, host: str, port: int) -> ConfigError:
+    if error.errno == errno.EADDRINUSE:
+        return ConfigError(
+            f"Port {port} of {host} is in use: end what listens there, or give another --port "
+            "(0 takes a free one)."
+        )
+    return ConfigError(
+        f"Cannot listen on port {port} of {host} ({error.strerror}): give another --host or --port."
+    )
 
 
 def _is_address(name: str) -> bool:
@@ -95,55 +165,7 @@ def _is_address(name: str) -> bool:
     return True
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: Server
-    timeout = _SILENCE
-    _styled = False
-
-    def do_GET(self) -> None:
-        self._send(self._answer())
-
-    do_HEAD = do_GET
-
-    def _refuse(self) -> None:
-        status = HTTPStatus.METHOD_NOT_ALLOWED
-        self._send(Answer("Pages are read with GET or HEAD.\n", status, "text/plain"))
-
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_CONNECT = _refuse
-
-    def _answer(self) -> Answer:
-        try:
-            if not self.server.asked_for(self.headers.get("Host", "")):
-                reason = f"This server is {self.server.address} and answers to no other name."
-                return Answer(render("failure", reason=reason), HTTPStatus.MISDIRECTED_REQUEST)
-            return self.server.site.answer(self.path)
-        except Exception:
-            self.server.log.warning(f"{self.path} failed\n{traceback.format_exc()}")
-            reason = "The page could not be made; the terminal of `recsys-spark serve` says why."
-            return Answer(render("failure", reason=reason), HTTPStatus.INTERNAL_SERVER_ERROR)
-
-    def _send(self, answer: Answer) -> None:
-        body = answer.text.encode("utf-8")
-        self._styled = answer.styled
-        self.send_response(answer.status)
-        self.send_header("Content-Type", f"{answer.media}; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        if answer.status == HTTPStatus.METHOD_NOT_ALLOWED:
-            self.send_header("Allow", "GET, HEAD")
-        self.end_headers()
-        if self.command != HTTPMethod.HEAD:
-            self.wfile.write(body)
-
-    def end_headers(self) -> None:
-        """On every answer, also on those to what is not HTTP."""
-        for name, value in _HEADERS.items():
-            allowed = value.replace("style-src 'self'", "style-src 'unsafe-inline'")
-            self.send_header(name, allowed if self._styled else value)
-        super().end_headers()
-
-    def version_string(self) -> str:
-        """Without Python's version, which no reader needs."""
-        return "recsys-spark"
-
-    def log_message(self, format: str, *args: Any) -> None:
-        self.server.log.debug(format % args)
+def _target(scope: Scope) -> str:
+    """Path and query of a request, as they were sent."""
+    path, query = scope["raw_path"].decode("ascii"), scope["query_string"].decode("ascii")
+    return f"{path}?{query}" if query else path

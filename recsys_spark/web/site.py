@@ -1,11 +1,12 @@
 """From an address to a page: which run is shown, and what is asked of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
+
+from starlette.responses import HTMLResponse, Response
 
 from recsys_spark.errors import RecsysError
 from recsys_spark.storage.runs import Runs
@@ -13,21 +14,14 @@ from recsys_spark.storage.tables import Tables
 from recsys_spark.web.lookups import FOUND, HISTORY, Lookups
 from recsys_spark.web.pages import asset, render
 
+POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+# The report is a page of ours that holds its style itself.
+_REPORT_POLICY = POLICY.replace("style-src 'self'", "style-src 'unsafe-inline'")
 _LISTS = "recommendations"
 _ASSETS = {"/style.css": "text/css", "/icon.svg": "image/svg+xml"}
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a request is answered with: text of a media type, sent as UTF-8.
-
-    styled: whether the text is a page of ours that holds its style itself.
-    """
-
-    text: str
-    status: HTTPStatus = HTTPStatus.OK
-    media: str = "text/html"
-    styled: bool = False
 
 
 class Site:
@@ -51,27 +45,32 @@ class Site:
     def _open(self, run_id: str | None) -> Lookups:
         return Lookups(self._tables, self._tables.version(_LISTS, run_id))
 
-    def answer(self, target: str) -> Answer:
+    def answer(self, target: str) -> Response:
         """What stands at the path and query of an address."""
         path, _, query = target.partition("?")
         if path in _ASSETS:
-            return Answer(asset(path.removeprefix("/")), media=_ASSETS[path])
+            return Response(asset(path.removeprefix("/")), media_type=_ASSETS[path])
         try:
             lookups, published = self.shown()
         except RecsysError as error:
-            return Answer(render("failure", reason=str(error)), HTTPStatus.SERVICE_UNAVAILABLE)
+            return page("failure", HTTPStatus.SERVICE_UNAVAILABLE, reason=str(error))
         report = self._report(lookups.run_id)
         if path == "/report" and report:
-            return Answer(report, styled=True)
-        page, content = _chosen(lookups, path, parse_qs(query).get("id", [""])[0])
-        status = HTTPStatus.NOT_FOUND if page == "missing" else HTTPStatus.OK
+            return HTMLResponse(report, headers={"Content-Security-Policy": _REPORT_POLICY})
+        name, content = _chosen(lookups, path, parse_qs(query).get("id", [""])[0])
+        status = HTTPStatus.NOT_FOUND if name == "missing" else HTTPStatus.OK
         shown = {"lookups": lookups, "published": published, "has_report": bool(report)}
-        return Answer(render(page, **shown, **content), status)
+        return page(name, status, **shown, **content)
 
     def _report(self, run_id: str) -> str | None:
         """The page of the run that made the lists, where there is one."""
         store = self._tables.store
         return store.read(Runs(store).path(run_id, "report.html"))
+
+
+def page(name: str, status: HTTPStatus, **content: Any) -> HTMLResponse:
+    """A page by the name of its template; all content is escaped."""
+    return HTMLResponse(render(name, **content), status)
 
 
 def _chosen(lookups: Lookups, path: str, asked: str) -> tuple[str, Mapping[str, Any]]:

@@ -216,7 +216,7 @@ def test_a_given_reference_of_decay_needs_no_training_rows():
 def test_missing_and_other_training_rows_are_refused(spark):
     frame, spec = rows_frame(spark), spec_of("everything")
     items = Factors(np.arange(8), np.ones((8, RANK), np.float32))
-    with pytest.raises(ConfigError, match=r"objective\.weighting, objective\.nu_star.*`training`"):
+    with pytest.raises(ConfigError, match=r"since weighting, nu_star, .* depends .*`training`"):
         solve_side(frame, "user", items, spec, PLAN)
     with pytest.raises(ContractError, match=r"7 items.*8 that have factors.*trained on"):
         solve_side(frame, "user", items, spec, PLAN, frame.where("item <> 3"))

@@ -47,7 +47,9 @@ def test_a_sharded_placement_needs_files_and_traffic_in_place_of_memory():
     assert sharded.answer == 500 * 64**2 * 8
     assert sharded.sent == 500 * 2 * 10**6 * 64 * 4
     assert sharded.files > replicated.files + 2 * 11 * 10**6 * 64 * 4
-    assert "blocks and factors in files, at most 238.4 GiB of factors sharded" in str(sharded)
+    assert "blocks and factors in files, at most 238.4 GiB of factors shuffled between" in str(
+        sharded
+    )
     assert needs(SIZES, SPEC, Plan(folder="/shared")) == sharded  # auto: 2.4 GiB exceed 2
 
 
@@ -73,7 +75,7 @@ def test_what_fits_is_not_refused(spark):
 @pytest.mark.parametrize(
     ("sizes", "budget", "setting"),
     [
-        (SIZES, 2 * 2**30, "user factors need 2.4 GiB.*solver.broadcast_budget_mb"),
+        (SIZES, 2 * 2**30, "user factors need 2.4 GiB.*broadcast_budget_bytes"),
         (SIZES, 2**40, "2.4 GiB of factors to the driver.*spark.driver.maxResultSize"),
     ],
 )

@@ -72,7 +72,7 @@ def assert_close(one, other):
 CASES = [
     ("hu2008", {"item_unobserved_exponent": 0.5, "user_unobserved_exponent": 0.3}, Solver()),
     ("ials", {"user_unobserved_exponent": 0.5}, Solver("cg", cg_steps=2)),
-    ("mllib", {}, Solver("subspace", block=2)),
+    ("mllib", {}, Solver("subspace", subspace_block=2)),
     ("mllib", {"nonnegative": True}, Solver("auto")),
     ("explicit", {"biases": "learned"}, Solver()),
     ("lenskit_explicit", {}, Solver()),
@@ -217,11 +217,11 @@ def test_auto_routes_what_exceeds_the_budget(spark, tmp_path, monkeypatch):
         (Plan(placement="sharded"), r"no folder.*setCheckpointDir"),
         (
             Plan(broadcast_budget_bytes=9),
-            r"user factors.*setCheckpointDir.*solver\.placement: sharded",
+            r"user factors.*setCheckpointDir\), placement: sharded",
         ),
         (
             Plan(placement="replicated", broadcast_budget_bytes=9, folder="/shared"),
-            r"user factors.*solver\.broadcast_budget_mb.*solver\.placement: sharded",
+            r"user factors.*broadcast_budget_bytes.*; placement: sharded",
         ),
     ],
 )
@@ -232,7 +232,7 @@ def test_what_cannot_be_done_is_refused_by_the_setting_to_change(spark, monkeypa
 
 
 def test_an_unknown_layout_is_refused():
-    with pytest.raises(ConfigError, match=r"solver\.placement is 'ring'; choose one of auto"):
+    with pytest.raises(ConfigError, match=r"^placement is 'ring'; choose one of auto"):
         Plan(placement="ring")
 
 

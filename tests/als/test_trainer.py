@@ -91,7 +91,7 @@ def test_what_is_seen_after_a_sweep_can_be_restored_to_what_is_published(spark):
 def test_a_start_of_another_rank_is_refused(spark):
     vectors = np.ones((1, 7), np.float32)
     start = Factorization(*(Factors(np.array([0]), vectors) for _ in range(2)))
-    with pytest.raises(ConfigError, match=r"7 coordinates.*3; set objective\.rank"):
+    with pytest.raises(ConfigError, match=r"7 coordinates.*3; set rank"):
         fit_factors(frame_of(spark, ratings()), SPEC, PLAN, start=start)
 
 

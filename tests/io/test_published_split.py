@@ -3,7 +3,7 @@
 import pytest
 
 from recsys_spark.config import Source
-from recsys_spark.config.splitting import Given
+from recsys_spark.config.splitting import Predefined
 from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.io.events import together
 from recsys_spark.io.published_split import open_negatives, open_predefined
@@ -16,7 +16,9 @@ def opened(spark, tmp_path):
     def open_(layout, train, test):
         for name, text in (("train", train), ("test", test)):
             (tmp_path / name).write_text(text)
-        given = Given(format=layout, train=str(tmp_path / "train"), test=str(tmp_path / "test"))
+        given = Predefined(
+            format=layout, train=str(tmp_path / "train"), test=str(tmp_path / "test")
+        )
         parts = open_predefined(spark, given, Source(user_id_type="long"), [])
         raw = together(parts)
         records = [row["raw"] for row in raw.frame.orderBy("raw").collect()]
@@ -62,7 +64,7 @@ def test_a_change_of_any_file_is_another_source(spark, tmp_path):
     for text in ("0 6\n", "0 6 7\n"):
         (tmp_path / "train").write_text("0 5\n")
         (tmp_path / "test").write_text(text)
-        given = Given(
+        given = Predefined(
             format="adjacency", train=str(tmp_path / "train"), test=str(tmp_path / "test")
         )
         prints.append(open_predefined(spark, given, Source(), [])["train"].fingerprint)
@@ -74,16 +76,16 @@ def test_a_change_of_any_file_is_another_source(spark, tmp_path):
 )
 def test_negatives(spark, tmp_path, text):
     (tmp_path / "negatives").write_text(text)
-    found = open_negatives(spark, Given(negatives=str(tmp_path / "negatives")))
+    found = open_negatives(spark, Predefined(negatives=str(tmp_path / "negatives")))
     assert sorted(map(tuple, found.collect())) == [("0", "7"), ("0", "9"), ("1", "8"), ("1", "9")]
 
 
 @pytest.mark.parametrize(
     ("train", "error", "words"),
     [
-        (None, ConfigError, r"split\.given\.train is not set"),
-        ("nowhere", ConfigError, r"split\.given\.train is .*nowhere, which does not exist"),
-        ("", ContractError, r"\(split\.given\.train\) is empty"),
+        (None, ConfigError, r"split\.predefined\.train is not set"),
+        ("nowhere", ConfigError, r"split\.predefined\.train is .*nowhere, which does not exist"),
+        ("", ContractError, r"\(split\.predefined\.train\) is empty"),
         ("7\n8\n", ContractError, "begin with '7', which has no second field"),
     ],
     ids=["unset", "missing", "empty", "one field"],
@@ -95,4 +97,4 @@ def test_what_cannot_be_read_is_refused(spark, tmp_path, train, error, words):
         path = str(tmp_path / "train")
         (tmp_path / "train").write_text(train)
     with pytest.raises(error, match=words):
-        open_predefined(spark, Given(train=path, test=str(tmp_path / "test")), Source(), [])
+        open_predefined(spark, Predefined(train=path, test=str(tmp_path / "test")), Source(), [])

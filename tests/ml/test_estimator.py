@@ -16,6 +16,7 @@ from recsys_spark import WALS, WALSModel
 from recsys_spark.als.execution_plan import Plan
 from recsys_spark.als.trainer import fit_factors
 from recsys_spark.errors import ConfigError, ContractError
+from recsys_spark.kernels.als.keys import keys_of
 from recsys_spark.kernels.als.solver import Solver
 from recsys_spark.kernels.als.spec import PRESETS, WalsSpec
 
@@ -53,7 +54,23 @@ def test_parameters_reach_the_objective():
 def test_parameters_reach_the_solver():
     assert WALS().row_solver() == Solver("auto")
     assert WALS(solver="cg", cgSteps=5).row_solver() == Solver("cg", cg_steps=5)
-    assert WALS(solver="subspace").setSubspaceBlock(8).row_solver() == Solver("subspace", block=8)
+    assert WALS(solver="subspace").setSubspaceBlock(8).row_solver() == Solver(
+        "subspace", subspace_block=8
+    )
+
+
+def test_parameters_have_the_types_and_texts_of_their_keys():
+    """The signature is written out, for editors; all else is made from the specs."""
+    wals, signature = WALS(), inspect.signature(WALS.__init__).parameters
+    keys = {**keys_of(WalsSpec), **keys_of(Solver)}
+    for own in keys.values():
+        kind = str if own.choices else {tuple[float, float]: list[float]}.get(own.kind, own.kind)
+        accepted = str if own.name == "method" else kind | None
+        assert signature[own.parameter].annotation == accepted, own.parameter
+    docs = {name: wals.getParam(keys[name].parameter).doc for name in keys}
+    assert docs["rank"] == "Length of a factor vector (64)."
+    assert docs["user_regularization"] == "lambda of the users; unset: regParam."
+    assert docs["cg_steps"] == "Steps a row of cg (3)."
 
 
 def test_every_key_of_the_objective_has_its_parameter():
@@ -93,12 +110,12 @@ def test_copy_takes_a_param_map_and_leaves_the_original():
     ("given", "key"),
     [
         ({"alpha": 3.0}, "alpha"),
-        ({"objective": "explicit", "unobservedWeight": 0.1}, "unobserved_weight"),
+        ({"objective": "explicit", "unobservedWeight": 0.1}, "unobservedWeight"),
         ({"objective": "mllib", "epsilon": 0.1}, "epsilon"),
         ({"objective": "hu2008", "beta": 0.1}, "beta"),
         ({"rank": 0}, "rank"),
-        ({"objective": "best"}, "preset"),
-        ({"solver": "cholesky", "cgSteps": 3}, "cg_steps"),
+        ({"objective": "best"}, "objective"),
+        ({"solver": "cholesky", "cgSteps": 3}, "cgSteps"),
         ({"solver": "subspace", "nonnegative": True}, "nonnegative"),
     ],
 )
@@ -154,7 +171,7 @@ def test_a_fit_from_a_model_goes_on_where_the_model_was(spark, tmp_path):
     assert warm.lossHistory[0] < cold.lossHistory[0]
     assert warm.userFactors.where("id = 100").count() == 1
     assert warm.userFactors.where("id < 3").isEmpty()
-    with pytest.raises(ConfigError, match=r"2 coordinates.*3; set objective\.rank"):
+    with pytest.raises(ConfigError, match=r"2 coordinates.*3; set rank"):
         wals.setRank(3).fitFrom(frame, before)
 
 

@@ -261,7 +261,7 @@ def test_a_loaded_model_folds_in_as_the_saved_one(spark, rated, tmp_path):
 
 
 def test_folding_in_says_what_it_lacks(model, training, rated, weighed):
-    with pytest.raises(ConfigError, match=r"objective\.weighting.*`training`"):
+    with pytest.raises(ConfigError, match=r"since weighting.*`training`"):
         weighed.foldInUsers(rated)
     with pytest.raises(ContractError, match="no column at"):
         weighed.foldInUsers(rated.drop("at"), training=rated)

@@ -92,7 +92,7 @@ def test_an_item_needs_as_many_users_as_are_asked_for(shop):
         assert sum(not items for items in lists.values()) == empty
 
 
-def test_a_least_score_leaves_places_to_what_is_popular(shop):
+def test_a_least_score_leaves_slots_to_what_is_popular(shop):
     lists, summary = recommend(shop, "recommend.policy.min_score=99", "recommend.n=3", run_id="low")
     assert summary["sources"] == {"popular": 30}
     assert summary["policy"]["slots_below_min_score"] == 60, "ten users have seen everything"

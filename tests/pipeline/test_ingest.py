@@ -1,10 +1,8 @@
 """What ingest says where the rules reject what it reads."""
 
-from types import SimpleNamespace
-
 import pytest
 
-from recsys_spark.config import Config, Source
+from recsys_spark.config import Ingest, Source
 from recsys_spark.errors import ContractError
 from recsys_spark.ingest.validation_rules import REASONS
 from recsys_spark.io.events import Events
@@ -13,13 +11,12 @@ from recsys_spark.pipeline import ingest
 
 def refused(monkeypatch, source, keys=(), raw="", **counts):
     """The message of a source of a hundred rows."""
-    monkeypatch.setattr(ingest, "_example", lambda run, reason: raw)
-    limits = {"thresholds": {"max_rejected_fraction": 1.0}}
-    run = SimpleNamespace(config=Config.model_validate({"ingest": limits}), run_id="r")
+    monkeypatch.setattr(ingest, "_example", lambda rejects, reason: raw)
+    config = Ingest.model_validate({"thresholds": {"max_rejected_fraction": 1.0}})
     every = dict.fromkeys(REASONS, 0) | {"read": 100, "rejected": 100} | counts
     events = Events(Source.model_validate({"path": "r.csv", **source}), None, keys=keys)
     with pytest.raises(ContractError, match="all 100 rows rejected") as caught:
-        ingest._enforce(run, every, events)
+        ingest._enforce(config, every, events, None, "recsys-spark show rejects")
     return str(caught.value)
 
 

@@ -67,7 +67,7 @@ def test_segments_have_allow_lists_and_fill_with_what_is_popular_among_them(shop
     assert set(summary["sources"]) == {"popular_in_segment"}
 
 
-def test_new_items_and_the_tail_have_their_places(shop):
+def test_new_items_and_the_tail_have_their_slots(shop):
     """Times are 1000 s an item: within 8640 s of the newest event, items from 17 on are new."""
     rows, summary = recommend(
         shop,

@@ -4,6 +4,7 @@ import json
 from functools import partial
 from math import log
 
+import optuna
 import pytest
 import yaml
 from pipeline_runs import write_source
@@ -196,6 +197,27 @@ def test_tpe_learns_from_what_was_tried():
     assert sum(later) / len(later) > 0.75
     again = [s for s, _ in zip(proposals(config, [], tried[:10]), range(10), strict=False)]
     assert again == [settings for settings, _ in tried[:10]]
+
+
+def test_tpe_tries_what_a_study_of_optuna_does():
+    """No trial is left open, which the sampler would take for one that a worker is still at."""
+
+    def value(settings):
+        return settings["rank"] * settings["regularization"]
+
+    config, tried = Config(tune=Tune(method="tpe", space=SPACE, trials=25)), []
+    for settings in proposals(config, [], tried):
+        tried.append((settings, value(settings)))
+
+    def objective(trial):
+        rank = trial.suggest_categorical("rank", [2, 4])
+        regularization = trial.suggest_float("regularization", 0.001, 0.1, log=True)
+        return value({"rank": rank, "regularization": regularization})
+
+    sampler = optuna.samplers.TPESampler(seed=config.tune.seed)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.optimize(objective, n_trials=25)
+    assert [settings for settings, _ in tried] == [trial.params for trial in study.trials]
 
 
 def answered(config, parts, value):

@@ -164,7 +164,7 @@ SPLIT = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("method", ["random", "per_user", "k_fold", "user_holdout", "given"])
+@pytest.mark.parametrize("method", ["random", "per_user", "k_fold", "user_holdout", "predefined"])
 def test_older_test_rows_are_no_alarm_where_the_split_does_not_follow_time(method):
     said = split_sentence(SPLIT | {"method": method})
     assert "The split does not follow time: 95% of the test rows are older" in said
@@ -181,7 +181,7 @@ def test_older_test_rows_are_an_alarm_where_the_split_follows_time(method):
 
 
 def test_pairs_in_both_parts_and_rows_left_out_are_named():
-    said = split_sentence(SPLIT | {"method": "given", "in_both": 4, "unused": 5, "dropped": 6})
+    said = split_sentence(SPLIT | {"method": "predefined", "in_both": 4, "unused": 5, "dropped": 6})
     for text in ("Caution: 4 pairs are in train and in test", "5 later rows", "6 rows of unknown"):
         assert text in said
 

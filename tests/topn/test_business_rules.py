@@ -64,12 +64,12 @@ def test_popular_items_lose_score_and_the_most_popular_none():
     assert make_listing(catalogue, Policy(), 3, fill=False).catalogue is catalogue
 
 
-def test_reserved_places_are_the_new_ones_and_the_tails(spark):
+def test_reserved_slots_are_the_new_ones_and_the_tails(spark):
     new = spark.createDataFrame([(3,), (1,)], "item int")
     policy = Policy(new_items=new, new_slots=2, tail_slots=1, tail_share=0.45)
     tail, fresh = make_listing(CATALOGUE, policy, 3, fill=False).reserved
-    assert (tail.items.tolist(), tail.places) == ([False, True, False], 1), "d is not scored"
-    assert (fresh.items.tolist(), fresh.places) == ([False, False, True], 2)
+    assert (tail.items.tolist(), tail.slots) == ([False, True, False], 1), "d is not scored"
+    assert (fresh.items.tolist(), fresh.slots) == ([False, False, True], 2)
     removed = spark.createDataFrame([(3, "denied")], "item int, rule string")
     fresh = make_listing(CATALOGUE, replace(policy, removed=removed), 3, fill=False).reserved[1]
     assert not fresh.items.any()

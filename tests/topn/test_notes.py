@@ -140,11 +140,11 @@ def test_entries_say_when_they_were_had_last(spark, world):
     ],
 )
 def test_objectives_without_such_parts_are_refused(settings, key):
-    with pytest.raises(ConfigError, match=rf"does not know objective\.{key}"):
+    with pytest.raises(ConfigError, match=rf"^reasons does not know {key}; set reasons: 0"):
         refuse_unexplained(resolve_spec(**settings))
 
 
-def test_segments_reserved_places_and_discounts_reach_the_lists(spark, world):
+def test_segments_reserved_slots_and_discounts_reach_the_lists(spark, world):
     """Through the stage, on the model: each rule by what it must change."""
     segments = spark.createDataFrame(
         [(f"user{at}", "even" if at % 2 == 0 else "odd") for at in range(12)]

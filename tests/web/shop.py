@@ -111,7 +111,7 @@ def serving(
     """A server on a free port, which answers from a thread of its own."""
     site = Site(local_tables(str(root)), run_id)
     with open_server(site, host, 0, Log(list(sinks))) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread = Thread(target=server.serve_forever)
         thread.start()
         try:
             yield server

@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import pytest
@@ -86,6 +87,7 @@ def test_ctrl_c_and_schedulers_end_it_cleanly(tmp_path, process_environment, end
         address = next(word for word in said.split() if word.startswith("http"))
         with urlopen(address, timeout=20) as response:
             assert response.status == 200
-        process.send_signal(ending)
-        rest, errors = process.communicate(timeout=20)
+        with socket.create_connection(urlsplit(address).netloc.split(":"), timeout=20):
+            process.send_signal(ending)  # which waits for no client that is silent
+            rest, errors = process.communicate(timeout=20)
     assert (process.returncode, rest, errors) == (0, "Ended.\n", "")

@@ -229,20 +229,44 @@ def test_a_broken_file_ends_with_500_and_a_line_in_the_terminal(tmp_path):
     assert warning.startswith("/item?id=tea failed")
 
 
-@pytest.mark.parametrize(
-    ("request_line", "status"),
-    [
-        (b"nonsense\r\n\r\n", b"400"),
-        (b"GET /" + b"x" * 65_532, b"414"),
-        (b"BREW / HTTP/1.0\r\n\r\n", b"501"),
-    ],
-)
-def test_what_is_no_request_is_refused_with_the_same_headers(server, request_line, status):
+def answered(server, request: bytes) -> bytes:
+    """All that comes back until the server ends the connection."""
     with socket.create_connection(server.server_address[:2], timeout=20) as client:
-        client.sendall(request_line)
-        answer = client.makefile("rb").read()
-    assert status in answer
-    assert b"default-src 'none'" in answer or answer.startswith(b"<!DOCTYPE")
+        client.sendall(request)
+        return client.makefile("rb").read()
+
+
+def test_unknown_methods_are_refused_with_the_same_headers(server):
+    answer = answered(server, b"BREW / HTTP/1.0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 501 ")
+    assert b"default-src 'none'" in answer
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [b"nonsense\r\n\r\n", b"GET /\xff HTTP/1.0\r\n\r\n", b"GET /" + b"x" * 70_000],
+    ids=["nonsense", "bytes", "endless"],
+)
+def test_invalid_requests_are_refused_as_plain_text(server, request_line):
+    head, _, text = answered(server, request_line).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"content-type: text/plain" in head
+    assert text == b"Invalid HTTP request received."
+
+
+def test_long_addresses_are_read(server):
+    assert asked(server, f"/search?id={'x' * 60_000}")[0].status == 404
+
+
+def test_a_connection_serves_several_requests(server):
+    connection = HTTPConnection(*server.server_address[:2], timeout=20)
+    connection.connect()
+    first = connection.sock
+    for method in ("HEAD", "GET", "POST", "GET"):
+        connection.request(method, "/user?id=ann", body=b"x" if method == "POST" else None)
+        assert connection.getresponse().read() or method == "HEAD"
+        assert connection.sock is first
+    connection.close()
 
 
 def test_clients_that_leave_are_nothing_to_report(tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame
-from pyspark.sql.types import BinaryType, LongType, StructField, StructType
+from pyspark.sql.types import BinaryType, IntegerType, LongType, StructField, StructType
 
 from recsys_spark.als.blocks import BLOCKS, BlockRanges, destination
 from recsys_spark.als.mmap_broadcast import SharedArray
@@ -22,38 +22,37 @@ from recsys_spark.arrow import arrow_schema, make_batch
 from recsys_spark.kernels.als.spec import other_side
 from recsys_spark.workers import map_in_arrow
 
+Whole = npt.NDArray[np.int32]
+
 ROUTES: dict[str, type[np.generic]] = {
     "ids": np.int64,
     "unobserved": np.float64,
-    "to": np.int64,
+    "to": np.int32,
     "ends": np.int64,
     "positions": np.int32,
 }
 ROUTED = StructType(
     [*BLOCKS.fields]
-    + [StructField("key", LongType()), StructField("columns", LongType())]
+    + [StructField("key", IntegerType()), StructField("columns", LongType())]
     + [StructField(name, BinaryType()) for name in ROUTES]
 )
 
 
 @dataclass(frozen=True)
 class SharedRows:
-    """Of a side's rows. ids, unobserved: (rows,) arrays. keys: (blocks,) partition of each block.
-
-    ranges: its blocks.
-    """
+    """Of a side's rows. ids, unobserved: (rows,) arrays. ranges: its blocks."""
 
     ids: SharedArray
     unobserved: SharedArray
     ranges: BlockRanges
-    keys: Ids
 
 
 def with_routes(blocks: DataFrame, rows: dict[str, SharedRows]) -> DataFrame:
     """The blocks with columns of ROUTED: local columns, and the routes of their rows.
 
-    ids, unobserved: (rows,) of the block's rows. to: keys of the blocks that want some of them;
-    the i-th wants rows positions[ends[i - 1]:ends[i]], counted from the block's first.
+    ids, unobserved: (rows,) of the block's rows. key: number of the block, in whose partition it
+    is solved. to: numbers of the blocks that want some of its rows; the i-th wants rows
+    positions[ends[i - 1]:ends[i]], counted from the block's first.
     """
     return map_in_arrow(blocks, _route(rows), ROUTED)
 
@@ -83,22 +82,22 @@ def _routed(block: pa.RecordBatch, rows: dict[str, SharedRows]) -> dict[str, lis
     arrays = {
         "ids": own.ids.open()[here],
         "unobserved": own.unobserved.open()[here],
-        "to": other.keys[to],
+        "to": to,
         "ends": ends,
         "positions": positions,
         "cols": local.astype(np.int32),
     }
-    known = {"key": [own.keys[number]], "columns": [len(columns)]}
+    known = {"key": [number], "columns": [len(columns)]}
     return known | {name: [array.tobytes()] for name, array in arrays.items()}
 
 
 def routes(
     indptr: npt.NDArray[np.int64], cols: npt.NDArray[np.int32], start: int, other: BlockRanges
-) -> tuple[Ids, Ids, npt.NDArray[np.int32]]:
+) -> tuple[Whole, Ids, Whole]:
     """Blocks of the other side that want rows from `start` on; ends and positions of theirs."""
     rows = np.repeat(np.arange(len(indptr) - 1, dtype=np.int64), np.diff(indptr))
     to = destination(other, cols, (rows + start).astype(np.int32)).astype(np.int64)
     wanted = np.unique(to << 32 | rows)
     blocks, starts = np.unique(wanted >> 32, return_index=True)
     ends = np.append(starts[1:], len(wanted)).astype(np.int64)
-    return blocks, ends, (wanted & 0xFFFFFFFF).astype(np.int32)
+    return blocks.astype(np.int32), ends, (wanted & 0xFFFFFFFF).astype(np.int32)

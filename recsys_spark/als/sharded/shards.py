@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyspark.sql.types import BinaryType, LongType, StructField, StructType
+from pyspark.sql.types import BinaryType, IntegerType, LongType, StructField, StructType
 
 from recsys_spark.als.bias_factors import fixed_part
 from recsys_spark.als.factors import FEATURES
@@ -31,7 +31,7 @@ def _binary(*names: str) -> list[StructField]:
     return [StructField(name, BinaryType()) for name in names]
 
 
-_KEY = StructField("key", LongType())
+_KEY = StructField("key", IntegerType())
 STATIC = StructType([_KEY, StructField("start", LongType()), *_binary(*ROUTES)])
 RECORD = StructType([*STATIC.fields, *_binary("vectors")])
 SUMS = [field for field in SOLVED if field.name not in ("start", "factors")]

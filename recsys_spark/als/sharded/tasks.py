@@ -58,7 +58,7 @@ def _known(record: Record) -> Factors:
 
 def send_known(ids: SharedArray, own: Side) -> Callable[[Batches], Batches]:
     """Known vectors to the blocks of their ids; without those of split rows, and of no row."""
-    schema, ranges, keys = arrow_schema(KNOWN), own.ranges, own.keys
+    schema, ranges = arrow_schema(KNOWN), own.ranges
 
     def send(batches: Batches) -> Batches:
         for batch in batches:
@@ -69,7 +69,7 @@ def send_known(ids: SharedArray, own: Side) -> Callable[[Batches], Batches]:
                 wanted = (ids.open()[at] == known.ids) & (ranges.parts[block] == 1)
                 for number in np.unique(block[wanted]):
                     here = wanted & (block == number)
-                    record = {"key": keys[number], "known_ids": known.ids[here].tobytes()}
+                    record = {"key": number, "known_ids": known.ids[here].tobytes()}
                     record["known_vectors"] = known.vectors[here].tobytes()
                     yield make_batch(schema, {name: [value] for name, value in record.items()})
 

@@ -31,7 +31,7 @@ from recsys_spark.als.factors import (
 )
 from recsys_spark.als.half_sweep import Sums, read_table, settle
 from recsys_spark.als.mmap_broadcast import share
-from recsys_spark.als.packed_interactions import Ids
+from recsys_spark.als.sharded.out_blocks import Whole
 from recsys_spark.als.sharded.shards import (
     ANSWER,
     KNOWN,
@@ -109,7 +109,7 @@ class Routing:
         try:
             sent = map_in_arrow(known, send_known(shared, own), KNOWN)
             both = blocks.unionByName(sent, allowMissingColumns=True)
-            both = both.repartition(len(own.keys), "key")
+            both = both.repartitionById(own.ranges.blocks, "key")
             return self._write(side, map_in_arrow(both, begin_records(side, self.spec), ANSWER))
         finally:
             shared.destroy()
@@ -128,7 +128,7 @@ class Routing:
             send = send_rows(other_side(side), sent, self.spec, rotated)
             pieces = map_in_arrow(wanted, send, PIECE)
             inputs = [rows.blocks, pieces, *self._last(own, solver)]
-            joined = reduce(_union, inputs).repartition(len(rows.keys), "key")
+            joined = reduce(_union, inputs).repartitionById(rows.ranges.blocks, "key")
             path = self._write(
                 side, map_in_arrow(joined, solve_received(side, sent, solver, loss), ANSWER)
             )
@@ -237,14 +237,14 @@ def _split_records(own: Side) -> list[Record]:
     if own.ranges.parts.max() == 1:
         return []
     parts = own.blocks.where(F.col("parts") > 1).select("start", "to").toArrow()
-    wanted: dict[int, list[Ids]] = {}
+    wanted: dict[int, list[Whole]] = {}
     for start, to in zip(parts["start"], parts["to"], strict=True):
-        wanted.setdefault(start.as_py(), []).append(np.frombuffer(to.as_buffer(), np.int64))
+        wanted.setdefault(start.as_py(), []).append(np.frombuffer(to.as_buffer(), np.int32))
     united = {row: np.unique(np.concatenate(wanted[row])) for row in sorted(wanted)}
     return [_split_record(own, row, to) for row, to in united.items()]
 
 
-def _split_record(own: Side, row: int, to: Ids) -> Record:
+def _split_record(own: Side, row: int, to: Whole) -> Record:
     arrays: dict[str, npt.NDArray[Any]] = {
         "ids": own.ids[row : row + 1],
         "unobserved": own.terms.unobserved[row : row + 1],

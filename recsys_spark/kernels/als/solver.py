@@ -3,18 +3,20 @@
 `kernels.als.solve` does the solving; docs/objectives.md compares the methods.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from recsys_spark.errors import ConfigError
+from recsys_spark.errors import ConfigError, setting
+from recsys_spark.kernels.als.keys import key, keys_of
 from recsys_spark.kernels.als.spec import WalsSpec
 
 Double = npt.NDArray[np.float64]
 Method = Literal["auto", "cholesky", "cg", "subspace"]
+_USED_BY = {"cg_steps": ("cg", "auto"), "subspace_block": ("subspace",)}
 
 
 @dataclass(frozen=True)
@@ -23,20 +25,29 @@ class Solver:
 
     method: `cholesky`, exact; `cg`, conjugate gradients from the row's last factors; `subspace`,
     exact for one block of coordinates at a time; `auto`, one of the first two by `choose_solver`,
-    which must be called before rows are solved. cg_steps: steps a row. block: coordinates a block.
-    first: where the block of the next step begins.
+    which must be called before rows are solved. cg_steps: steps a row. subspace_block: coordinates
+    a block. first: where the block of the next step begins.
     """
 
-    method: Method = "cholesky"
-    cg_steps: int = 3
-    block: int = 64
+    method: Method = field(
+        default="cholesky",
+        metadata=key(
+            "cholesky: exact; cg: conjugate gradients; subspace: blocks of coordinates (iALS++); "
+            "auto: cholesky or cg, whichever pays by rank and rows (docs/objectives.md).",
+            parameter="solver",
+        ),
+    )
+    cg_steps: int = field(default=3, metadata=key("Steps a row of cg ({default}).", least=1))
+    subspace_block: int = field(
+        default=64, metadata=key("Coordinates a block of subspace ({default}).", least=1)
+    )
     first: int = 0
 
     def steps(self, rank: int) -> list["Solver"]:
         """The solver of each half-step of a side within one sweep."""
         if self.method != "subspace":
             return [self]
-        return [replace(self, first=first) for first in range(0, rank, self.block)]
+        return [replace(self, first=first) for first in range(0, rank, self.subspace_block)]
 
     def rotates(self, spec: WalsSpec) -> bool:
         """Whether rows are solved in the basis of the eigenvectors of the fixed side's Gram matrix.
@@ -51,7 +62,7 @@ class Solver:
         """Those that the next step changes."""
         if self.method != "subspace":
             return slice(0, rank)
-        return slice(self.first, min(self.first + self.block, rank))
+        return slice(self.first, min(self.first + self.subspace_block, rank))
 
 
 def resolve_solver(
@@ -65,32 +76,31 @@ def resolve_solver(
     Raises ConfigError for an unknown method, a value out of range, a key without effect, or a
     method that cannot solve this objective.
     """
-    if method not in get_args(Method):
-        choices = ", ".join(get_args(Method))
-        raise ConfigError(f"solver.method is {method!r}; choose one of {choices}.")
+    keys = keys_of(Solver)
+    keys["method"].check(method)
     given = {"cg_steps": cg_steps, "subspace_block": subspace_block}
-    used_by = {"cg_steps": ("cg", "auto"), "subspace_block": ("subspace",)}
-    for key, value in given.items():
-        if value is not None and method not in used_by[key]:
-            raise ConfigError(
-                f"solver.{key} has no effect with solver.method: {method}; remove it."
-            )
-        if value is not None and value < 1:
-            raise ConfigError(f"solver.{key} is {value}; it must be 1 or more.")
+    changes = {name: value for name, value in given.items() if value is not None}
+    for name, value in changes.items():
+        if method not in _USED_BY[name]:
+            without = f"with {setting('method')}: {method}"
+            raise ConfigError(f"{setting(name)} has no effect {without}; remove it.")
+        keys[name].check(value)
+    _refuse_nonnegative(spec, method, changes)
+    return replace(Solver(method), **changes)  # type: ignore[arg-type]
+
+
+def _refuse_nonnegative(spec: WalsSpec, method: str, changes: Mapping[str, int]) -> None:
+    """Raise ConfigError for what cannot keep factors at 0 or above, where they are to be."""
     if spec.nonnegative and method in ("cg", "subspace"):
         raise ConfigError(
-            f"solver.method: {method} and objective.nonnegative exclude each other, since only "
-            "the exact solver keeps factors at 0 or above; set solver.method: cholesky, or remove "
-            "one of the two."
+            f"{setting('method')}: {method} and {setting('nonnegative')} exclude each other, since "
+            "only the exact solver keeps factors at 0 or above; set "
+            f"{setting('method')}: cholesky, or remove one of the two."
         )
-    if spec.nonnegative and cg_steps is not None:
-        raise ConfigError("solver.cg_steps has no effect with objective.nonnegative; remove it.")
-    default = Solver()
-    return Solver(
-        method,  # type: ignore[arg-type]
-        default.cg_steps if cg_steps is None else cg_steps,
-        default.block if subspace_block is None else subspace_block,
-    )
+    if spec.nonnegative and "cg_steps" in changes:
+        raise ConfigError(
+            f"{setting('cg_steps')} has no effect with {setting('nonnegative')}; remove it."
+        )
 
 
 # Seconds of one core in single precision, fitted to what `benchmarks/solvers.py` measures. Only

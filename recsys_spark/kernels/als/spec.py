@@ -18,12 +18,13 @@ docs/objectives.md says which published system is which choice.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import inf
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from recsys_spark.errors import ConfigError
+from recsys_spark.errors import ConfigError, setting
+from recsys_spark.kernels.als.keys import key, keys_of
 
 SIDES = ("user", "item")
 Weighting = Literal["binary", "linear", "log", "power", "bm25", "tfidf"]
@@ -56,40 +57,146 @@ def other_side(side: str) -> str:
 class WalsSpec:
     """A complete objective; two equal specs on equal data and seed give equal factors."""
 
-    rank: int = 64
-    iterations: int = 15
-    unobserved_weight: float = 0.1
-    user_unobserved_exponent: float = 0.0
-    item_unobserved_exponent: float = 0.0
-    weighting: Weighting = "binary"
-    alpha: float = 1.0
-    epsilon: float = 1.0
-    exponent: float = 0.5
-    bm25_k1: float = 100.0
-    bm25_b: float = 0.8
-    user_frequency_exponent: float = 0.0
-    item_frequency_exponent: float = 0.0
-    half_life_days: float | None = None
-    decay_reference: str | None = None
-    min_positive_value: float | None = None
-    negative_alpha: float | None = None
-    confidence: Confidence = "extra"
-    target: Target = "weight"
-    regularization: float = 0.003
-    user_regularization: float | None = None
-    item_regularization: float | None = None
-    nu: float = 1.0
-    beta: float = 0.0
-    counted: Counted = "all"
-    nu_star: float | None = None
-    biases: Biases = "none"
-    bias_damping: float = 5.0
-    clip: tuple[float, float] | None = None
-    order: Order = "users_first"
-    init: Init = "normal"
-    init_scale: float = 0.1
-    nonnegative: bool = False
-    seed: int = 42
+    rank: int = field(default=64, metadata=key("Length of a factor vector ({default}).", least=1))
+    iterations: int = field(
+        default=15,
+        metadata=key("Sweeps over both sides ({default}).", least=1, parameter="maxIter"),
+    )
+    unobserved_weight: float = field(
+        default=0.1, metadata=key("Weight w0 of unobserved pairs.", least=0.0)
+    )
+    user_unobserved_exponent: float = field(
+        default=0.0,
+        metadata=key("w0 grows with this power of the user's frequency; its mean stays."),
+    )
+    item_unobserved_exponent: float = field(
+        default=0.0, metadata=key("The same for items, as in eALS, where it is 0.4 to 0.5.")
+    )
+    weighting: Weighting = field(
+        default="binary",
+        metadata=key(
+            "Confidence c of value r. binary: 1; linear: alpha*r; log: alpha*ln(1 + r/epsilon); "
+            "power: alpha*r^exponent; bm25, tfidf: alpha times implicit's of that name."
+        ),
+    )
+    alpha: float = field(
+        default=1.0, metadata=key("Scale of every weighting but binary.", least=0.0)
+    )
+    epsilon: float = field(default=1.0, metadata=key("Scale of r in log weights.", above=0))
+    exponent: float = field(
+        default=0.5, metadata=key("Power of r in power weights ({default:g}).", least=0.0)
+    )
+    bm25_k1: float = field(
+        default=100.0, metadata=key("Where bm25 weights level off ({default:g}).", least=0.0)
+    )
+    bm25_b: float = field(
+        default=0.8,
+        metadata=key(
+            "How much bm25 discounts frequent items, 0 to 1 ({default:g}).", least=0.0, most=1
+        ),
+    )
+    user_frequency_exponent: float = field(
+        default=0.0,
+        metadata=key("c grows with this power of the user's frequency; its mean stays."),
+    )
+    item_frequency_exponent: float = field(
+        default=0.0, metadata=key("The same for items; below 0, popular items count less.")
+    )
+    half_life_days: float | None = field(
+        default=None,
+        metadata=key("Age at which c has fallen to a half; days; {unset}: no decay.", above=0),
+    )
+    decay_reference: str | None = field(
+        default=None,
+        metadata=key(
+            "Time from which ages are counted; UTC; {unset}: the newest training row.",
+            read_as=datetime,
+        ),
+    )
+    min_positive_value: float | None = field(
+        default=None,
+        metadata=key("Values below are dislikes, with target 0; {unset}: those of 0 or below are."),
+    )
+    negative_alpha: float | None = field(
+        default=None,
+        metadata=key(
+            "Scale of c for dislikes, 0: as if unobserved; {unset}: as for likes.", least=0.0
+        ),
+    )
+    confidence: Confidence = field(
+        default="extra",
+        metadata=key("extra: c on top of w0; total: c is all the weight of a pair (implicit)."),
+    )
+    target: Target = field(
+        default="weight",
+        metadata=key("weight: b = a (Google iALS); unit: target 1 (Hu); value: target r."),
+    )
+    regularization: float = field(
+        default=0.003,
+        metadata=key("Strength lambda of the L2 penalty.", least=0.0, parameter="regParam"),
+    )
+    user_regularization: float | None = field(
+        default=None,
+        metadata=key(
+            "lambda of the users; {unset}: {regularization}.", least=0.0, parameter="userRegParam"
+        ),
+    )
+    item_regularization: float | None = field(
+        default=None,
+        metadata=key(
+            "lambda of the items; {unset}: {regularization}.", least=0.0, parameter="itemRegParam"
+        ),
+    )
+    nu: float = field(
+        default=1.0, metadata=key("Exponent of the penalty in the row's length.", least=0.0)
+    )
+    beta: float = field(
+        default=0.0,
+        metadata=key("Share of the other side's size counted into the row's length.", least=0.0),
+    )
+    counted: Counted = field(
+        default="all",
+        metadata=key("The row's length: all rows, positive values, or the sum of weights."),
+    )
+    nu_star: float | None = field(
+        default=None,
+        metadata=key(
+            "Rescale lambda to mean what it would at this nu; {unset}: do not.", least=0.0
+        ),
+    )
+    biases: Biases = field(
+        default="none",
+        metadata=key(
+            "Of ratings. none; learned: with the factors; means: halfway between the means of user "
+            "and item; damped: LensKit's. The last two are subtracted before training."
+        ),
+    )
+    bias_damping: float = field(
+        default=5.0,
+        metadata=key(
+            "Number of average ratings that damped biases begin with ({default:g}).", least=0.0
+        ),
+    )
+    clip: tuple[float, float] | None = field(
+        default=None, metadata=key("Range [low, high] that predicted ratings are held in.")
+    )
+    order: Order = field(
+        default="users_first", metadata=key("users_first or items_first in a sweep.")
+    )
+    init: Init = field(
+        default="normal",
+        metadata=key("Initial factors: normal, unit_norm, uniform or squared_normal."),
+    )
+    init_scale: float = field(
+        default=0.1,
+        metadata=key(
+            "normal: standard deviation times sqrt(rank); uniform: upper end; squared_normal: "
+            "standard deviation before squaring.",
+            least=0.0,
+        ),
+    )
+    nonnegative: bool = field(default=False, metadata=key("Keep every factor at 0 or above."))
+    seed: int = field(default=42, metadata=key("Seed of the initial factors ({default})."))
 
     @property
     def explicit(self) -> bool:
@@ -202,39 +309,6 @@ PRESETS: dict[str, WalsSpec] = {
 _COUNTS_UNOBSERVED = ("ials", "irspack")
 _PLAIN_RATINGS = ("explicit", "mllib_explicit", "lenskit_explicit")
 
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "weighting": get_args(Weighting),
-    "confidence": get_args(Confidence),
-    "target": get_args(Target),
-    "counted": get_args(Counted),
-    "biases": get_args(Biases),
-    "order": get_args(Order),
-    "init": get_args(Init),
-}
-_MINIMUM = {
-    "rank": 1,
-    "iterations": 1,
-    "unobserved_weight": 0.0,
-    "user_unobserved_exponent": -inf,
-    "item_unobserved_exponent": -inf,
-    "alpha": 0.0,
-    "exponent": 0.0,
-    "bm25_k1": 0.0,
-    "bm25_b": 0.0,
-    "user_frequency_exponent": -inf,
-    "item_frequency_exponent": -inf,
-    "min_positive_value": -inf,
-    "negative_alpha": 0.0,
-    "regularization": 0.0,
-    "user_regularization": 0.0,
-    "item_regularization": 0.0,
-    "nu": 0.0,
-    "beta": 0.0,
-    "nu_star": 0.0,
-    "bias_damping": 0.0,
-    "init_scale": 0.0,
-}
-
 
 def restored_spec(kept: Mapping[str, Any]) -> WalsSpec:
     """The objective whose fields these are, as JSON gives them back."""
@@ -248,8 +322,8 @@ def resolve_spec(preset: str, **given: Any) -> WalsSpec:
     Raises ConfigError for an unknown preset, a value out of range, or a key without effect.
     """
     if preset not in PRESETS:
-        raise ConfigError(f"objective.preset is {preset!r}; choose one of {', '.join(PRESETS)}.")
-    changes = {key: value for key, value in given.items() if value is not None}
+        raise ConfigError(f"{setting('preset')} is {preset!r}; choose one of {', '.join(PRESETS)}.")
+    changes = {name: value for name, value in given.items() if value is not None}
     if "clip" in changes:
         changes["clip"] = tuple(changes["clip"])
     spec = replace(PRESETS[preset], **changes)
@@ -264,28 +338,12 @@ def resolve_spec(preset: str, **given: Any) -> WalsSpec:
 
 
 def _refuse_out_of_range(spec: WalsSpec) -> None:
-    for key, choices in _CHOICES.items():
-        value = getattr(spec, key)
-        if value not in choices:
-            raise ConfigError(f"objective.{key} is {value!r}; choose one of {', '.join(choices)}.")
-    for field in fields(spec):
-        value = getattr(spec, field.name)
-        minimum = _MINIMUM.get(field.name)
-        if minimum is None or value is None:
-            continue
-        if not (minimum <= value < inf) or value == -inf:
-            must = "finite" if minimum == -inf else f"{minimum} or more"
-            raise ConfigError(f"objective.{field.name} is {value}; it must be {must}.")
-    for key in ("epsilon", "half_life_days"):
-        value = getattr(spec, key)
-        if value is not None and not 0 < value < inf:
-            raise ConfigError(f"objective.{key} is {value}; it must be above 0.")
-    if spec.bm25_b > 1:
-        raise ConfigError(f"objective.bm25_b is {spec.bm25_b}; it must be 1 or less.")
+    for own in keys_of(WalsSpec).values():
+        own.check(getattr(spec, own.name))
     if spec.clip is not None and not (
         len(spec.clip) == 2 and -inf < spec.clip[0] < spec.clip[1] < inf
     ):
-        raise ConfigError(f"objective.clip is {list(spec.clip)}; it must be [low, high].")
+        raise ConfigError(f"{setting('clip')} is {list(spec.clip)}; it must be [low, high].")
     _refuse_bad_time(spec.decay_reference)
 
 
@@ -294,45 +352,47 @@ def _refuse_bad_time(text: str | None) -> None:
         datetime.fromisoformat(text or "2000-01-01")
     except ValueError:
         raise ConfigError(
-            f"objective.decay_reference is {text!r}; write it as 2024-05-31 or 2024-05-31T06:00."
+            f"{setting('decay_reference')} is {text!r}; write it as 2024-05-31 or 2024-05-31T06:00."
         ) from None
 
 
 def _refuse_contradictions(spec: WalsSpec) -> None:
     if spec.biases != "none" and not (spec.explicit and spec.unobserved_weight == 0):
         raise ConfigError(
-            f"objective.biases is {spec.biases}, which needs ratings as targets and no weight on "
-            "unobserved pairs: take objective.preset: mllib_explicit, or remove it."
+            f"{setting('biases')} is {spec.biases}, which needs ratings as targets and no weight "
+            f"on unobserved pairs: take {setting('preset')}: mllib_explicit, or remove it."
         )
     if spec.biases == "learned" and spec.nonnegative:
         raise ConfigError(
-            "objective.biases: learned and objective.nonnegative exclude each other, since biases "
-            "have signs; choose biases: means or damped, or remove one of the two."
+            f"{setting('biases')}: learned and {setting('nonnegative')} exclude each other, since "
+            "biases have signs; choose biases: means or damped, or remove one of the two."
         )
     if spec.confidence == "total" and spec.target == "weight":
         raise ConfigError(
-            "objective.confidence: total and objective.target: weight exclude each other, since "
-            "the target of a whole weight is no share of it; set target: unit, or remove one."
+            f"{setting('confidence')}: total and {setting('target')}: weight exclude each other, "
+            "since the target of a whole weight is no share of it; set target: unit, or remove one."
         )
     if spec.clip is not None and not spec.explicit:
         raise ConfigError(
-            f"objective.clip limits predicted ratings, but the target is {spec.target}; remove it."
+            f"{setting('clip')} limits predicted ratings, but the target is {spec.target}; remove "
+            "it."
         )
 
 
 def _refuse_without_effect(preset: str, spec: WalsSpec, given: dict[str, Any]) -> None:
     reasons = _idle_keys(preset, spec)
-    for key in given:
-        if key in reasons:
-            raise ConfigError(f"objective.{key} has no effect {reasons[key]}; remove it.")
+    for name in given:
+        if name in reasons:
+            raise ConfigError(f"{setting(name)} has no effect {reasons[name]}; remove it.")
 
 
 def _idle_keys(preset: str, spec: WalsSpec) -> dict[str, str]:
     """Keys that change nothing under this objective, each with the reason."""
-    weighting = f"with objective.weighting: {spec.weighting}"
-    plain = f"with objective.preset: {preset} (every rating counts once, at its own value)"
-    constant = "with objective.nu: 0 (the penalty does not grow with the row)"
-    unweighted = "with objective.unobserved_weight: 0"
+    weighting = f"with {setting('weighting')}: {spec.weighting}"
+    plain = f"with {setting('preset')}: {preset} (every rating counts once, at its own value)"
+    constant = f"with {setting('nu')}: 0 (the penalty does not grow with the row)"
+    unweighted = f"with {setting('unobserved_weight')}: 0"
+    dated, values = f"without {setting('half_life_days')}", f"with {setting('target')}: value"
     rules: list[tuple[bool, tuple[str, ...], str]] = [
         (
             preset in _PLAIN_RATINGS and spec.explicit,
@@ -343,8 +403,8 @@ def _idle_keys(preset: str, spec: WalsSpec) -> dict[str, str]:
         (spec.weighting != "log", ("epsilon",), weighting),
         (spec.weighting != "power", ("exponent",), weighting),
         (spec.weighting != "bm25", ("bm25_k1", "bm25_b"), weighting),
-        (spec.half_life_days is None, ("decay_reference",), "without objective.half_life_days"),
-        (spec.explicit, ("min_positive_value", "negative_alpha"), "with objective.target: value"),
+        (spec.half_life_days is None, ("decay_reference",), dated),
+        (spec.explicit, ("min_positive_value", "negative_alpha"), values),
         (
             spec.unobserved_weight == 0,
             ("user_unobserved_exponent", "item_unobserved_exponent", "confidence"),
@@ -356,11 +416,11 @@ def _idle_keys(preset: str, spec: WalsSpec) -> dict[str, str]:
             ("regularization",),
             "beside a regularization of users and one of items",
         ),
-        (spec.biases != "damped", ("bias_damping",), f"with objective.biases: {spec.biases}"),
-        (spec.init == "unit_norm", ("init_scale",), "with objective.init: unit_norm"),
+        (spec.biases != "damped", ("bias_damping",), f"with {setting('biases')}: {spec.biases}"),
+        (spec.init == "unit_norm", ("init_scale",), f"with {setting('init')}: unit_norm"),
     ]
     idle: dict[str, str] = {}
-    for applies, keys, reason in rules:
-        for key in keys if applies else ():
-            idle.setdefault(key, reason)
+    for applies, names, reason in rules:
+        for name in names if applies else ():
+            idle.setdefault(name, reason)
     return idle

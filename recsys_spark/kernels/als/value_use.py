@@ -2,12 +2,8 @@
 
 from dataclasses import dataclass
 
+from recsys_spark.errors import setting
 from recsys_spark.kernels.als.spec import WalsSpec
-
-_KEYS = (
-    "objective.weighting, objective.preset, objective.min_positive_value or, in evaluation alone, "
-    "evaluate.min_relevant_value use them"
-)
 
 
 @dataclass(frozen=True)
@@ -52,13 +48,19 @@ def describe_values(spec: WalsSpec, values: ValueRange) -> str:
     rows = "the row" if values.rows == 1 else f"each of {values.rows:,} rows"
     counts = f"{rows} counts as a {'like' if _liked(spec, values.high) else 'dislike'}"
     if values_ignored(spec, values):
-        return f"values {values.text} are not used: {counts}; {_KEYS}"
+        return f"values {values.text} are not used: {counts}; {_users_of_values()}"
     if values.low == values.high and not spec.explicit:
         return f"every value is {_number(values.low)}: {counts}"
     named = f"values {values.text}"
     if values.low == values.high:
         named = f"values, all {_number(values.low)},"
     return f"{named} are used: " + ", ".join(_uses(spec, values))
+
+
+def _users_of_values() -> str:
+    objective = ", ".join(map(setting, ("weighting", "preset", "min_positive_value")))
+    relevant = setting("min_relevant_value")
+    return f"{objective} or, in evaluation alone, {relevant} use them"
 
 
 def _uses(spec: WalsSpec, values: ValueRange) -> list[str]:

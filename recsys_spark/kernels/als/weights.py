@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from recsys_spark.errors import setting
 from recsys_spark.kernels.als.spec import WalsSpec
 
 Floats = npt.NDArray[np.float64]
@@ -81,10 +82,11 @@ def ratio_warning(ratio: float, spec: WalsSpec) -> str | None:
     if spec.explicit or low <= ratio <= high:
         return None
     if ratio > high:
-        effect, cure = "nearly every pair will score the same", "raise objective.unobserved_weight"
+        effect, cure = "nearly every pair will score the same", "raise"
     else:
-        effect, cure = "nearly every score will be close to 0", "lower objective.unobserved_weight"
-    cure += "" if spec.weighting == "binary" else " or change objective.alpha"
+        effect, cure = "nearly every score will be close to 0", "lower"
+    cure += f" {setting('unobserved_weight')}"
+    cure += "" if spec.weighting == "binary" else f" or change {setting('alpha')}"
     return (
         f"Observed positives weigh {ratio:.2g} times what negatives weigh, where {low:g} to "
         f"{high:g} is usual: {effect}. To balance them, {cure}."

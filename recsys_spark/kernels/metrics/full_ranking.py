@@ -32,7 +32,8 @@ from recsys_spark.kernels.topn.tile import (
 
 PLACES = ("auc", "partial_auc", "percentile_rank")
 FALSE_POSITIVES = 0.1
-_CHUNK = 256  # items
+_CHUNK, _GROUP = 256, 32  # items that are compared at once
+_ABOVE, _BELOW, _EQUAL, _UNSURE = range(4)
 _STEPS, _ROOM = 32_000, 32  # of short numbers: between the limits of a row, and at either end
 
 
@@ -42,14 +43,6 @@ class _Placed(NamedTuple):
     scores: Single
     better: npt.NDArray[np.int64]
     equal: npt.NDArray[np.int64]
-
-
-class _Chunk(NamedTuple):
-    """Approximate scores of some items, (items,), and their shares of the slack of the row."""
-
-    scores: Single
-    shares: Single
-    slack: float
 
 
 def place_metrics(
@@ -112,16 +105,18 @@ def _candidates(values):  # type: ignore[no-untyped-def]
 
 @kernel
 def _counts(values, rows, low, high, slack, shares):  # type: ignore[no-untyped-def]
-    """For each entry of `rows` how many of its row are surely above `high`, and from `low` on.
+    """For each entry of `rows` how many of its row are surely above `high`, and how many equal it.
 
-    The latter are counted where scores are exact, and are equal to it; where they are not, their
-    entries and positions are returned. The row is rounded to short whole numbers first, of which
-    processors compare several at once; only chunks that are near to a limit are looked at again.
+    Equal ones are counted where scores are exact; where they are not, the entries and positions of
+    those that may be from `low` to `high` are returned. The row is rounded to short whole numbers
+    first, of which processors compare several at once; only what is near to a limit is looked at
+    again.
     """
     above, equal = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
     of, positions, filled = np.empty(len(rows), np.int64), np.empty(len(rows), np.int32), 0
-    short = np.empty(values.shape[1], dtype=np.int16)
-    hits = np.empty(len(short) // _CHUNK + 1, dtype=np.int64)
+    short = np.empty(-(-values.shape[1] // _CHUNK) * _CHUNK, dtype=np.int16)
+    short[values.shape[1] :] = -1
+    near = np.empty(len(short), dtype=np.int64)
     last, bottom, step, margin = -1, np.float32(0.0), np.float32(0.0), np.float32(0.0)
     for at in range(len(rows)):
         if rows[at] != last:
@@ -130,42 +125,60 @@ def _counts(values, rows, low, high, slack, shares):  # type: ignore[no-untyped-
                 end += 1
             bottom, step, margin = _scale(low[at:end], high[at:end], slack[last])
             _shorten(values[last], bottom, step, short)
-        under = np.int16((low[at] - bottom) * step - margin)
-        over = np.int16((high[at] - bottom) * step + margin)
-        above[at], near = _count_chunks(short, under, over, hits)
-        for first in hits[:near]:
-            part = slice(first, first + _CHUNK)
-            chunk = _Chunk(values[last, part], shares[part], slack[last])
-            surely, upto = _count(chunk, low[at], high[at])
-            above[at] += surely
-            if slack[last] == 0.0:
-                equal[at] += upto - surely
-            elif upto > surely:
-                if filled + upto - surely > len(of):
-                    of, positions = _longer(of, upto), _longer(positions, upto)
-                _near(chunk, low[at], high[at], first, positions[filled:])
-                of[filled : filled + upto - surely] = at
-                filled += upto - surely
+        under, over = _limits_in_steps(low[at], high[at], bottom, step, margin)
+        above[at], found = _count_above(short, under, over, near)
+        for hit in range(found):
+            item = near[hit]
+            where = _compare(values[last, item], shares[item], slack[last], low[at], high[at])
+            above[at] += where == _ABOVE
+            equal[at] += where == _EQUAL
+            if where == _UNSURE:
+                if filled == len(of):
+                    of, positions = _longer(of), _longer(positions)
+                of[filled], positions[filled] = at, item
+                filled += 1
     return above, equal, of[:filled], positions[:filled]
 
 
 @jit
-def _count_chunks(short, under, over, hits):  # type: ignore[no-untyped-def]
-    """How many are above `over`, but in chunks with some from `under` on; where those begin."""
-    above, near = 0, 0
+def _count_above(short, under, over, near):  # type: ignore[no-untyped-def]
+    """How many are above `over`, and how many from `under` to it, whose positions are noted."""
+    above, found = 0, 0
     for first in range(0, len(short), _CHUNK):
-        surely, upto = _count_short(short[first : first + _CHUNK], under, over)
+        chunk = short[first : first + _CHUNK]
+        surely, upto = _count_short(chunk, under, over)
+        above += surely
         if upto > surely:
-            hits[near] = first
-            near += 1
-        else:
-            above += surely
-    return above, near
+            found = _find(chunk, under, over, first, near, found)
+    return above, found
 
 
 @jit
-def _longer(array, more):  # type: ignore[no-untyped-def]
-    grown = np.empty(2 * len(array) + more, array.dtype)
+def _find(chunk, under, over, first, near, found):  # type: ignore[no-untyped-def]
+    """Note the positions of those from `under` to `over`; groups without any are skipped."""
+    for group in range(0, len(chunk), _GROUP):
+        inside = np.int16(0)
+        for item in range(group, group + _GROUP):
+            inside = np.int16(
+                inside + np.int16(chunk[item] >= under) - np.int16(chunk[item] > over)
+            )
+        if inside:
+            for item in range(group, group + _GROUP):
+                if under <= chunk[item] <= over:
+                    near[found] = first + item
+                    found += 1
+    return found
+
+
+@jit
+def _limits_in_steps(low, high, bottom, step, margin):  # type: ignore[no-untyped-def]
+    """Scores that are not from `low` to `high` are, in steps, not from the one to the other."""
+    return np.int16((low - bottom) * step - margin), np.int16((high - bottom) * step + margin)
+
+
+@jit
+def _longer(array):  # type: ignore[no-untyped-def]
+    grown = np.empty(2 * len(array), array.dtype)
     grown[: len(array)] = array
     return grown
 
@@ -201,33 +214,18 @@ def _count_short(short, under, over):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _near(chunk, low, high, first, found):  # type: ignore[no-untyped-def]
-    """The positions, counted from `first`, of those that may be from `low` to `high`."""
-    filled = 0
-    for item in range(len(chunk.scores)):
-        least, most = _bounds(chunk.scores[item], chunk.shares[item], chunk.slack)
-        if most >= low and least <= high:
-            found[filled] = first + item
-            filled += 1
+def _compare(score, share, slack, low, high):  # type: ignore[no-untyped-def]
+    """Where an exact score is, of which an approximate one is given, rounded outwards.
 
-
-@jit
-def _bounds(score, share, slack):  # type: ignore[no-untyped-def]
-    """Between which numbers an exact score lies, rounded outwards."""
+    Below `low`, above `high`, equal to both where scores are exact, or unsure.
+    """
     rounding = np.float32(2.0**-23 if slack > 0.0 else 0.0)
     own = np.float32(slack * 1.000001) * share + rounding * abs(score)
-    return score - own, score + own
-
-
-@jit
-def _count(chunk, low, high):  # type: ignore[no-untyped-def]
-    """How many are surely above `high`, and how many may be from `low` on."""
-    over, upto = np.int32(0), np.int32(0)
-    for item in range(len(chunk.scores)):
-        least, most = _bounds(chunk.scores[item], chunk.shares[item], chunk.slack)
-        over = np.int32(over + np.int32(least > high))
-        upto = np.int32(upto + np.int32(most >= low))
-    return np.int64(over), np.int64(upto)
+    if score - own > high:
+        return _ABOVE
+    if score + own < low:
+        return _BELOW
+    return _UNSURE if slack > 0.0 else _EQUAL
 
 
 @kernel

@@ -217,7 +217,7 @@ def test_what_the_workspace_held_before_does_not_matter(monkeypatch, rank, metho
     fixed, observed = normal_factors(1, 300, rank), rng.random((10, 300)) < 0.3
     a, b = observed * rng.uniform(0.5, 2, observed.shape), observed * 1.0
     a[:2] -= 0.1 * observed[:2]  # in double precision
-    solver, last = Solver(method, block=72), normal_factors(2, 10, rank)
+    solver, last = Solver(method, subspace_block=72), normal_factors(2, 10, rank)
     expected = solve_table(observed, a, b, fixed, 0.1, 1.0, solver, last=last)
     for module in (eigenbasis, subspace):
         monkeypatch.setattr(module, "workspace", full_of_nan)
@@ -401,7 +401,9 @@ def test_observed_loss_completes_to_the_full_loss(preset, method):
     table, Y = ratings_table(), normal_factors(31, COLUMNS)
     observed, a, b, w0, rows, columns = dense_terms(table, spec)
     start = normal_factors(30, ROWS)
-    solution = solve_table(observed, a, b, Y, w0, rows, Solver(method, block=2), last=start)
+    solution = solve_table(
+        observed, a, b, Y, w0, rows, Solver(method, subspace_block=2), last=start
+    )
     X = solution.factors
     wide_x, wide_y = X.astype(float), Y.astype(float)
     error = dense.observed_error(wide_x, wide_y, observed, a, b, w0)
@@ -472,7 +474,7 @@ def test_a_block_step_is_exact_in_the_block_and_leaves_the_rest(rank, block, col
     observed, a, b = random_table(rank, columns)
     fixed, start = normal_factors(40, columns, rank), normal_factors(41, ROWS, rank)
     penalty = np.random.default_rng(1).uniform(0.5, 2, ROWS)
-    for step in Solver("subspace", block=block).steps(rank):
+    for step in Solver("subspace", subspace_block=block).steps(rank):
         inside = step.coordinates(rank)
         solved = solve_table(observed, a, b, fixed, 0.2, penalty, step, last=start)
         expected = expected_steps(fixed, a, b, 0.2, penalty, start, inside)
@@ -488,7 +490,7 @@ def test_a_block_step_is_exact_in_the_block_and_leaves_the_rest(rank, block, col
 def test_block_steps_of_rows_longer_than_what_is_gathered_at_once(length, lowest):
     observed, a, b = random_table(length, length, rows=2, density=1.0, lowest=lowest)
     fixed, start = normal_factors(42, length, 7), normal_factors(43, 2, 7)
-    step = Solver("subspace", block=3, first=3)
+    step = Solver("subspace", subspace_block=3, first=3)
     solved = solve_table(observed, a, b, fixed, 0.2, 1.0, step, last=start)
     expected = expected_steps(fixed, a, b, 0.2, 1.0, start, slice(3, 6))
     assert_rows_equal(solved.factors, expected, start)
@@ -513,7 +515,7 @@ def test_a_block_of_the_full_rank_is_the_exact_solution(rank):
     observed, a, b = random_table(rank, 200)
     fixed, start = normal_factors(46, 200, rank), normal_factors(47, ROWS, rank)
     exact = solve_table(observed, a, b, fixed, 0.1, 3.0)
-    solver = Solver("subspace", block=500)
+    solver = Solver("subspace", subspace_block=500)
     assert solver.steps(rank) == [solver]
     solved = solve_table(observed, a, b, fixed, 0.1, 3.0, solver, last=start)
     assert_rows_equal(solved.factors, exact.factors.astype(float), start)
@@ -529,7 +531,7 @@ def test_block_steps_with_unobserved_weights_of_rows_and_columns():
     columns = rng.uniform(0.2, 3, COLUMNS).astype(np.float32)
     held = fix(fixed, gram(fixed, columns), columns, rotate=False)
     problem = Problem(csr_of(observed, a, b), rows, np.full(ROWS, 0.3))
-    solved = solve_rows(problem, held, Solver("subspace", block=2, first=2), start)
+    solved = solve_rows(problem, held, Solver("subspace", subspace_block=2, first=2), start)
     wide, block = fixed.astype(float), slice(2, 4)
     expected = [
         dense.block_step_row(wide, a[u], b[u], rows[u] * columns, 0.3, start[u], block)
@@ -561,7 +563,7 @@ def test_a_block_that_is_unsolvable_is_reported_and_a_singular_one_gets_jitter()
     observed[:, 0] = True
     a = observed * np.array([[1.0], [-5.0], [0.5]])
     last = normal_factors(17, 3)
-    step = Solver("subspace", block=2)
+    step = Solver("subspace", subspace_block=2)
     solved = solve_table(observed, a, 1.0 * observed, fixed, 0.0, 0.01, step, last=last)
     assert solved.failed.tolist() == [1]
     assert not solved.factors[1].any()
@@ -574,7 +576,7 @@ def test_blocks_of_dislikes_only_and_of_no_entries_solve_to_zero():
     observed, a, b = random_table(7, COLUMNS)
     b[3] = 0.0
     fixed, last = normal_factors(50, COLUMNS), normal_factors(51, ROWS)
-    step = Solver("subspace", block=2)
+    step = Solver("subspace", subspace_block=2)
     solved = solve_table(observed, a, b, fixed, 0.1, 1.0, step, last=last)
     assert not solved.factors[3].any()
     assert solved.factors[4].all()
@@ -602,7 +604,7 @@ def test_blocks_never_raise_the_loss_and_end_where_exact_sweeps_do(preset, block
                 found.append(dense.full_loss(X.astype(float), Y.astype(float), *terms))
         return found
 
-    by_blocks = losses(Solver("subspace", block=block), 150)
+    by_blocks = losses(Solver("subspace", subspace_block=block), 150)
     assert all(after <= before * (1 + 1e-5) for before, after in pairwise(by_blocks))
     assert by_blocks[-1] == pytest.approx(losses(Solver(), 150)[-1], rel=1e-3)
 

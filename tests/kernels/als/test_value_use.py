@@ -10,7 +10,7 @@ from recsys_spark.kernels.als.value_use import ValueRange, describe_values, valu
 
 STARS = ValueRange(1.0, 5.0, 100)
 SIGNED = ValueRange(-2.0, 3.0, 100)
-KEYS = ("objective.weighting", "objective.preset", "min_positive_value", "min_relevant_value")
+KEYS = ("weighting", "preset", "min_positive_value", "min_relevant_value")
 
 SAID = [
     ("ials", {}, STARS, "values 1 to 5 are not used: each of 100 rows counts as a like; "),

@@ -124,13 +124,13 @@ def test_googles_published_settings_pass_without_a_warning(rows, users, items, w
 @pytest.mark.parametrize(
     ("ratio", "cure"),
     [
-        (100.0, "raise objective.unobs"),
-        (np.inf, "raise objective.unobs"),
-        (1e-5, "lower objective"),
+        (100.0, "raise unobserved_weight"),
+        (np.inf, "raise unobserved_weight"),
+        (1e-5, "lower unobserved_weight"),
     ],
 )
 def test_a_ratio_far_off_is_warned_about_with_the_cure(ratio, cure):
     assert cure in ratio_warning(ratio, PRESETS["ials"])
     assert "alpha" not in ratio_warning(ratio, PRESETS["ials"]), "binary weights do not use it"
-    assert "objective.alpha" in ratio_warning(ratio, PRESETS["hu2008"])
+    assert "change alpha" in ratio_warning(ratio, PRESETS["hu2008"])
     assert ratio_warning(ratio, PRESETS["mllib_explicit"]) is None

@@ -42,7 +42,7 @@ class Equations(NamedTuple):
 
 
 class Entries(NamedTuple):
-    """Those of one row, (entries,) each, as in `Equations`."""
+    """The entries of one row, (entries,) each, as in `Equations`."""
 
     indices: npt.NDArray[np.int32]
     a: npt.NDArray[np.float32]
@@ -71,7 +71,7 @@ class Workspace(NamedTuple):
     """Memory of one thread in one precision.
 
     rows: (GATHERED or rank, rank) gathered rows. system: (rank^2,). vector, scales: (rank,).
-    least: how large a squared pivot must be beside its diagonal entry: 1 - R^2 of the coordinate.
+    least: share of its diagonal entry that a squared pivot exceeds: 1 - R^2 of the coordinate.
     """
 
     rows: npt.NDArray[Any]
