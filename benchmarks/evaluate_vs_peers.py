@@ -25,7 +25,7 @@ from systems import session
 from recsys_spark.evaluation import measure_ranking, summarise
 from recsys_spark.evaluation.ranking import ranked_lists
 from recsys_spark.kernels.metrics.ranking import METRICS
-from recsys_spark.topn.catalog import Catalogue, Listing
+from recsys_spark.topn.catalog import Catalog, Listing
 from recsys_spark.topn.distributed import recommend_top_n
 
 Result = dict[str, Any]
@@ -131,11 +131,11 @@ def _seconds(work: Callable[[], Any], repeats: int = 2) -> tuple[list[float], An
 
 
 def _make(options: argparse.Namespace) -> Result:
-    """The lists themselves: everybody's hundred best of the catalogue, without what they have."""
+    """The lists themselves: everybody's hundred best of the catalog, without what they have."""
     spark, n = _session(options), max(CUTOFFS)
     draw = np.random.default_rng(5)
     items = draw.normal(size=(options.items, options.rank)).astype(np.float32)
-    catalogue = Catalogue(
+    catalog = Catalog(
         np.arange(options.items), pa.array(np.arange(options.items)), LongType(), items,
         np.ones(options.items, dtype=bool), np.zeros(options.items),
     )  # fmt: skip
@@ -149,7 +149,7 @@ def _make(options: argparse.Namespace) -> Result:
     users.count()
 
     def make() -> None:
-        lists = recommend_top_n(users, "user_id", Listing(catalogue, n))
+        lists = recommend_top_n(users, "user_id", Listing(catalog, n))
         lists.write.format("noop").mode("overwrite").save()
 
     return {"seconds": _seconds(make)[0]}

@@ -34,7 +34,7 @@ from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.kernels.topn.inner_product import arrange, top_n
 from recsys_spark.pipeline.resumable_write import plan_layout
 from recsys_spark.topn.catalog import with_factors
-from recsys_spark.topn.recommend import make_lists, read_catalogue
+from recsys_spark.topn.recommend import make_lists, read_catalog
 from recsys_spark.topn.request import ByFactors, Request
 
 Result = dict[str, Any]
@@ -192,9 +192,9 @@ def _ours(problem: Problem) -> Result:
 
     def lists() -> None:
         everyone = users.select(F.col("id").alias("user_id"), F.col("id").alias("user"))
-        catalogue = with_factors(read_catalogue(seen, ids), items)
+        catalog = with_factors(read_catalog(seen, ids), items)
         by = ByFactors(users.toDF("id", "factors"))
-        request = Request(everyone, catalogue, problem.n, ranked_by=by, seen=seen, layout=layout)
+        request = Request(everyone, catalog, problem.n, ranked_by=by, seen=seen, layout=layout)
         make_lists(request).every().write.mode("overwrite").parquet(str(target))
 
     seconds, _ = _timed(lists)

@@ -147,7 +147,7 @@ def recommendation_list(
 ) -> ArrayType:
     """A ranked list; scores compare within one source only. entry: what is listed.
 
-    marked: with when the user had the item last. explained: with the items of the user that add
+    marked: with the time of the last interaction. explained: with the items of the user that add
     most to the score, and how much. members: the type of user ids, for a list of a group with the
     score of each of its members.
     """

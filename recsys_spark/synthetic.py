@@ -158,11 +158,11 @@ def _ids(batches: Iterator[pa.RecordBatch]) -> Iterator[Ints]:
 def rating_columns(config: Generate, batches: Iterator[Ints]) -> Iterator[Columns]:
     """Columns of RATINGS, slice by slice, for batches of ascending users."""
     people = population(config)
-    catalogue = synthetic.catalogue(people)
+    catalog = synthetic.catalog(people)
     scale = synthetic.activity_scale(people)
     item_ids = item_id(np.arange(config.items))
     for ids in batches:
-        for sample in synthetic.sample(people, catalogue, scale, ids):
+        for sample in synthetic.sample(people, catalog, scale, ids):
             yield _rating_slice(config, sample, item_ids)
 
 

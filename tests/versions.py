@@ -16,7 +16,7 @@ from recsys_spark.storage.tables import Manifest
 def write_version(
     root: Path, table: str, run_id: str, rows: pa.Table, inputs: Mapping[str, str] | None = None
 ) -> Path:
-    """A sealed version of one file, with few rows to a row group; answers its folder."""
+    """A committed version of one file, with few rows to a row group; answers its folder."""
     tables = local_tables(str(root))
     path = tables.path(table, run_id)
     folder = root / path

@@ -21,7 +21,7 @@ Scores = tuple[DataFrame, DataFrame]
 
 
 def popularity_scores(users: DataFrame, counts: DataFrame) -> Scores:
-    """Factors of users and items, columns id and factors: an item scores the same for everyone.
+    """Factors of users and items, columns id and factors: an item scores the same for all users.
 
     users: column user. counts: columns item and rows, its score. Each user and item once.
     """

@@ -18,7 +18,7 @@ from recsys_spark.errors import ConfigError
 from recsys_spark.pipeline.execution_plan import make_plan
 from recsys_spark.pipeline.sessions import lazy_session, session
 from recsys_spark.runtime.doctor import (
-    Place,
+    Environment,
     examine_executors,
     examine_here,
     java_version,
@@ -82,12 +82,12 @@ def _newest_sizes(runs: Runs, tables: Tables, refit: bool) -> Sizes:
     return Sizes(pairs, users, items, 0.0, 0.0, slots=0)
 
 
-def _table(driver: Place, executors: list[Place]) -> Table:
+def _table(driver: Environment, executors: list[Environment]) -> Table:
     table = Table("", "driver", *(f"executor {p.host}" for p in executors), box=None)
-    places = [driver, *executors]
-    table.add_row("Python", *(place.python for place in places))
+    environments = [driver, *executors]
+    table.add_row("Python", *(environment.python for environment in environments))
     for name in driver.packages:
-        table.add_row(name, *(place.packages[name] for place in places))
-    table.add_row("BLAS", *(place.blas for place in places))
-    table.add_row("memory", *(f"{place.memory_gib:.1f} GiB" for place in places))
+        table.add_row(name, *(environment.packages[name] for environment in environments))
+    table.add_row("BLAS", *(environment.blas for environment in environments))
+    table.add_row("memory", *(f"{environment.memory_gib:.1f} GiB" for environment in environments))
     return table

@@ -28,7 +28,7 @@ def serve_tables(config: Config, log: Log, host: str, port: int, run_id: str | N
     with terminable(), suppress(KeyboardInterrupt), open_server(site, host, port, log) as server:
         if server.is_open:
             log.warning(
-                "Everybody on the network can read the histories and lists of all users: the page "
+                "Anyone on the network can read the histories and lists of all users: the page "
                 "has no password. Without --host only this machine can."
             )
         print(f"Run {shown.run_id} of {root} at {server.address} (Ctrl-C ends it)", flush=True)

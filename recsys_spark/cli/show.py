@@ -88,7 +88,7 @@ def _first(tables: Tables, manifest: Manifest, filters: Filters, limit: int) -> 
 def by_importance(metrics: pa.Table) -> pa.Table:
     """Rows of the metrics table, those that people look for first.
 
-    Those of all users come first, then the ranking of the whole catalogue, then the cut-off that
+    Those of all users come first, then the ranking of the whole catalog, then the cut-off that
     summaries show; then metrics in the order of `rank_of`, of each the best model first.
     """
     rows = metrics.to_pylist()

@@ -153,14 +153,14 @@ def _places(console: Console, outcome: Outcome, config: Config) -> None:
     root = config.paths.root
     folder = local_folder(root) or root
     run = f"{folder}/runs/{outcome.run_id}"
-    places = {"Tables": f"{folder}/tables", "Run": run}
+    locations = {"Tables": f"{folder}/tables", "Run": run}
     if "evaluate" in outcome.records:
-        places["Report"] = f"{run}/report.html"
+        locations["Report"] = f"{run}/report.html"
     uri = tracking_uri(config.tracking, root)
     if uri is not None:
-        places["MLflow"] = mask(uri)
-    for name, place in places.items():
-        console.print(f"[bold]{name:<7}[/] {place}", soft_wrap=True)
+        locations["MLflow"] = mask(uri)
+    for name, location in locations.items():
+        console.print(f"[bold]{name:<7}[/] {location}", soft_wrap=True)
     if tips := advice({stage: record.summary for stage, record in outcome.records.items()}):
         console.print("\nTry next:", style="bold")
         for text in tips:

@@ -120,7 +120,7 @@ class Model(Section):
         min_length=1,
         description="popularity: a column of evaluate.users, such as country; users are listed "
         "what is popular among those with their value, users without one what is popular overall. "
-        "null: the same for everyone.",
+        "null: the same for all users.",
     )
     parts: dict[str, Weight] = Field(
         {}, description="blend: weights of others by name; model is the weighted ALS."

@@ -62,13 +62,13 @@ class Evaluate(Section):
         None, description="Truth rows below are not relevant; null: every row is."
     )
     full_ranking: bool = Field(
-        True, description="Also measure auc and percentile_rank, which rank the whole catalogue."
+        True, description="Also measure auc and percentile_rank, which rank the whole catalog."
     )
     sampled_negatives: int | None = Field(
         None,
         ge=1,
         description="Also rank each user's test items among so many others, drawn at random: the "
-        "protocol of sampled candidates, for comparing with papers. null: only the catalogue.",
+        "protocol of sampled candidates, for comparing with papers. null: only the catalog.",
     )
     resamples: int = Field(
         1000, ge=0, description="Resamples of the users for 95 % intervals; 0: no intervals."
@@ -122,7 +122,7 @@ class ItemList(TableFile):
 
 class Windows(TableFile):
     path: str | None = Field(
-        None, description="Table of when items can be had; those not in it always can. null: none."
+        None, description="Table of when items are available; others always are. null: none."
     )
     item: str | int = Field("item_id", description="Column of the item id.")
     since: str | int = Field(
@@ -274,7 +274,7 @@ class Recommend(Section):
     seen_days: float | None = Field(
         None,
         gt=0,
-        description="Only what the user had in so many days before the newest event counts as "
+        description="Only interactions of so many days before the newest event count as "
         "seen; null: ever.",
     )
     last_interaction: bool = Field(

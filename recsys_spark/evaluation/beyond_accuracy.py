@@ -91,10 +91,10 @@ def measure_lists(
             require_same("item_id", items=items, **{name: pairs})
         lists = _with_items(lists, pairs, name, kind)
     typed = items.withColumn("item_id", F.col("item_id").cast(kind))
-    catalogue = items.sparkSession.sparkContext.broadcast(_catalogue(typed))
+    catalog = items.sparkSession.sparkContext.broadcast(_catalog(typed))
     schema = per_user(recommendations.schema["user_id"].dataType, LIST_METRICS)
     return map_in_arrow(
-        lists, by_cutoff(_metrics_of(catalogue), LIST_METRICS, schema, k, split), schema
+        lists, by_cutoff(_metrics_of(catalog), LIST_METRICS, schema, k, split), schema
     )
 
 
@@ -106,12 +106,12 @@ def _with_items(lists: DataFrame, pairs: DataFrame | None, name: str, kind: Data
 
 
 @dataclass(frozen=True)
-class _Catalogue:
+class _Catalog:
     ids: pa.Array
     traits: Traits
 
 
-def _catalogue(items: DataFrame) -> _Catalogue:
+def _catalog(items: DataFrame) -> _Catalog:
     """The items on the driver, to be broadcast."""
     factors = _optional(items, "factors", "array<float>")
     attributes = F.array_distinct(_optional(items, "attributes", "array<string>"))
@@ -124,7 +124,7 @@ def _catalogue(items: DataFrame) -> _Catalogue:
     traits = _traits(
         table["users"].to_numpy(), list_matrix(vectors, width), table["attributes"].combine_chunks()
     )
-    return _Catalogue(table["item_id"].combine_chunks(), traits)
+    return _Catalog(table["item_id"].combine_chunks(), traits)
 
 
 @dataclass(frozen=True)
@@ -180,25 +180,23 @@ def _unit_vectors(factors: Single) -> npt.NDArray[np.float64]:
 
 
 def _metrics_of(
-    catalogue: "Broadcast[_Catalogue]",
+    catalog: "Broadcast[_Catalog]",
 ) -> Callable[[pa.RecordBatch, _Whole], npt.NDArray[np.float64]]:
-    return lambda batch, ks: _batch_metrics(batch, catalogue.value, ks)
+    return lambda batch, ks: _batch_metrics(batch, catalog.value, ks)
 
 
-def _batch_metrics(
-    batch: pa.RecordBatch, catalogue: _Catalogue, ks: _Whole
-) -> npt.NDArray[np.float64]:
+def _batch_metrics(batch: pa.RecordBatch, catalog: _Catalog, ks: _Whole) -> npt.NDArray[np.float64]:
     lists, truth, history = (
-        _positions(batch.column(name), catalogue) for name in ("list", "truth", "history")
+        _positions(batch.column(name), catalog) for name in ("list", "truth", "history")
     )
-    hits = np.isin(_cells(*lists, catalogue), _cells(*truth, catalogue)) & (lists.codes >= 0)
-    return list_metrics(lists, hits, _sorted(*history), catalogue.traits, ks)
+    hits = np.isin(_cells(*lists, catalog), _cells(*truth, catalog)) & (lists.codes >= 0)
+    return list_metrics(lists, hits, _sorted(*history), catalog.traits, ks)
 
 
-def _positions(lists: pa.ListArray, catalogue: _Catalogue) -> Coded:
-    """Bounds and the items' places in the catalogue, -1 of those outside it."""
-    places = pc.index_in(lists.flatten(), catalogue.ids).fill_null(-1)
-    return Coded(list_bounds(lists), places.to_numpy(zero_copy_only=False).astype(np.int64))
+def _positions(lists: pa.ListArray, catalog: _Catalog) -> Coded:
+    """Bounds and the items' places in the catalog, -1 of those outside it."""
+    ranks = pc.index_in(lists.flatten(), catalog.ids).fill_null(-1)
+    return Coded(list_bounds(lists), ranks.to_numpy(zero_copy_only=False).astype(np.int64))
 
 
 def _sorted(bounds: _Whole, positions: _Whole) -> Coded:
@@ -207,7 +205,7 @@ def _sorted(bounds: _Whole, positions: _Whole) -> Coded:
     return Coded(bounds, positions[np.lexsort((positions, lists))])
 
 
-def _cells(bounds: _Whole, positions: _Whole, catalogue: _Catalogue) -> _Whole:
-    """One number for each user and item; items outside the catalogue have the same one."""
+def _cells(bounds: _Whole, positions: _Whole, catalog: _Catalog) -> _Whole:
+    """One number for each user and item; items outside the catalog have the same one."""
     users = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
-    return users * (len(catalogue.ids) + 1) + positions
+    return users * (len(catalog.ids) + 1) + positions

@@ -81,7 +81,7 @@ _LOWER = {
 _NEITHER = {
     "popularity_rank": "Rank of the listed items by popularity, as a share: near 0 the best known.",
     "exposure": "Share of the listed items that belong to a group of items.",
-    "catalogue_share": "Share of all items that belong to a group of items.",
+    "catalog_share": "Share of all items that belong to a group of items.",
     "overlap": "Share of the items that two models' lists have in common.",
     "rbo": "Overlap of two models' lists in which the first ranks count most.",
 }

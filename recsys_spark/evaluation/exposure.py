@@ -80,7 +80,7 @@ def measure_exposure(
         Name of the held-out rows, for the column split.
     groups : DataFrame, optional
         Columns item_id and group; an item may be in several groups. Each group has a row of metric
-        exposure, its share of all list entries, and one of catalogue_share, its share of the items;
+        exposure, its share of all list entries, and one of catalog_share, its share of the items;
         the segment is the group's name.
     curve_at : int, optional
         The cut-off of the Lorenz curves; by default the lowest.
@@ -103,15 +103,15 @@ def measure_exposure(
         raise ConfigError(f"curve_at is {curve_at}; choose one of k, {ks}.")
     kind = listed_as(recommendations, items=items)
     named = named.withColumn("list", F.col("list").cast(ArrayType(kind)))
-    catalogue = items.select("item_id").distinct()
-    size, lists = catalogue.count(), _lists(named)
-    counts = _listed(named, catalogue, ks).persist()
+    catalog = items.select("item_id").distinct()
+    size, lists = catalog.count(), _lists(named)
+    counts = _listed(named, catalog, ks).persist()
     try:
         spread = Spread(lists, _histograms(counts, ks, size, list(lists)))
         if groups is not None:
             require(groups, ["item_id", "group"], "groups")
             require_same("item_id", items=items, groups=groups)
-            spread = Spread(*spread[:2], *_groups(counts, groups, catalogue, ks, size))
+            spread = Spread(*spread[:2], *_groups(counts, groups, catalog, ks, size))
     finally:
         counts.unpersist()
     spark = recommendations.sparkSession
@@ -145,13 +145,13 @@ def exposure_of(
     return Exposure(local_frame(spark, content, TABLE), curves)
 
 
-def _listed(named: DataFrame, catalogue: DataFrame, ks: list[int]) -> DataFrame:
+def _listed(named: DataFrame, catalog: DataFrame, ks: list[int]) -> DataFrame:
     """Columns model, item_id and, for each cut-off, the number of lists that have the item."""
     entries = named.select("model", F.posexplode("list").alias("place", "item_id"))
     counted = entries.groupBy("model", "item_id").agg(
         *(F.count_if(F.col("place") < k).alias(str(k)) for k in ks)
     )
-    return counted.join(catalogue, "item_id", "left_semi")
+    return counted.join(catalog, "item_id", "left_semi")
 
 
 def _lists(named: DataFrame) -> dict[str, tuple[int, int]]:
@@ -178,17 +178,17 @@ def _histograms(
     return found
 
 
-def _overall(model: str, k: int, counts: Counts, everyone: int, served: int) -> Iterator[Row]:
-    found = exposure_metrics(*counts, served) | {"user_coverage": served / everyone}
+def _overall(model: str, k: int, counts: Counts, all_users: int, served: int) -> Iterator[Row]:
+    found = exposure_metrics(*counts, served) | {"user_coverage": served / all_users}
     for name, value in found.items():
         yield _row(model, name, k, ALL, value, served)
 
 
 def _groups(
-    counts: DataFrame, groups: DataFrame, catalogue: DataFrame, ks: list[int], size: int
+    counts: DataFrame, groups: DataFrame, catalog: DataFrame, ks: list[int], size: int
 ) -> tuple[dict[str, float], dict[tuple[str, int], dict[str, int]]]:
     """The groups' shares of the catalog, and how many of the listed items each has."""
-    inside = groups.join(catalogue, "item_id", "left_semi").groupBy("group").count()
+    inside = groups.join(catalog, "item_id", "left_semi").groupBy("group").count()
     shares = {row["group"]: row["count"] / size for row in inside.orderBy("group").collect()}
     sums = [F.sum(str(k)).alias(str(k)) for k in ks]
     joined = counts.join(groups, "item_id").groupBy("model", "group").agg(*sums).collect()
@@ -207,7 +207,7 @@ def _by_group(spread: Spread, model: str, k: int) -> Iterator[Row]:
     for group, share in spread.shares.items():
         if total:
             yield _row(model, "exposure", k, group, own.get(group, 0) / total, served)
-        yield _row(model, "catalogue_share", k, group, share, served)
+        yield _row(model, "catalog_share", k, group, share, served)
 
 
 def _row(model: str, metric: str, k: int, segment: str, value: float, users: int) -> Row:

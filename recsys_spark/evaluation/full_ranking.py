@@ -16,7 +16,7 @@ from recsys_spark.arrow import arrow_schema, list_matrix, list_parts, make_batch
 from recsys_spark.errors import ContractError
 from recsys_spark.evaluation.inputs import refuse_repeated, require_whole
 from recsys_spark.evaluation.ranking import ALL
-from recsys_spark.kernels.metrics.full_ranking import PLACES, place_metrics
+from recsys_spark.kernels.metrics.full_ranking import RANK_METRICS, rank_metrics
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.kernels.topn.tile import ItemFactors, padded_items
@@ -79,7 +79,7 @@ def measure_places(
         rows = rows.join(user_factors.toDF("user", f"factors{at}"), "user", "left")
     ranked = {name: _ranked_items(factors, name) for name, (_, factors) in scores.items()}
     broadcast = truth.sparkSession.sparkContext.broadcast(ranked)
-    schema = per_user(truth.schema["user_id"].dataType, PLACES)
+    schema = per_user(truth.schema["user_id"].dataType, RANK_METRICS)
     return map_in_arrow(rows.drop("user"), _measure(broadcast, schema, split), schema)
 
 
@@ -133,14 +133,14 @@ def _batch_metrics(batch: pa.RecordBatch, factors: str, items: _Items) -> npt.ND
     users[~np.isfinite(users).all(axis=1)] = 0.0
     candidates = np.ones(len(items.lookup.ids), dtype=bool)
     seen, truth = (items.positions(batch.column(name)) for name in ("seen", "truth"))
-    return place_metrics(users, items.factors, candidates, seen.without(-1), truth)
+    return rank_metrics(users, items.factors, candidates, seen.without(-1), truth)
 
 
 def _columns(
     users: pa.Array, values: npt.NDArray[np.float64], model: str, split: str
 ) -> dict[str, object]:
     same = {"model": model, "split": split, "segment": ALL}
-    metrics = zip(PLACES, values.T, strict=True)
+    metrics = zip(RANK_METRICS, values.T, strict=True)
     return {
         "user_id": users,
         "k": pa.nulls(len(users)),

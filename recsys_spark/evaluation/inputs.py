@@ -28,7 +28,7 @@ from recsys_spark.schema import require
 def ranked_lists(recommendations: DataFrame, model: str | Sequence[str]) -> DataFrame:
     """Columns user_id, model and list: the items best first, null where one stands again.
 
-    A row a user and model: of several, entries are taken by their place, those of equal places by
+    A row a user and model: of several, entries are taken by their place, those of equal ranks by
     item id. Entries are structs with item_id and rank, in any order; without rank, or as plain
     items, they are taken in the order in which they stand. Entries without a rank come last.
 

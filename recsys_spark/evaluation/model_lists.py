@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from recsys_spark.arrow import list_array, list_bounds, list_parts
-from recsys_spark.kernels.metrics.full_ranking import PLACES, full_ranking
+from recsys_spark.kernels.metrics.full_ranking import RANK_METRICS, full_ranking
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.topn.inner_product import Positions, Single, top_n
 from recsys_spark.kernels.topn.random_order import shuffled_lists, shuffled_ranking
@@ -72,18 +72,18 @@ def rank_batch(batch: pa.RecordBatch, ranking: Ranking) -> dict[str, pa.Array]:
     dict
         Columns lists, list<list<int32>>: for each model, in their order, internal ids of items,
         best first, those of history and known left out; and full_ranking, list<double>: for each
-        model the metrics of `kernels.metrics.full_ranking.PLACES`, null where there are none.
+        model the metrics of `kernels.metrics.full_ranking.RANK_METRICS`, null where there are none.
     """
     block = read_block(_with_drawn(batch, ranking), ranking.lookup, ranking.ranks)
     indptr, ids = list_parts(batch.column("truth"), np.int64)
     truth = Ragged(indptr, ranking.lookup.positions(ids))
     items = np.full((block.size, len(ranking.models), ranking.n), -1, dtype=np.int32)
-    places = np.full((block.size, len(ranking.models), len(PLACES)), np.nan)
+    ranks = np.full((block.size, len(ranking.models), len(RANK_METRICS)), np.nan)
     for at, scorer in enumerate(ranking.models.values()):
         found = items[:, at]
-        _by_scorer(scorer, block, truth, found, places[:, at] if ranking.full_ranking else None)
+        _by_scorer(scorer, block, truth, found, ranks[:, at] if ranking.full_ranking else None)
         found[found >= 0] = ranking.index[found[found >= 0]]
-    return {LISTS: _nested(items), FULL_RANKING: _flat(places)}
+    return {LISTS: _nested(items), FULL_RANKING: _flat(ranks)}
 
 
 def first_items(lists: pa.ListArray, n: int) -> pa.ListArray:
@@ -109,23 +109,23 @@ def _by_scorer(
     block: Block,
     truth: Ragged,
     positions: Positions,
-    places: npt.NDArray[np.float64] | None,
+    ranks: npt.NDArray[np.float64] | None,
 ) -> None:
-    """Fill positions, (users, n), and places, (users, metrics), tile by tile."""
+    """Fill positions, (users, n), and ranks, (users, metrics), tile by tile."""
     if isinstance(scorer, StaticScorer | SegmentScorer):
         for static, of in scorer.orders(block):
             seen = block.seen.where(of)
             positions[of] = static_lists(static.ordered, seen, positions.shape[1])
-            if places is not None:
-                places[of] = static_ranking(static.ordered, seen, truth.where(of))
+            if ranks is not None:
+                ranks[of] = static_ranking(static.ordered, seen, truth.where(of))
         return
     if isinstance(scorer, RandomScorer):
         by = scorer.shuffled, block.factors[scorer.model]
         positions[:] = shuffled_lists(*by, block.seen, positions.shape[1])
-        if places is not None:
-            places[:] = shuffled_ranking(*by, block.seen, truth)
+        if ranks is not None:
+            ranks[:] = shuffled_ranking(*by, block.seen, truth)
         return
-    if isinstance(scorer, FactorScorer) and places is None:
+    if isinstance(scorer, FactorScorer) and ranks is None:
         known = scorer.knows(block)
         users, seen = scorer.users(block)[known], block.seen.where(known)
         positions[known] = top_n(users, scorer.arranged, *seen, positions.shape[1]).positions
@@ -136,8 +136,8 @@ def _by_scorer(
         tile = scorer.score(own)
         leave_out(tile.values, every, own.seen)
         positions[rows] = _list_of(scorer, own, tile, positions.shape[1])
-        if places is not None:
-            places[rows] = full_ranking(tile, truth.rows(rows))
+        if ranks is not None:
+            ranks[rows] = full_ranking(tile, truth.rows(rows))
 
 
 def _list_of(scorer: Scorer, block: Block, tile: Tile, n: int) -> Positions:

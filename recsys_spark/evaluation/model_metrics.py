@@ -14,14 +14,14 @@ from recsys_spark.evaluation.beyond_accuracy import ItemTraits
 from recsys_spark.evaluation.model_lists import FULL_RANKING, LISTS
 from recsys_spark.evaluation.ranking import ALL
 from recsys_spark.kernels.metrics.beyond_accuracy import LIST_METRICS, list_metrics
-from recsys_spark.kernels.metrics.full_ranking import PLACES
+from recsys_spark.kernels.metrics.full_ranking import RANK_METRICS
 from recsys_spark.kernels.metrics.list_overlap import AGREEMENT, list_agreement
 from recsys_spark.kernels.metrics.ranking import METRICS, ranking_metrics
 from recsys_spark.kernels.ragged import Coded
 from recsys_spark.lookup import Lookup
 
 BY_CUTOFF = (*METRICS, *LIST_METRICS, *AGREEMENT)
-ALL_METRICS = (*BY_CUTOFF, *PLACES)
+ALL_METRICS = (*BY_CUTOFF, *RANK_METRICS)
 
 Mask = npt.NDArray[np.bool_]
 Whole = npt.NDArray[np.int64]
@@ -96,12 +96,12 @@ class _Part(NamedTuple):
 
 
 class _Users(NamedTuple):
-    """A batch of users. lists: by model. history: positions. places: (users, models, metrics)."""
+    """A batch of users. lists: by model. history: positions. ranks: (users, models, metrics)."""
 
     lists: list[_Coded]
     history: _Coded
     parts: list[_Part]
-    places: Values
+    ranks: Values
 
 
 class Rows(NamedTuple):
@@ -158,12 +158,12 @@ def _read_users(batch: pa.RecordBatch, measures: Measures) -> _Users:
     nested, models = batch.column(LISTS), len(measures.models)
     lists = _coded(nested.flatten(), measures)
     of_model = np.arange(len(nested) * models) % models
-    places = list_parts(batch.column(FULL_RANKING), np.float64)[1]
+    ranks = list_parts(batch.column(FULL_RANKING), np.float64)[1]
     return _Users(
         [lists.where(of_model == at) for at in range(models)],
         _history(batch, measures),
         list(_parts(truth, gains, measures)),
-        places.reshape(len(nested), models, len(PLACES)),
+        ranks.reshape(len(nested), models, len(RANK_METRICS)),
     )
 
 
@@ -206,10 +206,10 @@ def _rows_of_model(users: _Users, at: int, measures: Measures) -> Iterator[Rows]
             metrics |= _named(LIST_METRICS, _list_metrics(users, lists, part.truth, measures))
             metrics |= _agreement(users, at, measures)
         yield Rows(part.users, part.name, ks, metrics)
-    places = users.places[:, at]
-    ranked = np.asarray(~np.isnan(places).all(axis=1))
+    ranks = users.ranks[:, at]
+    ranked = np.asarray(~np.isnan(ranks).all(axis=1))
     if ranked.any():
-        yield Rows(ranked, ALL, None, _named(PLACES, places[ranked]))
+        yield Rows(ranked, ALL, None, _named(RANK_METRICS, ranks[ranked]))
 
 
 def _named(names: tuple[str, ...], values: Values) -> dict[str, Values]:

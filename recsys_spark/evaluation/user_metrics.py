@@ -11,7 +11,7 @@ from recsys_spark.als.packed_interactions import Batches
 from recsys_spark.arrow import arrow_schema, binary_array, binary_matrix, make_batch
 from recsys_spark.evaluation.model_metrics import ALL_METRICS, BY_CUTOFF, Metrics, Values
 from recsys_spark.evaluation.ranking import ALL
-from recsys_spark.kernels.metrics.full_ranking import PLACES
+from recsys_spark.kernels.metrics.full_ranking import RANK_METRICS
 from recsys_spark.schema import per_user
 from recsys_spark.workers import map_in_arrow
 
@@ -24,16 +24,16 @@ def pack_metrics(found: Metrics, models: Sequence[str], k: Sequence[int]) -> pa.
     packed = np.full((users, len(models), _width(k)), np.nan)
     for at, name in enumerate(models):
         for rows in (own for own in found[name] if own.segment == ALL):
-            names = PLACES if rows.k is None else BY_CUTOFF
+            names = RANK_METRICS if rows.k is None else BY_CUTOFF
             values = rows.of(names).reshape(int(rows.users.sum()), -1)
-            part = slice(-len(PLACES), None) if rows.k is None else slice(-len(PLACES))
+            part = slice(-len(RANK_METRICS), None) if rows.k is None else slice(-len(RANK_METRICS))
             packed[rows.users, at, part] = values
     return binary_array(packed.reshape(-1, 1), np.arange(users + 1) * (packed.size // users))
 
 
 def _width(k: Sequence[int]) -> int:
     """Numbers of a user and model."""
-    return len(k) * len(BY_CUTOFF) + len(PLACES)
+    return len(k) * len(BY_CUTOFF) + len(RANK_METRICS)
 
 
 def metrics_of_users(
@@ -84,15 +84,15 @@ def _unpack(
 
 def _tables(ids: pa.Array, values: Values, k: tuple[int, ...]) -> Iterator[dict[str, pa.Array]]:
     """Columns of the rows with cut-offs of a model, and of those without, if there are any."""
-    by_cutoff = values[:, : -len(PLACES)].reshape(len(ids) * len(k), -1)
+    by_cutoff = values[:, : -len(RANK_METRICS)].reshape(len(ids) * len(k), -1)
     users = pa.array(np.repeat(np.arange(len(ids)), len(k)))
     own = {"user_id": ids.take(users), "k": pa.array(np.tile(k, len(ids)))}
     yield own | _columns(BY_CUTOFF, by_cutoff)
-    places = values[:, -len(PLACES) :]
-    ranked = ~np.isnan(places).all(axis=1)
+    ranks = values[:, -len(RANK_METRICS) :]
+    ranked = ~np.isnan(ranks).all(axis=1)
     if ranked.any():
         own = {"user_id": ids.filter(pa.array(ranked)), "k": pa.nulls(int(ranked.sum()))}
-        yield own | _columns(PLACES, places[ranked])
+        yield own | _columns(RANK_METRICS, ranks[ranked])
 
 
 def _columns(names: Sequence[str], values: Values) -> dict[str, pa.Array]:

@@ -115,7 +115,7 @@ def read_user_attributes(spark: SparkSession, users: UserAttributes) -> DataFram
 
 
 def read_windows(spark: SparkSession, section: str, table: Windows) -> DataFrame:
-    """Columns item_id (text), since and until (times; null: open) of when items can be had."""
+    """Columns item_id (text), since and until (times; null: open) of when items are available."""
     names: dict[str, tuple[str, Role]] = {
         "item": ("item_id", "id"),
         "since": ("since", "time"),

@@ -12,7 +12,7 @@ from recsys_spark.kernels.als.csr import Csr
 from recsys_spark.kernels.als.solve import Problem, fix, gram, solve_rows
 from recsys_spark.kernels.als.solver import Solver
 from recsys_spark.kernels.metrics.beyond_accuracy import Traits, list_metrics
-from recsys_spark.kernels.metrics.full_ranking import place_metrics
+from recsys_spark.kernels.metrics.full_ranking import rank_metrics
 from recsys_spark.kernels.metrics.list_overlap import list_agreement
 from recsys_spark.kernels.metrics.ranking import ranking_metrics
 from recsys_spark.kernels.ragged import Coded, Ragged
@@ -71,7 +71,7 @@ def _warm_measures(factors: npt.NDArray[np.float32]) -> None:
     best_of(factor_tile(factors, padded_items(factors)), 1)
     best_of(exact_tile(np.zeros((1, 16), dtype=np.float32)), 1)
     equal = padded_items(np.ones_like(factors))  # whose order is in doubt
-    place_metrics(factors[:1], equal, np.ones(2, dtype=bool), seen, placed)
+    rank_metrics(factors[:1], equal, np.ones(2, dtype=bool), seen, placed)
     ordered = static_order(factors[0], np.ones(2, dtype=bool))
     static_lists(ordered, seen, 1)
     static_ranking(ordered, seen, placed)

@@ -92,7 +92,7 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class Catalog:
     """The item side, made once a task.
 
     item_of_rank, popularity, cumulative: (items,), by descending popularity. reach and draws:
@@ -200,7 +200,7 @@ def _dot(left: Floats, right: Floats) -> Floats:
     return total
 
 
-def catalogue(population: Population) -> Catalogue:
+def catalog(population: Population) -> Catalog:
     """The item side: popularity falls as (rank + 1) ** -item_skew over permuted items."""
     ids = np.arange(population.items)
     item_of_rank = np.empty_like(ids)
@@ -210,7 +210,7 @@ def catalogue(population: Population) -> Catalogue:
     cumulative = np.cumsum(popularity)
     reach, draws = _reach(popularity)
     truth = item_truth(population, ids)
-    return Catalogue(item_of_rank, popularity, cumulative, reach, draws, truth)
+    return Catalog(item_of_rank, popularity, cumulative, reach, draws, truth)
 
 
 def _reach(popularity: Floats) -> tuple[Floats, Floats]:
@@ -260,7 +260,7 @@ def quotas(population: Population, scale: float, ids: Ints) -> Ints:
     return whole
 
 
-def sample(population: Population, items: Catalogue, scale: float, ids: Ints) -> Iterator[Sample]:
+def sample(population: Population, items: Catalog, scale: float, ids: Ints) -> Iterator[Sample]:
     """Interactions of the users `ids`, ascending, in slices of bounded size.
 
     `scale` is activity_scale(population). No pair occurs twice. A user may fall short of the
@@ -285,7 +285,7 @@ def _slices(costs: Ints) -> Iterator[slice]:
 
 
 def _sample_slice(
-    population: Population, items: Catalogue, ids: Ints, quota: Ints, draws: Ints
+    population: Population, items: Catalog, ids: Ints, quota: Ints, draws: Ints
 ) -> Sample:
     pool = _candidates(population, items, ids, draws)
     users = user_truth(population, ids)
@@ -301,7 +301,7 @@ def _sample_slice(
     return Sample(ids[row][order], item[order], value[order], timestamp[order])
 
 
-def _candidates(population: Population, items: Catalogue, ids: Ints, draws: Ints) -> Candidates:
+def _candidates(population: Population, items: Catalog, ids: Ints, draws: Ints) -> Candidates:
     """Distinct items of each user, by popularity; users with as many draws as items get all.
 
     Draw j of D falls into [j / D, (j + 1) / D): stratified draws come in ascending order, so

@@ -31,7 +31,7 @@ from recsys_spark.ml.columns import id_type, whole_ids
 from recsys_spark.ml.params import PARAMETERS, ModelParams
 from recsys_spark.schema import quoted
 from recsys_spark.spark_internals import with_uid
-from recsys_spark.topn.catalog import Catalogue
+from recsys_spark.topn.catalog import Catalog
 from recsys_spark.topn.recommend import make_lists
 from recsys_spark.topn.request import Request
 
@@ -337,7 +337,7 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
             seen = known.groupBy(F.col(side).alias("user_id")).agg(ids)
             users = users.join(seen, "user_id", "left")
         columns = self.itemFactors if side == "user" else self.userFactors
-        lists = make_lists(Request(users, _catalogue(columns), n)).every()
+        lists = make_lists(Request(users, _catalog(columns), n)).every()
         entries = _as_mllib(self.getOrDefault(f"{other}Col"))
         return lists.select(F.col("user_id").alias("id"), entries.alias("recommendations"))
 
@@ -469,12 +469,12 @@ def _wider(one: DataType, other: DataType) -> DataType:
     return max(one, other, key=lambda kind: _WIDTHS.index(type(kind)))
 
 
-def _catalogue(factors: DataFrame) -> Catalogue:
+def _catalog(factors: DataFrame) -> Catalog:
     """The items on the driver: the small side, bounded by what training could broadcast."""
     table = factors.toArrow().sort_by("id")
     features = table["features"].combine_chunks()
     width = len(features[0]) if len(features) else 1
-    return Catalogue(
+    return Catalog(
         index=table["id"].to_numpy().astype(np.int64),
         labels=table["id"].combine_chunks(),
         item_type=factors.schema["id"].dataType,

@@ -23,7 +23,7 @@ from recsys_spark.pipeline.folded_models import fold_into_models, with_folded
 from recsys_spark.pipeline.model_scorers import find_nearest, models_of, nearest_users
 from recsys_spark.pipeline.side_tables import SideTables
 from recsys_spark.pipeline.user_segments import indexed_segments, segment_columns
-from recsys_spark.topn.catalog import Catalogue, with_factors
+from recsys_spark.topn.catalog import Catalog, with_factors
 from recsys_spark.topn.matrices import sparse_rows
 from recsys_spark.topn.models import Basis, FactorModel, Models, UserNeighbourModel, scorers
 from recsys_spark.topn.scorers import FactorScorer, NeighbourScorer, Scorer
@@ -37,7 +37,7 @@ Whole = npt.NDArray[np.int64]
 class MeasuredModel:
     """A recommender that is measured.
 
-    scorer: ranks the catalogue; it may need what models have that are measured, too. scores:
+    scorer: ranks the catalog; it may need what models have that are measured, too. scores:
     factors of users and items, columns id and factors, of those whose scores are their products.
     drawn: user factors that are a function of the user's index. nearest: columns user and nearest,
     of those that score by similar users. segments: columns user and segment, of those that count
@@ -56,8 +56,8 @@ def measured_models(inputs: EvaluationInputs, model: Scores) -> dict[str, Measur
 
     A baseline that cannot be is left out.
     """
-    catalogue = _with_factors(inputs, MODEL, model)
-    found = {MODEL: _by_factors(MODEL, catalogue, model)} | _models(inputs, catalogue)
+    catalog = _with_factors(inputs, MODEL, model)
+    found = {MODEL: _by_factors(MODEL, catalog, model)} | _models(inputs, catalog)
     for name in inputs.config.evaluate.baselines:
         inputs.work.log.progress(f"preparing {name}")
         one = _BASELINES[name](inputs, name)
@@ -66,16 +66,16 @@ def measured_models(inputs: EvaluationInputs, model: Scores) -> dict[str, Measur
     return found
 
 
-def _models(inputs: EvaluationInputs, catalogue: Catalogue) -> dict[str, MeasuredModel]:
+def _models(inputs: EvaluationInputs, catalog: Catalog) -> dict[str, MeasuredModel]:
     """Those of the configuration, as they were fitted to the training rows.
 
-    catalogue: with the factors of the weighted ALS.
+    catalog: with the factors of the weighted ALS.
     """
     config, work = inputs.config, inputs.work
     names, history = tuple(config.models), inputs.history
     parts = config.parts_of(names)
     models = _with_held_out(inputs, models_of(config, parts, inputs.fitted))
-    basis = Basis(catalogue, history, config.solver.broadcast_budget_mb)
+    basis = Basis(catalog, history, config.solver.broadcast_budget_mb)
     found = scorers(models, names, basis)
     scores = {name: (own.users, own.items) for name, own in models.factors.items()}
     nearest = nearest_users(parts, history, work.log, work.keep)
@@ -106,8 +106,8 @@ def _with_held_out(inputs: EvaluationInputs, models: Models) -> Models:
     return replace(models, fitted={**models.fitted, **factors})
 
 
-def _with_factors(inputs: EvaluationInputs, name: str, scores: Scores) -> Catalogue:
-    own = with_factors(inputs.catalogue, scores[1])
+def _with_factors(inputs: EvaluationInputs, name: str, scores: Scores) -> Catalog:
+    own = with_factors(inputs.catalog, scores[1])
     if not np.isfinite(own.factors).all():
         raise ContractError(
             f"Some item factors of {name} are NaN or infinite, so that no item has a rank: train "
@@ -116,13 +116,13 @@ def _with_factors(inputs: EvaluationInputs, name: str, scores: Scores) -> Catalo
     return own
 
 
-def _by_factors(name: str, own: Catalogue, scores: Scores) -> MeasuredModel:
+def _by_factors(name: str, own: Catalog, scores: Scores) -> MeasuredModel:
     return MeasuredModel(FactorScorer(name, own.factors, own.scored), scores=scores)
 
 
 def _by_counts(inputs: EvaluationInputs, counts: Whole) -> MeasuredModel:
     """counts: (items,), 0 for items that are not listed."""
-    table = pa.table({"item": inputs.catalogue.index, "rows": counts}).filter(pa.array(counts > 0))
+    table = pa.table({"item": inputs.catalog.index, "rows": counts}).filter(pa.array(counts > 0))
     items = inputs.work.spark.createDataFrame(table)
     scorer = StaticScorer(counts.astype(np.float32), counts > 0)
     return MeasuredModel(scorer, scores=popularity_scores(inputs.users, items))
@@ -138,14 +138,14 @@ def _recent(inputs: EvaluationInputs, name: str) -> MeasuredModel | None:
         inputs.work.log.info("recent_popularity is left out: the training rows have no time")
         return None
     table = count_rows(rows, "item").toArrow()
-    counts = np.zeros(len(inputs.catalogue.index), dtype=np.int64)
-    at = inputs.catalogue.lookup.positions(table["item"].to_numpy().astype(np.int64))
+    counts = np.zeros(len(inputs.catalog.index), dtype=np.int64)
+    at = inputs.catalog.lookup.positions(table["item"].to_numpy().astype(np.int64))
     counts[at[at >= 0]] = table["rows"].to_numpy()[at >= 0]
     return _by_counts(inputs, counts)
 
 
 def _random(inputs: EvaluationInputs, name: str) -> MeasuredModel:
-    seed, index = inputs.config.split.seed, inputs.catalogue.index
+    seed, index = inputs.config.split.seed, inputs.catalog.index
     scorer = RandomScorer(name, shuffle(seed, index))
     scores = random_scores(inputs.users, inputs.item_counts, seed)  # of a few candidates
     return MeasuredModel(scorer, scores=scores, drawn={name: partial(begin, seed, len(index))})
@@ -155,7 +155,7 @@ def _item_knn(inputs: EvaluationInputs, name: str) -> MeasuredModel | None:
     if not _affordable(inputs, "item", name):
         return None
     spec = ItemKnn(**inputs.config.evaluate.item_knn.model_dump())
-    matrix = sparse_rows(fit_items(inputs.history, spec), inputs.catalogue.lookup)
+    matrix = sparse_rows(fit_items(inputs.history, spec), inputs.catalog.lookup)
     return MeasuredModel(NeighbourScorer(matrix))
 
 
@@ -165,7 +165,7 @@ def _user_knn(inputs: EvaluationInputs, name: str) -> MeasuredModel | None:
     work, history = inputs.work, inputs.history
     spec = UserKnn(**inputs.config.evaluate.user_knn.model_dump())
     try:
-        basis = Basis(inputs.catalogue, history, inputs.config.solver.broadcast_budget_mb)
+        basis = Basis(inputs.catalog, history, inputs.config.solver.broadcast_budget_mb)
         scorer = UserNeighbourModel(spec.weights == "values").scorer(name, basis)
     except ConfigError as error:
         work.log.warning(f"{name} is left out: {error}")

@@ -1,7 +1,7 @@
 """Checkpoints of training: a versioned table of factors, and a small object that shows the newest.
 
-A checkpoint counts once `checkpoint.json` names it, which is swapped after the table is sealed; so
-a killed run finds the newest complete one, or none. Older ones are deleted, and all of them when
+A checkpoint counts once `checkpoint.json` names it, which is swapped after the table is committed;
+so a killed run finds the newest complete one, or none. Older ones are deleted, and all of them when
 the stage is done.
 """
 

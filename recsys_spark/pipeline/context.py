@@ -142,17 +142,17 @@ class Run:
         check: Check | None = None,
         version: str | None = None,
     ) -> Manifest:
-        """Write this run's version of a table. check: of what is on disk, before it is sealed."""
+        """Write this run's version of a table. check: of what is on disk, before the commit."""
         name = version or self.run_id
         return self.tables.write(frame, table, name, schema, *self._made_from(), check)
 
     def slices(self, table: str) -> Slices:
-        """This run's version of a table, in slices; `seal` it when they are complete."""
+        """This run's version of a table, in slices; `commit` it when they are complete."""
         return self.tables.slices(table, self.run_id, self.fingerprint)
 
-    def seal(self, table: str, schema: StructType, check: Check) -> Manifest:
+    def commit(self, table: str, schema: StructType, check: Check) -> Manifest:
         """Declare what is on disk of this run's version complete, if `check` does not raise."""
-        return self.tables.seal(table, self.run_id, schema, *self._made_from(), check)
+        return self.tables.commit(table, self.run_id, schema, *self._made_from(), check)
 
     def _made_from(self) -> tuple[dict[str, str], str]:
         return dict(self.lineage), self.config.digest()

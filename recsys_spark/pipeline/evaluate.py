@@ -25,14 +25,14 @@ from recsys_spark.pipeline.paired_comparison import paired_with_best
 from recsys_spark.pipeline.report_data import pictures
 from recsys_spark.pipeline.validation import relevant_rows
 from recsys_spark.schema import METRICS, per_user
-from recsys_spark.topn.recommend import read_catalogue
+from recsys_spark.topn.recommend import read_catalog
 
 _TRACKED = ("ndcg", "recall", "precision", "hit_rate", "auc", "item_coverage", "novelty", "rmse")
-_BY_SEGMENT = ("ndcg", "recall", "exposure", "catalogue_share", "rmse", "mae")
+_BY_SEGMENT = ("ndcg", "recall", "exposure", "catalog_share", "rmse", "mae")
 
 
 def evaluate(run: Run) -> Summary:
-    """Rank the catalogue for every user with held-out rows, and measure the lists.
+    """Rank the catalog for every user with held-out rows, and measure the lists.
 
     Lists leave out what the user is known to have at that point: the training rows, those to
     fold in, and the validation rows where the test rows are scored.
@@ -69,7 +69,7 @@ def _read(run: Run) -> EvaluationInputs:
     truth = relevant_rows(run.read(split), run.rows(split), split, least)
     fitted, folded, item_ids = read_fitted(run, "train"), run.find("fold_in"), run.read("item_ids")
     users, median = activity(fitted.rows, truth, folded, config.cold_below)
-    catalogue = read_catalogue(fitted.rows, item_ids, "index", users=users)
+    catalog = read_catalog(fitted.rows, item_ids, "index", users=users)
     is_test = split == "test"  # for which the validation rows are known by then
     return EvaluationInputs(
         config=run.config,
@@ -83,8 +83,8 @@ def _read(run: Run) -> EvaluationInputs:
         item_ids=item_ids,
         items=run.find("items"),
         negatives=run.find("negatives"),
-        catalogue=catalogue,
-        counts=np.rint(catalogue.popularity * users).astype(np.int64),
+        catalog=catalog,
+        counts=np.rint(catalog.popularity * users).astype(np.int64),
         n=max(config.k),
         median=median,
     )

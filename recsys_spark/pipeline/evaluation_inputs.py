@@ -14,7 +14,7 @@ from recsys_spark.kernels.als.spec import WalsSpec
 from recsys_spark.pipeline.context import Workspace
 from recsys_spark.pipeline.fitted_tables import FittedTables
 from recsys_spark.pipeline.genres import item_genres
-from recsys_spark.topn.catalog import Catalogue
+from recsys_spark.topn.catalog import Catalog
 
 Whole = npt.NDArray[np.int64]
 
@@ -26,7 +26,7 @@ class EvaluationInputs:
     fitted: the models. folded: rows to fold in, of users held out whole; None: there are none.
     known: columns user, item, what users have interacted with beside their history. truth: the
     held-out rows, columns user, item, value. user_ids, item_ids: the dictionaries. items: titles
-    and genres. negatives: those of a predefined split. catalogue: the items of the training rows,
+    and genres. negatives: those of a predefined split. catalog: the items of the training rows,
     named by index. counts: (items,) training rows of each. n: length of the lists. median: of the
     rows of evaluated users who are not cold.
     """
@@ -42,7 +42,7 @@ class EvaluationInputs:
     item_ids: DataFrame
     items: DataFrame | None
     negatives: DataFrame | None
-    catalogue: Catalogue
+    catalog: Catalog
     counts: Whole
     n: int
     median: float
@@ -71,7 +71,7 @@ class EvaluationInputs:
     @property
     def item_counts(self) -> DataFrame:
         """Columns item and rows of the training rows."""
-        table = pa.table({"item": self.catalogue.index, "rows": self.counts})
+        table = pa.table({"item": self.catalog.index, "rows": self.counts})
         return self.work.spark.createDataFrame(table)
 
     @cached_property

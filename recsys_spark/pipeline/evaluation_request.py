@@ -43,7 +43,7 @@ def make_wanted(inputs: EvaluationInputs, found: MeasuredModels) -> Wanted:
         _ranking(inputs, found),
         _measures(inputs, found),
         Means(config.resamples, SEED, _paired(inputs, found)),
-        Listed(inputs.catalogue.index, tuple(found), tuple(config.k), _groups(inputs)),
+        Listed(inputs.catalog.index, tuple(found), tuple(config.k), _groups(inputs)),
         shown_cutoff(config.k),
         LISTED,
         kept,
@@ -70,7 +70,7 @@ def gather_rows(inputs: EvaluationInputs, found: MeasuredModels, ranking: Rankin
 
 def _ranking(inputs: EvaluationInputs, found: MeasuredModels) -> Ranking:
     return Ranking(
-        inputs.catalogue.index,
+        inputs.catalog.index,
         {name: each.scorer for name, each in found.items()},
         inputs.n,
         inputs.config.evaluate.full_ranking,
@@ -95,19 +95,19 @@ def _measures(inputs: EvaluationInputs, found: MeasuredModels) -> Measures:
         tuple(config.k),
         config.split,
         (*BY_POPULARITY, _NEW),
-        part_of[inputs.catalogue.lookup.positions(traits.ids)],
+        part_of[inputs.catalog.lookup.positions(traits.ids)],
     )
 
 
 def _traits(inputs: EvaluationInputs, model: MeasuredModel) -> ItemTraits:
     """Of the items: shares of users, the model's factors, and genres."""
     assert isinstance(model.scorer, FactorScorer)
-    catalogue, genres = inputs.catalogue, inputs.genres
-    attributes = pa.nulls(len(catalogue.index), pa.list_(pa.string()))
+    catalog, genres = inputs.catalog, inputs.genres
+    attributes = pa.nulls(len(catalog.index), pa.list_(pa.string()))
     if genres is not None:
-        at = Lookup(genres["item"].to_numpy().astype(np.int64)).positions(catalogue.index)
+        at = Lookup(genres["item"].to_numpy().astype(np.int64)).positions(catalog.index)
         attributes = genres["genres"].combine_chunks().take(pa.array(at, mask=at < 0))
-    return item_traits(catalogue.index, catalogue.popularity, model.scorer.factors, attributes)
+    return item_traits(catalog.index, catalog.popularity, model.scorer.factors, attributes)
 
 
 def _with_segments(inputs: EvaluationInputs, rows: DataFrame) -> DataFrame:
@@ -139,7 +139,7 @@ def _by_genre(inputs: EvaluationInputs) -> dict[str, Whole]:
     assert inputs.genres is not None
     lists = inputs.genres["genres"].combine_chunks()
     ids = inputs.genres["item"].to_numpy().astype(np.int64)
-    at = np.repeat(inputs.catalogue.lookup.positions(ids), np.diff(list_bounds(lists)))
+    at = np.repeat(inputs.catalog.lookup.positions(ids), np.diff(list_bounds(lists)))
     names = lists.flatten().dictionary_encode()
     codes = names.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     return {

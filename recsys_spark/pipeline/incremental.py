@@ -46,7 +46,7 @@ def read_lists(
         return None
     manifest = tables.version("recommendations", version)
     lists = tables.read("recommendations", version)
-    if now is None or manifest.findings.get("rules") != now:
+    if now is None or manifest.check_results.get("rules") != now:
         return Earlier(version, lists)
     return Earlier(version, lists, tables.read("interactions", manifest.inputs["ingest"]))
 

@@ -12,13 +12,13 @@ from recsys_spark.pipeline.list_inputs import Inputs, Training
 from recsys_spark.pipeline.model_scorers import weighs_values
 from recsys_spark.pipeline.side_tables import USER, SideTables
 from recsys_spark.schema import RATINGS, recommendations
-from recsys_spark.topn.catalog import FOLD_IN, MODEL, Catalogue, with_factors
+from recsys_spark.topn.catalog import FOLD_IN, MODEL, Catalog, with_factors
 from recsys_spark.topn.cold_items import estimate
 from recsys_spark.topn.constraints import seen_rows
 from recsys_spark.topn.explanation_inputs import make_explainer, weighted_history
 from recsys_spark.topn.explanations import Explainer
 from recsys_spark.topn.models import Basis, ranked_by
-from recsys_spark.topn.recommend import read_catalogue
+from recsys_spark.topn.recommend import read_catalog
 from recsys_spark.topn.request import ByFactors, ByScorers, Notes, Request
 
 
@@ -72,14 +72,14 @@ def make_request(config: Config, inputs: Inputs, tiles: int) -> Request:
 
     Raises ConfigError for models and objectives that do not go together with the settings.
     """
-    wanted, catalogue = config.recommend, _catalogue(inputs, tiles)
-    notes = _notes(wanted, inputs, catalogue)
+    wanted, catalog = config.recommend, _catalog(inputs, tiles)
+    notes = _notes(wanted, inputs, catalog)
     return Request(
         inputs.users,
-        catalogue,
+        catalog,
         wanted.n,
         wanted.backfill,
-        _ranked_by(config, inputs, catalogue, notes.explainer, tiles),
+        _ranked_by(config, inputs, catalog, notes.explainer, tiles),
         seen_rows(inputs.history, wanted.seen_days) if wanted.exclude_seen else None,
         inputs.policy,
         notes,
@@ -92,39 +92,40 @@ def list_schema(wanted: Recommend, inputs: Inputs) -> StructType:
     return recommendations(user_type, item_type, wanted.last_interaction, wanted.explain > 0)
 
 
-def _catalogue(inputs: Inputs, tiles: int) -> Catalogue:
+def _catalog(inputs: Inputs, tiles: int) -> Catalog:
     """What may be listed; with factors, those of new items estimated, unless they are tiled."""
     new, cold = inputs.policy.new_items, inputs.cold_items
-    catalogue = read_catalogue(inputs.history, inputs.ids, new=new if cold is None else cold)
+    catalog = read_catalog(inputs.history, inputs.ids, new=new if cold is None else cold)
     if tiles == 1:
-        catalogue = with_factors(catalogue, inputs.item_factors)
+        catalog = with_factors(catalog, inputs.item_factors)
     if new is None:
-        return catalogue
-    return estimate(catalogue, new, inputs.genres)
+        return catalog
+    return estimate(catalog, new, inputs.genres)
 
 
 def _ranked_by(
-    config: Config, inputs: Inputs, catalogue: Catalogue, explainer: Explainer | None, tiles: int
+    config: Config, inputs: Inputs, catalog: Catalog, explainer: Explainer | None, tiles: int
 ) -> ByFactors | ByScorers:
     chain = config.recommend.chain
     if chain == [WALS]:
         return ByFactors(inputs.user_factors, inputs.item_factors, tiles)
     columns = ["user", "item", *(["value"] if weighs_values(config) else [])]
     history = inputs.history.select(*columns)
-    basis = Basis(catalogue, history, config.solver.broadcast_budget_mb, explainer)
+    basis = Basis(catalog, history, config.solver.broadcast_budget_mb, explainer)
     main, nearest, segments = inputs.user_factors, inputs.nearest, inputs.segments
     return ranked_by(inputs.models, chain, basis, main, nearest, segments)
 
 
-def _notes(wanted: Recommend, inputs: Inputs, catalogue: Catalogue) -> Notes:
-    """When users had what is listed, and why it is; as far as the configuration asks."""
-    had = inputs.history.select("user", "item", "timestamp") if wanted.last_interaction else None
+def _notes(wanted: Recommend, inputs: Inputs, catalog: Catalog) -> Notes:
+    """Last interactions with listed items, and reasons; as far as the configuration asks."""
+    dated = inputs.history.select("user", "item", "timestamp")
+    last = dated if wanted.last_interaction else None
     training = inputs.training
     if training is None:
-        return Notes(had, reasons=wanted.explain)
+        return Notes(last, reasons=wanted.explain)
     known = _known(training, inputs.item_factors)
-    explainer = make_explainer(catalogue, inputs.item_factors, training.rows, training.spec)
-    return Notes(had, known, explainer, wanted.explain)
+    explainer = make_explainer(catalog, inputs.item_factors, training.rows, training.spec)
+    return Notes(last, known, explainer, wanted.explain)
 
 
 def _known(training: Training, item_factors: DataFrame) -> DataFrame:

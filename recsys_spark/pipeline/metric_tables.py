@@ -1,4 +1,4 @@
-"""Wiring of the measures: everyone's lists and full rankings to the metrics table."""
+"""Wiring of the measures: all users' lists and full rankings to the metrics table."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -106,7 +106,7 @@ def _candidates(
     if config.sampled_negatives is not None:
         users = ranked.select("user", F.concat("truth", "history", "known").alias("left_out"))
         seed, n = inputs.config.split.seed, config.sampled_negatives
-        found[f"among_{n}_sampled"] = draw_negatives(users, inputs.catalogue, n, seed)
+        found[f"among_{n}_sampled"] = draw_negatives(users, inputs.catalog, n, seed)
     return {
         name: pairs.join(names, "user").select(chosen.columns).unionByName(chosen).distinct()
         for name, pairs in found.items()

@@ -15,7 +15,7 @@ def publish(run: Run) -> Summary:
         if version is not None and run.tables.manifest(table, version) is not None:
             versions[table] = version
     for table, version in versions.items():
-        run.tables.point(table, version)
+        run.tables.activate(table, version)
     run.log.info(f"{len(versions)} tables now show run {versions['recommendations']}")
     run.tracker.tags({"published": versions["recommendations"]})
     return {"tables": versions}

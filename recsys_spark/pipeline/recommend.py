@@ -56,14 +56,14 @@ def recommend(run: Run) -> Summary:
     config, work, inputs = run.config, run.workspace, _read(run)
     tiles = count_tiles(config.recommend, inputs, config.solver)
     check_related(config, inputs)
-    work.log.progress("ranking the catalogue")
+    work.log.progress("ranking the catalog")
     request = make_request(config, inputs, tiles)
     slices = run.slices(_TABLE)
     tally = Tally.of(work.spark, slices.progress.notes)
     _write(config.recommend, work, inputs, request, slices, tally)
     check = partial(_check, config=config, policy=inputs.policy, tally=tally)
     try:
-        found = run.seal(_TABLE, list_schema(config.recommend, inputs), check).findings
+        found = run.commit(_TABLE, list_schema(config.recommend, inputs), check).check_results
     except AuditError:
         slices.drop()  # so that the lists are made again
         raise

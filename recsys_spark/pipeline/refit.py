@@ -25,7 +25,7 @@ from recsys_spark.pipeline.train import Job, Start, factor_tables, fit
 from recsys_spark.schema import FACTORS, RATINGS
 from recsys_spark.topn.blocks import factor_column
 from recsys_spark.topn.catalog import with_factors
-from recsys_spark.topn.recommend import read_catalogue, with_seen
+from recsys_spark.topn.recommend import read_catalog, with_seen
 from recsys_spark.topn.scorers import FactorScorer, Scorer
 
 _FIRST = 10  # items of a list that are compared
@@ -112,14 +112,14 @@ def _agreement(config: Config, inputs: Inputs, refitted: Scores, item_bytes: int
     if item_bytes > config.solver.broadcast_budget_mb * MB:
         return {"k": _FIRST, "compared_users": 0}
     history = inputs.rows.select("user", "item")
-    catalogue = read_catalogue(history, inputs.models.item_ids, "index", users=inputs.known_users)
+    catalog = read_catalog(history, inputs.models.item_ids, "index", users=inputs.known_users)
     evaluated = evaluated_scores(config, inputs.fitted, inputs.folded)
     users, scorers = _compared_users(inputs.test, history), dict[str, Scorer]()
     for name, (own, items) in {"refitted": refitted, "evaluated": evaluated}.items():
-        fitted = with_factors(catalogue, items)
+        fitted = with_factors(catalog, items)
         scorers[name] = FactorScorer(name, fitted.factors, fitted.scored)
         users = users.join(own.toDF("user", factor_column(name)), "user", "left")
-    found = agreement_of(users.toArrow(), Ranking(catalogue.index, scorers, _FIRST))
+    found = agreement_of(users.toArrow(), Ranking(catalog.index, scorers, _FIRST))
     return {"k": _FIRST} | found
 
 

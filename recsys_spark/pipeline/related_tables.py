@@ -19,7 +19,7 @@ from recsys_spark.schema import group_recommendations, similar
 from recsys_spark.storage.tables import Check
 from recsys_spark.topn.business_rules import without
 from recsys_spark.topn.groups import group_lists
-from recsys_spark.topn.recommend import read_catalogue
+from recsys_spark.topn.recommend import read_catalog
 from recsys_spark.topn.request import Request
 from recsys_spark.topn.similar import similar as find_similar
 from recsys_spark.topn.validate_lists import audit
@@ -78,14 +78,14 @@ def related_tables(
 def _similar_items(section: SimilarItems, inputs: Inputs, request: Request, tiles: int) -> Related:
     """Of those that lists may have and that enough users know."""
     counts = inputs.history.groupBy("item").agg(F.count("*").alias("users"))
-    catalogue = without(request.catalogue, counts.where(F.col("users") < section.min_users))
+    catalog = without(request.catalog, counts.where(F.col("users") < section.min_users))
     if request.policy.removed is not None:
-        catalogue = without(catalogue, request.policy.removed)
+        catalog = without(catalog, request.policy.removed)
     genres = inputs.similar_genres
     frame = find_similar(
         inputs.item_factors,
         inputs.item_ids,
-        catalogue,
+        catalog,
         section.n,
         "item_id",
         None if genres is None else genres.toDF("id", "genres"),
@@ -100,7 +100,7 @@ def _similar_users(n: int, inputs: Inputs) -> Related:
     """Of those with factors, which have to go to every worker."""
     factors, ids = inputs.user_factors.select("id", "factors"), inputs.user_ids
     mirrored = inputs.history.select(F.col("item").alias("user"), F.col("user").alias("item"))
-    frame = find_similar(factors, ids, read_catalogue(mirrored, ids), n, "user_id")
+    frame = find_similar(factors, ids, read_catalog(mirrored, ids), n, "user_id")
     return _similar(frame, "similar_users", n, f"users with up to {n} similar users")
 
 
@@ -116,7 +116,7 @@ def _groups(wanted: Recommend, members: DataFrame, inputs: Inputs, request: Requ
         members, inputs.user_factors, request, section.opinion, section.member_scores
     )
     frame = lists.withColumn("model_version", F.lit(inputs.model_version))
-    item_type, user_type = request.catalogue.item_type, inputs.user_ids.schema["id"].dataType
+    item_type, user_type = request.catalog.item_type, inputs.user_ids.schema["id"].dataType
     schema = group_recommendations(item_type, user_type if section.member_scores else None)
     ordered = F.col("source") == "model"
     check = partial(audit, key="group_id", lists="recommendations", n=n, ordered=ordered)

@@ -118,7 +118,7 @@ def _titles(inputs: EvaluationInputs, items: list[int]) -> dict[int, str]:
 def _directions(inputs: EvaluationInputs, model: MeasuredModel) -> dict[str, Any]:
     """The items at either end of the principal directions of the item factors."""
     assert isinstance(model.scorer, FactorScorer)
-    scored, index = model.scorer.scored, inputs.catalogue.index
+    scored, index = model.scorer.scored, inputs.catalog.index
     order = np.argsort(index[scored])
     matrix = model.scorer.factors[scored][order].astype(np.float64)
     matrix -= matrix.mean(axis=0)

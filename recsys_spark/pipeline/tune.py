@@ -261,7 +261,7 @@ class _Bench:
         self, config: Config, part: str, factors: Mapping[str, tuple[DataFrame, DataFrame]]
     ) -> Scorer:
         budget = self.config.solver.broadcast_budget_mb
-        basis = Basis(self.validation.catalogue, self._train, budget)
+        basis = Basis(self.validation.catalog, self._train, budget)
         if part in factors:
             return FactorModel(*factors[part]).scorer(part, basis)
         model = config.models[part]
@@ -271,7 +271,7 @@ class _Bench:
         if key not in self._matrices:
             fitted = fitted_model(model, fit_model(self.inputs.models, part, model, basis.history))
             if isinstance(fitted, NeighbourModel):
-                scorer: Scorer = fitted.over(basis.catalogue.lookup)
+                scorer: Scorer = fitted.over(basis.catalog.lookup)
             else:
                 scorer = fitted.scorer(part, basis)
             self._matrices = {key: scorer, **self._matrices}

@@ -12,7 +12,7 @@ from recsys_spark.evaluation import measure_ranking, summarise
 from recsys_spark.pipeline.context import Workspace
 from recsys_spark.schema import FACTORS
 from recsys_spark.topn.catalog import with_factors
-from recsys_spark.topn.recommend import make_lists, read_catalogue, with_seen
+from recsys_spark.topn.recommend import make_lists, read_catalog, with_seen
 from recsys_spark.topn.request import ByFactors, ByScorers, Request
 
 
@@ -33,7 +33,7 @@ class ValidationTables:
 
 
 class Validation:
-    """The validation users and the catalogue, prepared once and ranked for again and again.
+    """The validation users and the catalog, prepared once and ranked for again and again.
 
     Raises ContractError if no validation row is relevant.
     most_users: of which so many are chosen, by a hash of their index, always the same.
@@ -48,17 +48,17 @@ class Validation:
         known = tables.train.join(users.select("user"), "user", "left_semi")
         self.history = keep(known.select("user", "item", "value"), "validation/history")
         self.users = keep(with_seen(users, self.history), "validation/users")
-        self.catalogue = read_catalogue(tables.train, tables.item_ids, "index")
+        self.catalog = read_catalog(tables.train, tables.item_ids, "index")
 
     def metric(self, state: Factorization, metric: str, k: int) -> float:
         """A ranking metric of the users' lists, their training rows left out."""
         users, items = self.factors(state)
-        catalogue = with_factors(self.catalogue, items)
-        return self._mean(Request(self.users, catalogue, k, ranked_by=ByFactors(users)), metric)
+        catalog = with_factors(self.catalog, items)
+        return self._mean(Request(self.users, catalog, k, ranked_by=ByFactors(users)), metric)
 
     def metric_of(self, ranked: ByScorers, metric: str, k: int) -> float:
         """The same of lists that scorers rank."""
-        return self._mean(Request(self.users, self.catalogue, k, ranked_by=ranked), metric)
+        return self._mean(Request(self.users, self.catalog, k, ranked_by=ranked), metric)
 
     def factors(self, state: Factorization) -> tuple[DataFrame, DataFrame]:
         """Columns id, factors, of both sides."""

@@ -114,9 +114,9 @@ def error_figure(segments: Sequence[Row]) -> str:
     figure, axes = _canvas()
     for at, metric in enumerate(("rmse", "mae")):
         own = {r["segment"].removeprefix("value="): r for r in rows if r["metric"] == metric}
-        places = [names.index(name) + 0.4 * at - 0.2 for name in own]
+        positions = [names.index(name) + 0.4 * at - 0.2 for name in own]
         heights = [row["value"] for row in own.values()]
-        axes.bar(places, heights, width=0.38, color=_COLOURS[at], label=metric)
+        axes.bar(positions, heights, width=0.38, color=_COLOURS[at], label=metric)
     axes.set_xticks(range(len(names)), names)
     return _finished(figure, axes, "true rating", "error")
 
@@ -142,8 +142,8 @@ def sets_figure(patterns: Sequence[Row], sizes: Mapping[str, int]) -> str:
     figure = _figure(sets_height(len(names)))
     grid = figure.add_gridspec(2, 1, height_ratios=[2.4, 0.3 * len(names)])
     bars, dots = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
-    places = range(len(patterns))
-    bars.bar(places, [pattern["count"] for pattern in patterns], width=0.6, color=_COLOURS[0])
+    positions = range(len(patterns))
+    bars.bar(positions, [pattern["count"] for pattern in patterns], width=0.6, color=_COLOURS[0])
     for at, pattern in enumerate(patterns):
         inside = [y for y, name in enumerate(names) if name in pattern["members"]]
         dots.plot([at] * len(names), range(len(names)), "o", markersize=4, color=_GREY, alpha=0.2)

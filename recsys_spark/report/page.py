@@ -83,7 +83,7 @@ def _of_evaluation(summary: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _first(segments: list[dict[str, Any]], main: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of the segments in the ranking of the whole catalogue."""
+    """Rows of the segments in the ranking of the whole catalog."""
     return [row for row in segments if row["split"] == main[0]["split"]]
 
 
@@ -128,7 +128,7 @@ def render_report(
 
 
 def by_split(metrics: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The metrics of each split and protocol, the ranking of the whole catalogue first."""
+    """The metrics of each split and protocol, the ranking of the whole catalog first."""
     splits = sorted({row["split"] for row in metrics}, key=len)
     return {split: [row for row in metrics if row["split"] == split] for split in splits}
 

@@ -14,7 +14,7 @@ _MOST = 3
 
 
 def metric_of(summary: Summary, model: str, metric: str) -> dict[str, Any] | None:
-    """The row of a metric at the shown cut-off, in the ranking of the whole catalogue."""
+    """The row of a metric at the shown cut-off, in the ranking of the whole catalog."""
     rows = summary["metrics"]
     main = min((row["split"] for row in rows), key=len, default="")
     for row in rows:

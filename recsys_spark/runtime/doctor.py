@@ -17,7 +17,7 @@ _TASK_PACKAGES = ("recsys-spark", "numpy", "numba", "pyarrow")
 
 
 @dataclass(frozen=True)
-class Place:
+class Environment:
     """A Python process: where it runs and what it has."""
 
     host: str
@@ -27,7 +27,7 @@ class Place:
     memory_gib: float
 
 
-def examine_here() -> Place:
+def examine_here() -> Environment:
     """The process that calls."""
     import numpy  # noqa: F401 - loads the BLAS that is reported
 
@@ -38,7 +38,7 @@ def examine_here() -> Place:
     }
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     packages = {name: _version(name) for name in _PACKAGES}
-    return Place(
+    return Environment(
         platform.node(),
         platform.python_version(),
         packages,
@@ -47,7 +47,7 @@ def examine_here() -> Place:
     )
 
 
-def examine_executors(spark: SparkSession) -> list[Place]:
+def examine_executors(spark: SparkSession) -> list[Environment]:
     """A process on each executor, found by giving every slot a task; one entry a host."""
     slots = max(spark.sparkContext.defaultParallelism, 2)
 
@@ -55,8 +55,10 @@ def examine_executors(spark: SparkSession) -> list[Place]:
         yield asdict(examine_here())
 
     found = spark.sparkContext.parallelize(range(slots), slots).mapPartitions(look).collect()
-    places = {(row["host"], row["python"], str(row["packages"])): Place(**row) for row in found}
-    return [places[key] for key in sorted(places)]
+    environments = {
+        (row["host"], row["python"], str(row["packages"])): Environment(**row) for row in found
+    }
+    return [environments[key] for key in sorted(environments)]
 
 
 def java_version() -> str:
@@ -64,7 +66,7 @@ def java_version() -> str:
     return str(java_class("java.lang.System").getProperty("java.version"))
 
 
-def mismatches(driver: Place, executors: list[Place]) -> list[str]:
+def mismatches(driver: Environment, executors: list[Environment]) -> list[str]:
     """What differs between the driver and an executor, in words."""
     found = []
     for place in executors:

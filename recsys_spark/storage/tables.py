@@ -1,4 +1,4 @@
-"""Versioned tables of plain Parquet: written once, sealed by a manifest, shown by a pointer.
+"""Versioned tables of plain Parquet: written once, committed by a manifest, shown by a pointer.
 
     tables/<table>/versions/<run_id>/part-*.parquet, _manifest.json
     tables/<table>/CURRENT.json
@@ -20,7 +20,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 import recsys_spark
-from recsys_spark.errors import ConfigError
+from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.storage.partial_versions import Slices
 from recsys_spark.storage.store import Store, is_local
 
@@ -54,7 +54,7 @@ class Manifest:
         Version of the package.
     created_at : str
         ISO 8601, UTC.
-    findings : dict
+    check_results : dict
         Counters of its validation.
     """
 
@@ -68,7 +68,7 @@ class Manifest:
     inputs: Mapping[str, str]
     code_version: str
     created_at: str
-    findings: dict[str, Any] = field(default_factory=dict)
+    check_results: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,16 @@ def check_name(kind: str, name: str) -> str:
 def conform(frame: DataFrame, schema: StructType) -> DataFrame:
     """The frame with exactly the schema's columns and types."""
     return frame.select(*(frame[field.name].cast(field.dataType) for field in schema))
+
+
+def _manifest(table: str, run_id: str, text: str) -> Manifest:
+    try:
+        return Manifest(**json.loads(text))
+    except TypeError:
+        raise ContractError(
+            f"Version {run_id} of {table} was written by another version of recsys-spark, whose "
+            "manifests have other fields: use another paths.root, and make the tables again there."
+        ) from None
 
 
 class Tables:
@@ -187,7 +197,7 @@ class Tables:
             For a name that cannot be a folder's name everywhere.
         """
         text = self.store.read(f"{self.path(table, run_id)}/_manifest.json")
-        return Manifest(**json.loads(text)) if text else None
+        return _manifest(table, run_id, text) if text else None
 
     def write(
         self,
@@ -199,21 +209,21 @@ class Tables:
         config_hash: str,
         check: Check | None = None,
     ) -> Manifest:
-        """Write a version with exactly the schema's columns, and seal it.
+        """Write a version with exactly the schema's columns, and commit it.
 
         A folder without manifest is what a killed attempt left, and is replaced. check: reads what
-        is on disk before it is sealed, raises if that must not be seen, and returns its findings.
+        is on disk before the commit, raises if that must not be seen, and returns its counters.
         """
         path = self.path(table, run_id)
         self.store.delete(path)
         conform(frame, schema).write.mode("errorifexists").parquet(self.store.uri(path))
-        return self.seal(table, run_id, schema, inputs, config_hash, check)
+        return self.commit(table, run_id, schema, inputs, config_hash, check)
 
     def slices(self, table: str, run_id: str, fingerprint: str) -> Slices:
-        """The slices of a version, to be added to and then sealed; those of an earlier attempt."""
+        """The slices of a version, to be added to and committed; those of an earlier attempt."""
         return Slices(self.store, self.path(table, run_id), fingerprint)
 
-    def seal(
+    def commit(
         self,
         table: str,
         run_id: str,
@@ -223,7 +233,7 @@ class Tables:
         check: Check | None = None,
     ) -> Manifest:
         """Declare what is on disk complete, once `check` has found nothing against it."""
-        findings = check(self._load(self.path(table, run_id), schema)) if check else {}
+        check_results = check(self._load(self.path(table, run_id), schema)) if check else {}
         path = self.path(table, run_id)
         parts = {k: v for k, v in self.store.list(path).items() if k.endswith(".parquet")}
         manifest = Manifest(
@@ -237,7 +247,7 @@ class Tables:
             inputs=dict(inputs),
             code_version=recsys_spark.__version__,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            findings=findings,
+            check_results=check_results,
         )
         self.store.replace(f"{path}/_manifest.json", json.dumps(asdict(manifest), indent=2))
         return manifest
@@ -357,7 +367,7 @@ class Tables:
             "with --run-id (`recsys-spark status` lists them)."
         )
 
-    def point(self, table: str, run_id: str) -> None:
+    def activate(self, table: str, run_id: str) -> None:
         """Let readers see this version from now on: one small object is swapped."""
         self.path(table, run_id)  # refuses unsafe names
         now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -64,8 +64,8 @@ class BlendScorer:
         alone, found = block.rows(slice(user, user + 1)), []
         for scorer, weight in self.members:
             scale = self._part(alone, scorer, weight).scale[0]
-            had, added = scorer.parts(block, user, listed)
-            found.append((had, added * float(scale)))
+            interacted, added = scorer.parts(block, user, listed)
+            found.append((interacted, added * float(scale)))
         return added_up(found, len(listed))
 
     def _fused(self, block: Block) -> Tile:

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from recsys_spark.arrow import list_bounds
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.topn.rerank import Popular, Rules, no_rules
-from recsys_spark.topn.catalog import Catalogue, Listing, Mask, Reserved, Segment
+from recsys_spark.topn.catalog import Catalog, Listing, Mask, Reserved, Segment
 
 
 @dataclass(frozen=True)
@@ -57,64 +57,64 @@ class Policy:
         return self.diversity > 0 or self.new_slots > 0 or self.tail_slots > 0
 
 
-def make_listing(catalogue: Catalogue, policy: Policy, n: int, fill: bool) -> Listing:
-    """How lists of n are made of the catalogue, the policy kept.
+def make_listing(catalog: Catalog, policy: Policy, n: int, fill: bool) -> Listing:
+    """How lists of n are made of the catalog, the policy kept.
 
     What is known of items and of segments comes to the driver; users do not.
     """
-    catalogue = _discounted(catalogue, policy.popularity_discount)
-    rules, tail = list_rules(catalogue, policy), _tail(catalogue, policy.tail_share)
+    catalog = _discounted(catalog, policy.popularity_discount)
+    rules, tail = list_rules(catalog, policy), _tail(catalog, policy.tail_share)
     if policy.removed is not None:
-        catalogue = without(catalogue, policy.removed)
+        catalog = without(catalog, policy.removed)
     reserved = []
     if policy.tail_slots:
-        reserved.append(Reserved(tail & catalogue.scored, policy.tail_slots))
+        reserved.append(Reserved(tail & catalog.scored, policy.tail_slots))
     if policy.new_slots and policy.new_items is not None:
-        new = catalogue.mask(item_indices(policy.new_items)) & catalogue.factors.any(axis=1)
+        new = catalog.mask(item_indices(policy.new_items)) & catalog.factors.any(axis=1)
         if policy.removed is not None:
-            new &= ~catalogue.mask(item_indices(policy.removed))
+            new &= ~catalog.mask(item_indices(policy.removed))
         reserved.append(Reserved(new, policy.new_slots))
-    return Listing(catalogue, n, fill, rules, _segments(catalogue, policy), tuple(reserved))
+    return Listing(catalog, n, fill, rules, _segments(catalog, policy), tuple(reserved))
 
 
-def _discounted(catalogue: Catalogue, exponent: float) -> Catalogue:
+def _discounted(catalog: Catalog, exponent: float) -> Catalog:
     if not exponent:
-        return catalogue
-    most = catalogue.popularity.max(initial=0.0)
-    relative = np.where(catalogue.popularity > 0, catalogue.popularity, most) / (most or 1.0)
-    factors = catalogue.factors / relative[:, None] ** exponent
-    return replace(catalogue, factors=factors.astype(np.float32))
+        return catalog
+    most = catalog.popularity.max(initial=0.0)
+    relative = np.where(catalog.popularity > 0, catalog.popularity, most) / (most or 1.0)
+    factors = catalog.factors / relative[:, None] ** exponent
+    return replace(catalog, factors=factors.astype(np.float32))
 
 
-def _tail(catalogue: Catalogue, share: float) -> Mask:
-    order = np.argsort(catalogue.popularity, kind="stable")
-    so_far = np.cumsum(catalogue.popularity[order])
+def _tail(catalog: Catalog, share: float) -> Mask:
+    order = np.argsort(catalog.popularity, kind="stable")
+    so_far = np.cumsum(catalog.popularity[order])
     tail = np.zeros(len(order), dtype=bool)
     tail[order[so_far <= share * so_far[-1:]]] = True
-    return tail & (catalogue.popularity > 0)
+    return tail & (catalog.popularity > 0)
 
 
-def _segments(catalogue: Catalogue, policy: Policy) -> dict[str, Segment]:
+def _segments(catalog: Catalog, policy: Policy) -> dict[str, Segment]:
     """What segments have of their own, by name."""
     segments: dict[str, Segment] = {}
     if policy.popular_in is not None:
         table = policy.popular_in.toArrow()
         for name, (ids, shares) in _by_segment(table, "item", "share").items():
-            segments[name] = Segment(_popular(catalogue, ids.astype(np.int64), shares))
+            segments[name] = Segment(_popular(catalog, ids.astype(np.int64), shares))
     if policy.allowed_in is not None:
         for name, (ids,) in _by_segment(policy.allowed_in.toArrow(), "item").items():
             own = segments.get(name, Segment())
-            segments[name] = replace(own, allowed=catalogue.mask(ids.astype(np.int64)))
+            segments[name] = replace(own, allowed=catalog.mask(ids.astype(np.int64)))
     return segments
 
 
 def _popular(
-    catalogue: Catalogue, ids: npt.NDArray[np.int64], shares: npt.NDArray[np.float64]
+    catalog: Catalog, ids: npt.NDArray[np.int64], shares: npt.NDArray[np.float64]
 ) -> Popular:
     """By descending share, then position; without what is removed, which is popular nowhere."""
-    at = catalogue.lookup.positions(ids)
+    at = catalog.lookup.positions(ids)
     listed = at >= 0
-    listed[listed] = catalogue.popularity[at[listed]] > 0
+    listed[listed] = catalog.popularity[at[listed]] > 0
     at, shares = at[listed], shares[listed]
     order = np.lexsort((at, -shares))
     return Popular(at[order], shares[order].astype(np.float32))
@@ -137,11 +137,11 @@ def item_indices(items: DataFrame) -> npt.NDArray[np.int64]:
     return ids
 
 
-def without(catalogue: Catalogue, removed: DataFrame) -> Catalogue:
-    """The catalogue without the items of `removed`, whose ids come to the driver."""
-    kept = ~catalogue.mask(item_indices(removed.select("item").distinct()))
-    popularity = np.where(kept, catalogue.popularity, 0.0)
-    return replace(catalogue, scored=catalogue.scored & kept, popularity=popularity)
+def without(catalog: Catalog, removed: DataFrame) -> Catalog:
+    """The catalog without the items of `removed`, whose ids come to the driver."""
+    kept = ~catalog.mask(item_indices(removed.select("item").distinct()))
+    popularity = np.where(kept, catalog.popularity, 0.0)
+    return replace(catalog, scored=catalog.scored & kept, popularity=popularity)
 
 
 def with_blocked(users: DataFrame, blocked: DataFrame) -> DataFrame:
@@ -154,20 +154,20 @@ def with_blocked(users: DataFrame, blocked: DataFrame) -> DataFrame:
     return users.join(lists, "user_id", "left").withColumn("seen", both).drop("blocked")
 
 
-def list_rules(catalogue: Catalogue, policy: Policy) -> Rules:
-    """The policy's rules on single lists, in the catalogue's positions."""
-    groups = genre_groups(catalogue, policy.genres)
+def list_rules(catalog: Catalog, policy: Policy) -> Rules:
+    """The policy's rules on single lists, in the catalog's positions."""
+    groups = genre_groups(catalog, policy.genres)
     return Rules(groups, policy.max_per_genre, float(policy.min_score), policy.diversity)
 
 
-def genre_groups(catalogue: Catalogue, genres: DataFrame | None) -> Ragged:
-    """The genres of each item as numbers; they come to the driver, as the catalogue does."""
-    size = len(catalogue.index)
+def genre_groups(catalog: Catalog, genres: DataFrame | None) -> Ragged:
+    """The genres of each item as numbers; they come to the driver, as the catalog does."""
+    size = len(catalog.index)
     if genres is None:
         return no_rules(size).groups
     table = genres.select("item", F.array_distinct("genres").alias("genres")).toArrow()
     table = table.combine_chunks()
-    at = catalogue.lookup.positions(table["item"].to_numpy().astype(np.int64))
+    at = catalog.lookup.positions(table["item"].to_numpy().astype(np.int64))
     lists = table["genres"].combine_chunks()
     codes = lists.flatten().dictionary_encode().indices.fill_null(-1).to_numpy()
     return _in_order(at, Ragged(list_bounds(lists), codes.astype(np.int32)), size).without(-1)

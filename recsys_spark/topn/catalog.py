@@ -1,4 +1,4 @@
-"""What lists are made of: the catalogue, what segments have of their own, and the rules."""
+"""What lists are made of: the catalog, what segments have of their own, and the rules."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -25,7 +25,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class Catalog:
     """What may be recommended, in the order that breaks ties.
 
     index: (items,) internal ids. labels: (items,) ids as written to lists, of item_type.
@@ -53,7 +53,7 @@ class Catalogue:
         return Popular(order.astype(np.int32), self.popularity[order].astype(np.float32))
 
     def inside(self, lists: pa.ListArray) -> Ragged:
-        """Lists of internal ids as positions, without those outside the catalogue."""
+        """Lists of internal ids as positions, without those outside the catalog."""
         indptr, ids = list_parts(lists, np.int64)
         return Ragged(indptr, self.lookup.positions(ids)).without(-1)
 
@@ -65,26 +65,26 @@ class Catalogue:
         return mask
 
 
-def with_factors(catalogue: Catalogue, item_factors: DataFrame) -> Catalogue:
-    """The catalogue scored by these factors, columns id and factors; what it lacks is left out.
+def with_factors(catalog: Catalog, item_factors: DataFrame) -> Catalog:
+    """The catalog scored by these factors, columns id and factors; what it lacks is left out.
 
     They come to the driver, to be broadcast: bounded by what training could broadcast.
     """
     table = item_factors.toDF("id", "factors").toArrow().combine_chunks()
     vectors = table["factors"].combine_chunks()
-    at = catalogue.lookup.positions(table["id"].to_numpy().astype(np.int64))
+    at = catalog.lookup.positions(table["id"].to_numpy().astype(np.int64))
     own = list_matrix(vectors, len(vectors[0]) if len(vectors) else 1)
-    factors = np.zeros((len(catalogue.index), own.shape[1]), dtype=np.float32)
-    scored = np.zeros(len(catalogue.index), dtype=bool)
+    factors = np.zeros((len(catalog.index), own.shape[1]), dtype=np.float32)
+    scored = np.zeros(len(catalog.index), dtype=bool)
     factors[at[at >= 0]], scored[at[at >= 0]] = own[at >= 0], True
-    return replace(catalogue, factors=factors, scored=scored)
+    return replace(catalog, factors=factors, scored=scored)
 
 
-def without_factors(catalogue: Catalogue) -> Catalogue:
-    """The catalogue for scorers, which bring what they rank by; every item may be listed."""
-    size = len(catalogue.index)
+def without_factors(catalog: Catalog) -> Catalog:
+    """The catalog for scorers, which bring what they rank by; every item may be listed."""
+    size = len(catalog.index)
     nothing = np.zeros((size, 1), dtype=np.float32)
-    return replace(catalogue, factors=nothing, scored=np.ones(size, dtype=bool))
+    return replace(catalog, factors=nothing, scored=np.ones(size, dtype=bool))
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,10 @@ class Listing:
     explainer: what the user's items add to scores by factors. reasons: items that are named for an
     entry, because of which it is listed. opinion: lists are
     of groups, whose factors are those of their members, one behind the other. scorers: rank the
-    catalogue in place of its factors, by name; each serves the users that none before it knows.
+    catalog in place of its factors, by name; each serves the users that none before it knows.
     """
 
-    catalogue: Catalogue
+    catalog: Catalog
     n: int
     fill: bool = False
     rules: Rules | None = None
@@ -141,7 +141,7 @@ class Listing:
     @property
     def kept_rules(self) -> Rules:
         """The rules, or some that leave everything as it is."""
-        return self.rules or no_rules(len(self.catalogue.index))
+        return self.rules or no_rules(len(self.catalog.index))
 
 
 @dataclass(frozen=True)

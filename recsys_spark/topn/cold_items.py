@@ -7,30 +7,30 @@ import numpy.typing as npt
 from pyspark.sql import DataFrame
 
 from recsys_spark.topn.business_rules import genre_groups, item_indices
-from recsys_spark.topn.catalog import Catalogue, Mask
+from recsys_spark.topn.catalog import Catalog, Mask
 
 
-def estimate(catalogue: Catalogue, new: DataFrame, genres: DataFrame | None) -> Catalogue:
-    """The catalogue with factors for those of the new items that it does not score.
+def estimate(catalog: Catalog, new: DataFrame, genres: DataFrame | None) -> Catalog:
+    """The catalog with factors for those of the new items that it does not score.
 
     An item's are the mean of its genres', a genre's the mean of its scored items'; where no genre
-    is known, the mean of all. They tell which new items suit a user, not how well beside others:
+    is known, the mean of all. They say which new items suit a user, not how well beside others:
     the items stay unscored, and have slots that are reserved for them. new: column item. genres:
     columns item, genres (array<string>).
     """
-    wanted = catalogue.mask(item_indices(new)) & ~catalogue.scored
-    factors = catalogue.factors.astype(np.float64)
-    if not wanted.any() or not catalogue.scored.any():
-        return catalogue
-    groups = genre_groups(catalogue, genres)
+    wanted = catalog.mask(item_indices(new)) & ~catalog.scored
+    factors = catalog.factors.astype(np.float64)
+    if not wanted.any() or not catalog.scored.any():
+        return catalog
+    groups = genre_groups(catalog, genres)
     items = np.repeat(np.arange(len(wanted)), np.diff(groups.indptr))
     size = int(groups.positions.max(initial=-1)) + 1
-    of_genres, known = _means(factors, catalogue.scored, items, groups.positions, size)
+    of_genres, known = _means(factors, catalog.scored, items, groups.positions, size)
     found, some = _means(of_genres, known, groups.positions, items, len(wanted))
-    found[~some] = factors[catalogue.scored].mean(axis=0)
-    made = catalogue.factors.copy()
+    found[~some] = factors[catalog.scored].mean(axis=0)
+    made = catalog.factors.copy()
     made[wanted] = found[wanted]
-    return replace(catalogue, factors=made)
+    return replace(catalog, factors=made)
 
 
 def _means(

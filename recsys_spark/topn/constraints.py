@@ -72,8 +72,8 @@ def removed_items(
     """Columns item (the index) and rule, a row an item and rule that removes it; None: no rules.
 
     item_ids: columns id, index. allow, deny: column item_id; only these, and none of those.
-    windows: columns item_id, since, until; null: open. An item with several can be had in any; one
-    without always. at: the moment, UTC. seldom: column item, from `seldom_used`.
+    windows: columns item_id, since, until; null: open. An item with several is available in any,
+    one without always. at: the moment, UTC. seldom: column item, from `seldom_used`.
     """
     items = item_ids.toDF("item_id", "item")
     found = []

@@ -1,4 +1,4 @@
-"""Distributed exact top-N: users in partitions, the catalogue broadcast, no cross join."""
+"""Distributed exact top-N: users in partitions, the catalog broadcast, no cross join."""
 
 from collections.abc import Callable
 
@@ -26,13 +26,13 @@ def recommend_top_n(
     (internal ids left out; null: none), and optionally source, what the list of these factors is
     called (by default, model), and segment (null: none). Scores of filled items are shares of
     users; the model's are its predictions. Rows keep their order and partitions. A column ranked,
-    in place of factors, has entries of lists that are in it with places in the catalogue.
+    in place of factors, has entries of lists that are in it with places in the catalog.
 
-    had array<long> and had_at array<timestamp>, if there: when users had items last, which entries
-    are marked with. known array<long>, a and b array<float>, if the listing has an explainer: what
-    users have, and its weights. members array<id>, if there: the users of a group in the order of
-    their factors, whose scores entries have. With scorers, in place of factors, what
-    `blocks.read_block` takes.
+    interacted array<long> and interacted_at array<timestamp>, if there: items of the user and the
+    times of the last interactions, which entries are marked with. known array<long>, a and b
+    array<float>, if the listing has an explainer: what users have, and its weights. members
+    array<id>, if there: the users of a group in the order of their factors, whose scores entries
+    have. With scorers, in place of factors, what `blocks.read_block` takes.
     """
     optional = {"source": F.lit(MODEL), "segment": F.lit(None).cast("string")}
     missing = {name: value for name, value in optional.items() if name not in users.columns}
@@ -40,10 +40,10 @@ def recommend_top_n(
     basis = [] if listing.scorers else [basis_of(users.columns)]
     basis += block_columns(listing.ranks, users.columns)
     rows = users.withColumns(missing).select(key, *basis, "seen", *optional, *extras)
-    marked, explained = "had" in users.columns, listing.reasons > 0
+    marked, explained = "interacted" in users.columns, listing.reasons > 0
     members = users.schema["members"].dataType if "members" in users.columns else None
     ids = members.elementType if isinstance(members, ArrayType) else None
-    lists = recommendation_list(listing.catalogue.item_type, marked, explained, members=ids)
+    lists = recommendation_list(listing.catalog.item_type, marked, explained, members=ids)
     schema = StructType(
         [
             StructField(key, users.schema[key].dataType),

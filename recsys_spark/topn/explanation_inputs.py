@@ -12,14 +12,14 @@ from recsys_spark.kernels.als.solve import gram
 from recsys_spark.kernels.als.spec import WalsSpec
 from recsys_spark.kernels.als.weights import unobserved_weights
 from recsys_spark.kernels.threads import single_threaded
-from recsys_spark.topn.catalog import Catalogue
+from recsys_spark.topn.catalog import Catalog
 from recsys_spark.topn.explanations import Explainer
 
 
 def make_explainer(
-    catalogue: Catalogue, item_factors: DataFrame, training: DataFrame, spec: WalsSpec
+    catalog: Catalog, item_factors: DataFrame, training: DataFrame, spec: WalsSpec
 ) -> Explainer:
-    """For lists of this catalogue, which has these factors (columns id, factors) as trained.
+    """For lists of this catalog, which has these factors (columns id, factors) as trained.
 
     training: the rows that they were trained on, columns user, item. Raises ConfigError for
     objectives whose scores are no sum over the user's items, or need more than those.
@@ -31,7 +31,7 @@ def make_explainer(
         weights = unobserved_weights(counts, spec.item_unobserved_exponent).astype(np.float32)
     with single_threaded():
         everything = spec.unobserved_weight * gram(trained.vectors, weights)
-    return Explainer(catalogue.factors, everything, spec, len(trained.ids))
+    return Explainer(catalog.factors, everything, spec, len(trained.ids))
 
 
 def refuse_unexplained(spec: WalsSpec) -> None:
@@ -55,7 +55,7 @@ def weighted_history(
 ) -> DataFrame:
     """Columns user, known (item ids), a, b (arrays, in the order of the ids): what users have.
 
-    rows: as `weigh` takes them; of users who were folded in, training is what the model had.
+    rows: as `weigh` takes them; of users who were folded in, training is what the model interacted.
     """
     weighed = weigh(rows, spec, training, None if training is None else "user")
     pairs = F.sort_array(F.collect_list(F.struct("item", "a", "b")))

@@ -16,7 +16,7 @@ Single = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Weighted:
-    """What users have. items: positions in the catalogue. a, b: the weights of these pairs."""
+    """What users have. items: positions in the catalog. a, b: the weights of these pairs."""
 
     items: Ragged
     a: Single
@@ -37,7 +37,7 @@ class Reasons:
     parts: Single
 
 
-# Items of a user, (had,), and what each adds to the score of each listed one, (had, listed).
+# Items of a user, (history,), and what each adds to each listed score, (history, listed).
 Parts = tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]
 # Of a user, by number, and listed positions.
 PartsOf = Callable[[int, npt.NDArray[np.int32]], Parts]
@@ -58,27 +58,27 @@ def reasons(parts: PartsOf, lists: Ragged, most: int) -> Reasons:
 
 
 def _best_parts(
-    had: npt.NDArray[np.int32], added: npt.NDArray[np.float64], most: int
+    interacted: npt.NDArray[np.int32], added: npt.NDArray[np.float64], most: int
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
     """The items that add most to each of the listed, and how much, (listed, most or fewer)."""
     if not added.size:
         return np.zeros((added.shape[1], 0), np.int32), np.zeros((added.shape[1], 0))
     best = largest(added, most)
-    return had[best.T], np.take_along_axis(added, best, axis=0).T
+    return interacted[best.T], np.take_along_axis(added, best, axis=0).T
 
 
 def added_up(parts: Sequence[Parts], listed: int) -> Parts:
     """The parts of a sum of scores: what each item adds to all of them together."""
-    had = np.unique(np.concatenate([np.zeros(0, np.int32), *(items for items, _ in parts)]))
-    total = np.zeros((len(had), listed))
+    interacted = np.unique(np.concatenate([np.zeros(0, np.int32), *(items for items, _ in parts)]))
+    total = np.zeros((len(interacted), listed))
     for items, added in parts:
-        total[np.searchsorted(had, items)] += added
-    return had.astype(np.int32), total
+        total[np.searchsorted(interacted, items)] += added
+    return interacted.astype(np.int32), total
 
 
 @dataclass(frozen=True)
 class Explainer:
-    """factors: (items, rank) of the catalogue, as trained.
+    """factors: (items, rank) of the catalog, as trained.
 
     gram: (rank, rank) of all items that were trained, of which there are `items`, weighted.
     """
@@ -91,17 +91,17 @@ class Explainer:
     def of_user(self, users: Weighted, user: int, listed: npt.NDArray[np.int32]) -> Parts:
         """The parts of a user's scores."""
         own = slice(users.items.indptr[user], users.items.indptr[user + 1])
-        had = users.items.positions[own]
-        if not len(had) or not len(listed):
-            return had[:0], np.zeros((0, len(listed)))
-        return had, self.parts(had, users.a[own], users.b[own], listed)
+        interacted = users.items.positions[own]
+        if not len(interacted) or not len(listed):
+            return interacted[:0], np.zeros((0, len(listed)))
+        return interacted, self.parts(interacted, users.a[own], users.b[own], listed)
 
     def parts(
-        self, had: npt.NDArray[np.int32], a: Single, b: Single, listed: npt.NDArray[np.int32]
+        self, interacted: npt.NDArray[np.int32], a: Single, b: Single, listed: npt.NDArray[np.int32]
     ) -> npt.NDArray[np.float64]:
-        """What each item that a user has adds to each of the listed, (had, listed)."""
+        """What each item that a user has adds to each of the listed, (history, listed)."""
         count = counted_pairs(a, b, self.spec).sum(dtype=np.float64, keepdims=True)
         penalty = float(row_regularization(count, self.items, self.spec, "user")[0])
-        history, wanted = (self.factors[at].astype(np.float64) for at in (had, listed))
+        history, wanted = (self.factors[at].astype(np.float64) for at in (interacted, listed))
         weights = a.astype(np.float64), b.astype(np.float64)
         return contributions(history, *weights, wanted, self.gram, penalty)

@@ -22,7 +22,7 @@ def group_lists(
     """Columns group_id, recommendations, source; a row a group, by group_id.
 
     members: columns group_id, user_id and user (index; null where unknown), each once.
-    user_factors: columns id, factors. request: that of single users, whose catalogue has factors;
+    user_factors: columns id, factors. request: that of single users, whose catalog has factors;
     what one member has seen, the group is not listed. Members without factors are of no opinion,
     and a group of such members gets what is popular. Segments, diversity and reserved slots are
     single users'; of the policy the other rules hold. member_scores: whether entries have what they
@@ -32,7 +32,7 @@ def group_lists(
     opinions = opinions if member_scores else opinions.drop("members")
     rows = opinions.join(_left_out(members, request.seen, request.policy), "group_id", "left")
     rules = _of_groups(request.policy)
-    listing = make_listing(request.catalogue, rules, request.n, request.fill)
+    listing = make_listing(request.catalog, rules, request.n, request.fill)
     parts = int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions")))
     ordered = rows.repartitionByRange(parts, "group_id").sortWithinPartitions("group_id")
     return recommend_top_n(ordered, "group_id", replace(listing, opinion=opinion))

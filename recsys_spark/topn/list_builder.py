@@ -38,7 +38,7 @@ from recsys_spark.topn.catalog import (
 from recsys_spark.topn.explanations import Parts, PartsOf, Weighted, reasons
 from recsys_spark.topn.scorers import Block, Scorer, keep_listed, nothing
 
-EXTRAS = "had", "had_at", "known", "a", "b", "members"
+EXTRAS = "interacted", "interacted_at", "known", "a", "b", "members"
 _TIERS = POPULAR_IN_SEGMENT, POPULAR
 
 
@@ -82,15 +82,15 @@ class Lister:
 
     def __init__(self, listing: Listing, tally: Tally | None) -> None:
         self.listing, self.tally = listing, tally
-        self.catalogue, self.rules = listing.catalogue, listing.kept_rules
-        self.arranged = self._arranged(np.ones(len(self.catalogue.index), dtype=bool))
+        self.catalog, self.rules = listing.catalog, listing.kept_rules
+        self.arranged = self._arranged(np.ones(len(self.catalog.index), dtype=bool))
 
     def lists(self, batch: pa.RecordBatch) -> tuple[pa.Array, pa.Array]:
         """Recommendation lists and sources of a batch of users."""
         made = _empty(batch.num_rows, self.listing.n)
         names = batch.column("source")
         if self.listing.scorers:
-            block = read_block(batch, self.catalogue.lookup, self.listing.ranks)
+            block = read_block(batch, self.catalog.lookup, self.listing.ranks)
             names = self._serving(block)
         for segment, rows in self._by_segment(batch.column("segment")):
             shelf = self._shelf(segment)
@@ -104,7 +104,7 @@ class Lister:
 
     def _known(self, batch: pa.RecordBatch, rows: Mask) -> tuple[pa.ListArray, Ragged]:
         """Of some users, what they are ranked by, and what they have seen."""
-        seen = self.catalogue.inside(batch.column("seen"))
+        seen = self.catalog.inside(batch.column("seen"))
         return batch.column(basis_of(batch.schema.names)).filter(pa.array(rows)), seen.where(rows)
 
     def _serving(self, block: Block) -> pa.StringArray:
@@ -168,12 +168,12 @@ class Lister:
             yield Segment(), others
 
     def _arranged(self, allowed: Mask) -> _Arranged:
-        factors, scored = self.catalogue.factors, self.catalogue.scored
+        factors, scored = self.catalog.factors, self.catalog.scored
         reserved = [arrange(factors, allowed & own.items) for own in self.listing.reserved]
         return _Arranged(arrange(factors, allowed & scored), reserved)
 
     def _shelf(self, segment: Segment) -> _Shelf:
-        tiers: tuple[Popular, ...] = (segment.popular or NOTHING, self.catalogue.popular)
+        tiers: tuple[Popular, ...] = (segment.popular or NOTHING, self.catalog.popular)
         if segment.allowed is None:
             return _Shelf(self.arranged, tiers)
         arranged = self._arranged(segment.allowed)
@@ -209,7 +209,7 @@ class Lister:
         self, factors: pa.ListArray, seen: Ragged, arranged: _Arranged
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
         """Those of single users, reserved slots included."""
-        vectors = list_matrix(factors, self.catalogue.factors.shape[1])
+        vectors = list_matrix(factors, self.catalog.factors.shape[1])
         found = rank(vectors, arranged.items, seen, self.listing.n, self.rules)
         kept, gained, computed = np.zeros(found.positions.shape, dtype=bool), 0, found.computed
         plain = self.rules._replace(diversity=0.0)
@@ -230,8 +230,8 @@ class Lister:
         bounds, values = list_parts(factors, np.float32)
         for group in range(len(factors)):
             members = values[bounds[group] : bounds[group + 1]]
-            members = members.reshape(-1, self.catalogue.factors.shape[1])
-            scores = group_scores(members, self.catalogue.factors, opinion)
+            members = members.reshape(-1, self.catalog.factors.shape[1])
+            scores = group_scores(members, self.catalog.factors, opinion)
             candidates = arranged.items.place >= 0
             candidates[seen.positions[seen.indptr[group] : seen.indptr[group + 1]]] = False
             found = rank_scores(scores, candidates, self.listing.n, self.rules)
@@ -241,7 +241,7 @@ class Lister:
     def _merged(
         self, ranked: pa.ListArray
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-        """The best of what tiles have ranked, by their positions in the catalogue."""
+        """The best of what tiles have ranked, by their positions in the catalog."""
         bounds, entries = list_bounds(ranked), ranked.flatten()
         positions, scores = entries.field("item_id").to_numpy(), entries.field("score").to_numpy()
         lengths = np.diff(bounds)
@@ -261,11 +261,11 @@ class Lister:
         ranks = np.broadcast_to(np.arange(1, self.listing.n + 1, dtype=np.int32), mask.shape)
         lists = Ragged(np.concatenate([[0], np.cumsum(made.ends[-1])]), made.positions[mask])
         columns = {
-            "item_id": self.catalogue.labels.take(pa.array(lists.positions)),
+            "item_id": self.catalog.labels.take(pa.array(lists.positions)),
             "score": pa.array(made.scores[mask]),
             "rank": pa.array(ranks[mask]),
         }
-        if "had" in batch.schema.names:
+        if "interacted" in batch.schema.names:
             columns["last_interaction"] = self._last_seen(lists, batch)
         if self.listing.reasons:
             columns["because"] = self._because(made, batch)
@@ -275,28 +275,28 @@ class Lister:
         return list_array(lists.indptr, entries)
 
     def _last_seen(self, lists: Ragged, batch: pa.RecordBatch) -> pa.Array:
-        """When the users had the entries last; null: never."""
-        had, width = self._ragged(batch.column("had")), len(self.catalogue.index) + 1
-        at = Lookup(_pairs(had, width)).positions(_pairs(lists, width))
-        times = batch.column("had_at").flatten()
+        """When the users last interacted with the entries; null: never."""
+        interacted, width = self._ragged(batch.column("interacted")), len(self.catalog.index) + 1
+        at = Lookup(_pairs(interacted, width)).positions(_pairs(lists, width))
+        times = batch.column("interacted_at").flatten()
         return times.take(pa.array(at, mask=at < 0))
 
     def _because(self, made: _Lists, batch: pa.RecordBatch) -> pa.Array:
         """The reasons of the model's entries; null where it has none."""
         found = reasons(self._parts(batch), made.by_model(), self.listing.reasons)
-        items = self.catalogue.labels.take(pa.array(found.items))
+        items = self.catalog.labels.take(pa.array(found.items))
         named = pa.StructArray.from_arrays([items, pa.array(found.parts)], ["item_id", "score"])
         return made.among_all(list_array(found.indptr, named))
 
     def _member_scores(self, made: _Lists, batch: pa.RecordBatch) -> pa.Array:
         """What the model's entries of groups score for each member with factors."""
         own, ids = made.by_model(), batch.column("members")
-        bounds, rank = list_bounds(ids), self.catalogue.factors.shape[1]
+        bounds, rank = list_bounds(ids), self.catalog.factors.shape[1]
         members = list_parts(batch.column("factors"), np.float32)[1].reshape(-1, rank)
         scores, users = [np.zeros(0, np.float32)], [np.zeros(0, np.int64)]
         for group, listed in enumerate(np.split(own.positions, own.indptr[1:-1])):
             theirs = slice(bounds[group], bounds[group + 1])
-            found = member_scores(members[theirs], self.catalogue.factors, listed)
+            found = member_scores(members[theirs], self.catalog.factors, listed)
             scores.append(found.ravel())
             users.append(np.tile(np.arange(theirs.start, theirs.stop), len(listed)))
         lengths = np.repeat(np.diff(bounds), np.diff(own.indptr))
@@ -313,7 +313,7 @@ class Lister:
             assert self.listing.explainer is not None
             assert known is not None
             return partial(self.listing.explainer.of_user, known)
-        block = read_block(batch, self.catalogue.lookup, self.listing.ranks)._replace(known=known)
+        block = read_block(batch, self.catalog.lookup, self.listing.ranks)._replace(known=known)
         serving = self._serving(block).to_pylist()
         scorers = dict(self.listing.scorers)
 
@@ -330,9 +330,9 @@ class Lister:
         return Weighted(known.without(-1), a, b)
 
     def _ragged(self, lists: pa.ListArray) -> Ragged:
-        """Lists of internal ids as positions, -1 for those outside the catalogue."""
+        """Lists of internal ids as positions, -1 for those outside the catalog."""
         indptr, ids = list_parts(lists, np.int64)
-        return Ragged(indptr, self.catalogue.lookup.positions(ids))
+        return Ragged(indptr, self.catalog.lookup.positions(ids))
 
 
 def basis_of(columns: Sequence[str]) -> str:

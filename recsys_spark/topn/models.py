@@ -11,7 +11,7 @@ from recsys_spark.als.factors import factor_bytes
 from recsys_spark.errors import ConfigError, setting
 from recsys_spark.lookup import Lookup
 from recsys_spark.topn.blend_scorer import BlendScorer
-from recsys_spark.topn.catalog import MODEL, Catalogue, with_factors
+from recsys_spark.topn.catalog import MODEL, Catalog, with_factors
 from recsys_spark.topn.explanations import Explainer
 from recsys_spark.topn.matrices import interaction_rows, item_scores, segment_scores, sparse_rows
 from recsys_spark.topn.request import ByScorers, Nearest
@@ -27,13 +27,13 @@ _SCORE_BYTES = 16  # a score, whether there is one, and the same in order
 class Basis:
     """What all scorers are made over.
 
-    catalogue: with the item factors where the weighted ALS is among the models or a part of one.
+    catalog: with the item factors where the weighted ALS is among the models or a part of one.
     history: columns user, item and, where a model weighs histories by them, value: what users
     interacted with. budget_mb: of what every worker needs of one model. explainer: of scores of the
     weighted ALS, where they are to be explained.
     """
 
-    catalogue: Catalogue
+    catalog: Catalog
     history: DataFrame
     budget_mb: int
     explainer: Explainer | None = None
@@ -66,7 +66,7 @@ class FactorModel:
         """The products of both. Raises ConfigError where the items' are too many."""
         size = factor_bytes(self.items)
         basis.require_room(size, f"the item factors of {name}", "lower its rank")
-        own = with_factors(basis.catalogue, self.items)
+        own = with_factors(basis.catalog, self.items)
         return FactorScorer(name, own.factors, own.scored)
 
 
@@ -86,7 +86,7 @@ class NeighbourModel:
         size = _ENTRY_BYTES * int(row[0] or 0) if row else 0
         cure = f"lower {setting('neighbours', model=name)}"
         basis.require_room(size, f"the neighbours of {name}", cure)
-        return self.over(basis.catalogue.lookup)
+        return self.over(basis.catalog.lookup)
 
     def over(self, lookup: Lookup) -> NeighbourScorer:
         """The same, whatever its size. lookup: of the catalog's internal ids."""
@@ -101,7 +101,7 @@ class UserNeighbourModel:
 
     def scorer(self, name: str, basis: Basis) -> UserNeighbourScorer:
         """Sums over similar users. Raises ConfigError where the interactions are too many."""
-        size, lookup = _ENTRY_BYTES * basis.history.count(), basis.catalogue.lookup
+        size, lookup = _ENTRY_BYTES * basis.history.count(), basis.catalog.lookup
         basis.require_room(size, f"the interactions for {name}", "take kind: item_knn")
         matrix = interaction_rows(basis.history, lookup, self.weighted)
         return UserNeighbourScorer(
@@ -119,8 +119,8 @@ class PopularityModel:
     in_segments: bool = False
 
     def scorer(self, name: str, basis: Basis) -> StaticScorer | SegmentScorer:
-        """The same for everyone, or for a segment. Raises ConfigError for too many segments."""
-        lookup = basis.catalogue.lookup
+        """The same for all users, or for a segment. Raises ConfigError for too many segments."""
+        lookup = basis.catalog.lookup
         if not self.in_segments:
             return StaticScorer(*item_scores(self.scores, lookup))
         count = self.scores.select("segment").distinct().count()
@@ -191,7 +191,7 @@ def scorers(models: Models, names: Sequence[str], basis: Basis) -> dict[str, Sco
 
     Raises ConfigError for what is too large for the workers.
     """
-    own = basis.catalogue.factors, basis.catalogue.scored
+    own = basis.catalog.factors, basis.catalog.scored
     alone: dict[str, Scorer] = {MODEL: FactorScorer(MODEL, *own, explainer=basis.explainer)}
     alone |= {name: model.scorer(name, basis) for name, model in models.fitted.items()}
     return {name: with_parts(models.mixtures, name, alone) for name in names}

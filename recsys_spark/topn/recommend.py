@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.topn.business_rules import make_listing, with_blocked
-from recsys_spark.topn.catalog import Catalogue, Listing, Tally, without_factors
+from recsys_spark.topn.catalog import Catalog, Listing, Tally, without_factors
 from recsys_spark.topn.distributed import recommend_top_n
 from recsys_spark.topn.request import ByFactors, ByScorers, Request
 from recsys_spark.topn.tiled import recommend_in_tiles
@@ -50,7 +50,7 @@ def make_lists(request: Request, tally: Tally | None = None) -> Lists:
     Parameters
     ----------
     request
-        The users, the catalogue, what ranks it, and the rules that lists keep.
+        The users, the catalog, what ranks it, and the rules that lists keep.
     tally
         Counters of the search, which are added to whenever lists are computed.
 
@@ -58,7 +58,7 @@ def make_lists(request: Request, tally: Tally | None = None) -> Lists:
     -------
     Lists
         Computed when they are read. Scores descend within a source, ties go to the smaller item
-        id. What rules and catalogue know of items and segments is on the driver now, to be
+        id. What rules and catalog know of items and segments is on the driver now, to be
         broadcast; users are not.
     """
     return Lists(request, _gathered(request), _listing(request), tally)
@@ -84,11 +84,11 @@ def _gathered(request: Request) -> DataFrame:
 
 def _listing(request: Request) -> Listing:
     """How lists are made of these rows."""
-    catalogue, by, notes = request.catalogue, request.ranked_by, request.notes
+    catalog, by, notes = request.catalog, request.ranked_by, request.notes
     if isinstance(by, ByScorers):
-        alone = make_listing(without_factors(catalogue), request.policy, request.n, request.fill)
+        alone = make_listing(without_factors(catalog), request.policy, request.n, request.fill)
         return replace(alone, scorers=by.scorers, reasons=notes.reasons)
-    listing = make_listing(catalogue, request.policy, request.n, request.fill)
+    listing = make_listing(catalog, request.policy, request.n, request.fill)
     return replace(listing, explainer=notes.explainer, reasons=notes.reasons)
 
 
@@ -100,13 +100,13 @@ def with_seen(users: DataFrame, seen: DataFrame | None) -> DataFrame:
     return users.join(lists, "user", "left")
 
 
-def read_catalogue(
+def read_catalog(
     history: DataFrame,
     item_ids: DataFrame,
     label: str = "id",
     new: DataFrame | None = None,
     users: int | None = None,
-) -> Catalogue:
+) -> Catalog:
     """The items of history on the driver, without factors; their users are the popularity.
 
     history: distinct pairs, columns user, item. item_ids: columns id, index. label: what lists
@@ -120,7 +120,7 @@ def read_catalogue(
     table = named.toArrow().sort_by("id").combine_chunks()
     if users is None:
         users = history.select("user").distinct().count()
-    return Catalogue(
+    return Catalog(
         index=table["item"].to_numpy().astype(np.int64),
         labels=table["item" if label == "index" else "id"].combine_chunks(),
         item_type=item_ids.schema[label].dataType,

@@ -14,7 +14,7 @@ from recsys_spark.topn.blocks import (
     segment_column,
 )
 from recsys_spark.topn.business_rules import Policy
-from recsys_spark.topn.catalog import Catalogue
+from recsys_spark.topn.catalog import Catalog
 from recsys_spark.topn.explanations import Explainer
 from recsys_spark.topn.scorers import Scorer
 
@@ -26,33 +26,36 @@ Nearest = Callable[[DataFrame], DataFrame]
 class Notes:
     """What entries of lists say beside the item.
 
-    had: columns user, item, timestamp; each entry has when the user had it last. known: from
-    `weighted_history`. explainer: of scores by the factors of the catalogue. reasons: items named
-    for an entry, at most.
+    history: columns user, item, timestamp; entries get the time of the last interaction. known:
+    from `weighted_history`. explainer: of scores by the factors of the catalog. reasons: items
+    named for an entry, at most.
     """
 
-    had: DataFrame | None = None
+    history: DataFrame | None = None
     known: DataFrame | None = None
     explainer: Explainer | None = None
     reasons: int = 0
 
     def beside(self, users: DataFrame) -> DataFrame:
-        """users with columns had and had_at, and those of `known`, as far as there are such."""
-        if self.had is not None:
+        """users with columns interacted, interacted_at, and those of `known`, if there are such."""
+        if self.history is not None:
             pair = F.struct(F.col("item").cast("bigint").alias("item"), "timestamp")
-            lists = self.had.groupBy("user").agg(F.collect_list(pair).alias("pairs"))
-            columns = F.col("pairs.item").alias("had"), F.col("pairs.timestamp").alias("had_at")
+            lists = self.history.groupBy("user").agg(F.collect_list(pair).alias("pairs"))
+            columns = (
+                F.col("pairs.item").alias("interacted"),
+                F.col("pairs.timestamp").alias("interacted_at"),
+            )
             users = users.join(lists.select("user", *columns), "user", "left")
         return users if self.known is None else users.join(self.known, "user", "left")
 
 
 @dataclass(frozen=True)
 class ByFactors:
-    """Scores are products of user factors and the catalogue's factors.
+    """Scores are products of user factors and the catalog's factors.
 
     users: columns id and factors, optionally source: what a list of theirs is called (by default,
     model). items, tiles: item factors, columns id and factors, that do not fit go to the workers in
-    so many tiles, one after the other; the catalogue then needs no factors, and the policy must
+    so many tiles, one after the other; the catalog then needs no factors, and the policy must
     not need them all (`Policy.needs_all_factors`).
     """
 
@@ -68,7 +71,7 @@ class ByFactors:
 
 @dataclass(frozen=True)
 class ByScorers:
-    """What scorers rank by: see `topn.scorers`. Every item of the catalogue may be listed.
+    """What scorers rank by: see `topn.scorers`. Every item of the catalog may be listed.
 
     scorers: by name, in the order in which they serve. factors: user factors of a model, columns id
     and factors, by its name. history: columns user, item and optionally value, which weighs it.
@@ -148,7 +151,7 @@ class Request:
 
     users: columns user_id, the key of the lists, and user (index; null where unknown). Where
     they have columns seen (array<bigint>, internal ids) and factors (array<float>) already, these
-    are taken as they are. catalogue: what may be listed, from `read_catalogue`; with factors, from
+    are taken as they are. catalog: what may be listed, from `read_catalog`; with factors, from
     `with_factors`, where all are ranked at once. n: length of a list. fill: complete short lists
     by what is popular. ranked_by: None lists what is popular, or is in the users' factors. seen:
     columns user, item, left out exactly. policy: what lists keep beside that. notes: what entries
@@ -157,7 +160,7 @@ class Request:
     """
 
     users: DataFrame
-    catalogue: Catalogue
+    catalog: Catalog
     n: int
     fill: bool = False
     ranked_by: ByFactors | ByScorers | None = None

@@ -183,12 +183,12 @@ class FactorScorer:
     def parts(self, block: Block, user: int, listed: Positions) -> Parts:
         if self.explainer is None or block.known is None:
             return nothing(listed)
-        had, added = self.explainer.of_user(block.known, user, listed)
+        interacted, added = self.explainer.of_user(block.known, user, listed)
         if self.cosine:
             lengths = np.linalg.norm(self.factors[listed], axis=1)
             own = np.linalg.norm(block.factors[self.model][user])
             added = added / np.where(lengths > 0, lengths, 1.0) / (own or 1.0)
-        return had, added
+        return interacted, added
 
 
 @dataclass(frozen=True)
@@ -233,11 +233,11 @@ class NeighbourScorer:
 
     def parts(self, block: Block, user: int, listed: Positions) -> Parts:
         own = slice(block.history.indptr[user], block.history.indptr[user + 1])
-        had, weights = block.history.positions[own], self._counted(block)[own]
-        added = np.zeros((len(had), len(listed)))
-        for at, (item, weight) in enumerate(zip(had, weights, strict=True)):
+        interacted, weights = block.history.positions[own], self._counted(block)[own]
+        added = np.zeros((len(interacted), len(listed)))
+        for at, (item, weight) in enumerate(zip(interacted, weights, strict=True)):
             added[at] = weight * _row_values(self.matrix, item, listed)
-        return had, added
+        return interacted, added
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,14 +260,14 @@ class UserNeighbourScorer(NeighbourScorer):
     def parts(self, block: Block, user: int, listed: Positions) -> Parts:
         """Of a similarity, each common item has its share of the sum of products that it is."""
         own = slice(block.history.indptr[user], block.history.indptr[user + 1])
-        had, weights = block.history.positions[own], self._counted(block)[own]
-        added = np.zeros((len(had), len(listed)))
+        interacted, weights = block.history.positions[own], self._counted(block)[own]
+        added = np.zeros((len(interacted), len(listed)))
         rows, similarities = block.nearest[self.model]
         for at in range(rows.indptr[user], rows.indptr[user + 1]):
-            products = weights * _row_values(self.matrix, rows.positions[at], had)
+            products = weights * _row_values(self.matrix, rows.positions[at], interacted)
             shares = products / (products.sum() or 1.0) * similarities[at]
             added += np.outer(shares, _row_values(self.matrix, rows.positions[at], listed))
-        return had, added
+        return interacted, added
 
 
 def _row_values(matrix: SparseRows, row: int, wanted: Positions) -> Double:

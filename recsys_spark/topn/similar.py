@@ -11,7 +11,7 @@ from recsys_spark.als.packed_interactions import Batches
 from recsys_spark.arrow import arrow_schema, list_array, list_matrix, make_batch
 from recsys_spark.errors import ConfigError, setting
 from recsys_spark.schema import FACTORS
-from recsys_spark.topn.catalog import Catalogue, Listing, with_factors
+from recsys_spark.topn.catalog import Catalog, Listing, with_factors
 from recsys_spark.topn.distributed import recommend_top_n
 from recsys_spark.topn.tiled import recommend_in_tiles
 from recsys_spark.workers import map_in_arrow
@@ -22,7 +22,7 @@ _MOST_GENRES = 1000
 def similar(
     factors: DataFrame,
     ids: DataFrame,
-    catalogue: Catalogue,
+    catalog: Catalog,
     n: int,
     key: str,
     genres: DataFrame | None = None,
@@ -31,7 +31,7 @@ def similar(
 ) -> DataFrame:
     """Columns `key` and similar, up to n others by descending score; a row a row of factors.
 
-    factors: columns id, factors, of items or of users. ids: columns id, index. catalogue: of that
+    factors: columns id, factors, of items or of users. ids: columns id, index. catalog: of that
     side, without factors; what is popular nowhere in it is not listed. genres: columns id, genres
     (array<string>), once an id. The score is (1 - genre_weight) times the cosine of the factors and
     genre_weight times that of the sets of genres, |A and B| / sqrt(|A| |B|); what has neither is
@@ -52,9 +52,9 @@ def similar(
 
     known = own.where(F.exists("factors", lambda x: x != 0))
     if tiles > 1:
-        lists = recommend_in_tiles(rows, key, Listing(catalogue, n), known, tiles, order)
+        lists = recommend_in_tiles(rows, key, Listing(catalog, n), known, tiles, order)
     else:
-        unit = with_factors(catalogue, known)
+        unit = with_factors(catalog, known)
         listed = replace(unit, scored=unit.scored & (unit.popularity > 0))
         lists = recommend_top_n(order(rows), key, Listing(listed, n))
     return lists.select(key, F.col("recommendations").alias("similar"))

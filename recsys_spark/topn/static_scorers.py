@@ -31,7 +31,7 @@ class StaticScorer:
 
     @cached_property
     def ordered(self) -> StaticOrder:
-        """The items in the order of everyone's lists."""
+        """The items in the order of all users' lists."""
         return static_order(self.scores, self.scored)
 
     def knows(self, block: Block) -> Mask:

@@ -1,4 +1,4 @@
-"""Top-N over a catalogue that is too large for one worker: in tiles, whose lists are merged."""
+"""Top-N over a catalog that is too large for one worker: in tiles, whose lists are merged."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import IntegerType
 
-from recsys_spark.topn.catalog import Catalogue, Listing, Mask, Segment, Tally, with_factors
+from recsys_spark.topn.catalog import Catalog, Listing, Mask, Segment, Tally, with_factors
 from recsys_spark.topn.distributed import recommend_top_n
 
 
@@ -25,7 +25,7 @@ def recommend_in_tiles(
 ) -> DataFrame:
     """As `recommend_top_n`, with the factors of one tile at a time on the driver and on a worker.
 
-    listing: its rules are on single items, and its catalogue needs no factors. item_factors:
+    listing: its rules are on single items, and its catalog needs no factors. item_factors:
     columns id, factors. order: puts rows where their lists are to be. Every tile ranks all users
     and leaves each the best n of its items; the lists are the best n of those.
     """
@@ -41,11 +41,11 @@ def recommend_in_tiles(
 
 
 def _tiles(listing: Listing, item_factors: DataFrame, tiles: int) -> Iterator[Listing]:
-    """Listings of about equally many items, which call them by their places in the catalogue.
+    """Listings of about equally many items, which call them by their places in the catalog.
 
     A tile without any factors is left out.
     """
-    index = listing.catalogue.index
+    index = listing.catalog.index
     for ids in np.array_split(np.sort(index), tiles):
         if not len(ids):
             continue
@@ -55,20 +55,20 @@ def _tiles(listing: Listing, item_factors: DataFrame, tiles: int) -> Iterator[Li
             name: Segment(allowed=None if segment.allowed is None else segment.allowed[inside])
             for name, segment in listing.segments.items()
         }
-        tile = with_factors(_part(listing.catalogue, inside), own)
+        tile = with_factors(_part(listing.catalog, inside), own)
         if tile.scored.any():
             # What the policy removed is popular nowhere.
             listed = replace(tile, scored=tile.scored & (tile.popularity > 0))
             yield Listing(listed, listing.n, segments=segments)
 
 
-def _part(catalogue: Catalogue, inside: Mask) -> Catalogue:
+def _part(catalog: Catalog, inside: Mask) -> Catalog:
     size = int(inside.sum())
-    return Catalogue(
-        index=catalogue.index[inside],
+    return Catalog(
+        index=catalog.index[inside],
         labels=pa.array(np.flatnonzero(inside).astype(np.int32)),
         item_type=IntegerType(),
         factors=np.zeros((size, 1), dtype=np.float32),
         scored=np.zeros(size, dtype=bool),
-        popularity=catalogue.popularity[inside],
+        popularity=catalog.popularity[inside],
     )

@@ -38,7 +38,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Interaction:
-    """What a user had; when: in UTC, where the source has times."""
+    """An interaction of a user; when: in UTC, where the source has times."""
 
     item: Item
     value: float

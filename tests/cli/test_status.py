@@ -46,7 +46,7 @@ def root(tmp_path: Path) -> Path:
         manifest = Manifest(table, version, 40, 2, 123_456, "{}", "", {}, "0.1.0", created)
         path = f"{tables.path(table, version)}/_manifest.json"
         tables.store.replace(path, json.dumps(asdict(manifest)))
-        tables.point(table, version)
+        tables.activate(table, version)
     tables.store.replace("tables/checkpoints/versions/x/part", "")
     lineage = {"ingest": "night", "train": "night"}
     for ago, stage in ((400, "ingest"), (300, "train"), (200, "evaluate"), (100, "recommend")):

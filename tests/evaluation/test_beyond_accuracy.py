@@ -33,7 +33,7 @@ def frames(spark):
         (user, [(item, 0.0, rank) for rank, item in enumerate(items, start=1)][::-1])
         for user, items in LISTS.items()
     ]
-    catalogue = [(item, *traits) for item, traits in ITEMS.items()]
+    catalog = [(item, *traits) for item, traits in ITEMS.items()]
     pairs = [
         spark.createDataFrame(
             [(user, item) for user, items in part.items() for item in items],
@@ -44,7 +44,7 @@ def frames(spark):
     return (
         spark.createDataFrame(rows, f"user_id string, recommendations {entries}"),
         spark.createDataFrame(
-            catalogue,
+            catalog,
             "item_id string, users double, factors array<float>, attributes array<string>",
         ),
         *pairs,

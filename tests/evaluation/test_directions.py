@@ -9,16 +9,16 @@ from recsys_spark.evaluation import DESCRIBED, compare
 from recsys_spark.evaluation.directions import Direction, direction_of
 from recsys_spark.kernels.metrics.beyond_accuracy import LIST_METRICS
 from recsys_spark.kernels.metrics.exposure import EXPOSURE
-from recsys_spark.kernels.metrics.full_ranking import PLACES
+from recsys_spark.kernels.metrics.full_ranking import RANK_METRICS
 from recsys_spark.kernels.metrics.list_overlap import AGREEMENT
 from recsys_spark.kernels.metrics.ranking import METRICS
 
 DOCS = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
-OTHERS = ("user_coverage", "exposure", "catalogue_share", "rmse", "mae", "r2")
+OTHERS = ("user_coverage", "exposure", "catalog_share", "rmse", "mae", "r2")
 
 
 def test_directions_cover_every_metric_and_no_other():
-    known = {*METRICS, *PLACES, *LIST_METRICS, *EXPOSURE, *AGREEMENT, *OTHERS}
+    known = {*METRICS, *RANK_METRICS, *LIST_METRICS, *EXPOSURE, *AGREEMENT, *OTHERS}
     assert set(DESCRIBED) == known
     assert all(re.fullmatch(r"[A-Z].*\.", found.meaning) for found in DESCRIBED.values())
     assert direction_of("a_column_of_my_own") is Direction.NEITHER

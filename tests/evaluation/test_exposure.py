@@ -47,17 +47,17 @@ def test_metrics_follow_the_definitions(spark):
         assert (row["segment"], row["users"]) == ("all", 20)
 
 
-def test_groups_have_their_share_of_the_lists_and_of_the_catalogue(spark):
+def test_groups_have_their_share_of_the_lists_and_of_the_catalog(spark):
     found = figures(measure_exposure(*frames(spark)[:2], [3], "run", groups=frames(spark)[2]).table)
     listed = [item for ranked in LISTS for item in ranked[:3]]
     for group in "abc":
         members = [item for item, name in GROUPS if name == group]
         share = sum(item in members for item in listed) / len(listed)
         assert found["exposure", 3, group]["value"] == pytest.approx(share)
-        assert found["catalogue_share", 3, group]["value"] == pytest.approx(len(members) / 15)
+        assert found["catalog_share", 3, group]["value"] == pytest.approx(len(members) / 15)
 
 
-def test_several_models_are_told_apart_and_items_outside_the_catalogue_left_out(spark):
+def test_several_models_are_told_apart_and_items_outside_the_catalog_left_out(spark):
     lists, items, groups = frames(spark)
     both = lists.withColumn("model", F.lit("a")).unionByName(
         lists.where("user_id < 'u13'").withColumn("model", F.lit("b"))

@@ -1,4 +1,4 @@
-"""Where relevant items stand in the whole catalogue, from frames to metrics."""
+"""Where relevant items stand in the whole catalog, from frames to metrics."""
 
 import random
 
@@ -7,7 +7,7 @@ from chispa import assert_df_equality
 from reference import lists as plain
 
 from recsys_spark.evaluation import measure_places
-from recsys_spark.kernels.metrics.full_ranking import PLACES
+from recsys_spark.kernels.metrics.full_ranking import RANK_METRICS
 
 DRAW = random.Random(5)
 USERS, ITEMS = range(12), [3, 5, 8, 13, 21, 34, 55, 89]
@@ -49,7 +49,7 @@ def test_every_user_follows_the_definitions(spark, model):
         scores = {item: sum(a * b for a, b in zip(x, y, strict=True)) for item, y in items.items()}
         expected = plain.places(scores, SEEN[user], TRUTH[user])
         row = rows[f"u{user}"]
-        assert {name: row[name] for name in PLACES} == pytest.approx(expected, abs=1e-12)
+        assert {name: row[name] for name in RANK_METRICS} == pytest.approx(expected, abs=1e-12)
         assert (row["k"], row["segment"]) == (None, "all")
 
 

@@ -39,7 +39,7 @@ from recsys_spark.evaluation.user_pass import (
 )
 from recsys_spark.evaluation.user_rows import gather_users, unpacked
 from recsys_spark.kernels.metrics.beyond_accuracy import LIST_METRICS
-from recsys_spark.kernels.metrics.full_ranking import PLACES
+from recsys_spark.kernels.metrics.full_ranking import RANK_METRICS
 from recsys_spark.kernels.metrics.list_overlap import AGREEMENT
 from recsys_spark.kernels.metrics.ranking import METRICS
 from recsys_spark.kernels.topn import tile
@@ -48,7 +48,7 @@ from recsys_spark.schema import PER_USER_KEY
 from recsys_spark.topn.blocks import factor_column
 from recsys_spark.topn.catalog import Listing, with_factors
 from recsys_spark.topn.distributed import recommend_top_n
-from recsys_spark.topn.recommend import make_lists, read_catalogue, with_seen
+from recsys_spark.topn.recommend import make_lists, read_catalog, with_seen
 from recsys_spark.topn.request import ByFactors, Request
 from recsys_spark.topn.scorers import FactorScorer, NeighbourScorer
 from recsys_spark.topn.static_scorers import StaticScorer
@@ -71,7 +71,7 @@ def rows_of(count, items=ITEMS):
 HISTORY = rows_of((1, 6))
 HISTORY[3], HISTORY[9] = [], list(range(ITEMS))  # one knows nothing, one everything
 KNOWN = {u: [i for i in items if i not in HISTORY[u]] for u, items in rows_of((0, 3)).items()}
-TRUTH = rows_of((1, 5), ITEMS + OUTSIDE)  # some of it known, some outside the catalogue
+TRUTH = rows_of((1, 5), ITEMS + OUTSIDE)  # some of it known, some outside the catalog
 TRUTH[6], TRUTH[11] = [ITEMS], HISTORY[11][:1]
 VALUES = {(u, i): DRAW.choice([0.5, 1.0, 3.0]) for u, items in TRUTH.items() for i in items}
 NAMES = DRAW.sample(range(100, 400), ITEMS + OUTSIDE)  # ids in another order than the indices
@@ -98,9 +98,9 @@ class World:
         self.seen = self.history.unionByName(self.known)
         truth = [(user, item, value) for (user, item), value in VALUES.items()]
         self.truth = spark.createDataFrame(truth, "user int, item int, value double")
-        self.catalogue = read_catalogue(self.history, self.ids.where(f"index < {ITEMS}"), "index")
-        self.index = self.catalogue.index
-        counts = np.rint(self.catalogue.popularity * self.history.select("user").distinct().count())
+        self.catalog = read_catalog(self.history, self.ids.where(f"index < {ITEMS}"), "index")
+        self.index = self.catalog.index
+        counts = np.rint(self.catalog.popularity * self.history.select("user").distinct().count())
         self.counts = counts.astype(np.float32)
 
     def pairs(self, lists):
@@ -136,7 +136,7 @@ class World:
     def scorers(self):
         found = {}
         for name in FACTORS:
-            own = with_factors(self.catalogue, self.factors(name)[1])
+            own = with_factors(self.catalog, self.factors(name)[1])
             found[name] = FactorScorer(name, own.factors, own.scored)
         found["popular"] = StaticScorer(self.counts, np.ones(ITEMS, dtype=bool))
         matrix = np.array(WEIGHTS, dtype=np.float32)[np.ix_(self.index, self.index)]
@@ -191,8 +191,8 @@ class World:
     @property
     def measures(self):
         genres = pa.array([GENRES.get(item) for item in self.index], pa.list_(pa.string()))
-        vectors = with_factors(self.catalogue, self.factors("model")[1]).factors
-        traits = item_traits(self.index, self.catalogue.popularity, vectors, genres)
+        vectors = with_factors(self.catalog, self.factors("model")[1]).factors
+        traits = item_traits(self.index, self.catalog.popularity, vectors, genres)
         parts = traits.ids % 2
         return Measures(traits, MODELS, "model", CUTOFFS, SPLIT, PARTS, parts)
 
@@ -202,13 +202,13 @@ class World:
         frames = []
         for name in ("model", "narrow", "popular"):
             own_factors, items = self.scores[name]
-            catalogue, by = with_factors(self.catalogue, items), ByFactors(own_factors)
-            own = make_lists(Request(users, catalogue, N, ranked_by=by)).every()
+            catalog, by = with_factors(self.catalog, items), ByFactors(own_factors)
+            own = make_lists(Request(users, catalog, N, ranked_by=by)).every()
             frames.append(own.select("user_id", "recommendations", F.lit(name).alias("model")))
         history = self.history.groupBy("user").agg(F.collect_list("item").alias("history"))
         rows = users.join(history, "user", "left")
-        catalogue = replace(self.catalogue, scored=np.ones(ITEMS, dtype=bool))
-        listing = Listing(catalogue, N, scorers=(("neighbours", self.scorers["neighbours"]),))
+        catalog = replace(self.catalog, scored=np.ones(ITEMS, dtype=bool))
+        listing = Listing(catalog, N, scorers=(("neighbours", self.scorers["neighbours"]),))
         own = recommend_top_n(rows, "user_id", listing).select("user_id", "recommendations")
         frames.append(own.withColumn("model", F.lit("neighbours")))
         every = frames[0]
@@ -223,7 +223,7 @@ class World:
         part = F.when(F.col("item_id") >= ITEMS, "new").when(F.col("item_id") % 2 == 0, "few")
         parts = relevant.withColumn("segment", part.otherwise("many"))
         both = relevant.withColumn("segment", F.lit("all")).unionByName(parts)
-        shares = zip(self.index, self.catalogue.popularity, strict=True)
+        shares = zip(self.index, self.catalog.popularity, strict=True)
         items = [(int(i), float(share), GENRES.get(int(i))) for i, share in shares]
         items = self.spark.createDataFrame(
             items, "item_id int, users double, attributes array<string>"
@@ -285,7 +285,12 @@ def measured(world, ranked):
 def test_every_value_is_that_of_the_functions_of_tables(of_tables, measured):
     whole = [frame.where("segment = 'all'") for frame in of_tables]
     expected = {key: value for frame in whole for key, value in values_of(frame).items()}
-    assert {metric for *_, metric in expected} == {*METRICS, *LIST_METRICS, *AGREEMENT, *PLACES}
+    assert {metric for *_, metric in expected} == {
+        *METRICS,
+        *LIST_METRICS,
+        *AGREEMENT,
+        *RANK_METRICS,
+    }
     assert measured == expected
 
 

@@ -23,9 +23,9 @@ def _population(**changes: float) -> Population:
 
 
 def _sample(population: Population, *groups: np.ndarray) -> Sample:
-    catalogue = synthetic.catalogue(population)
+    catalog = synthetic.catalog(population)
     scale = synthetic.activity_scale(population)
-    parts = [part for ids in groups for part in synthetic.sample(population, catalogue, scale, ids)]
+    parts = [part for ids in groups for part in synthetic.sample(population, catalog, scale, ids)]
     names = ("user", "item", "value", "timestamp")
     return Sample(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
@@ -60,9 +60,9 @@ def test_slices_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = _sample(population, np.arange(300))
     monkeypatch.setattr(synthetic, "_SLICE", 500)
     monkeypatch.setattr(synthetic, "_SLICE_USERS", 5)
-    catalogue = synthetic.catalogue(population)
+    catalog = synthetic.catalog(population)
     scale = synthetic.activity_scale(population)
-    assert len(list(synthetic.sample(population, catalogue, scale, np.arange(300)))) > 20
+    assert len(list(synthetic.sample(population, catalog, scale, np.arange(300)))) > 20
     _assert_equal(whole, _sample(population, np.arange(300)))
 
 
@@ -112,7 +112,7 @@ def test_rows_are_by_user_and_time() -> None:
 
 def test_popularity_follows_the_power_law() -> None:
     population = _population(users=4000, items=500, interactions=40_000)
-    items = synthetic.catalogue(population)
+    items = synthetic.catalog(population)
     rows = _sample(population, np.arange(4000))
     counts = np.bincount(rows.item, minlength=500)[items.item_of_rank]
     assert counts[:5].sum() > 10 * counts[-5:].sum()

@@ -9,7 +9,7 @@ from pipeline_runs import run_in, write_source
 
 from recsys_spark.errors import ContractError
 from recsys_spark.kernels.metrics.beyond_accuracy import LIST_METRICS
-from recsys_spark.kernels.metrics.full_ranking import PLACES
+from recsys_spark.kernels.metrics.full_ranking import RANK_METRICS
 from recsys_spark.kernels.metrics.ranking import METRICS
 from recsys_spark.pipeline.stage_graph import STAGES
 
@@ -60,7 +60,7 @@ def test_whoever_scores_items_is_placed_among_all_of_them(evaluated):
     scoring = {model for model, metric, *_ in evaluated.metrics if metric == "auc"}
     assert scoring == {"model", *BASELINES}
     assert evaluated.metrics["random", "auc", None, "all"]["value"] == pytest.approx(0.5, abs=0.15)
-    assert {name for _, name, k, _ in evaluated.metrics if k is None} >= set(PLACES)
+    assert {name for _, name, k, _ in evaluated.metrics if k is None} >= set(RANK_METRICS)
 
 
 def test_lists_are_described_and_compared_with_the_model_s(evaluated):

@@ -69,7 +69,7 @@ def test_slices_have_the_lists_of_one_piece(shop, monkeypatch):
     assert len(calls) == 5
     assert sliced == whole
     assert len(sliced) == 30
-    found = [manifest(shop, run_id)["findings"]["policy"] for run_id in ("whole", "sliced")]
+    found = [manifest(shop, run_id)["check_results"]["policy"] for run_id in ("whole", "sliced")]
     assert found[0]["slots_below_min_score"] == found[1]["slots_below_min_score"] > 0
 
 
@@ -89,7 +89,7 @@ def test_an_attempt_that_was_stopped_is_gone_on_with(shop, monkeypatch, stop_at)
     calls = counted(monkeypatch)
     assert recommend(shop, *rules, run_id=run_id) == whole
     assert len(calls) == -(-(30 - written) // 7), "what was written is not made again"
-    found = [manifest(shop, name)["findings"]["policy"] for name in ("undisturbed", run_id)]
+    found = [manifest(shop, name)["check_results"]["policy"] for name in ("undisturbed", run_id)]
     assert found[0]["slots_below_min_score"] == found[1]["slots_below_min_score"]
 
 

@@ -1,4 +1,4 @@
-"""Versioned tables: sealed by a manifest, shown by a pointer, readable by others."""
+"""Versioned tables: committed by a manifest, shown by a pointer, readable by others."""
 
 import json
 from datetime import datetime
@@ -10,7 +10,7 @@ from chispa import assert_df_equality
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import LongType
 
-from recsys_spark.errors import AuditError, ConfigError
+from recsys_spark.errors import AuditError, ConfigError, ContractError
 from recsys_spark.schema import RATINGS, ids
 from recsys_spark.storage.store import LocalStore
 from recsys_spark.storage.tables import Manifest, Tables, check_name
@@ -61,7 +61,7 @@ def test_what_is_written_is_read_and_described(
     assert tables.names() == ["train"]
 
 
-def test_what_a_check_refuses_is_not_sealed(spark: SparkSession, tables: Tables) -> None:
+def test_what_a_check_refuses_is_not_committed(spark: SparkSession, tables: Tables) -> None:
     def refuse(_: DataFrame) -> dict[str, object]:
         raise AuditError("no good")
 
@@ -72,11 +72,11 @@ def test_what_a_check_refuses_is_not_sealed(spark: SparkSession, tables: Tables)
     manifest = tables.write(
         frame, "train", "night-1", RATINGS, {}, "abcd1234", lambda table: {"rows": table.count()}
     )
-    assert manifest.findings == {"rows": 2}
+    assert manifest.check_results == {"rows": 2}
     assert tables.manifest("train", "night-1") == manifest
 
 
-def test_other_readers_pass_over_the_manifest(
+def test_other_readers_skip_the_manifest(
     spark: SparkSession, tables: Tables, tmp_path: Path
 ) -> None:
     write(tables, spark, "night-1", ROWS)
@@ -128,12 +128,18 @@ def test_an_empty_table_keeps_its_columns(spark: SparkSession, tables: Tables) -
 def test_the_pointer_names_one_version_and_is_swapped(tables: Tables) -> None:
     assert tables.current("train") is None
     for run_id in ("night-1", "night-2", "night-1"):
-        tables.point("train", run_id)
+        tables.activate("train", run_id)
         assert tables.current("train") == run_id
     pointer = tables.store.read("tables/train/CURRENT.json")
     assert pointer is not None
     assert json.loads(pointer)["path"] == "versions/night-1"
     assert set(tables.store.list("tables/train")) == {"CURRENT.json"}
+
+
+def test_manifest_with_other_fields_is_refused_by_name(tables: Tables) -> None:
+    tables.store.replace("tables/train/versions/old/_manifest.json", '{"table": "train", "age": 3}')
+    with pytest.raises(ContractError, match="Version old of train .* another paths.root"):
+        tables.manifest("train", "old")
 
 
 @pytest.mark.parametrize("name", UNSAFE)
@@ -144,8 +150,8 @@ def test_unsafe_names_are_refused_everywhere(tables: Tables, name: str) -> None:
         lambda: tables.path("train", name),
         lambda: tables.manifest("train", name),
         lambda: tables.current(name),
-        lambda: tables.point(name, "night-1"),
-        lambda: tables.point("train", name),
+        lambda: tables.activate(name, "night-1"),
+        lambda: tables.activate("train", name),
     ):
         with pytest.raises(ConfigError, match="may hold letters"):
             action()

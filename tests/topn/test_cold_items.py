@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 from pyspark.sql.types import StringType
 
-from recsys_spark.topn.catalog import Catalogue
+from recsys_spark.topn.catalog import Catalog
 from recsys_spark.topn.cold_items import estimate
 
 FACTORS = np.array([[4, 0], [0, 2], [2, 6], [0, 0], [0, 0], [0, 0]], np.float32)
-CATALOGUE = Catalogue(
+CATALOG = Catalog(
     np.arange(6), pa.array(list("abcdef")), StringType(), FACTORS,
     np.array([True, True, True, False, False, False]), np.zeros(6),
 )  # fmt: skip
@@ -29,19 +29,19 @@ def test_new_items_have_the_mean_of_their_genres(spark, new):
         (3, ["war", "sea", "space"]), (4, ["space"]), (5, ["sea"]),
     ]  # fmt: skip
     genres = spark.createDataFrame(rows, "item int, genres array<string>").repartition(3)
-    found = estimate(CATALOGUE, new, genres)
+    found = estimate(CATALOG, new, genres)
     expected = [[4, 0], [0, 2], [2, 6], [1.5, 2.5], [2, 8 / 3], [0, 0]]
     assert found.factors == pytest.approx(np.array(expected))
-    assert found.scored.tolist() == CATALOGUE.scored.tolist()
+    assert found.scored.tolist() == CATALOG.scored.tolist()
 
 
 def test_without_genres_they_have_the_mean_of_all(new):
-    found = estimate(CATALOGUE, new, None)
+    found = estimate(CATALOG, new, None)
     assert found.factors[3:5] == pytest.approx(np.array([[2, 8 / 3]] * 2))
 
 
 def test_where_nothing_is_new_or_known_nothing_is_made_up(spark, new):
     known = spark.createDataFrame([(0,)], "item int")
-    assert estimate(CATALOGUE, known, None) is CATALOGUE
-    cold = replace(CATALOGUE, scored=np.zeros(6, bool))
+    assert estimate(CATALOG, known, None) is CATALOG
+    cold = replace(CATALOG, scored=np.zeros(6, bool))
     assert estimate(cold, new, None) is cold

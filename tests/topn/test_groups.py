@@ -6,7 +6,7 @@ import pytest
 from recsys_spark.topn.business_rules import Policy
 from recsys_spark.topn.catalog import with_factors
 from recsys_spark.topn.groups import group_lists
-from recsys_spark.topn.recommend import read_catalogue
+from recsys_spark.topn.recommend import read_catalog
 from recsys_spark.topn.request import Request
 
 DRAW = np.random.default_rng(8)
@@ -19,7 +19,7 @@ JOINED = {"average": np.mean, "least_misery": np.min, "most_pleasure": np.max}
 
 @pytest.fixture(scope="module")
 def shop(spark):
-    """Members, history, catalogue and factors of users."""
+    """Members, history, catalog and factors of users."""
     rows = [(group, f"user{user}", user) for group, users in GROUPS.items() for user in users]
     members = spark.createDataFrame(rows, "group_id string, user_id string, user int")
     history = spark.createDataFrame(SEEN, "user int, item int").repartition(3)
@@ -28,7 +28,7 @@ def shop(spark):
         spark.createDataFrame(list(enumerate(rows.tolist())), "id int, factors array<float>")
         for rows in (USERS, ITEMS)
     )
-    return members, history, with_factors(read_catalogue(history, ids), model[1]), model[0]
+    return members, history, with_factors(read_catalog(history, ids), model[1]), model[0]
 
 
 def expected(group, n, opinion, seen, left_out=()):
@@ -51,8 +51,8 @@ def lists(frame):
 
 def made(shop, n, fill, opinion, seen, policy=None, **options):
     """The groups' lists."""
-    members, _, catalogue, users = shop
-    request = Request(members, catalogue, n, fill, seen=seen, policy=policy or Policy())
+    members, _, catalog, users = shop
+    request = Request(members, catalog, n, fill, seen=seen, policy=policy or Policy())
     return group_lists(members, users, request, opinion, **options)
 
 

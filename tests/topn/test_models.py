@@ -6,7 +6,7 @@ import pytest
 from pyspark.sql.types import StringType
 
 from recsys_spark.errors import ConfigError
-from recsys_spark.topn.catalog import Catalogue
+from recsys_spark.topn.catalog import Catalog
 from recsys_spark.topn.models import (
     Basis,
     BlendModel,
@@ -23,12 +23,12 @@ from recsys_spark.topn.models import (
 @pytest.fixture(scope="module")
 def basis(spark):
     """Items 7, 3 and 9, of which 3 is not scored by the weighted ALS; 5 is outside the catalog."""
-    catalogue = Catalogue(
+    catalog = Catalog(
         np.array([7, 3, 9]), pa.array(["x", "y", "z"]), StringType(),
         np.float32([[1, 2], [0, 0], [3, 4]]), np.array([True, False, True]), np.ones(3),
     )  # fmt: skip
     pairs = [(0, 9, 2.0), (1, 5, 4.0)]
-    return Basis(catalogue, spark.createDataFrame(pairs, "user int, item int, value double"), 1)
+    return Basis(catalog, spark.createDataFrame(pairs, "user int, item int, value double"), 1)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_scorers_stand_over_the_catalog(models, basis):
     assert {name: own.scores.tolist() for name, own in found["local"].own.items()} == {
         "north": [0, 0, 4]
     }
-    assert found["model"].factors is basis.catalogue.factors
+    assert found["model"].factors is basis.catalog.factors
 
 
 def test_mixtures_are_made_of_the_scorers_of_others(models, basis):
@@ -93,6 +93,6 @@ def test_models_too_large_for_the_workers_are_refused(spark, basis, name, cure):
         "near": NeighbourModel(spark.range(1).selectExpr(f"sequence(0, {2**17}) neighbours")),
         "similar": UserNeighbourModel(),
     }
-    many = Basis(basis.catalogue, rows, 1)
+    many = Basis(basis.catalog, rows, 1)
     with pytest.raises(ConfigError, match=cure + r", or raise budget_mb"):
         large[name].scorer(name, many)

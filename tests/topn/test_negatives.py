@@ -5,11 +5,11 @@ import pyarrow as pa
 from chispa import assert_df_equality
 from pyspark.sql.types import IntegerType
 
-from recsys_spark.topn.catalog import Catalogue
+from recsys_spark.topn.catalog import Catalog
 from recsys_spark.topn.negatives import draw_negatives
 
 INDEX = [90, 10, 30, 70, 50, 20]  # in the order of the items' own ids
-CATALOGUE = Catalogue(
+CATALOG = Catalog(
     np.array(INDEX, dtype=np.int64), pa.array(INDEX), IntegerType(),
     np.zeros((6, 1), dtype=np.float32), np.zeros(6, dtype=bool), np.zeros(6),
 )  # fmt: skip
@@ -21,7 +21,7 @@ def users(spark, partitions=2):
 
 
 def test_they_are_items_that_users_do_not_have(spark):
-    rows = draw_negatives(users(spark), CATALOGUE, 3, 1).collect()
+    rows = draw_negatives(users(spark), CATALOG, 3, 1).collect()
     assert len(rows) == len(set(rows)) == 3 * 40
     odd = {row["item"] for row in rows if row["user"] % 2}
     assert odd == set(INDEX) - {10, 30}
@@ -29,10 +29,10 @@ def test_they_are_items_that_users_do_not_have(spark):
 
 
 def test_all_are_drawn_where_no_more_are_left(spark):
-    rows = draw_negatives(users(spark), CATALOGUE, 100, 1).collect()
+    rows = draw_negatives(users(spark), CATALOG, 100, 1).collect()
     assert len(rows) == 20 * 6 + 20 * 4
 
 
 def test_partitions_do_not_change_them(spark):
-    one, other = (draw_negatives(users(spark, parts), CATALOGUE, 3, 1) for parts in (1, 5))
+    one, other = (draw_negatives(users(spark, parts), CATALOG, 3, 1) for parts in (1, 5))
     assert_df_equality(one, other, ignore_row_order=True)

@@ -16,7 +16,7 @@ from recsys_spark.topn.explanation_inputs import (
     refuse_unexplained,
     weighted_history,
 )
-from recsys_spark.topn.recommend import make_lists, read_catalogue
+from recsys_spark.topn.recommend import make_lists, read_catalog
 from recsys_spark.topn.request import ByFactors, Notes, Request
 
 ROWS = [
@@ -53,34 +53,34 @@ def make_world(spark, settings):
     ids = spark.createDataFrame([(f"item{at}", at) for at in range(15)], "id string, index int")
     named = [(f"user{at}", at) for at in range(12)] + [("newcomer", NEWCOMER)]
     users = spark.createDataFrame(named, "user_id string, user int")
-    catalogue = with_factors(read_catalogue(history, ids), model[1])
-    return spec, history, model, catalogue, users
+    catalog = with_factors(read_catalog(history, ids), model[1])
+    return spec, history, model, catalog, users
 
 
 def listed(world, name, n, **wanted):
     """Filled lists of the model."""
-    _, _, model, catalogue, users = world[name]
-    request = Request(users, catalogue, n, True, ByFactors(model[0]), **wanted)
+    _, _, model, catalog, users = world[name]
+    request = Request(users, catalog, n, True, ByFactors(model[0]), **wanted)
     return make_lists(request).every().collect()
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_what_a_users_items_add_sums_to_the_models_scores(world, name):
-    spec, history, model, catalogue, _ = world[name]
-    explainer = make_explainer(catalogue, model[1], history, spec)
+    spec, history, model, catalog, _ = world[name]
+    explainer = make_explainer(catalog, model[1], history, spec)
     vectors = {row["id"]: row["factors"] for row in model[0].collect()}
     everything = np.arange(15, dtype=np.int32)
     for row in weighted_history(history, spec).collect():
-        had = catalogue.lookup.positions(np.array(row["known"]))
+        had = catalog.lookup.positions(np.array(row["known"]))
         a, b = (np.array(row[column], np.float32) for column in ("a", "b"))
         parts = explainer.parts(had, a, b, everything)
-        scores = catalogue.factors @ np.array(vectors[row["user"]])
+        scores = catalog.factors @ np.array(vectors[row["user"]])
         np.testing.assert_allclose(parts.sum(axis=0), scores, rtol=1e-4, atol=1e-5)
 
 
 def test_reasons_are_items_that_the_user_has(world):
-    spec, history, model, catalogue, _ = world["ials"]
-    explainer = make_explainer(catalogue, model[1], history, spec)
+    spec, history, model, catalog, _ = world["ials"]
+    explainer = make_explainer(catalog, model[1], history, spec)
     notes = Notes(known=weighted_history(history, spec), explainer=explainer, reasons=15)
     rows = listed(world, "ials", 4, seen=history, notes=notes)
     had = {f"user{u}": {f"item{i}" for user, i, _ in ROWS if user == u} for u in range(12)}
@@ -98,11 +98,11 @@ def test_reasons_are_items_that_the_user_has(world):
 
 
 def test_only_as_many_reasons_as_asked_for_and_the_same_on_any_partitions(world):
-    spec, history, model, catalogue, _ = world["ials"]
+    spec, history, model, catalog, _ = world["ials"]
     texts = []
     for parts in (1, 5):
         rows = history.repartition(parts)
-        explainer = make_explainer(catalogue, model[1], rows, spec)
+        explainer = make_explainer(catalog, model[1], rows, spec)
         notes = Notes(known=weighted_history(rows, spec), explainer=explainer, reasons=2)
         lists = listed(world, "ials", 3, seen=rows, notes=notes)
         texts.append(sorted(map(str, lists)))

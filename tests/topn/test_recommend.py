@@ -13,7 +13,7 @@ from reference.topn import top_n
 
 from recsys_spark.topn.business_rules import Policy
 from recsys_spark.topn.catalog import Tally, with_factors
-from recsys_spark.topn.recommend import make_lists, read_catalogue
+from recsys_spark.topn.recommend import make_lists, read_catalog
 from recsys_spark.topn.request import ByFactors, Layout, Request
 
 USERS, ITEMS, RANK = 16, 12, 3
@@ -47,7 +47,7 @@ class World:
         label: str = "id",
         tiles: int = 1,
     ) -> Request:
-        """By the factors, in two files; the catalogue has its factors unless it is tiled."""
+        """By the factors, in two files; the catalog has its factors unless it is tiled."""
 
         def factors(rows: list[list[int]], left_out: set[int]) -> DataFrame:
             table = [
@@ -62,10 +62,10 @@ class World:
         )
         users = spark.createDataFrame([*known, UNKNOWN], "user_id string, user int")
         items = factors(self.items, COLD_ITEMS)
-        catalogue = read_catalogue(history.repartition(partitions), ids, label)
+        catalog = read_catalog(history.repartition(partitions), ids, label)
         return Request(
             users.repartition(partitions),
-            catalogue if tiles > 1 else with_factors(catalogue, items),
+            catalog if tiles > 1 else with_factors(catalog, items),
             n,
             fill,
             ByFactors(factors(self.users, {0}), items, tiles),
@@ -164,10 +164,10 @@ def test_string_ids_break_ties_as_strings(spark: SparkSession) -> None:
     factors = spark.createDataFrame(table, "id int, factors array<float>")
     pairs = [(0, at) for at in range(len(ids))]
     named = spark.createDataFrame([(x, at) for at, x in enumerate(ids)], "id string, index int")
-    catalogue = read_catalogue(spark.createDataFrame(pairs, "user int, item int"), named)
+    catalog = read_catalog(spark.createDataFrame(pairs, "user int, item int"), named)
     request = Request(
         spark.createDataFrame([("u", 0)], "user_id string, user int"),
-        with_factors(catalogue, factors),
+        with_factors(catalog, factors),
         n=10,
         fill=True,
         ranked_by=ByFactors(factors),

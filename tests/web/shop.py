@@ -100,7 +100,7 @@ def _write_lists(root: Path, run_id: str, best: str, plain: bool) -> None:
 
 def publish(root: Path, run_id: str = "night-1") -> Path:
     """Let readers see the run's lists."""
-    local_tables(str(root)).point("recommendations", run_id)
+    local_tables(str(root)).activate("recommendations", run_id)
     return root
 
 

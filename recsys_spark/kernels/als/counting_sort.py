@@ -73,15 +73,15 @@ def _group(
     keys: npt.NDArray[np.int32],
     others: npt.NDArray[np.int32],
     values: npt.NDArray[Any],
-    places: npt.NDArray[np.int64],
+    next_free: npt.NDArray[np.int64],
     out: npt.NDArray[np.int32],
     out_values: npt.NDArray[Any],
 ) -> None:
-    """Put every entry at the next place of its key; places: (keys,), moved on."""
+    """Put every entry where the next of its key goes; next_free: (keys,), moved on."""
     for at in range(len(keys)):
-        place = places[keys[at]]
-        places[keys[at]] = place + 1
-        out[place], out_values[place] = others[at], values[at]
+        to = next_free[keys[at]]
+        next_free[keys[at]] = to + 1
+        out[to], out_values[to] = others[at], values[at]
 
 
 @kernel
@@ -89,13 +89,13 @@ def _transpose(
     indptr: npt.NDArray[np.int64],
     cols: npt.NDArray[np.int32],
     values: npt.NDArray[Any],
-    places: npt.NDArray[np.int64],
+    next_free: npt.NDArray[np.int64],
     out: npt.NDArray[np.int32],
     out_values: npt.NDArray[Any],
 ) -> None:
-    """Put every entry's row at the next place of its column; places: (columns,), moved on."""
+    """Put every entry's row where the next of its column goes; next_free: (columns,), moved on."""
     for row in range(len(indptr) - 1):
         for at in range(indptr[row], indptr[row + 1]):
-            place = places[cols[at]]
-            places[cols[at]] = place + 1
-            out[place], out_values[place] = row, values[at]
+            to = next_free[cols[at]]
+            next_free[cols[at]] = to + 1
+            out[to], out_values[to] = row, values[at]

@@ -77,7 +77,7 @@ _USUAL_RATIO = (0.004, 4.0)
 
 
 def ratio_warning(ratio: float, spec: WalsSpec) -> str | None:
-    """What to tell whoever trains with this ratio; None if it is usual, or values are targets."""
+    """The warning to give for this ratio; None if it is usual, or values are targets."""
     low, high = _USUAL_RATIO
     if spec.explicit or low <= ratio <= high:
         return None

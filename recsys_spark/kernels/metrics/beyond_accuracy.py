@@ -1,6 +1,6 @@
 """What lists are like, beside whether they are right: novel, popular, diverse, like the history.
 
-N = items of the catalogue; n = listed items of known traits, at most k; a mean over none of them
+N = items of the catalog; n = listed items of known traits, at most k; a mean over none of them
 has no value (NaN).
 
 metric               definition at cut-off k

@@ -1,6 +1,6 @@
-"""How a model spreads its lists over the catalogue, from how often items are listed.
+"""How a model spreads its lists over the catalog, from how often items are listed.
 
-c = lists that an item is in, U = lists, n = all c together, N = items of the catalogue.
+c = lists that an item is in, U = lists, n = all c together, N = items of the catalog.
 
 metric            definition
 item_coverage     items with c > 0, / N
@@ -24,13 +24,13 @@ def exposure_metrics(
     """
     order = np.argsort(counts)
     times, sizes = counts[order].astype(np.float64), items[order].astype(np.float64)
-    slots, catalogue = float(times @ sizes), float(sizes.sum())
+    slots, catalog = float(times @ sizes), float(sizes.sum())
     if not slots:
-        return {"item_coverage": 0.0} if catalogue else {}
+        return {"item_coverage": 0.0} if catalog else {}
     listed = times > 0
     share = times[listed] / slots
     found = {
-        "item_coverage": float(sizes[listed].sum()) / catalogue,
+        "item_coverage": float(sizes[listed].sum()) / catalog,
         "gini": _gini(times, sizes, slots),
         "entropy": float(-(share * np.log2(share)) @ sizes[listed]),
     }

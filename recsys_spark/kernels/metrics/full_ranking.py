@@ -30,7 +30,7 @@ from recsys_spark.kernels.topn.tile import (
     user_blocks,
 )
 
-PLACES = ("auc", "partial_auc", "percentile_rank")
+RANK_METRICS = ("auc", "partial_auc", "percentile_rank")
 FALSE_POSITIVES = 0.1
 _CHUNK, _GROUP = 256, 32  # items that are compared at once
 _ABOVE, _BELOW, _EQUAL, _UNSURE = range(4)
@@ -45,15 +45,15 @@ class _Placed(NamedTuple):
     equal: npt.NDArray[np.int64]
 
 
-def place_metrics(
+def rank_metrics(
     users: Single, items: ItemFactors, candidates: Mask, seen: Ragged, truth: Ragged
 ) -> npt.NDArray[np.float64]:
-    """Metrics of every user, shape (users, metrics) in the order of PLACES.
+    """Metrics of every user, shape (users, metrics) in the order of RANK_METRICS.
 
     users: (users, rank). candidates: (items,) which have a score. seen: positions left out.
-    truth: distinct relevant positions, -1 for those outside the catalogue.
+    truth: distinct relevant positions, -1 for those outside the catalog.
     """
-    out = np.full((len(users), len(PLACES)), np.nan)
+    out = np.full((len(users), len(RANK_METRICS)), np.nan)
     for rows in user_blocks(len(users), len(candidates)):
         tile = factor_tile(users[rows], items)
         leave_out(tile.values, candidates, seen.rows(rows))
@@ -77,7 +77,7 @@ def full_ranking(tile: Tile, truth: Ragged) -> npt.NDArray[np.float64]:
         equal += np.bincount(of[exact == scores[of]], minlength=len(rows))
     negatives = _candidates(tile.values)
     bounds = np.searchsorted(rows, np.arange(len(tile.values) + 1))
-    out = np.full((len(tile.values), len(PLACES)), np.nan)
+    out = np.full((len(tile.values), len(RANK_METRICS)), np.nan)
     entries = _Placed(scores, better, equal)
     _summarise(bounds, entries, negatives, np.diff(truth.indptr), out)
     return out

@@ -10,7 +10,7 @@ Such products round by a row's place in the matrix. So the scores of the short l
 longer than n, are computed one by one in double precision and rounded once; and where an item
 outside of it could still belong on the list, all of the user's scores are. The lists therefore do
 not depend on batch sizes or partitioning. Ties go to the smaller position: callers order the
-catalogue by item id.
+catalog by item id.
 """
 
 from typing import NamedTuple
@@ -35,8 +35,8 @@ class Items(NamedTuple):
     """What may be listed, from `arrange`.
 
     factors: (padded, rank), rows of zeros behind the candidates. norms: (candidates,), descending.
-    position: (candidates,) where each stands in the catalogue. place: (items,) where each of the
-    catalogue stands here, -1 for what is no candidate.
+    position: (candidates,) where each stands in the catalog. place: (items,) where each of the
+    catalog stands here, -1 for what is no candidate.
     """
 
     factors: Single

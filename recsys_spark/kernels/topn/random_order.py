@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys_spark.kernels.jit import jit, kernel
-from recsys_spark.kernels.metrics.full_ranking import PLACES, of_user
+from recsys_spark.kernels.metrics.full_ranking import RANK_METRICS, of_user
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.random import random_bits
 from recsys_spark.kernels.topn.inner_product import Positions, Single
@@ -22,10 +22,10 @@ Whole = npt.NDArray[np.int64]
 
 
 class Shuffled(NamedTuple):
-    """orders: (orders, items), positions in each order. places: (orders, items), where they are."""
+    """orders: (orders, items), positions in each order. ranks: (orders, items), where they are."""
 
     orders: Positions
-    places: Positions
+    ranks: Positions
 
 
 def shuffle(seed: int, ids: Whole) -> Shuffled:
@@ -44,7 +44,7 @@ def begin(seed: int, items: int, users: Whole) -> Single:
 def shuffled_scores(items: Shuffled, begun: Single) -> Single:
     """Scores that descend in the order of each user, (users, items)."""
     order, start = begun.astype(np.int64).T
-    ranks = (items.places[order] - start[:, None]) % max(items.orders.shape[1], 1)
+    ranks = (items.ranks[order] - start[:, None]) % max(items.orders.shape[1], 1)
     scores: Single = -ranks.astype(np.float32)
     return scores
 
@@ -76,21 +76,21 @@ def _lists(orders, begun, seen, marks, positions):  # type: ignore[no-untyped-de
 def shuffled_ranking(
     items: Shuffled, begun: Single, seen: Ragged, truth: Ragged
 ) -> npt.NDArray[np.float64]:
-    """Metrics of every user, (users, metrics), ordered as `kernels.metrics.full_ranking.PLACES`.
+    """Metrics of every user, (users, metrics), in the order of RANK_METRICS.
 
-    truth: distinct relevant positions, -1 for those outside the catalogue.
+    truth: distinct relevant positions, -1 for those outside the catalog.
     """
-    out = np.full((len(begun), len(PLACES)), np.nan)
+    out = np.full((len(begun), len(RANK_METRICS)), np.nan)
     marks = np.zeros(items.orders.shape[1], dtype=np.int64)
-    _ranking(items.places, begun.astype(np.int64), seen, truth, marks, out)
+    _ranking(items.ranks, begun.astype(np.int64), seen, truth, marks, out)
     return out
 
 
 @kernel
-def _ranking(places, begun, seen, truth, marks, out):  # type: ignore[no-untyped-def]
-    size = places.shape[1]
+def _ranking(ranks, begun, seen, truth, marks, out):  # type: ignore[no-untyped-def]
+    size = ranks.shape[1]
     for user in range(len(out)):
-        place, start, mark = places[begun[user, 0]], begun[user, 1], user + 1
+        place, start, mark = ranks[begun[user, 0]], begun[user, 1], user + 1
         taken, left = _ranks(
             place, start, seen.positions[seen.indptr[user] : seen.indptr[user + 1]], marks, mark
         )

@@ -16,7 +16,7 @@ _BELOW, _PASSED = 0, 1  # where they stand among the counters of `Ranked`
 
 
 class Rules(NamedTuple):
-    """What a list keeps. groups: of each item of the catalogue, such as its genres.
+    """What a list keeps. groups: of each item of the catalog, such as its genres.
 
     most: items of one group in a list, at most. least: the lowest score of the model that is
     listed. diversity: 0 to 1, how much unlikeness to what is listed counts beside the score.
@@ -44,7 +44,7 @@ class _Own(NamedTuple):
 
 
 class Popular(NamedTuple):
-    """Items by descending popularity. positions: in the catalogue. shares: of users who have it."""
+    """Items by descending popularity. positions: in the catalog. shares: of users who have it."""
 
     positions: Positions
     shares: Single

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys_spark.kernels.jit import kernel
-from recsys_spark.kernels.metrics.full_ranking import PLACES, of_user
+from recsys_spark.kernels.metrics.full_ranking import RANK_METRICS, of_user
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.topn.inner_product import Positions, Single
 
@@ -57,11 +57,11 @@ def _lists(order, seen, marks, positions):  # type: ignore[no-untyped-def]
 
 
 def static_ranking(items: StaticOrder, seen: Ragged, truth: Ragged) -> npt.NDArray[np.float64]:
-    """Metrics of every user, (users, metrics), ordered as `kernels.metrics.full_ranking.PLACES`.
+    """Metrics of every user, (users, metrics), in the order of RANK_METRICS.
 
-    truth: distinct relevant positions, -1 for those outside the catalogue.
+    truth: distinct relevant positions, -1 for those outside the catalog.
     """
-    out = np.full((len(truth.indptr) - 1, len(PLACES)), np.nan)
+    out = np.full((len(truth.indptr) - 1, len(RANK_METRICS)), np.nan)
     _ranking(items, seen, truth, np.zeros(len(items.scored), dtype=np.int64), out)
     return out
 

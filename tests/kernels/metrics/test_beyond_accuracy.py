@@ -53,7 +53,7 @@ def test_novelty_is_the_mean_self_information():
     assert value("novelty", [0, 1, 3], 2) == pytest.approx((-log2(0.5) - log2(0.25)) / 2)
 
 
-def test_popularity_rank_is_a_share_of_the_catalogue_and_ties_share_theirs():
+def test_popularity_rank_is_a_share_of_the_catalog_and_ties_share_theirs():
     assert value("popularity_rank", [1], 1) == pytest.approx(2.5 / 4)
     assert value("popularity_rank", [0, 3], 2) == pytest.approx((1 + 4) / 2 / 4)
 

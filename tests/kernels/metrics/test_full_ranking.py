@@ -8,7 +8,7 @@ from ragged import ragged
 from reference import lists as plain
 from sklearn.metrics import roc_auc_score
 
-from recsys_spark.kernels.metrics.full_ranking import PLACES, full_ranking, place_metrics
+from recsys_spark.kernels.metrics.full_ranking import RANK_METRICS, full_ranking, rank_metrics
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.topn.tile import Tile, padded_items
 
@@ -18,14 +18,14 @@ ITEMS = 230
 
 def measure(users, items, seen, truth, candidates=None):
     candidates = np.ones(len(items), dtype=bool) if candidates is None else candidates
-    out = place_metrics(
+    out = rank_metrics(
         np.array(users, dtype=np.float32),
         padded_items(np.array(items, dtype=np.float32)),
         candidates,
         Ragged(*ragged(seen, np.int32)),
         Ragged(*ragged(truth, np.int32)),
     )
-    return [dict(zip(PLACES, user, strict=True)) for user in out.tolist()]
+    return [dict(zip(RANK_METRICS, user, strict=True)) for user in out.tolist()]
 
 
 def test_by_hand():
@@ -126,4 +126,6 @@ def test_ranks_are_exact_whatever_the_scale_of_scores_and_the_slack(kind, scale,
     for user, own in enumerate(truth):
         scores = dict(enumerate(exact[user].tolist()))
         expected = plain.places(scores, np.flatnonzero(left_out[user]).tolist(), own)
-        assert dict(zip(PLACES, found[user], strict=True)) == pytest.approx(expected, abs=1e-9)
+        assert dict(zip(RANK_METRICS, found[user], strict=True)) == pytest.approx(
+            expected, abs=1e-9
+        )
