@@ -138,7 +138,7 @@ def test_the_pointer_names_one_version_and_is_swapped(tables: Tables) -> None:
 
 def test_manifest_with_other_fields_is_refused_by_name(tables: Tables) -> None:
     tables.store.replace("tables/train/versions/old/_manifest.json", '{"table": "train", "age": 3}')
-    with pytest.raises(ContractError, match="Version old of train .* another paths.root"):
+    with pytest.raises(ContractError, match=r"Version old of train .* another paths.root"):
         tables.manifest("train", "old")
 
 
