@@ -52,9 +52,10 @@ class Server:
                 lifespan="off",
                 interface="asgi3",
                 proxy_headers=False,
-                # This class logs the requests.
+                # This class logs requests, and pages that fail. The user who ends the server has no
+                # use for uvicorn's lines about clients that are still connected.
                 log_config=None,
-                log_level=logging.ERROR,
+                log_level=logging.CRITICAL,
                 access_log=False,
                 server_header=False,
                 headers=[*_HEADERS.items()],

@@ -3,6 +3,7 @@
 import re
 import socket
 import struct
+from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPResponse
 from urllib.parse import quote
 
@@ -281,6 +282,19 @@ def test_clients_that_leave_are_nothing_to_report(tmp_path):
             client.close()
         assert asked(server, "/")[0].status == 200
     assert {event["level"] for event in events} == {"debug"}
+
+
+def test_a_client_that_reads_nothing_does_not_hold_the_server(tmp_path, caplog):
+    publish(write_shop(tmp_path))
+    report = tmp_path / "runs/night-1/report.html"
+    report.parent.mkdir(parents=True)
+    report.write_text("x" * 30_000_000)  # more than sockets buffer
+    with ExitStack() as clients, serving(tmp_path) as server:
+        address = server.server_address[:2]
+        client = clients.enter_context(socket.create_connection(address, timeout=20))
+        client.sendall(b"GET /report HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert client.recv(1)
+    assert caplog.messages == []
 
 
 def test_the_smallest_tables_are_enough(tmp_path):
