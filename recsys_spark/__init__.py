@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from recsys_spark.ml.estimator import WALS
     from recsys_spark.ml.model import WALSModel
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["WALS", "WALSModel", "__version__"]
 
 

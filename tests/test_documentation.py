@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 from pydantic import TypeAdapter
 
+import recsys_spark
 from recsys_spark import yaml12
 from recsys_spark.config import Config, Objective, Reason, Section, as_wanted
 from recsys_spark.errors import ExitCode, RecsysError
@@ -158,3 +159,10 @@ def test_oldest_versions_are_the_lower_bounds():
     lines = (Path(__file__).parent / "oldest.txt").read_text(encoding="utf-8").splitlines()
     pins = [line.split("==") for line in lines if not line.startswith("#")]
     assert {name: Version(version) for name, version in pins} == bounds
+
+
+def test_version_of_the_package_is_that_of_the_project_and_of_the_newest_release():
+    project = tomllib.loads((CONF.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    changelog = (CONF.parent / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.search(r"^## ([\d.]+) \(\d{4}-\d{2}-\d{2}\)$", changelog, re.M)
+    assert project["version"] == recsys_spark.__version__ == newest.group(1)
