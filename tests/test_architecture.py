@@ -182,7 +182,7 @@ def test_kernels_take_at_most_six_arguments() -> None:
     assert longer == {}
 
 
-def test_tasks_of_python_go_through_one_door() -> None:
+def test_tasks_of_python_go_through_one_module() -> None:
     """Where it is seen to that Spark's workers can run them."""
     methods = ("mapInArrow", "applyInArrow", "mapInPandas", "applyInPandas", "mapPartitions", "udf")
     users = {
@@ -313,6 +313,30 @@ def test_stages_never_import_one_another() -> None:
         )
         == {}
     )
+
+
+COMMANDS = ("ingest", "split", "train", "evaluate", "refit", "fold_in", "recommend", "tune")
+
+
+def takes_run(source: str) -> int:
+    """How many functions and classes have a parameter or a field of type Run."""
+    nodes = ast.walk(ast.parse(source))
+    typed = (node.annotation for node in nodes if isinstance(node, ast.arg | ast.AnnAssign))
+    return sum(isinstance(kind, ast.Name) and kind.id == "Run" for kind in typed)
+
+
+def test_tables_are_read_by_commands_alone() -> None:
+    """Other parts of the pipeline take frames, settings and a workspace."""
+    files = {path.stem: path.read_text() for path in (PACKAGE / "pipeline").glob("*.py")}
+    assert {name for name, text in files.items() if "run.read(" in text} <= {*COMMANDS}
+    found = {name: takes_run(text) for name, text in files.items() if takes_run(text)}
+    shared = {"context", "runner", "fitted_tables", "checkpoints", "publish"}
+    assert found.keys() <= {*COMMANDS, *shared}
+    assert sum(found.values()) <= 20
+
+
+def test_parameters_of_type_run_are_counted() -> None:
+    assert takes_run("def f(run: Run, x: Runs) -> Run: ...\nclass A:\n    made: Run") == 2
 
 
 @pytest.mark.parametrize("package", ["mlflow", "psycopg", "redis", "sqlite3"])
