@@ -78,12 +78,14 @@ def rank_batch(batch: pa.RecordBatch, ranking: Ranking) -> dict[str, pa.Array]:
     indptr, ids = list_parts(batch.column("truth"), np.int64)
     truth = Ragged(indptr, ranking.lookup.positions(ids))
     items = np.full((block.size, len(ranking.models), ranking.n), -1, dtype=np.int32)
-    ranks = np.full((block.size, len(ranking.models), len(RANK_METRICS)), np.nan)
+    rank_metrics = np.full((block.size, len(ranking.models), len(RANK_METRICS)), np.nan)
     for at, scorer in enumerate(ranking.models.values()):
         found = items[:, at]
-        _by_scorer(scorer, block, truth, found, ranks[:, at] if ranking.full_ranking else None)
+        _by_scorer(
+            scorer, block, truth, found, rank_metrics[:, at] if ranking.full_ranking else None
+        )
         found[found >= 0] = ranking.index[found[found >= 0]]
-    return {LISTS: _nested(items), FULL_RANKING: _flat(ranks)}
+    return {LISTS: _nested(items), FULL_RANKING: _flat(rank_metrics)}
 
 
 def first_items(lists: pa.ListArray, n: int) -> pa.ListArray:
@@ -109,23 +111,23 @@ def _by_scorer(
     block: Block,
     truth: Ragged,
     positions: Positions,
-    ranks: npt.NDArray[np.float64] | None,
+    rank_metrics: npt.NDArray[np.float64] | None,
 ) -> None:
-    """Fill positions, (users, n), and ranks, (users, metrics), tile by tile."""
+    """Fill positions, (users, n), and rank_metrics, (users, metrics), tile by tile."""
     if isinstance(scorer, StaticScorer | SegmentScorer):
         for static, of in scorer.orders(block):
             seen = block.seen.where(of)
             positions[of] = static_lists(static.ordered, seen, positions.shape[1])
-            if ranks is not None:
-                ranks[of] = static_ranking(static.ordered, seen, truth.where(of))
+            if rank_metrics is not None:
+                rank_metrics[of] = static_ranking(static.ordered, seen, truth.where(of))
         return
     if isinstance(scorer, RandomScorer):
         by = scorer.shuffled, block.factors[scorer.model]
         positions[:] = shuffled_lists(*by, block.seen, positions.shape[1])
-        if ranks is not None:
-            ranks[:] = shuffled_ranking(*by, block.seen, truth)
+        if rank_metrics is not None:
+            rank_metrics[:] = shuffled_ranking(*by, block.seen, truth)
         return
-    if isinstance(scorer, FactorScorer) and ranks is None:
+    if isinstance(scorer, FactorScorer) and rank_metrics is None:
         known = scorer.knows(block)
         users, seen = scorer.users(block)[known], block.seen.where(known)
         positions[known] = top_n(users, scorer.arranged, *seen, positions.shape[1]).positions
@@ -136,8 +138,8 @@ def _by_scorer(
         tile = scorer.score(own)
         leave_out(tile.values, every, own.seen)
         positions[rows] = _list_of(scorer, own, tile, positions.shape[1])
-        if ranks is not None:
-            ranks[rows] = full_ranking(tile, truth.rows(rows))
+        if rank_metrics is not None:
+            rank_metrics[rows] = full_ranking(tile, truth.rows(rows))
 
 
 def _list_of(scorer: Scorer, block: Block, tile: Tile, n: int) -> Positions:

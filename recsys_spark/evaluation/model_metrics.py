@@ -96,12 +96,15 @@ class _Part(NamedTuple):
 
 
 class _Users(NamedTuple):
-    """A batch of users. lists: by model. history: positions. ranks: (users, models, metrics)."""
+    """A batch of users.
+
+    lists: by model. history: positions. rank_metrics: (users, models, metrics).
+    """
 
     lists: list[_Coded]
     history: _Coded
     parts: list[_Part]
-    ranks: Values
+    rank_metrics: Values
 
 
 class Rows(NamedTuple):
@@ -158,12 +161,12 @@ def _read_users(batch: pa.RecordBatch, measures: Measures) -> _Users:
     nested, models = batch.column(LISTS), len(measures.models)
     lists = _coded(nested.flatten(), measures)
     of_model = np.arange(len(nested) * models) % models
-    ranks = list_parts(batch.column(FULL_RANKING), np.float64)[1]
+    rank_metrics = list_parts(batch.column(FULL_RANKING), np.float64)[1]
     return _Users(
         [lists.where(of_model == at) for at in range(models)],
         _history(batch, measures),
         list(_parts(truth, gains, measures)),
-        ranks.reshape(len(nested), models, len(RANK_METRICS)),
+        rank_metrics.reshape(len(nested), models, len(RANK_METRICS)),
     )
 
 
@@ -206,10 +209,10 @@ def _rows_of_model(users: _Users, at: int, measures: Measures) -> Iterator[Rows]
             metrics |= _named(LIST_METRICS, _list_metrics(users, lists, part.truth, measures))
             metrics |= _agreement(users, at, measures)
         yield Rows(part.users, part.name, ks, metrics)
-    ranks = users.ranks[:, at]
-    ranked = np.asarray(~np.isnan(ranks).all(axis=1))
+    rank_metrics = users.rank_metrics[:, at]
+    ranked = np.asarray(~np.isnan(rank_metrics).all(axis=1))
     if ranked.any():
-        yield Rows(ranked, ALL, None, _named(RANK_METRICS, ranks[ranked]))
+        yield Rows(ranked, ALL, None, _named(RANK_METRICS, rank_metrics[ranked]))
 
 
 def _named(names: tuple[str, ...], values: Values) -> dict[str, Values]:

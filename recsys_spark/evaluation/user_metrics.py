@@ -88,11 +88,11 @@ def _tables(ids: pa.Array, values: Values, k: tuple[int, ...]) -> Iterator[dict[
     users = pa.array(np.repeat(np.arange(len(ids)), len(k)))
     own = {"user_id": ids.take(users), "k": pa.array(np.tile(k, len(ids)))}
     yield own | _columns(BY_CUTOFF, by_cutoff)
-    ranks = values[:, -len(RANK_METRICS) :]
-    ranked = ~np.isnan(ranks).all(axis=1)
+    rank_metrics = values[:, -len(RANK_METRICS) :]
+    ranked = ~np.isnan(rank_metrics).all(axis=1)
     if ranked.any():
         own = {"user_id": ids.filter(pa.array(ranked)), "k": pa.nulls(int(ranked.sum()))}
-        yield own | _columns(RANK_METRICS, ranks[ranked])
+        yield own | _columns(RANK_METRICS, rank_metrics[ranked])
 
 
 def _columns(names: Sequence[str], values: Values) -> dict[str, pa.Array]:

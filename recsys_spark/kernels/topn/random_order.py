@@ -22,10 +22,10 @@ Whole = npt.NDArray[np.int64]
 
 
 class Shuffled(NamedTuple):
-    """orders: (orders, items), positions in each order. ranks: (orders, items), where they are."""
+    """orders: (orders, items), positions in each order. rank_of: (orders, items), its inverse."""
 
     orders: Positions
-    ranks: Positions
+    rank_of: Positions
 
 
 def shuffle(seed: int, ids: Whole) -> Shuffled:
@@ -44,7 +44,7 @@ def begin(seed: int, items: int, users: Whole) -> Single:
 def shuffled_scores(items: Shuffled, begun: Single) -> Single:
     """Scores that descend in the order of each user, (users, items)."""
     order, start = begun.astype(np.int64).T
-    ranks = (items.ranks[order] - start[:, None]) % max(items.orders.shape[1], 1)
+    ranks = (items.rank_of[order] - start[:, None]) % max(items.orders.shape[1], 1)
     scores: Single = -ranks.astype(np.float32)
     return scores
 
@@ -82,15 +82,15 @@ def shuffled_ranking(
     """
     out = np.full((len(begun), len(RANK_METRICS)), np.nan)
     marks = np.zeros(items.orders.shape[1], dtype=np.int64)
-    _ranking(items.ranks, begun.astype(np.int64), seen, truth, marks, out)
+    _ranking(items.rank_of, begun.astype(np.int64), seen, truth, marks, out)
     return out
 
 
 @kernel
-def _ranking(ranks, begun, seen, truth, marks, out):  # type: ignore[no-untyped-def]
-    size = ranks.shape[1]
+def _ranking(rank_of, begun, seen, truth, marks, out):  # type: ignore[no-untyped-def]
+    size = rank_of.shape[1]
     for user in range(len(out)):
-        place, start, mark = ranks[begun[user, 0]], begun[user, 1], user + 1
+        place, start, mark = rank_of[begun[user, 0]], begun[user, 1], user + 1
         taken, left = _ranks(
             place, start, seen.positions[seen.indptr[user] : seen.indptr[user + 1]], marks, mark
         )
