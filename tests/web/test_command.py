@@ -61,13 +61,13 @@ def test_a_root_of_another_machine_is_to_be_copied_first(capsys):
 
 
 @pytest.mark.parametrize(("host", "warned"), [("0.0.0.0", True), ("127.0.0.1", False)])
-def test_serving_the_network_warns_that_everybody_can_read(
+def test_serving_the_network_warns_that_anyone_can_read(
     tmp_path, capsys, monkeypatch, host, warned
 ):
     publish(write_shop(tmp_path))
     monkeypatch.setattr(Server, "serve_forever", lambda _: None)
     assert serve(tmp_path, "--host", host, "--port", "0") == 0
-    assert ("Everybody on the network can read" in words_of(capsys)) == warned
+    assert ("Anyone on the network can read" in words_of(capsys)) == warned
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
