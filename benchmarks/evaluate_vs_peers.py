@@ -55,9 +55,9 @@ def main() -> None:
         say(name)
         arguments = ["--one", name, "--users", options.users, "--items", options.items]
         arguments += ["--rank", options.rank, "--resamples", options.resamples]
-        told = run_child(Path(__file__), [*arguments, "--cores", options.cores], {}, 60)
-        say(f"  { ({key: value for key, value in told.items() if key != 'values'}) }")
-        report["results"][name] = told
+        answered = run_child(Path(__file__), [*arguments, "--cores", options.cores], {}, 60)
+        say(f"  { ({key: value for key, value in answered.items() if key != 'values'}) }")
+        report["results"][name] = answered
         save(options.out, report)
     print(_table(report["results"]))
 
@@ -242,15 +242,15 @@ _SYSTEMS: dict[str, Callable[[argparse.Namespace], Result]] = {
 def _table(results: dict[str, Result]) -> str:
     ours = results.get("measure_ranking, summarise", {}).get("values", {})
     rows = []
-    for name, told in results.items():
-        values = told.get("values", {})
+    for name, answered in results.items():
+        values = answered.get("values", {})
         gap = max(
             (abs(ours[key] - value) for key, value in values.items() if key in ours), default=0
         )
-        seconds = told.get("seconds", ["failed", told.get("error", "")])
+        seconds = answered.get("seconds", ["failed", answered.get("error", "")])
         metrics = f"{len(values)} of {len(METRICS) * len(CUTOFFS)}" if values else ""
         rows.append([name, *seconds, metrics, f"{gap:.1e}" if values and values is not ours else "",
-                     told.get("parts", "")])  # fmt: skip
+                     answered.get("parts", "")])  # fmt: skip
     header = ["", "first, s", "again, s", "metrics at cut-offs", "largest difference", "parts, s"]
     return markdown(header, rows)
 

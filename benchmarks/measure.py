@@ -59,14 +59,14 @@ def run_child(
 def answer(work: Callable[[], dict[str, Any]]) -> None:
     """The child's side of `run_child`: print what `work` returns, or why it failed."""
     try:
-        told = work()
+        answered = work()
     except Exception as error:
         traceback.print_exc()
         first = next(iter(str(error).splitlines()), "")
-        told = {"error": f"{type(error).__name__}: {first}"}
+        answered = {"error": f"{type(error).__name__}: {first}"}
     if spark := SparkSession.getActiveSession():
         spark.stop()  # so that its files are gone before the parent deletes their folder
-    print(json.dumps(told))
+    print(json.dumps(answered))
 
 
 def warm_kernels() -> None:
@@ -171,7 +171,7 @@ def folder_bytes(folder: Path) -> int:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on besides the code; the load tells whether others were at work."""
+    """What the figures depend on besides the code; the load shows whether others were at work."""
     return {
         "cpu": _first(Path("/proc/cpuinfo"), "model name") or platform.processor(),
         "cores": os.cpu_count(),

@@ -102,10 +102,10 @@ def _run(size: int, options: argparse.Namespace) -> Result:
         arguments += ["--broadcast-budget-mb", options.broadcast_budget_mb]
     for task in ("generate", "train"):
         say(f"{size:,} interactions: {task}")
-        told = run_child(Path(__file__), ["--one", task, *arguments], {}, options.limit_minutes)
-        say(f"  {told}")
-        result[task] = told
-        if "error" in told:
+        answered = run_child(Path(__file__), ["--one", task, *arguments], {}, options.limit_minutes)
+        say(f"  {answered}")
+        result[task] = answered
+        if "error" in answered:
             break
     return result
 

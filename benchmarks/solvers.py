@@ -61,7 +61,7 @@ def _measure(rank: int, length: int, fixed: Fixed, last: Any, repeats: int) -> d
     short, long = min(rank, length), max(rank, length)
     rows = int(np.clip(_FLOPS / (short**2 * long + short**3), 16, 20_000))
     problem = _problem(rows, length)
-    told: dict[str, Any] = {"rank": rank, "length": length, "rows": rows}
+    answered: dict[str, Any] = {"rank": rank, "length": length, "rows": rows}
     for solver in _METHODS:
         spent = []
         for _ in range(repeats):
@@ -69,8 +69,8 @@ def _measure(rank: int, length: int, fixed: Fixed, last: Any, repeats: int) -> d
             solve_rows(problem, fixed, solver, last[:rows], loss=False)
             spent.append((time.process_time() - before) / rows * 1e6)
         believed = row_seconds(solver, rank, np.array([length]))[0] * 1e6
-        told[solver.method] = {"measured": min(spent), "believed": believed}
-    return told
+        answered[solver.method] = {"measured": min(spent), "believed": believed}
+    return answered
 
 
 def _problem(rows: int, length: int) -> Problem:

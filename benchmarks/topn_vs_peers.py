@@ -87,11 +87,11 @@ def main() -> None:
             arguments += ["--times-users", options.times_users, "--cores", options.cores]
             arguments += ["--times-items", options.times_items, "--batch", options.batch]
             threads = {"OPENBLAS_NUM_THREADS": "1"} if name == "implicit_one_blas_thread" else {}
-            told = run_child(Path(__file__), arguments, threads, options.limit_minutes)
-            lists = told.pop("lists", None)
-            told |= {} if lists is None else _compared(prepared, np.array(lists))
-            say(f"  {told}")
-            report["results"].append({"system": name, "rank": rank, **told})
+            answered = run_child(Path(__file__), arguments, threads, options.limit_minutes)
+            lists = answered.pop("lists", None)
+            answered |= {} if lists is None else _compared(prepared, np.array(lists))
+            say(f"  {answered}")
+            report["results"].append({"system": name, "rank": rank, **answered})
             save(options.out, report)
     print(_table(report["results"]))
 
@@ -254,11 +254,11 @@ def _mllib(problem: Problem, margin: int = 0) -> Result:
     seconds, _ = _timed(lists, repeats=1)
     found = spark.read.parquet(str(target))
     short = found.where(F.size("recommendations") < problem.n).count()
-    told: Result = {"seconds": seconds, "short_lists": short}
+    answered: Result = {"seconds": seconds, "short_lists": short}
     if margin:
         column = F.col("recommendations.item").alias("items")
-        told["lists"] = _sampled(problem, found.select("user", column))
-    return told
+        answered["lists"] = _sampled(problem, found.select("user", column))
+    return answered
 
 
 def _implicit(problem: Problem) -> Result:
@@ -308,14 +308,14 @@ def _compared(problem: Problem, lists: Lists) -> Result:
 def _table(results: list[Result]) -> str:
     rows = [
         [
-            told["rank"],
-            told["system"],
-            *[*told.get("seconds", ["failed", told.get("error", "")]), "", ""][:3],
-            f"{told['same']} of {told['sample']}" if "same" in told else "",
-            told.get("short_lists", ""),
-            told.get("share_of_scores_computed", ""),
+            answered["rank"],
+            answered["system"],
+            *[*answered.get("seconds", ["failed", answered.get("error", "")]), "", ""][:3],
+            f"{answered['same']} of {answered['sample']}" if "same" in answered else "",
+            answered.get("short_lists", ""),
+            answered.get("share_of_scores_computed", ""),
         ]
-        for told in results
+        for answered in results
     ]
     header = [
         "rank",

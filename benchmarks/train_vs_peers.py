@@ -108,8 +108,8 @@ def _run(options: argparse.Namespace, rank: int, repeat: int, system: str) -> Re
     arguments += ["--implicit-start", options.implicit_start]
     environment = _environment(system, options.mllib_libraries)
     script = Path(__file__)
-    told = run_child(script, arguments, environment, options.limit_minutes)
-    return {"system": system, "rank": rank, "repeat": repeat, **told}
+    answered = run_child(script, arguments, environment, options.limit_minutes)
+    return {"system": system, "rank": rank, "repeat": repeat, **answered}
 
 
 def _environment(system: str, libraries: str) -> dict[str, str]:

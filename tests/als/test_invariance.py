@@ -106,7 +106,7 @@ def test_ids_may_be_sparse_large_and_negative(spark):
 
 
 def test_giant_rows_solve_like_the_others(spark):
-    """One user has 30 % of the rows, one item belongs to everybody."""
+    """One user has 30 % of the rows, one item belongs to all users."""
     user, item, value = ratings(seed=10, users=60, items=300, density=0.01)
     more = np.setdiff1d(np.arange(300), item[user == 5])
     user = np.append(user, np.full(len(more), 5))

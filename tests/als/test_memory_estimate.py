@@ -98,11 +98,11 @@ def test_auto_routes_what_the_driver_would_not_take(spark, monkeypatch):
 
 
 def test_a_fit_tells_the_sizes_before_it_builds(spark):
-    told = []
+    reported = []
     columns = ratings(users=12, items=9)
     spec = resolve_spec("hu2008", rank=2, iterations=1, alpha=2.0)
-    fit_factors(frame_of(spark, columns), spec, Plan(2), on_sizes=told.append)
-    (sizes,) = told
+    fit_factors(frame_of(spark, columns), spec, Plan(2), on_sizes=reported.append)
+    (sizes,) = reported
     assert (sizes.pairs, sizes.users, sizes.items) == (len(columns[0]), 12, 9)
     assert sizes.sum_a == pytest.approx(np.sum(2 * columns[2]))
     assert sizes.sum_b == pytest.approx(np.sum(1 + 2 * columns[2]))

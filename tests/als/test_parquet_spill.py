@@ -12,7 +12,7 @@ from recsys_spark.als.trainer import fit_factors
 from recsys_spark.kernels.als.spec import resolve_spec
 
 SPEC = resolve_spec("hu2008", rank=3, iterations=1)
-SPLIT = 11  # so that item 0, which everybody has, is in two parts
+SPLIT = 11  # so that item 0, which all users have, is in two parts
 
 
 def fit(spark, folder, on_sweep=lambda _: None, blocks=3):

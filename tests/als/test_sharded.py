@@ -28,7 +28,7 @@ SIDES = ("user", "item")
 
 
 def giants():
-    """User 5 has 30 % of the pairs, item 0 is everybody's."""
+    """User 5 has 30 % of the pairs, item 0 is in all histories."""
     user, item, value = ratings(seed=7, users=40, items=50, density=0.01)
     more = np.setdiff1d(np.arange(50), item[user == 5])
     more = (np.full(len(more), 5), more, 1.0 + more % 5)

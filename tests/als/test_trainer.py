@@ -1,4 +1,4 @@
-"""What a fit can be told: where to start, when to stop, biases, weights of unobserved pairs."""
+"""Arguments of a fit: where to start, when to stop, biases, weights of unobserved pairs."""
 
 from dataclasses import replace
 

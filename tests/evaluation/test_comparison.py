@@ -21,7 +21,7 @@ OTHER = ONE + SHIFT * (NOISE != 0) + NOISE
 
 @pytest.fixture(scope="module")
 def frames(spark):
-    """Two models; each has a user whom the other does not."""
+    """Two models; each has a user that the other lacks."""
     columns = ", ".join(f"{name} double" for name in METRICS)
     schema = f"user_id string, model string, split string, segment string, k int, {columns}"
 

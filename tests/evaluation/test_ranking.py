@@ -85,7 +85,7 @@ def test_parts_of_the_truth_are_measured_by_themselves(spark: SparkSession) -> N
 
 
 def test_several_models_are_told_apart(spark: SparkSession, per_user: DataFrame) -> None:
-    """One without any list counts zero for everybody."""
+    """One without any list counts zero for all users."""
     lists, truth = list_frame(spark, RANKED), truth_frame(spark, RELEVANT)
     both = lists.withColumn("model", F.lit("model")).unionByName(
         lists.where("user_id < 'u3'").withColumn("model", F.lit("some"))

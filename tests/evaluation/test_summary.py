@@ -74,7 +74,7 @@ def test_intervals_are_as_wide_as_the_spread_of_a_mean(per_user, segments):
 
 
 def test_users_without_a_value_do_not_count(per_user, segments):
-    """The mean and its interval are those of the others; a metric that nobody has has no row."""
+    """The mean and its interval are those of the others; a metric without users has no row."""
     name = METRICS[0]
     some = F.when(F.hash("user_id") % 3 == 0, None).otherwise(F.col(name))
     holes = per_user.withColumn(name, some).withColumn(METRICS[1], F.lit(None).cast("double"))

@@ -70,7 +70,7 @@ def deliver(target, lists):
 
 
 class SqliteStore:
-    """Reads as docs/serving.md tells readers to; so do the other two."""
+    """Reads as docs/serving.md says; so do the other two."""
 
     form = "sqlite"
 

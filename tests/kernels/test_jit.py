@@ -182,14 +182,14 @@ def in_process(process_environment, tmp_path):
         code += "print(*found); print(*kernel.stats.cache_hits.values())"
         path = os.pathsep.join([str(tmp_path), str(Path(jit.__file__).parents[2])])
         words = [sys.executable, "-c", code]
-        told = subprocess.run(
+        ended = subprocess.run(
             words,
             env={**process_environment, "PYTHONPATH": path},
             capture_output=True,
             text=True,
             check=True,
         )
-        return told.stdout.splitlines()
+        return ended.stdout.splitlines()
 
     return run
 

@@ -69,7 +69,7 @@ def stored_rows(folder):
     return sorted(rows, key=str)
 
 
-def test_run_publishes_a_list_for_everybody(command, published):
+def test_run_publishes_a_list_for_every_user(command, published):
     code, folder, _ = command("path", "recommendations", root=published / "root")
     assert code == 0
     lists = stored_rows(folder.strip())

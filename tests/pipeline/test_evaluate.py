@@ -76,7 +76,7 @@ def test_lists_are_described_and_compared_with_the_model_s(evaluated):
 
 
 def test_segments_of_users_are_averaged_by_themselves(evaluated):
-    """Means of segments that part everybody, by their numbers, are the mean of all."""
+    """Means of segments that divide all users, by their numbers, are the mean of all."""
     segments = {segment for *_, segment in evaluated.metrics}
     for name in ("activity", "country"):
         parts = [segment for segment in segments if segment.startswith(f"{name}=")]

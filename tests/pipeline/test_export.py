@@ -180,8 +180,8 @@ def test_the_command_tells_what_it_did_without_the_password(
     for target, state in [(url, r"written in [\d.]+ s"), ("env:STORE", "were there already")]:
         assert main(["export", store, target, "--set", f"paths.root={root}"]) == 0
         captured = capsys.readouterr()
-        told = rf"30 lists of recommendations, run night, {state}: \w+://{host}, "
-        assert re.match(told, captured.out)
+        text = rf"30 lists of recommendations, run night, {state}: \w+://{host}, "
+        assert re.match(text, captured.out)
         for secret in (PASSWORD, QUOTED):
             assert secret not in captured.out + captured.err
 

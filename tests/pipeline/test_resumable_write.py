@@ -140,7 +140,7 @@ def test_a_users_bucket_names_the_file(shop):
 
 
 def test_lists_that_stay_are_in_the_slices_and_buckets_too(shop):
-    """User 1 has one thing more; everybody else's list stays."""
+    """User 1 has one thing more; the lists of all others stay."""
     before = recommend(shop, run_id="trained")
     (shop / "ratings.csv").write_text(
         "user_id,item_id,rating,timestamp\n" + "".join(ROWS) + "1,2,5,1600009999\n"

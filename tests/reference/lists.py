@@ -1,4 +1,4 @@
-"""What lists are like, and how alike, written down from the definitions."""
+"""Metrics of lists, and their similarity, written down from the definitions."""
 
 from itertools import combinations, pairwise
 from math import log, log2, sqrt

@@ -1,4 +1,4 @@
-"""What is said of failures that nobody foresaw."""
+"""Messages of failures that have no error of their own."""
 
 import pytest
 
@@ -10,7 +10,7 @@ UNREAD = "[FAILED_READ_FILE.{}] Encountered error while reading file file:/a%20b
 
 
 @pytest.mark.parametrize(
-    ("text", "told", "code"),
+    ("text", "shown", "code"),
     [
         ("", "RuntimeError: .", ExitCode.FAILED),
         ("\n  what happened.\nwhere", "RuntimeError: what happened.", ExitCode.FAILED),
@@ -22,9 +22,9 @@ UNREAD = "[FAILED_READ_FILE.{}] Encountered error while reading file file:/a%20b
         (JAVA.format('No FileSystem for scheme "x"'), "--packages", ExitCode.CONFIGURATION),
     ],
 )
-def test_the_first_line_that_says_something_is_told(text, told, code):
+def test_the_first_line_that_says_something_is_shown(text, shown, code):
     message, found = describe(RuntimeError(text))
-    assert told in message
+    assert shown in message
     assert found == code
 
 

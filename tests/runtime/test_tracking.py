@@ -1,4 +1,4 @@
-"""What a run tells arrives in MLflow, and a dead server costs seconds, never the run."""
+"""What a run reports arrives in MLflow, and a dead server costs seconds, never the run."""
 
 import subprocess
 import sys

@@ -20,7 +20,7 @@ def runs(tmp_path: Path) -> Runs:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Sets the second that `now` tells."""
+    """Sets the second that `now` gives."""
     return lambda second: monkeypatch.setattr(
         module, "now", lambda: f"2024-01-01T00:00:{second:02}.000+00:00"
     )

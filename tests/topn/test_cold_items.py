@@ -23,7 +23,7 @@ def new(spark):
 
 
 def test_new_items_have_the_mean_of_their_genres(spark, new):
-    """Sea: a and c, mean (3, 3). War: b, (0, 2). Nobody else has what is in space."""
+    """Sea: a and c, mean (3, 3). War: b, (0, 2). No other user has what is in space."""
     rows = [
         (0, ["sea"]), (1, ["war"]), (2, ["sea", "sea", None]),
         (3, ["war", "sea", "space"]), (4, ["space"]), (5, ["sea"]),

@@ -138,7 +138,7 @@ def test_without_filling_lists_are_the_models_alone(spark: SparkSession, world: 
     compare(spark, world, actual, rows)
 
 
-def test_without_a_model_everybody_gets_what_is_popular_and_unseen(
+def test_without_a_model_every_user_gets_what_is_popular_and_unseen(
     spark: SparkSession, world: World
 ) -> None:
     request = replace(world.request(spark, 3, fill=True), ranked_by=None)

@@ -1,4 +1,4 @@
-"""How alike two lists are, by hand and against plain Python."""
+"""How similar two lists are, by hand and against plain Python."""
 
 import numpy as np
 import pytest
