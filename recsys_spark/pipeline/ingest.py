@@ -35,8 +35,8 @@ _REJECTED = "size(reasons) > 0"
 class Inputs:
     """What ingest starts from.
 
-    types: of the ids, by side. before: the dictionaries of the newest run, by side, and how many
-    ids each has; none where there is no such run.
+    types: of the ids, by side. before, known: the dictionaries of the newest run, and how many ids
+    each has, by side; empty where there is no such run.
     """
 
     events: Events
