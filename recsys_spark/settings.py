@@ -189,9 +189,7 @@ def _explain(problems: Sequence[ErrorDetails], content: Any) -> list[str]:
     for problem in problems:
         if problem["type"] == "extra_forbidden":
             key = ".".join(map(str, problem["loc"]))
-            lines[f"Unknown key {key}"] = [
-                f"the nearest valid key is {_nearest_key(problem['loc'])}"
-            ]
+            lines[f"Unknown key {key}"] = [_cure(problem["loc"])]
             continue
         key = _key(problem, content)
         lines.setdefault(key, []).append(_IN_WORDS.get(problem["type"]) or _message(problem))
@@ -230,15 +228,49 @@ def _parts(content: Any) -> Container[Any]:
     return content if isinstance(content, dict) else ()
 
 
-def _nearest_key(location: tuple[int | str, ...]) -> str:
-    """A similar key of the same section, else the most similar of all keys."""
+_NEAR = 0.8  # likeness of a misspelt name, beside which one of the same name elsewhere is not meant
+# Keys by their names elsewhere: in other libraries, and in versions before 0.2.0.
+_SAME = {
+    **dict.fromkeys(("factors", "n_factors", "num_factors", "no_components", "k"), "rank"),
+    **dict.fromkeys(("maxIter", "max_iter", "n_iter", "epochs", "sweeps"), "iterations"),
+    **dict.fromkeys(("regParam", "reg_param", "reg", "lambda", "l2"), "regularization"),
+    "layout": "placement",
+    "given": "predefined",
+    "variety": "diversity",
+    "places": "slots",
+    "mark_seen": "last_interaction",
+    "drawn_negatives": "sampled_negatives",
+    "max_multiplications": "max_pair_products",
+}
+
+
+def _cure(location: tuple[int | str, ...]) -> str:
+    """The key that is meant, or where all are listed."""
+    nearest = _nearest_key(location)
+    if nearest is None:
+        return "`recsys-spark config --defaults` lists all keys"
+    return f"the nearest valid key is {nearest}"
+
+
+def _nearest_key(location: tuple[int | str, ...]) -> str | None:
+    """A similar key of the same section, or one of this name in another, else a similar one of all.
+
+    None: none is similar.
+    """
     *parents, name = map(str, location)
     kind = _kind_of(parents)
     section = kind if isinstance(kind, type) and issubclass(kind, Section) else None
-    siblings = difflib.get_close_matches(name, list(section.model_fields) if section else [], 1)
-    if siblings:
+    fields = list(section.model_fields) if section else []
+    if (same := _SAME.get(name)) in fields:
+        return ".".join([*parents, str(same)])
+    every, above = list(known_keys()), ".".join(parents)
+    named = [key for key in every if key.rpartition(".")[2] == _SAME.get(name, name)]
+    cutoff = _NEAR if named else 0.6
+    if siblings := difflib.get_close_matches(name, fields, 1, cutoff):
         return ".".join([*parents, siblings[0]])
-    return difflib.get_close_matches(".".join([*parents, name]), list(known_keys()), 1, 0.0)[0]
+    if named:
+        return max(named, key=lambda key: key.startswith(above))
+    return next(iter(difflib.get_close_matches(".".join([*parents, name]), every, 1)), None)
 
 
 def known_keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterable[str]:

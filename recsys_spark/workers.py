@@ -5,6 +5,7 @@ activated is another one.
 """
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -21,6 +22,16 @@ from recsys_spark.spark_internals import set_worker_python, worker_python
 _SPARKS_DEFAULT = "python3"
 _UNUSABLE = ("No module named", "Cannot run program", "PYTHON_VERSION_MISMATCH")
 _found: set[tuple[str, str]] = set()  # applications and interpreters that have the package
+
+
+_RAISED = re.compile(r"^([A-Za-z_][\w.]*): (.+)$", re.MULTILINE)
+
+
+def raised_in_task(text: str) -> tuple[str, str] | None:
+    """Class and message, a line, of the last exception of a task's Python that Spark reports."""
+    _, trace, message = text.rpartition("Traceback (most recent call last):\n")
+    found = _RAISED.search(message) if trace else None
+    return None if found is None else (found[1], found[2])
 
 
 def map_in_arrow(frame: DataFrame, function: Callable[..., Any], schema: StructType) -> DataFrame:

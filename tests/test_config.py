@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from recsys_spark import yaml12
-from recsys_spark.config import MASK, Config
+from recsys_spark.config import MASK, Config, mask
 from recsys_spark.errors import ConfigError, ExitCode
 from recsys_spark.kernels.als.spec import resolve_spec
 from recsys_spark.kernels.als.value_use import ValueRange, describe_values
@@ -75,10 +75,22 @@ def test_no_file_and_no_override_is_the_defaults():
         ("ingest.source.seperator", "ingest.source.separator"),
         ("ingest.source.columns.users", "ingest.source.columns.user"),
         ("ingest.separator", "ingest.source.separator"),
+        ("rank", "objective.rank"),
+        ("objective.factors", "objective.rank"),
+        ("objective.regParam", "objective.regularization"),
+        ("solver.layout", "solver.placement"),
+        ("split.given", "split.predefined"),
+        ("recommend.mark_seen", "recommend.last_interaction"),
+        ("recommend.policy.new_items.places", "recommend.policy.new_items.slots"),
+        ("evaluate.max_multiplications", "evaluate.max_pair_products"),
     ],
 )
 def test_an_unknown_key_names_the_nearest(unknown, nearest):
     assert f"the nearest valid key is {nearest}." in refusal(f"{unknown}=1")
+
+
+def test_an_unknown_key_like_no_other_says_where_all_are_listed():
+    assert "Unknown key zzz; `recsys-spark config --defaults` lists all keys." in refusal("zzz=1")
 
 
 def test_all_problems_are_named_at_once():
@@ -439,6 +451,11 @@ def test_two_characters_separate_fields():
         "spark.hadoop.fs.azure.account.key.shop.dfs.core.windows.net",
         "spark.ssl.keyPassword",
         "spark.some.sessionToken",
+        "spark.hadoop.fs.azure.sas.shop.account.blob.core.windows.net",
+        "spark.shop.api_key",
+        "spark.shop.privateKey",
+        "spark.shop.passphrase",
+        "spark.shop.pwd",
     ],
 )
 def test_secrets_are_masked(key):
@@ -447,7 +464,20 @@ def test_secrets_are_masked(key):
     assert config.spark.conf[key] == "hunter2"
 
 
-@pytest.mark.parametrize("password", ["hunter2", "hunt@er2"])
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://host:5000/a@b?user=me&x=1", "https://host:5000/a@b?user=me&x=1"),
+        ("https://host/x?user=me&password=hunter2", f"https://host/x?user=me&password={MASK}"),
+        ("https://host/x?sig=hunter2&api_key=hunter2", f"https://host/x?sig={MASK}&api_key={MASK}"),
+        ("s3a://bucket/day@noon", "s3a://bucket/day@noon"),
+    ],
+)
+def test_addresses_are_masked_where_they_have_secrets(address, shown):
+    assert mask(address) == shown
+
+
+@pytest.mark.parametrize("password", ["hunter2", "hunt@er2", "hunt/er2"])
 def test_passwords_in_urls_are_masked(password):
     config = load_config(overrides=[f"tracking.uri=https://me:{password}@host:5000/a@b"])
     assert config.masked()["tracking"]["uri"] == f"https://{MASK}@host:5000/a@b"

@@ -169,12 +169,10 @@ def _places(console: Console, outcome: Outcome, config: Config) -> None:
         return
     option = f" --root {quote(root)}"
     console.print("\nLook further:", style="bold")
+    evaluated = ["show metrics"] if "evaluate" in outcome.records else []
     for words in (
-        "show recommendations --limit 3",
-        "show metrics",
-        "path recommendations",
-        "status",
-    ):
+        "show recommendations --limit 3", *evaluated, "path recommendations", "status",
+    ):  # fmt: skip
         console.print(f"  {_program('recsys-spark')} {words}{option}", soft_wrap=True)
     if uri is not None:
         command = f"{_program('mlflow')} ui --backend-store-uri {quote(mask(uri))}"

@@ -4,8 +4,17 @@ import re
 from typing import Any
 
 MASK = "********"
-_SECRET = re.compile(r"secret|password|token|(access|account)[._-]?key|credential", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"(?<=://)[^/\s]+@")
+_SECRET = re.compile(
+    r"secret|passw(or)?d|passphrase|\bpwd\b|token|credential|\bsas\b|signature"
+    r"|(access|account|api|private|encryption)[._-]?key",
+    re.IGNORECASE,
+)
+# Also a password with a slash, which ends the authority for others; but not a port and a path.
+_IN_AUTHORITY = re.compile(r"(?<=://)(?:[^/\s]+@|[^/\s@:]+:(?!\d+/)[^\s@]+@)")
+_IN_QUERY = re.compile(
+    r"(?<=[?&])((?:\w*(?:secret|token|key)|passw(?:or)?d|pwd|pw|sig|signature)=)[^&\s]+",
+    re.IGNORECASE,
+)
 
 
 def mask(value: Any, key: str = "") -> Any:
@@ -16,4 +25,6 @@ def mask(value: Any, key: str = "") -> Any:
         return [mask(inner, key) for inner in value]
     if _SECRET.search(key) and value is not None:
         return MASK
-    return _URL_PASSWORD.sub(f"{MASK}@", value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return _IN_QUERY.sub(rf"\g<1>{MASK}", _IN_AUTHORITY.sub(f"{MASK}@", value))

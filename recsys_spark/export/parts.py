@@ -5,7 +5,6 @@ and the number of parts alone, so that a retried task, or the same command on an
 knows what is there already.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from itertools import groupby, pairwise
 
@@ -18,7 +17,7 @@ from pyspark.sql.types import IntegerType, StructField, StructType
 
 from recsys_spark.arrow import arrow_schema, make_batch
 from recsys_spark.errors import TransientError
-from recsys_spark.workers import map_in_arrow
+from recsys_spark.workers import map_in_arrow, raised_in_task
 
 Batches = Iterator[pa.RecordBatch]
 WritePart = Callable[[int, Batches], None]
@@ -40,11 +39,12 @@ def write_in_parts(
         written = map_in_arrow(divided, _write_each(write), _DONE)
         written.write.format("noop").mode("overwrite").save()
     except PySparkException as error:
-        cause = _cause_in_task(error)
-        if cause is None:
+        raised = raised_in_task(str(error))
+        if raised is None:
             raise
+        cause = raised[1].rstrip(".")
         raise TransientError(
-            f"Writing to {place} stopped: {cause} Readers keep what they had; the same command "
+            f"Writing to {place} stopped: {cause}. Readers keep what they had; the same command "
             "goes on with the parts that are missing."
         ) from error
 
@@ -66,10 +66,3 @@ def _by_part(batch: pa.RecordBatch) -> list[pa.RecordBatch]:
     changes = np.flatnonzero(np.diff(batch["part"].to_numpy())) + 1
     bounds = [0, *changes.tolist(), batch.num_rows]
     return [batch.slice(begin, end - begin) for begin, end in pairwise(bounds) if end > begin]
-
-
-def _cause_in_task(error: PySparkException) -> str | None:
-    """What the last exception of the task's Python said, in a line; None if it had none."""
-    _, trace, message = str(error).rpartition("Traceback (most recent call last):\n")
-    found = re.search(r"^[A-Za-z_][\w.]*: (.+)$", message, re.MULTILINE)
-    return found[1].rstrip(".") + "." if trace and found else None

@@ -123,14 +123,16 @@ class ModelParams(HasPredictionCol):
             return lambda value: self._set(**{param: value})
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        raise UnknownParameterError(f"{type(self).__name__} has no {name}{self._hint(param)}.")
+        raise UnknownParameterError(f"{type(self).__name__} has no {name}{self._hint(param)}")
 
     def _hint(self, name: str) -> str:
         if name in _COUNTERPARTS:
-            return f": {_COUNTERPARTS[name]} (docs/objectives.md)"
+            return f": {_COUNTERPARTS[name]} (docs/objectives.md)."
+        if PARAMETERS.get(name):
+            return f"; here it is {PARAMETERS[name]}."
         names = [key for cls in type(self).__mro__ for key in vars(cls) if not key.startswith("_")]
         near = get_close_matches(name, names, n=1)
-        return f"; did you mean {near[0]}?" if near else ""
+        return f"; did you mean {near[0]}?" if near else "."
 
     def _ratings(self, dataset: DataFrame) -> DataFrame:
         """Columns user, item, value, and those of timestamp, weight and target that are named."""

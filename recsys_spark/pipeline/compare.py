@@ -80,9 +80,9 @@ def _in_common(one: DataFrame, other: DataFrame) -> tuple[DataFrame, DataFrame]:
 def _record(runs: Runs, side: Side) -> StageRecord:
     record = runs.stage(side.run_id, "evaluate")
     if record is None:
-        raise ConfigError(
-            f"Run {side.run_id} was not evaluated: `recsys-spark status` lists the runs."
-        )
+        known = side.run_id in runs.ids()
+        problem = f"Run {side.run_id} was not evaluated" if known else f"No run {side.run_id}"
+        raise ConfigError(f"{problem}: `recsys-spark status` lists the runs.")
     models = sorted({row["model"] for row in record.summary["metrics"]})
     if side.model is not None and side.model not in models:
         raise ConfigError(

@@ -167,6 +167,9 @@ def _behind_baseline(summaries: Summaries) -> str:
     own, other = metric_of(evaluated, chosen, "ndcg"), best_baseline(evaluated)
     if own is None or other is None or own["value"] >= other["value"]:
         return ""
+    paired = evaluated.get("paired")
+    if paired and paired["baseline"] == other["model"] and not is_significant(paired):
+        return ""
     name = "the model" if chosen == MODEL else words(chosen)
     return (
         f"{words(other['model']).capitalize()} is ahead of {name}: search settings with "

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 from recsys_spark.config import mask
 from recsys_spark.errors import ExitCode, RecsysError
 from recsys_spark.storage.store import local_folder
+from recsys_spark.workers import raised_in_task
 
 _TRANSIENT = (
     "ExecutorLostFailure",
@@ -36,9 +37,11 @@ def describe(error: Exception) -> tuple[str, ExitCode]:
     text = str(error)
     if isinstance(error, RecsysError):
         return text, error.exit_code
+    raised = raised_in_task(text)
     lines = (line.strip(": ") for line in text.splitlines() if not line.startswith(_OF_PY4J))
     first = next((line for line in lines if line), "")
-    message = f"{type(error).__name__}: {first[:400]}".rstrip(".") + "."
+    kind, reason = raised or (type(error).__name__, first)
+    message = f"{kind}: {reason[:400]}".rstrip(".") + "."
     if isinstance(error, ConnectionError) or any(sign in text for sign in _TRANSIENT):
         return f"The cluster or a service was away; try again. {message}", ExitCode.TRANSIENT
     if isinstance(error, _NOT_WRITABLE) and error.filename:

@@ -180,8 +180,16 @@ def test_every_parameter_of_mllib_is_here_or_names_its_counterpart(spark):
             assert not hasattr(wals, attribute)
             with pytest.raises(ConfigError, match=f"WALS has no {attribute}: .*({cure})"):
                 getattr(wals, attribute)
-    with pytest.raises(ConfigError, match="no regparam; did you mean regParam"):
+    with pytest.raises(ConfigError, match=r"no regparam; did you mean regParam\?$"):
         WALS(regparam=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter"), [("regularization", "regParam"), ("iterations", "maxIter")]
+)
+def test_parameters_named_as_keys_of_the_configuration_are_named(spark, name, parameter):
+    with pytest.raises(ConfigError, match=rf"WALS has no {name}; here it is {parameter}\.$"):
+        WALS(**{name: 1})
 
 
 def test_every_setter_of_mllibs_model_is_here_or_names_its_counterpart(spark):

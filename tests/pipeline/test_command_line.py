@@ -181,7 +181,7 @@ def test_compare_pairs_the_users_of_two_models(command, published):
     ("words", "cure"),
     [
         (["first"], "name another run or model"),
-        (["first", "nowhere"], "was not evaluated"),
+        (["first", "nowhere"], "No run nowhere"),
         (["first", "--other-model", "magic"], "it has model, popularity"),
     ],
 )

@@ -35,7 +35,7 @@ def no_session(monkeypatch: pytest.MonkeyPatch) -> None:
         (["recommend"], "start with `recsys-spark train`"),
         (["recommend", "--set", "recommend.users.path=nowhere.csv"], "does not exist"),
         (["publish"], "start with `recsys-spark recommend`"),
-        (["compare", "a", "b"], "Run a was not evaluated"),
+        (["compare", "a", "b"], "No run a: `recsys-spark status` lists the runs"),
         (["export", "csv", "elsewhere"], "There are no tables"),
         (["show", "recommendations"], "There are no tables"),
         (["path", "recommendations"], "There are no tables"),

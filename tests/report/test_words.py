@@ -74,6 +74,14 @@ def test_headline_is_of_the_delivered_model():
     assert line.startswith("Model is ahead of item knn: ")
 
 
+@pytest.mark.parametrize(("ci_high", "advised"), [(0.01, False), (-0.01, True)])
+def test_advice_calls_a_baseline_ahead_where_its_interval_says_so(ci_high, advised):
+    behind = PAIRED | {"difference": -0.1, "ci_low": -0.19, "ci_high": ci_high}
+    found = evaluated(paired=behind) | {"metrics": [row("model", 0.2), row("item_knn", 0.3)]}
+    said = " ".join(advice(summaries(evaluate=found)))
+    assert ("Item knn is ahead of the model" in said) == advised
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

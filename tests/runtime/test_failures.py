@@ -6,6 +6,11 @@ from recsys_spark.errors import ExitCode
 from recsys_spark.runtime.failures import describe, keep_trace
 
 JAVA = "An error occurred while calling o83.text.\n: java.io.IOException: disk {}\n\tat a.b.c(D:1)"
+IN_TASK = (
+    "An exception was thrown from the Python worker. Please see the stack trace below.\n"
+    'Traceback (most recent call last):\n  File "worker.py", line 5, in main\n    rank(x)\n'
+    "ValueError: no such item\n"
+)
 UNREAD = "[FAILED_READ_FILE.{}] Encountered error while reading file file:/a%20b.gz.  SQLSTATE: KD"
 
 
@@ -14,6 +19,8 @@ UNREAD = "[FAILED_READ_FILE.{}] Encountered error while reading file file:/a%20b
     [
         ("", "RuntimeError: .", ExitCode.FAILED),
         ("\n  what happened.\nwhere", "RuntimeError: what happened.", ExitCode.FAILED),
+        (IN_TASK, "ValueError: no such item.", ExitCode.FAILED),
+        (f"Job aborted\n{IN_TASK}\n\tat org.apache.X(Y:1)", "no such item.", ExitCode.FAILED),
         (JAVA.format("full"), "java.io.IOException: disk full.", ExitCode.FAILED),
         (JAVA.format("away: Connection refused"), "try again", ExitCode.TRANSIENT),
         (UNREAD.format("NO_HINT"), "file:/a b.gz cannot be read to its end", ExitCode.CONTRACT),
