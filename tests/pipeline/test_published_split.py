@@ -139,7 +139,7 @@ def test_a_line_that_breaks_stops_the_run(run, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (["split.method=random"], r"given has no effect with method: random"),
+        (["split.method=random"], r"predefined has no effect with method: random"),
         (["split.test_fraction=0.3"], r"test_fraction has no effect with method: predefined"),
         (
             ["ingest.source.path=x.csv"],

@@ -116,12 +116,12 @@ def test_only_as_many_reasons_as_asked_for_and_the_same_on_any_partitions(world)
     assert texts[0] == texts[1]
 
 
-def test_entries_say_when_they_were_had_last(spark, world):
+def test_entries_have_the_time_of_the_last_interaction(spark, world):
     when = datetime(2026, 3, 1)
     had = spark.createDataFrame(
         [(0, 3, when), (0, 14, None), (5, 1, when)], "user int, item int, timestamp timestamp"
     )
-    rows = listed(world, "ials", 15, notes=Notes(had=had))
+    rows = listed(world, "ials", 15, notes=Notes(history=had))
     marked = {
         (row["user_id"], entry["item_id"])
         for row in rows
