@@ -16,6 +16,6 @@ def publish(run: Run) -> Summary:
             versions[table] = version
     for table, version in versions.items():
         run.tables.activate(table, version)
-    run.log.info(f"{len(versions)} tables now show run {versions['recommendations']}")
+    run.log.info(f"published run {versions['recommendations']} ({len(versions)} tables)")
     run.tracker.tags({"published": versions["recommendations"]})
     return {"tables": versions}
