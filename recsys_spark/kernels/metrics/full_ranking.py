@@ -33,7 +33,7 @@ from recsys_spark.kernels.topn.tile import (
 RANK_METRICS = ("auc", "partial_auc", "percentile_rank")
 FALSE_POSITIVES = 0.1
 _CHUNK, _GROUP = 256, 32  # items that are compared at once
-_ABOVE, _BELOW, _EQUAL, _UNSURE = range(4)
+_ABOVE, _BELOW, _UNSURE = range(3)
 _STEPS, _ROOM = 32_000, 32  # of short numbers: between the limits of a row, and at either end
 
 
@@ -126,18 +126,42 @@ def _counts(values, rows, low, high, slack, shares):  # type: ignore[no-untyped-
             bottom, step, margin = _scale(low[at:end], high[at:end], slack[last])
             _shorten(values[last], bottom, step, short)
         under, over = _limits_in_steps(low[at], high[at], bottom, step, margin)
+        if slack[last] == 0.0:
+            above[at], equal[at] = _count_exact(values[last], short, under, over, low[at])
+            continue
         above[at], found = _count_above(short, under, over, near)
         for hit in range(found):
             item = near[hit]
             where = _compare(values[last, item], shares[item], slack[last], low[at], high[at])
             above[at] += where == _ABOVE
-            equal[at] += where == _EQUAL
             if where == _UNSURE:
                 if filled == len(of):
                     of, positions = _longer(of), _longer(positions)
                 of[filled], positions[filled] = at, item
                 filled += 1
     return above, equal, of[:filled], positions[:filled]
+
+
+@jit
+def _count_exact(scores, short, under, over, score):  # type: ignore[no-untyped-def]
+    """How many scores are above one, and how many equal it, which may be most of them."""
+    above, equal = 0, 0
+    for first in range(0, len(scores), _CHUNK):
+        surely, upto = _count_short(short[first : first + _CHUNK], under, over)
+        if upto > surely:
+            surely, upto = _count(scores[first : first + _CHUNK], score)
+            equal += upto - surely
+        above += surely
+    return above, equal
+
+
+@jit
+def _count(scores, score):  # type: ignore[no-untyped-def]
+    over, upto = np.int32(0), np.int32(0)  # short sums, so that vectors are long
+    for item in range(len(scores)):
+        over = np.int32(over + np.int32(scores[item] > score))
+        upto = np.int32(upto + np.int32(scores[item] >= score))
+    return np.int64(over), np.int64(upto)
 
 
 @jit
@@ -215,17 +239,13 @@ def _count_short(short, under, over):  # type: ignore[no-untyped-def]
 
 @jit
 def _compare(score, share, slack, low, high):  # type: ignore[no-untyped-def]
-    """Where an exact score is, of which an approximate one is given, rounded outwards.
-
-    Below `low`, above `high`, equal to both where scores are exact, or unsure.
-    """
-    rounding = np.float32(2.0**-23 if slack > 0.0 else 0.0)
-    own = np.float32(slack * 1.000001) * share + rounding * abs(score)
+    """Whether the exact score, of an approximate one, is below `low`, above `high`, or unsure."""
+    own = np.float32(slack * 1.000001) * share + np.float32(2.0**-23) * abs(score)
     if score - own > high:
         return _ABOVE
     if score + own < low:
         return _BELOW
-    return _UNSURE if slack > 0.0 else _EQUAL
+    return _UNSURE
 
 
 @kernel
