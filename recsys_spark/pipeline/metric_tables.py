@@ -4,8 +4,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -27,8 +25,6 @@ from recsys_spark.topn.negatives import draw_negatives
 from recsys_spark.topn.rank_candidates import rank_candidates
 
 MeasuredModels = dict[str, MeasuredModel]
-Whole = npt.NDArray[np.int64]
-_NEW = "items=new"  # the part of the truth that no training row has
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def models_of(
     """These models, as a stage has fitted them, and what is made of others.
 
     models: from `Config.parts_of`. content: makes the rows of models that compare titles and
-    genres anew, for items that the stage did not know; see `fit_content`. Raises ConfigError for
+    genres again, for items that the stage did not know; see `fit_content`. Raises ConfigError for
     models that were not fitted with these settings.
     """
     found = dict[str, FittedModel]()

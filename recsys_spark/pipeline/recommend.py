@@ -94,9 +94,7 @@ def _read(run: Run) -> Inputs:
     since = published if wanted.changed_since == PUBLISHED else wanted.changed_since
     explained = wanted.explain and WALS in config.alone(wanted.chain)
     training = Training(fitted.spec, fitted.rows, None)
-    if (
-        folded is not None
-    ):  # what they were folded in with; the lists' own interactions may be newer
+    if explained and folded is not None:  # the rows of their fold-in; the lists' may be newer
         rows = run.tables.read("interactions", run.upstream("fold_in").lineage["ingest"])
         new = folded.select(F.col("id").alias("user"))
         training = replace(training, folded=rows.join(new, "user", "left_semi"))

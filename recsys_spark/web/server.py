@@ -117,14 +117,14 @@ class Server:
         return response
 
     def _refusal(self, request: Request) -> Response | None:
-        """The answer to a request that no page is for."""
+        """The response to a request without a page; None: there may be one."""
         if request.method not in _READING:
             is_known = request.method in HTTPMethod.__members__
             status = HTTPStatus.METHOD_NOT_ALLOWED if is_known else HTTPStatus.NOT_IMPLEMENTED
             text = "Pages are read with GET or HEAD.\n"
             return PlainTextResponse(text, status, {"Allow": ", ".join(_READING)})
         if not self.asked_for(request.headers.get("Host", "")):
-            reason = f"This server is {self.address} and answers to no other name."
+            reason = f"This server is {self.address}; requests by another name are refused."
             return page("failure", HTTPStatus.MISDIRECTED_REQUEST, reason=reason)
         return None
 
