@@ -28,7 +28,7 @@ from recsys_spark.evaluation.resamples import (
     resampled_limits,
     resampled_sums,
     sums_of_users,
-    whole,
+    whole_sums,
 )
 from recsys_spark.evaluation.sums import Fields, Sums, sum_by_key
 from recsys_spark.kernels.metrics.resampling import poisson_weights, random_signs
@@ -205,11 +205,11 @@ def paired_sums(one: Values, other: Values, weights: Values, signs: Values) -> S
     known = ~np.isnan(difference)
     return {
         "users": known.sum(axis=0),
-        "one": whole(np.where(known, one, 0.0)).sum(axis=0),
-        "other": whole(np.where(known, other, 0.0)).sum(axis=0),
+        "one": whole_sums(np.where(known, one, 0.0)),
+        "other": whole_sums(np.where(known, other, 0.0)),
         "higher": (difference > 0).sum(axis=0),
         "lower": (difference < 0).sum(axis=0),
-        "squares": whole(difference**2).sum(axis=0),
+        "squares": whole_sums(difference**2),
         "resampled": resampled_sums(weights, difference),
         "flipped": np.tensordot(signs, np.nan_to_num(difference), (0, 0)),
     }

@@ -19,7 +19,7 @@ from recsys_spark.evaluation.inputs import (
 )
 from recsys_spark.evaluation.model_lists import LISTS, Ranking, rank_batch
 from recsys_spark.evaluation.ranking import as_codes, by_cutoff
-from recsys_spark.evaluation.resamples import EXACT, whole
+from recsys_spark.evaluation.resamples import EXACT, whole_sums
 from recsys_spark.kernels.metrics.list_overlap import AGREEMENT, list_agreement
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.schema import per_user
@@ -114,6 +114,6 @@ def agreement_of(users: pa.Table, ranking: Ranking) -> dict[str, Any]:
     )
     values = list_agreement(*one, *other, np.array([ranking.n], dtype=np.int64))[:, 0]
     compared = int((~np.isnan(values)).sum(axis=0).max(initial=0))
-    means = whole(values).sum(axis=0) / EXACT / max(compared, 1)
+    means = whole_sums(values) / EXACT / max(compared, 1)
     found = dict(zip(AGREEMENT, means.tolist(), strict=True)) if compared else {}
     return {"compared_users": compared} | found

@@ -20,7 +20,7 @@ from recsys_spark.evaluation.model_metrics import (
     Whole,
 )
 from recsys_spark.evaluation.ranking import ALL
-from recsys_spark.evaluation.resamples import NUMBERS_AT_ONCE, resampled_sums, whole
+from recsys_spark.evaluation.resamples import NUMBERS_AT_ONCE, resampled_sums, whole_sums
 from recsys_spark.evaluation.summary import as_rows
 from recsys_spark.evaluation.sums import Finish, Keys, Sums
 from recsys_spark.evaluation.totals import Ranked, Result, Totals
@@ -126,7 +126,7 @@ def _summed(
     chosen = weights if (own & mask).all() else weights[own & mask]
     return keys, {
         "users": (~np.isnan(values)).sum(axis=0),
-        "sums": whole(values).sum(axis=0),
+        "sums": whole_sums(values),
         "resampled": resampled_sums(chosen, values),
     }
 

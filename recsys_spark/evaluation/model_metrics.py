@@ -16,7 +16,7 @@ from recsys_spark.evaluation.ranking import ALL
 from recsys_spark.kernels.metrics.beyond_accuracy import LIST_METRICS, list_metrics
 from recsys_spark.kernels.metrics.full_ranking import RANK_METRICS
 from recsys_spark.kernels.metrics.list_overlap import AGREEMENT, list_agreement
-from recsys_spark.kernels.metrics.ranking import METRICS, ranking_metrics
+from recsys_spark.kernels.metrics.ranking import METRICS, Relevant, measure_lists, prepare_truth
 from recsys_spark.kernels.ragged import Coded
 from recsys_spark.lookup import Lookup
 
@@ -91,8 +91,7 @@ class _Part(NamedTuple):
 
     name: str
     users: Mask
-    truth: _Coded
-    gains: Values
+    truth: Relevant
 
 
 class _Users(NamedTuple):
@@ -189,24 +188,26 @@ def _history(batch: pa.RecordBatch, measures: Measures) -> _Coded:
 def _parts(truth: _Coded, gains: Values, measures: Measures) -> Iterator[_Part]:
     """The whole truth, which every user has, and its parts."""
     users = len(truth.indptr) - 1
-    yield _Part(ALL, np.ones(users, dtype=bool), truth, gains)
+    ks = measures.cutoffs
+    yield _Part(ALL, np.ones(users, dtype=bool), prepare_truth(*truth, ks, gains))
     part_of = measures.parts_of(truth.codes) if measures.parts else np.zeros(0, np.int64)
     for at, name in enumerate(measures.parts):
         own = part_of == at
         counts = np.bincount(truth.rows[own], minlength=users)
         indptr = np.concatenate([[0], np.cumsum(counts[counts > 0])])
         if own.any():
-            yield _Part(name, counts > 0, _Coded(indptr, truth.codes[own]), gains[own])
+            relevant = prepare_truth(indptr, truth.codes[own], ks, gains[own])
+            yield _Part(name, counts > 0, relevant)
 
 
 def _rows_of_model(users: _Users, at: int, measures: Measures) -> Iterator[Rows]:
     lists, ks = users.lists[at], measures.cutoffs
     for part in users.parts:
         own = lists if part.name == ALL else lists.where(part.users)
-        values = ranking_metrics(*own, *part.truth, ks, part.gains)
+        values, hits = measure_lists(Coded(*own), part.truth, ks)
         metrics = _named(METRICS, values)
         if part.name == ALL:
-            metrics |= _named(LIST_METRICS, _list_metrics(users, lists, part.truth, measures))
+            metrics |= _named(LIST_METRICS, _list_metrics(users, lists, hits, measures))
             metrics |= _agreement(users, at, measures)
         yield Rows(part.users, part.name, ks, metrics)
     rank_metrics = users.rank_metrics[:, at]
@@ -220,12 +221,9 @@ def _named(names: tuple[str, ...], values: Values) -> dict[str, Values]:
     return dict(zip(names, np.moveaxis(values, -1, 0), strict=True))
 
 
-def _list_metrics(users: _Users, lists: _Coded, truth: _Coded, measures: Measures) -> Values:
+def _list_metrics(users: _Users, lists: _Coded, hits: Mask, measures: Measures) -> Values:
     items = len(measures.traits.ids)
     codes = np.where(lists.codes < items, lists.codes, -1)
-    width = 1 + max(lists.codes.max(initial=0), truth.codes.max(initial=0))
-    relevant = Lookup(np.sort(truth.rows * width + truth.codes))
-    hits = relevant.positions(lists.rows * width + lists.codes) >= 0
     history, traits = Coded(*users.history), measures.traits.traits
     known = Coded(lists.indptr, codes)
     return list_metrics(known, hits & (codes >= 0), history, traits, measures.cutoffs)

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from recsys_spark.arrow import list_bounds
 from recsys_spark.evaluation.sums import Key, Keys, Sums
-from recsys_spark.kernels.metrics.resampling import limits
+from recsys_spark.kernels.metrics.resampling import limits, rounded_sums
 
 # Means are added up as whole numbers of 2^-30. Resamples are doubles, multiples of 2^-24, which
 # they hold exactly up to sums of half a billion.
@@ -78,9 +78,9 @@ def _by_segment(lists: pa.ListArray) -> Iterator[tuple[str, Codes]]:
         yield segment, rows[codes == code]
 
 
-def whole(values: Values) -> npt.NDArray[np.int64]:
-    """The values as whole numbers that add up exactly; 0 for NaN."""
-    return np.rint(np.nan_to_num(values) * EXACT).astype(np.int64)
+def whole_sums(values: Values) -> Codes:
+    """Sums over users, as whole numbers that add up exactly; NaN counts as 0."""
+    return rounded_sums(values, EXACT)
 
 
 def resampled_sums(weights: Values, values: Values) -> Values:

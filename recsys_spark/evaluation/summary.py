@@ -19,7 +19,7 @@ from recsys_spark.evaluation.resamples import (
     resampled_limits,
     resampled_sums,
     sums_of_users,
-    whole,
+    whole_sums,
 )
 from recsys_spark.evaluation.sums import Fields, Sums, sum_by_key
 from recsys_spark.kernels.metrics.resampling import poisson_weights
@@ -116,7 +116,7 @@ def _sums(resamples: int, seed: int) -> Callable[[Codes, Values], Mapping[str, n
     def sums(users: Codes, values: Values) -> Mapping[str, npt.NDArray[Any]]:
         return {
             "users": (~np.isnan(values)).sum(axis=0),
-            "sums": whole(values).sum(axis=0),
+            "sums": whole_sums(values),
             "resampled": resampled_sums(poisson_weights(seed, users, resamples), values),
         }
 

@@ -15,6 +15,7 @@ from recsys_spark.kernels.metrics.beyond_accuracy import Traits, list_metrics
 from recsys_spark.kernels.metrics.full_ranking import rank_metrics
 from recsys_spark.kernels.metrics.list_overlap import list_agreement
 from recsys_spark.kernels.metrics.ranking import ranking_metrics
+from recsys_spark.kernels.metrics.resampling import poisson_weights, random_signs, rounded_sums
 from recsys_spark.kernels.ragged import Coded, Ragged
 from recsys_spark.kernels.topn.inner_product import arrange
 from recsys_spark.kernels.topn.random_order import begin, shuffle, shuffled_lists, shuffled_ranking
@@ -62,6 +63,9 @@ def _warm_measures(factors: npt.NDArray[np.float32]) -> None:
     indptr, items, none = np.array([0, 1]), np.zeros(1, dtype=np.int64), np.zeros(2)
     list_agreement(indptr, items, indptr, items, np.array([1]))
     traits = Traits(none, none, factors.astype(np.float64), np.zeros(3, dtype=np.int64), items[:0])
+    rounded_sums(none[:, None], 1.0)
+    poisson_weights(0, items, 1)
+    random_signs(0, items, 1)
     hit = np.ones(1, dtype=bool)
     lists = Coded(indptr, items)
     list_metrics(lists, hit, lists, traits, np.array([1]))

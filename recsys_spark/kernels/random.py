@@ -7,25 +7,34 @@ counters, so that any element can be computed alone, anywhere, in any order.
 import numpy as np
 import numpy.typing as npt
 
+from recsys_spark.kernels.jit import jit, kernel
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-
-
-def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 def random_bits(
     seed: int, stream: int, ids: npt.NDArray[np.int64], count: int
 ) -> npt.NDArray[np.uint64]:
     """64 random bits each, shape (len(ids), count); streams are independent of each other."""
-    with np.errstate(over="ignore"):  # wrap-around is the arithmetic that is meant
-        key = _mix(np.asarray([seed & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64) + _GOLDEN)
-        key = _mix(key + np.uint64(stream + 1) * _GOLDEN)
-        rows = _mix(ids.astype(np.uint64) * _GOLDEN + key)
-        columns = np.arange(1, count + 1, dtype=np.uint64) * _GOLDEN
-        return _mix(rows[:, None] + columns[None, :])
+    out = np.empty((len(ids), count), dtype=np.uint64)
+    _fill(np.uint64(seed & 0xFFFFFFFFFFFFFFFF), np.uint64(stream), ids.astype(np.uint64), out)
+    return out
+
+
+@kernel
+def _fill(seed, stream, ids, out):  # type: ignore[no-untyped-def]
+    key = _mix(_mix(seed + _GOLDEN) + (stream + np.uint64(1)) * _GOLDEN)
+    for row in range(len(ids)):
+        start = _mix(ids[row] * _GOLDEN + key)
+        for column in range(out.shape[1]):
+            out[row, column] = _mix(start + np.uint64(column + 1) * _GOLDEN)
+
+
+@jit
+def _mix(x):  # type: ignore[no-untyped-def]
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
 
 
 def uniform(

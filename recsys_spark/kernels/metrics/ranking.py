@@ -49,22 +49,29 @@ PERSISTENCE = 0.8
 LARGEST_GAIN = 30.0
 
 Double = npt.NDArray[np.float64]
+Whole = npt.NDArray[np.int64]
 
 
-class _Relevant(NamedTuple):
-    """Row i's items and their gains are at indptr[i]:indptr[i + 1]."""
+class Relevant(NamedTuple):
+    """What each user really chose, from `prepare_truth`.
 
-    indptr: npt.NDArray[np.int64]
-    codes: npt.NDArray[np.int64]
+    User u's items, ascending, and their gains are at starts[u]:ends[u]. best: (users, cut-offs, 3)
+    sums of discounted binary, linear and exponential gains of a perfect list.
+    """
+
+    starts: Whole
+    ends: Whole
+    codes: Whole
     gains: Double
+    best: Double
 
 
 def ranking_metrics(
-    list_indptr: npt.NDArray[np.int64],
-    lists: npt.NDArray[np.int64],
-    truth_indptr: npt.NDArray[np.int64],
-    truth: npt.NDArray[np.int64],
-    cutoffs: npt.NDArray[np.int64],
+    list_indptr: Whole,
+    lists: Whole,
+    truth_indptr: Whole,
+    truth: Whole,
+    cutoffs: Whole,
     gains: Double | None = None,
 ) -> Double:
     """Metrics of every user, shape (users, cut-offs, metrics) in the order of METRICS.
@@ -73,50 +80,84 @@ def ranking_metrics(
     one a user, in any order; gains: of these, by default 1; of an item that is there twice the
     larger one counts. cutoffs: ascending.
     """
-    gains = np.ones(len(truth)) if gains is None else np.maximum(gains, 0.0)
-    out = np.zeros((len(list_indptr) - 1, len(cutoffs), len(METRICS)))
-    _metrics(Coded(list_indptr, lists), _Relevant(truth_indptr, truth, gains), cutoffs, out)
-    return out
+    relevant = prepare_truth(truth_indptr, truth, cutoffs, gains)
+    return measure_lists(Coded(list_indptr, lists), relevant, cutoffs)[0]
 
 
-@jit
-def _sorted(items, gains):  # type: ignore[no-untyped-def]
-    """Each item once, ascending, its largest gain, and all of these from the largest down."""
-    order = np.argsort(items)
-    chosen, gain, size = items[order], gains[order], 0
-    for at in range(len(order)):
-        if size > 0 and chosen[at] == chosen[size - 1]:
-            gain[size - 1] = max(gain[size - 1], gain[at])
-        else:
-            chosen[size], gain[size] = chosen[at], gain[at]
-            size += 1
-    return chosen[:size], gain[:size], np.sort(gain[:size])[::-1]
+def prepare_truth(
+    indptr: Whole, items: Whole, cutoffs: Whole, gains: Double | None = None
+) -> Relevant:
+    """The relevant items of users, prepared once for the lists of several models."""
+    codes = items.astype(np.int64)
+    positive = np.ones(len(codes)) if gains is None else np.maximum(gains, 0.0)
+    best = np.zeros((len(indptr) - 1, len(cutoffs), 3))
+    relevant = Relevant(indptr[:-1], indptr[1:].copy(), codes, positive, best)
+    _prepare(relevant, cutoffs)
+    return relevant
+
+
+def measure_lists(
+    lists: Coded, relevant: Relevant, cutoffs: Whole
+) -> tuple[Double, npt.NDArray[np.bool_]]:
+    """The metrics of `ranking_metrics`, and which listed items up to the last cut-off are hits."""
+    out = np.zeros((len(lists.indptr) - 1, len(cutoffs), len(METRICS)))
+    hit = np.zeros(len(lists.codes), dtype=np.bool_)
+    _metrics(lists, relevant, cutoffs, out, hit)
+    return out, hit
 
 
 @kernel
-def _metrics(lists, relevant, cutoffs, out):  # type: ignore[no-untyped-def]
-    for user in range(len(lists.indptr) - 1):
-        mine = slice(relevant.indptr[user], relevant.indptr[user + 1])
-        chosen, gain, ideal = _sorted(relevant.codes[mine], relevant.gains[mine])
-        ranked = lists.codes[lists.indptr[user] : lists.indptr[user + 1]]
-        hits, first, precisions, persistent, first_hits, rank = 0, 0, 0.0, 0.0, 0, 0
-        found, best = np.zeros(3), np.zeros(3)
+def _prepare(relevant, cutoffs):  # type: ignore[no-untyped-def]
+    for user in range(len(relevant.starts)):
+        start = relevant.starts[user]
+        mine = slice(start, relevant.ends[user])
+        size = _sort(relevant.codes[mine], relevant.gains[mine])
+        relevant.ends[user] = start + size
+        ideal = np.sort(relevant.gains[start : start + size])[::-1]
+        best, rank = np.zeros(3), 0
         for at, k in enumerate(cutoffs):
-            while rank < k:
+            while rank < min(k, size):
                 rank += 1
-                if rank <= len(chosen):
-                    _add_gains(best, ideal[rank - 1], rank)
-                if rank > len(ranked):
-                    continue
+                _add_gains(best, ideal[rank - 1], rank)
+            relevant.best[user, at] = best
+
+
+@jit
+def _sort(items, gains):  # type: ignore[no-untyped-def]
+    """Put each item once, ascending, with its largest gain, to the front; how many there are."""
+    order = np.argsort(items)
+    chosen, gain, size = items[order], gains[order], 0
+    for at in range(len(order)):
+        if size > 0 and chosen[at] == items[size - 1]:
+            gains[size - 1] = max(gains[size - 1], gain[at])
+        else:
+            items[size], gains[size] = chosen[at], gain[at]
+            size += 1
+    return size
+
+
+@kernel
+def _metrics(lists, relevant, cutoffs, out, hit):  # type: ignore[no-untyped-def]
+    for user in range(len(lists.indptr) - 1):
+        mine = slice(relevant.starts[user], relevant.ends[user])
+        chosen, gain = relevant.codes[mine], relevant.gains[mine]
+        listed = slice(lists.indptr[user], lists.indptr[user + 1])
+        ranked, hit_of = lists.codes[listed], hit[listed]
+        hits, first, precisions, persistent, first_hits, rank = 0, 0, 0.0, 0.0, 0, 0
+        found = np.zeros(3)
+        for at, k in enumerate(cutoffs):
+            while rank < min(k, len(ranked)):
+                rank += 1
                 place = _place(chosen, ranked[rank - 1])
                 if place >= 0:
+                    hit_of[rank - 1] = True
                     hits += 1
                     first = rank if first == 0 else first
                     first_hits += rank <= len(chosen)
                     precisions += hits / rank
                     persistent += (1.0 - PERSISTENCE) * PERSISTENCE ** (rank - 1)
                     _add_gains(found, gain[place], rank)
-            reachable = min(k, len(chosen))
+            reachable, best = min(k, len(chosen)), relevant.best[user, at]
             row = out[user, at]
             row[0] = hits / k
             row[1] = hits / len(chosen)
