@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from ragged import ragged
 from reference import ranking as plain
 
-from recsys_spark.kernels.metrics.ranking import METRICS, ranking_metrics
+from recsys_spark.kernels.metrics.ranking import (
+    METRICS,
+    measure_lists,
+    prepare_truth,
+    ranking_metrics,
+)
+from recsys_spark.kernels.ragged import Coded
 
 
 def measure(lists, truths, cutoffs):
@@ -49,6 +55,28 @@ def test_an_item_that_is_relevant_twice_counts_once_with_the_larger_gain():
         *lists, np.array([0, 2]), np.array([3, 7]), cutoffs, np.array([4.0, 2.0])
     )
     np.testing.assert_array_equal(out, once)
+
+
+def test_hits_are_marked_up_to_the_last_cutoff():
+    cutoffs = np.array([1, 3])
+    truth = prepare_truth(*ragged([[5, 2, 5], [9]]), cutoffs)
+    lists = Coded(*ragged([[2, 7, 5, 2], [1]]))
+    _, hits = measure_lists(lists, truth, cutoffs)
+    assert hits.tolist() == [True, False, True, False, False]
+
+
+def test_a_truth_serves_several_lists_and_the_items_given_stay_as_they_are():
+    bounds, items = ragged([[5, 2, 5], [9]])
+    gains, cutoffs = np.array([1.0, 2.0, 3.0, 0.5]), np.array([1, 3])
+    given = items.copy(), gains.copy(), bounds.copy()
+    truth = prepare_truth(bounds, items, cutoffs, gains)
+    for lists in ([[2, 7, 5], [1]], [[5], [9, 2]]):
+        one = measure_lists(Coded(*ragged(lists)), truth, cutoffs)[0]
+        np.testing.assert_array_equal(
+            one, ranking_metrics(*ragged(lists), *given[2:], given[0], cutoffs, given[1])
+        )
+    for now, before in zip((items, gains, bounds), given, strict=True):
+        np.testing.assert_array_equal(now, before)
 
 
 def test_hit_rate_is_one_with_any_hit():
