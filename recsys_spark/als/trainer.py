@@ -35,7 +35,7 @@ from recsys_spark.als.training_data import (
 )
 from recsys_spark.als.training_statistics import needed_rows, training_counts
 from recsys_spark.als.weighting import weigh
-from recsys_spark.errors import ConfigError, DivergenceError, setting
+from recsys_spark.errors import ConfigError, DivergenceError, SolveError, setting
 from recsys_spark.kernels.als.solver import Solver, choose_solver
 from recsys_spark.kernels.als.spec import SIDES, WalsSpec, other_side
 
@@ -46,6 +46,7 @@ _FREE = (
 )
 _FOLDED_ENTRIES = 250_000  # pairs of a block of rows that are folded in
 _DIVERGED = 0.01  # exact solves never raise the loss; rounding and truncated ones do by less
+_NOTHING = float(np.finfo(np.float32).tiny) ** 2  # of scores that are 0 in single precision
 _ROUNDING = 1e-6  # of the first loss: what a loss close to 0 changes by, in single precision
 
 
@@ -110,8 +111,8 @@ def fit_factors(
     it was. on_sizes: called with the sizes of the data before the blocks are built.
 
     Raises ContractError for null, NaN or infinite input, ConfigError if a side's factors exceed
-    the broadcast budget, SolveError for a singular row or numbers that are no longer finite in
-    the first sweep; in a later one the last good factors are kept.
+    the broadcast budget, SolveError for a singular row, for scores that are all 0, or for numbers
+    that are no longer finite in the first sweep; in a later one the last good factors are kept.
     """
     if start is not None:
         _require_widths(start, spec)
@@ -383,9 +384,20 @@ def _one_sweep(
         state, before = _half(strategy, state, first, step, loss=False)
         state, after = _half(strategy, state, second, step)
     # The sum of (xy)^2 over all pairs, each by its unobserved weight, from two small matrices.
-    everywhere = spec.unobserved_weight * float(np.sum(state["user"].gram * state["item"].gram))
-    unobserved = everywhere - after.shadowed
+    squares = float(np.sum(state["user"].gram * state["item"].gram))
+    if spec.biases == "none" and squares < _NOTHING:
+        raise SolveError(_without_scores(spec, iteration))
+    unobserved = spec.unobserved_weight * squares - after.shadowed
     return state, Loss(iteration, after.observed, unobserved, before.penalty + after.penalty)
+
+
+def _without_scores(spec: WalsSpec, iteration: int) -> str:
+    likes = "" if spec.explicit else f" that counts as a like ({setting('min_positive_value')})"
+    return (
+        f"Every score is 0 after iteration {iteration}, so that there is nothing to rank by: no "
+        f"training row has a value{likes} and a weight above 0 ({setting('weighting')}), or the "
+        f"penalty is too strong; lower {setting('regularization')}."
+    )
 
 
 def _half(

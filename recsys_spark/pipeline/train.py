@@ -7,10 +7,11 @@ from functools import partial
 from math import floor, isfinite, log10
 from typing import NamedTuple
 
+import numpy as np
 from pyspark.sql import DataFrame, SparkSession
 
 from recsys_spark.als.execution_plan import Plan, Sizes
-from recsys_spark.als.factors import Factors, factors_frame, read_factors
+from recsys_spark.als.factors import Factors, SideFactors, factors_frame, read_factors
 from recsys_spark.als.memory_estimate import needs, within_limits
 from recsys_spark.als.trainer import Factorization, Loss, fit_factors
 from recsys_spark.config import Config
@@ -132,6 +133,7 @@ def fit(
     sweeps, first, last = len(trained.losses), trained.losses[0].total, trained.losses[-1].total
     if trained.stopped:
         work.log.warning(f"training ended after {sweeps} sweeps: {trained.stopped}")
+    _warn_of_equal_items(trained.item, work.log)
     losses = f"loss {readable(first)} to {readable(last)}"
     work.log.info(f"rank {job.spec.rank}, {sweeps} iterations, {losses}")
     return trained, {
@@ -145,6 +147,15 @@ def fit(
         "users": watch.users,
         "items": watch.items,
     }
+
+
+def _warn_of_equal_items(items: SideFactors, log: Log) -> None:
+    """Warn where lists cannot be ranked; of factors on the driver alone, as those of small data."""
+    if isinstance(items, Factors) and len(items.ids) > 1 and not np.ptp(items.vectors, 0).any():
+        log.warning(
+            "every item has the same factors, so that a user's scores are all equal: the same "
+            "users interacted with every item, or too little differs between them"
+        )
 
 
 def factor_tables(trained: Factorization, spark: SparkSession) -> Iterator[tuple[str, DataFrame]]:

@@ -19,7 +19,7 @@ from recsys_spark import yaml12
 from recsys_spark.als.factors import widened
 from recsys_spark.als.trainer import Factorization, Prepared, prepared
 from recsys_spark.config import WALS, Config, Scalar
-from recsys_spark.errors import ConfigError
+from recsys_spark.errors import ConfigError, SolveError
 from recsys_spark.kernels.als.spec import SIDES, WalsSpec
 from recsys_spark.neighbours.spec import UserKnn
 from recsys_spark.pipeline.context import Run, Workspace
@@ -162,11 +162,20 @@ def _perform(bench: "_Bench", number: int, settings: Settings) -> Trial:
     config, log, started = bench.config, bench.work.log, time.monotonic()
     described = ", ".join(f"{key} {value}" for key, value in settings.items())
     log.progress(f"trial {number}: {described}")
-    value = bench.measure(with_settings(config, settings))
+    value = _value(bench, number, with_settings(config, settings))
     trial = Trial(number, settings, value, round(time.monotonic() - started, 3))
     name = f"{config.tune.metric}@{config.tune.k}"
     log.info(f"trial {number}: {described}: {name} {value:.4f}, {trial.seconds:.1f} s")
     return trial
+
+
+def _value(bench: "_Bench", number: int, config: Config) -> float:
+    """The metric; 0 for settings that cannot be trained, so that the others are still tried."""
+    try:
+        return bench.measure(config)
+    except SolveError as error:
+        bench.work.log.warning(f"trial {number} counts 0: {error}")
+        return 0.0
 
 
 def _track(config: Config, run_id: str, trial: Trial, log: Log) -> None:

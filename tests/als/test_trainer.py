@@ -10,7 +10,7 @@ from recsys_spark.als import driver
 from recsys_spark.als.execution_plan import Plan
 from recsys_spark.als.factors import FactorFrame, Factors
 from recsys_spark.als.trainer import Factorization, fit_factors
-from recsys_spark.errors import ConfigError, DivergenceError
+from recsys_spark.errors import ConfigError, DivergenceError, SolveError
 from recsys_spark.kernels.als.solver import Solver
 from recsys_spark.kernels.als.spec import resolve_spec
 
@@ -93,6 +93,24 @@ def test_a_start_of_another_rank_is_refused(spark):
     start = Factorization(*(Factors(np.array([0]), vectors) for _ in range(2)))
     with pytest.raises(ConfigError, match=r"7 coordinates.*3; set rank"):
         fit_factors(frame_of(spark, ratings()), SPEC, PLAN, start=start)
+
+
+@pytest.mark.parametrize("placement", ["driver", "replicated"])
+@pytest.mark.parametrize(
+    ("preset", "given", "value"),
+    [
+        ("ials", {"min_positive_value": 9.0}, 1.0),  # every row is a dislike
+        ("hu2008", {}, 0.0),
+        ("mllib_explicit", {}, 0.0),
+        ("ials", {"regularization": 1e30}, 1.0),
+    ],
+)
+def test_scores_that_are_all_0_end_training(spark, preset, given, value, placement):
+    user, item, _ = ratings()
+    frame = frame_of(spark, (user, item, np.full(len(user), value)))
+    spec = resolve_spec(preset, rank=RANK, **given)
+    with pytest.raises(SolveError, match=r"^Every score is 0 after iteration 1, .*regularization"):
+        fit_factors(frame, spec, replace(PLAN, placement=placement))
 
 
 def test_a_reason_to_stop_ends_the_fit_with_users_that_answer_to_the_items(spark):

@@ -1,8 +1,11 @@
 """How train says what it did."""
 
+import numpy as np
 import pytest
 
-from recsys_spark.pipeline.train import readable
+from recsys_spark.als.factors import Factors
+from recsys_spark.pipeline.train import _warn_of_equal_items, readable
+from recsys_spark.runtime.log import Log
 
 
 @pytest.mark.parametrize(
@@ -20,3 +23,14 @@ from recsys_spark.pipeline.train import readable
 )
 def test_losses_have_five_significant_digits(loss, text):
     assert readable(loss) == text
+
+
+@pytest.mark.parametrize(
+    ("vectors", "warned"),
+    [([[1, 2], [1, 2]], True), ([[1, 2], [1, 3]], False), ([[1, 2]], False)],
+)
+def test_equal_factors_of_all_items_are_warned_about(vectors, warned):
+    events = []
+    found = Factors(np.arange(len(vectors)), np.array(vectors, np.float32))
+    _warn_of_equal_items(found, Log([events.append]))
+    assert [event["level"] for event in events] == ["warning"] * warned

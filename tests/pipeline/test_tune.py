@@ -152,6 +152,13 @@ def test_trials_made_before_are_not_made_again(searched, tmp_path):
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
 
 
+def test_settings_that_cannot_be_trained_count_0_and_the_others_are_tried(searched, tmp_path):
+    found = searched("tune.method=grid", "tune.space={regularization: [1.0e+30, 0.01]}")
+    assert found.trials[0].value == 0 < found.trials[1].value
+    content = yaml.safe_load((tmp_path / "root" / found.best).read_text())
+    assert content["objective"]["regularization"] == 0.01
+
+
 def test_no_trial_begins_after_the_time_is_up(searched):
     assert len(searched(f"tune.space={json.dumps(SPACE)}", "tune.minutes=0.0001").trials) == 1
 

@@ -192,7 +192,7 @@ class WalsSpec:
         metadata=key(
             "normal: standard deviation times sqrt(rank); uniform: upper end; squared_normal: "
             "standard deviation before squaring.",
-            least=0.0,
+            above=0,
         ),
     )
     nonnegative: bool = field(default=False, metadata=key("Keep every factor at 0 or above."))
@@ -333,6 +333,7 @@ def resolve_spec(preset: str, **given: Any) -> WalsSpec:
         spec = replace(spec, beta=spec.unobserved_weight if uses else 0.0)
     _refuse_out_of_range(spec)
     _refuse_contradictions(spec)
+    _refuse_weightless(spec)
     _refuse_without_effect(preset, spec, changes)
     return spec
 
@@ -376,6 +377,17 @@ def _refuse_contradictions(spec: WalsSpec) -> None:
         raise ConfigError(
             f"{setting('clip')} limits predicted ratings, but the target is {spec.target}; remove "
             "it."
+        )
+
+
+def _refuse_weightless(spec: WalsSpec) -> None:
+    """Refuse a scale by which every right-hand side is 0, and with it every factor."""
+    if spec.weighting == "binary" or spec.alpha > 0:
+        return
+    if spec.confidence == "total" or spec.target == "weight" or spec.unobserved_weight == 0:
+        raise ConfigError(
+            f"{setting('alpha')} is 0, so that no observed pair has a weight and every score would "
+            "be 0; set it above 0, such as 1."
         )
 
 

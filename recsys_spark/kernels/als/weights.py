@@ -87,6 +87,8 @@ def ratio_warning(ratio: float, spec: WalsSpec) -> str | None:
         effect, cure = "nearly every score will be close to 0", "lower"
     cure += f" {setting('unobserved_weight')}"
     cure += "" if spec.weighting == "binary" else f" or change {setting('alpha')}"
+    if ratio == np.inf:
+        return f"Nothing pulls a score to 0: {effect}. To avoid that, {cure}."
     return (
         f"Observed positives weigh {ratio:.2g} times what negatives weigh, where {low:g} to "
         f"{high:g} is usual: {effect}. To balance them, {cure}."

@@ -66,7 +66,8 @@ def test_an_unknown_key_is_refused():
         ("regularization", float("inf"), "must be 0.0 or more"),
         ("nu", -1.0, "must be 0.0 or more"),
         ("beta", -1.0, "must be 0.0 or more"),
-        ("init_scale", -0.1, "must be 0.0 or more"),
+        ("init_scale", 0.0, "must be above 0"),
+        ("init_scale", -0.1, "must be above 0"),
         ("user_regularization", -1.0, "must be 0.0 or more"),
         ("negative_alpha", -1.0, "must be 0.0 or more"),
         ("nu_star", -1.0, "must be 0.0 or more"),
@@ -137,6 +138,26 @@ def test_the_same_keys_are_accepted_where_they_have_an_effect():
 def test_real_valued_targets_may_weigh_unobserved_cells():
     spec = resolve_spec("hu2008", target="value", unobserved_weight=1.0, alpha=0.0)
     assert (spec.unobserved_weight, spec.alpha, spec.explicit) == (1.0, 0.0, True)
+
+
+@pytest.mark.parametrize(
+    ("preset", "given"),
+    [
+        ("irspack", {}),
+        ("ials", {"weighting": "log"}),
+        ("implicit", {}),
+        ("hu2008", {"unobserved_weight": 0.0}),
+        ("tf_wals", {"unobserved_weight": 0.0}),
+        ("tf_wals", {"confidence": "total"}),
+    ],
+)
+def test_a_scale_of_0_that_leaves_no_weight_is_refused(preset, given):
+    with pytest.raises(ConfigError, match=r"^alpha is 0, .*every score would be 0; set it above 0"):
+        resolve_spec(preset, alpha=0.0, **given)
+
+
+def test_a_scale_of_0_is_accepted_where_unobserved_pairs_weigh_the_same():
+    assert resolve_spec("hu2008", alpha=0.0).unobserved_weight == 1.0
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ SAID = [
     ("ials", {"target": "unit"}, STARS, "values 1 to 5 are not used: "),
     ("ials", {"weighting": "power", "exponent": 0.0}, STARS, "values 1 to 5 are not used: "),
     ("ials", {"weighting": "bm25", "bm25_k1": 0.0}, STARS, "values 1 to 5 are not used: "),
-    ("ials", {"weighting": "linear", "alpha": 0.0}, STARS, "values 1 to 5 are not used: "),
+    ("hu2008", {"alpha": 0.0}, STARS, "values 1 to 5 are not used: "),
     ("ials", {"negative_alpha": 2.0}, STARS, "values 1 to 5 are not used: "),
     ("ials", {"min_positive_value": 0.5}, STARS, "values 1 to 5 are not used: "),
     (

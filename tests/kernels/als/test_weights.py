@@ -131,6 +131,7 @@ def test_googles_published_settings_pass_without_a_warning(rows, users, items, w
 )
 def test_a_ratio_far_off_is_warned_about_with_the_cure(ratio, cure):
     assert cure in ratio_warning(ratio, PRESETS["ials"])
+    assert "inf times" not in ratio_warning(ratio, PRESETS["ials"])
     assert "alpha" not in ratio_warning(ratio, PRESETS["ials"]), "binary weights do not use it"
     assert "change alpha" in ratio_warning(ratio, PRESETS["hu2008"])
     assert ratio_warning(ratio, PRESETS["mllib_explicit"]) is None
