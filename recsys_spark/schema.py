@@ -6,6 +6,7 @@ those types; indices are dense integers that stay inside the project.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -223,8 +224,19 @@ def quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
+def require_spark(frame: Any, name: str) -> None:
+    """Raise ContractError, with the cure, for what is no DataFrame of Spark, such as pandas'."""
+    if not isinstance(frame, DataFrame):
+        cure = f"{name}.to_spark()" if hasattr(frame, "to_spark") else None
+        raise ContractError(
+            f"{name} is a {type(frame).__module__}.{type(frame).__qualname__}; it must be a "
+            f"DataFrame of Spark: {cure or f'spark.createDataFrame({name})'} makes one."
+        )
+
+
 def require(frame: DataFrame, columns: list[str], name: str) -> None:
     """Raise ContractError, listing what is there, if the frame lacks one of the columns."""
+    require_spark(frame, name)
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise ContractError(

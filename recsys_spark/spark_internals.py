@@ -5,13 +5,16 @@ PySpark may change any of it in any version, so every function here has its own 
 such parts. Needs a classic session: Spark Connect has no JVM beside it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from pyspark import Broadcast, SparkConf, SparkContext
 from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
+
+from recsys_spark.errors import ConfigError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -122,6 +125,34 @@ def ml_param(name: str, doc: str, converter: Callable[[Any], T]) -> "Param[T]":
     from pyspark.ml.param import Param, Params  # loads all of Spark ML
 
     return Param(Params._dummy(), name, doc, converter)
+
+
+def text_param(name: str, doc: str, choices: Sequence[str] = ()) -> "Param[str]":
+    """One that takes text: one of the choices, if there are any. Others are a ConfigError."""
+    return ml_param(name, doc, partial(_one_of, name, choices))
+
+
+def whole_param(name: str, doc: str, least: int) -> "Param[int]":
+    """One that takes whole numbers; those below the least are a ConfigError."""
+    return ml_param(name, doc, partial(_at_least, name, least))
+
+
+def _one_of(name: str, choices: Sequence[str], value: Any) -> str:
+    from pyspark.ml.param import TypeConverters
+
+    text = TypeConverters.toString(value)
+    if choices and text not in choices:
+        raise ConfigError(f"{name} is {text!r}; choose one of {', '.join(choices)}.")
+    return text
+
+
+def _at_least(name: str, least: int, value: Any) -> int:
+    from pyspark.ml.param import TypeConverters
+
+    number = TypeConverters.toInt(value)
+    if number < least:
+        raise ConfigError(f"{name} is {number}; it must be {least} or more.")
+    return number
 
 
 def with_uid(model: M, uid: str) -> M:

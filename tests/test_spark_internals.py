@@ -11,6 +11,7 @@ from pyspark import SparkContext, daemon
 from pyspark.ml.param import Params, TypeConverters
 from pyspark.sql.types import ArrayType, FloatType, StructField, StructType, TimestampType
 
+from recsys_spark.errors import ConfigError
 from recsys_spark.spark_internals import (
     active_context,
     broadcast_file,
@@ -28,6 +29,8 @@ from recsys_spark.spark_internals import (
     set_worker_python,
     spark_to_arrow,
     start_java,
+    text_param,
+    whole_param,
     with_uid,
     worker_python,
 )
@@ -181,6 +184,8 @@ def test_spark_to_arrow_keeps_names_types_and_the_time_zone():
 
 class Holder(Params):
     k = ml_param("k", "cut-off", TypeConverters.toInt)
+    colour = text_param("colour", "of two", ("red", "blue"))
+    size = whole_param("size", "a length", 1)
 
 
 def test_ml_param_belongs_to_every_instance_and_converts():
@@ -189,6 +194,18 @@ def test_ml_param_belongs_to_every_instance_and_converts():
     assert holder.getOrDefault("k") == 3
     assert not other.isSet("k")
     assert (holder.k.parent, holder.k.doc) == (holder.uid, "cut-off")
+
+
+def test_text_param_takes_its_choices_alone():
+    assert Holder()._set(colour="red").getOrDefault("colour") == "red"
+    with pytest.raises(ConfigError, match=r"^colour is 'green'; choose one of red, blue\.$"):
+        Holder()._set(colour="green")
+
+
+def test_whole_param_takes_no_number_below_its_least():
+    assert Holder()._set(size=1).getOrDefault("size") == 1
+    with pytest.raises(ConfigError, match=r"^size is 0; it must be 1 or more\.$"):
+        Holder()._set(size=0)
 
 
 def test_with_uid_renames_the_model_and_its_parameters():

@@ -4,19 +4,19 @@ from typing import Any
 
 from pyspark import keyword_only
 from pyspark.ml.evaluation import Evaluator
-from pyspark.ml.param import Param, TypeConverters
+from pyspark.ml.param import Param
 from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, StructType
 
-from recsys_spark.errors import ConfigError, ContractError
+from recsys_spark.errors import ContractError
 from recsys_spark.evaluation.directions import Direction, direction_of
 from recsys_spark.evaluation.ranking import measure_ranking
 from recsys_spark.evaluation.summary import summarise
 from recsys_spark.kernels.metrics.ranking import METRICS
-from recsys_spark.schema import quoted
-from recsys_spark.spark_internals import ml_param
+from recsys_spark.schema import quoted, require_spark
+from recsys_spark.spark_internals import text_param, whole_param
 
 
 class TopNEvaluator(Evaluator, DefaultParamsReadable["TopNEvaluator"], DefaultParamsWritable):
@@ -43,9 +43,10 @@ class TopNEvaluator(Evaluator, DefaultParamsReadable["TopNEvaluator"], DefaultPa
     Raises
     ------
     ConfigError
-        By `evaluate`, for an unknown metric or a k below 1.
+        For an unknown metric or a k below 1.
     ContractError
-        By `evaluate`, for a column that is missing or of another type.
+        By `evaluate`, for data that is no DataFrame of Spark, or a column that is missing or of
+        another type.
 
     References
     ----------
@@ -62,16 +63,12 @@ class TopNEvaluator(Evaluator, DefaultParamsReadable["TopNEvaluator"], DefaultPa
     """
 
     _input_kwargs: dict[str, Any]
-    metricName: "Param[str]" = ml_param("metricName", ", ".join(METRICS), TypeConverters.toString)
-    k: "Param[int]" = ml_param("k", "cut-off", TypeConverters.toInt)
-    userCol: "Param[str]" = ml_param("userCol", "column of the users", TypeConverters.toString)
-    itemCol: "Param[str]" = ml_param("itemCol", "column of the items", TypeConverters.toString)
-    valueCol: "Param[str]" = ml_param(
-        "valueCol", "column of the gains; '': all 1", TypeConverters.toString
-    )
-    recommendationsCol: "Param[str]" = ml_param(
-        "recommendationsCol", "column of the lists", TypeConverters.toString
-    )
+    metricName: "Param[str]" = text_param("metricName", ", ".join(METRICS), tuple(METRICS))
+    k: "Param[int]" = whole_param("k", "cut-off", 1)
+    userCol: "Param[str]" = text_param("userCol", "column of the users")
+    itemCol: "Param[str]" = text_param("itemCol", "column of the items")
+    valueCol: "Param[str]" = text_param("valueCol", "column of the gains; '': all 1")
+    recommendationsCol: "Param[str]" = text_param("recommendationsCol", "column of the lists")
 
     @keyword_only
     def __init__(
@@ -120,8 +117,7 @@ class TopNEvaluator(Evaluator, DefaultParamsReadable["TopNEvaluator"], DefaultPa
     def _evaluate(self, dataset: DataFrame) -> float:
         names = ("metricName", "userCol", "itemCol", "valueCol", "recommendationsCol")
         metric, user, item, value, lists = (self.getOrDefault(name) for name in names)
-        if metric not in METRICS:
-            raise ConfigError(f"metricName is {metric!r}; choose one of {', '.join(METRICS)}.")
+        require_spark(dataset, "dataset")
         for column in (user, item, lists, *([value] if value else [])):
             if column not in dataset.columns:
                 hint = " (WALS adds it if numItems is set)" if column == lists else ""

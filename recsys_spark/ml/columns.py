@@ -23,7 +23,7 @@ from pyspark.sql.types import (
 )
 
 from recsys_spark.errors import ContractError
-from recsys_spark.schema import quoted
+from recsys_spark.schema import quoted, require_spark
 
 _EXACT: dict[type[DataType], float] = {
     DoubleType: 2.0**53,
@@ -40,6 +40,7 @@ def column(dataset: DataFrame, name: str) -> Column:
     Raises ContractError if it is not there, or is there twice, also up to case where Spark's names
     do not depend on it.
     """
+    require_spark(dataset, "dataset")
     if name not in dataset.columns:
         raise ContractError(f"The data has no column {name}; it has {', '.join(dataset.columns)}.")
     sensitive = dataset.sparkSession.conf.get("spark.sql.caseSensitive") == "true"

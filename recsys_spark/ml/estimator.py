@@ -13,10 +13,11 @@ from pyspark.sql import DataFrame, SparkSession
 from recsys_spark.als import parquet_spill
 from recsys_spark.als.execution_plan import Plan
 from recsys_spark.als.trainer import Factorization, fit_factors
-from recsys_spark.errors import settings_named
+from recsys_spark.errors import ConfigError, settings_named
 from recsys_spark.ml.columns import id_type, whole_ids
 from recsys_spark.ml.model import WALSModel
 from recsys_spark.ml.params import PARAMETERS, EstimatorParams
+from recsys_spark.schema import require_spark
 from recsys_spark.spark_internals import with_uid
 
 
@@ -143,13 +144,14 @@ class WALS(
     UnknownParameterError
         For a parameter that does not exist, naming its counterpart or the nearest name.
     ConfigError
-        By `fit`, for a value out of range, a parameter without effect under this objective, or
-        factors that exceed the broadcast budget.
+        For a value that a parameter does not take, when it is set; by `fit`, for a parameter
+        without effect under this objective, or factors that exceed the broadcast budget.
     ContractError
-        By `fit`, for a column that is missing or of another type, ids that are not whole numbers,
-        and values that are null, NaN or infinite.
+        By `fit`, for data that is no DataFrame of Spark, a column that is missing or of another
+        type, ids that are not whole numbers, and values that are null, NaN or infinite.
     SolveError
-        By `fit`, for a singular row, or numbers that are not finite in the first sweep.
+        By `fit`, for a singular row, for scores that are all 0, or for numbers that are not finite
+        in the first sweep.
 
     References
     ----------
@@ -252,6 +254,8 @@ class WALS(
         ------
         UnknownParameterError
             For a parameter that does not exist, naming its counterpart or the nearest name.
+        ConfigError
+            For a value that a parameter does not take.
         """
         return self._set_given(self._input_kwargs)
 
@@ -288,6 +292,8 @@ class WALS(
         ContractError, SolveError
             As `fit` does.
         """
+        if not isinstance(model, WALSModel):
+            raise ConfigError(f"model is a {type(model).__name__}; it must be a WALSModel.")
         start = Factorization(model.known("user"), model.known("item"))
         return self._trained(dataset, start)
 
@@ -296,6 +302,7 @@ class WALS(
 
     @settings_named(PARAMETERS)
     def _trained(self, dataset: DataFrame, start: Factorization | None) -> WALSModel:
+        require_spark(dataset, "dataset")
         spec = self.spec()
         spark = dataset.sparkSession
         with _folder(spark) as folder:

@@ -29,7 +29,7 @@ from recsys_spark.errors import ConfigError, settings_named
 from recsys_spark.kernels.als.spec import SIDES, WalsSpec, other_side, restored_spec
 from recsys_spark.ml.columns import id_type, whole_ids
 from recsys_spark.ml.params import PARAMETERS, ModelParams
-from recsys_spark.schema import quoted
+from recsys_spark.schema import quoted, require_spark
 from recsys_spark.spark_internals import with_uid
 from recsys_spark.topn.catalog import Catalog
 from recsys_spark.topn.recommend import make_lists
@@ -67,7 +67,8 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
         By `transform`, if an output column exists already, or if numItems is set and the training
         pairs are unknown.
     ContractError
-        By `transform`, for a column that is missing or ids that are not numeric.
+        For factors that are no DataFrames of Spark; by `transform`, for a column that is missing or
+        ids that are not numeric.
 
     References
     ----------
@@ -90,6 +91,9 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
         stopReason: str | None = None,
     ) -> None:
         super().__init__()
+        for name, frame in (("userFactors", userFactors), ("itemFactors", itemFactors)):
+            if frame is not None:
+                require_spark(frame, name)
         self._user_factors, self._item_factors = userFactors, itemFactors
         self.rank = rank
         self.lossHistory = list(lossHistory)
@@ -161,8 +165,6 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
             self.getOrDefault(name) for name in ("userCol", "itemCol", "predictionCol")
         )
         strategy = self.getOrDefault("coldStartStrategy")
-        if strategy not in ("nan", "drop"):
-            raise ConfigError(f"coldStartStrategy is {strategy!r}; choose nan or drop.")
         ids = {name: whole_ids(dataset, name) for name in (user, item)}
         self._refuse_present(dataset, "predictionCol")
         users = self.userFactors.toDF("_user", "_user_features")
@@ -321,6 +323,7 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
         """Lists of the rows of a side, as MLlib's. exclude: columns userCol, itemCol."""
         pairs = None
         if exclude is not None:
+            require_spark(exclude, "exclude")
             chosen = (whole_ids(exclude, self.getOrDefault(f"{name}Col")) for name in SIDES)
             pairs = exclude.select(*chosen).toDF(*SIDES)
         key = F.col("id").alias(self.getOrDefault(f"{side}Col"))
@@ -328,8 +331,7 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
 
     def _lists(self, side: str, rows: DataFrame, n: int, known: DataFrame | None) -> DataFrame:
         """Columns id, recommendations. rows: factors of a side. known: columns user, item."""
-        if n < 1:
-            raise ConfigError(f"The number of recommendations is {n}; it must be 1 or more.")
+        _check_count(n)
         other = other_side(side)
         users = rows.toDF("user_id", "factors")
         if known is not None:
@@ -430,7 +432,14 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
         -------
         FactorFrame
             Columns id (bigint) and features, `array<float>`.
+
+        Raises
+        ------
+        ConfigError
+            For another side.
         """
+        if side not in SIDES:
+            raise ConfigError(f"side is {side!r}; choose one of {', '.join(SIDES)}.")
         factors = self.userFactors if side == "user" else self.itemFactors
         return read_factors(factors.toDF("id", "factors"))
 
@@ -455,6 +464,13 @@ class WALSModel(Model, ModelParams, MLReadable["WALSModel"], MLWritable):
             Its `load(path)` returns the model.
         """
         return _WALSModelReader()
+
+
+def _check_count(n: Any) -> None:
+    if not isinstance(n, int | np.integer) or n < 1:
+        raise ConfigError(
+            f"The number of recommendations is {n!r}; it must be a whole number, 1 or more."
+        )
 
 
 def _as_mllib(item: str) -> Column:

@@ -2,19 +2,21 @@
 
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import Any, Literal, get_origin
+from functools import partial
+from typing import Any, Literal, get_args, get_origin
 
 from pyspark.ml.param import Param, TypeConverters
 from pyspark.ml.param.shared import HasPredictionCol, HasSeed
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsys_spark.als.execution_plan import Placement
 from recsys_spark.errors import UnknownParameterError, settings_named
-from recsys_spark.kernels.als.keys import keys_of
+from recsys_spark.kernels.als.keys import Key, keys_of
 from recsys_spark.kernels.als.solver import Solver, resolve_solver
-from recsys_spark.kernels.als.spec import PRESETS, WalsSpec, resolve_spec
+from recsys_spark.kernels.als.spec import PRESETS, WalsSpec, check_value, resolve_spec
 from recsys_spark.ml import columns
-from recsys_spark.spark_internals import ml_param
+from recsys_spark.spark_internals import ml_param, text_param, whole_param
 
 # The parameter for each key of the specs, and for what else messages of training name.
 _OF_KEYS = {
@@ -43,12 +45,12 @@ _COUNTERPARTS = {
 }
 
 
-def _text(name: str, doc: str) -> "Param[str]":
-    return ml_param(name, doc, TypeConverters.toString)
-
-
-def _whole(name: str, doc: str) -> "Param[int]":
-    return ml_param(name, doc, TypeConverters.toInt)
+@settings_named(PARAMETERS)
+def _value_of(own: Key, value: Any) -> Any:
+    """The value of a key's parameter. Raises ConfigError for one that the key never takes."""
+    converted = _CONVERTERS[get_origin(own.kind) or own.kind](value)
+    check_value(own, converted)
+    return converted
 
 
 _CONVERTERS: Mapping[Any, Callable[[Any], Any]] = {
@@ -68,7 +70,7 @@ def with_keys_of(*specs: type) -> Callable[[type], type]:
         for own in (own for spec in specs for own in keys_of(spec).values()):
             if not hasattr(cls, own.parameter):
                 doc = own.described(_OF_KEYS, "unset")
-                converter = _CONVERTERS[get_origin(own.kind) or own.kind]
+                converter = partial(_value_of, own)
                 setattr(cls, own.parameter, ml_param(own.parameter, doc, converter))
         return cls
 
@@ -87,19 +89,21 @@ def with_accessors(cls: type) -> type:
 class ModelParams(HasPredictionCol):
     """Column names of the data, and what to predict for ids without factors."""
 
-    userCol = _text("userCol", "column of the user ids, whole numbers")
-    itemCol = _text("itemCol", "column of the item ids, whole numbers")
-    ratingCol = _text("ratingCol", "column of the values; '' counts 1")
-    weightCol = _text("weightCol", "column that multiplies the weights")
-    targetCol = _text("targetCol", "column of the targets")
-    timestampCol = _text("timestampCol", "column of the times")
-    coldStartStrategy = _text(
-        "coldStartStrategy", "for ids without factors: 'nan', or 'drop' the row"
+    userCol = text_param("userCol", "column of the user ids, whole numbers")
+    itemCol = text_param("itemCol", "column of the item ids, whole numbers")
+    ratingCol = text_param("ratingCol", "column of the values; '' counts 1")
+    weightCol = text_param("weightCol", "column that multiplies the weights")
+    targetCol = text_param("targetCol", "column of the targets")
+    timestampCol = text_param("timestampCol", "column of the times")
+    coldStartStrategy = text_param(
+        "coldStartStrategy", "for ids without factors: 'nan', or 'drop' the row", ("nan", "drop")
     )
-    numItems = _whole(
-        "numItems", "items that transform lists for each row's user, in recommendationsCol; 0: none"
+    numItems = whole_param(
+        "numItems",
+        "items that transform lists for each row's user, in recommendationsCol; 0: none",
+        0,
     )
-    recommendationsCol = _text("recommendationsCol", "column of the lists")
+    recommendationsCol = text_param("recommendationsCol", "column of the lists")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -163,9 +167,9 @@ class EstimatorParams(ModelParams, HasSeed):
     `rank`, `regParam` and what else `WalsSpec` and `Solver` have keys for is made from them.
     """
 
-    objective = _text("objective", ", ".join(PRESETS))
-    numBlocks = _whole("numBlocks", "blocks a side; 0 chooses")
-    placement = _text("placement", "replicated, sharded, driver, or auto")
+    objective = text_param("objective", ", ".join(PRESETS), tuple(PRESETS))
+    numBlocks = whole_param("numBlocks", "blocks a side; 0 chooses", 0)
+    placement = text_param("placement", "replicated, sharded, driver, or auto", get_args(Placement))
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

@@ -17,14 +17,14 @@ N       -                                        number of rows on the other sid
 docs/objectives.md says which published system is which choice.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import inf
 from typing import Any, Literal
 
 from recsys_spark.errors import ConfigError, setting
-from recsys_spark.kernels.als.keys import key, keys_of
+from recsys_spark.kernels.als.keys import Key, key, keys_of
 
 SIDES = ("user", "item")
 Weighting = Literal["binary", "linear", "log", "power", "bm25", "tfidf"]
@@ -340,12 +340,21 @@ def resolve_spec(preset: str, **given: Any) -> WalsSpec:
 
 def _refuse_out_of_range(spec: WalsSpec) -> None:
     for own in keys_of(WalsSpec).values():
-        own.check(getattr(spec, own.name))
-    if spec.clip is not None and not (
-        len(spec.clip) == 2 and -inf < spec.clip[0] < spec.clip[1] < inf
-    ):
-        raise ConfigError(f"{setting('clip')} is {list(spec.clip)}; it must be [low, high].")
-    _refuse_bad_time(spec.decay_reference)
+        check_value(own, getattr(spec, own.name))
+
+
+def check_value(own: Key, value: Any) -> None:
+    """Raise ConfigError for a value that the key does not take, whatever the other keys are."""
+    own.check(value)
+    if own.name == "clip":
+        _refuse_bad_range(value)
+    if own.name == "decay_reference":
+        _refuse_bad_time(value)
+
+
+def _refuse_bad_range(clip: Sequence[float] | None) -> None:
+    if clip is not None and not (len(clip) == 2 and -inf < clip[0] < clip[1] < inf):
+        raise ConfigError(f"{setting('clip')} is {list(clip)}; it must be [low, high].")
 
 
 def _refuse_bad_time(text: str | None) -> None:
