@@ -4,12 +4,14 @@ import json
 from typing import Any
 
 import pyarrow as pa
-from rich.table import Table
 
 from recsys_spark.cli.show import as_csv, text_console
+from recsys_spark.cli.tables import Column, print_columns
 from recsys_spark.evaluation.directions import Direction, direction_of
 from recsys_spark.evaluation.ranking import shown_cutoff
 from recsys_spark.pipeline.compare import Side
+
+_HEADS = ("one", "other", "difference", "95 %", "p", "p (Holm)", "better", "worse")
 
 
 def render_comparison(rows: pa.Table, one: Side, other: Side, form: str) -> str:
@@ -28,13 +30,9 @@ def _as_text(rows: list[dict[str, Any]], one: Side, other: Side) -> str:
     shown = [row for row in rows if row["k"] in (k, None)]
     console.print(f"one    {one.model} of run {one.run_id}", highlight=False)
     console.print(f"other  {other.model} of run {other.run_id}\n", highlight=False)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("metric")
-    for name in ("one", "other", "difference", "95 %", "p", "p (Holm)", "better", "worse"):
-        table.add_column(name, justify="right")
-    for row in shown:
-        table.add_row(_name(row["metric"]), *_cells(row))
-    console.print(table)
+    names = Column("metric", [_name(row["metric"]) for row in shown])
+    cells = zip(*map(_cells, shown), strict=True)
+    print_columns(console, names, list(map(Column, _HEADS, cells)))
     users = max(row["users"] for row in shown)
     console.print(
         f"\nFirst {k} of the lists of {users:,} users. p: that users would differ so much by "

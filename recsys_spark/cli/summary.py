@@ -11,8 +11,8 @@ from typing import Any
 from rich.columns import Columns
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from recsys_spark.cli.tables import Column, print_columns
 from recsys_spark.config import Config, mask
 from recsys_spark.pipeline.runner import Outcome
 from recsys_spark.pipeline.train import readable
@@ -20,9 +20,6 @@ from recsys_spark.report.page import by_split, metric_rows, model_names
 from recsys_spark.report.words import advice, explained
 from recsys_spark.runtime.tracking import tracking_uri
 from recsys_spark.storage.store import local_folder
-
-_FURTHER = 5  # models of each further table
-_BESIDE = 4  # models that a line of 80 characters has room for beside the first
 
 
 def print_summary(outcome: Outcome, config: Config) -> None:
@@ -64,35 +61,27 @@ def _explained(console: Console, summaries: Mapping[str, Mapping[str, Any]]) -> 
 
 
 def _losses(console: Console, summary: Mapping[str, Any]) -> None:
-    terms = ("total", "observed", "unobserved", "regularization")
-    table = _table("iteration", *terms, "s", title="Loss")
-    for row in summary["losses"]:
-        figures = [readable(row[term]) for term in terms]
-        table.add_row(str(row["iteration"]), *figures, f"{row['seconds']:.1f}")
-    console.print(table)
+    rows = summary["losses"]
+    iterations = Column("iteration", [str(row["iteration"]) for row in rows])
+    terms = [
+        Column(term, [readable(row[term]) for row in rows])
+        for term in ("total", "observed", "unobserved", "regularization")
+    ]
+    seconds = Column("s", [f"{row['seconds']:.1f}" for row in rows])
+    print_columns(console, iterations, [*terms, seconds], "Loss")
 
 
 def _metrics(console: Console, summary: Mapping[str, Any]) -> None:
     """Tables for each protocol: a row a metric, a column a model, the delivered one's interval."""
     for split, metrics in by_split(summary["metrics"]).items():
-        names = model_names(metrics)
         delivered = summary.get("delivered")
-        first, *others = sorted(names, key=lambda name: name != delivered)
+        first, *others = sorted(model_names(metrics), key=lambda name: name != delivered)
         rows = metric_rows(metrics, summary["k"])
+        columns = [_figures(rows, name) for name in (first, *others)]
+        columns.insert(1, Column("95 %", [_interval(row["values"].get(first)) for row in rows]))
         title = f"Ranking of the {split.replace('_', ' ')} rows, first {summary['k']}"
-        names, more = others[:_BESIDE], others[_BESIDE:]
-        table = _table("metric", _heading(first), "95 %", *map(_heading, names), title=title)
-        for row in rows:
-            found = row["values"].get(first)
-            cells = [_figure(found), _interval(found), *_figures(row, names)]
-            table.add_row(row["metric"], *cells)
-        console.print(table)
-        for start in range(0, len(more), _FURTHER):
-            some = more[start : start + _FURTHER]
-            table = _table("metric", *map(_heading, some), title=f"{title}, further models")
-            for row in rows:
-                table.add_row(row["metric"], *_figures(row, some))
-            console.print(table)
+        names = Column("metric", [row["metric"] for row in rows])
+        print_columns(console, names, columns, title, ", further models")
 
 
 def _refit(console: Console, summary: Mapping[str, Any]) -> None:
@@ -110,12 +99,9 @@ def _refit(console: Console, summary: Mapping[str, Any]) -> None:
         )
 
 
-def _heading(model: str) -> str:
-    return model.replace("_", "_\n", 1)
-
-
-def _figures(row: Mapping[str, Any], models: Sequence[str]) -> list[str]:
-    return [_figure(row["values"].get(name)) for name in models]
+def _figures(rows: Sequence[Mapping[str, Any]], model: str) -> Column:
+    cells = [_figure(row["values"].get(model)) for row in rows]
+    return Column(model.replace("_", "_\n", 1), cells)
 
 
 def _figure(row: Mapping[str, Any] | None) -> str:
@@ -126,14 +112,6 @@ def _interval(row: Mapping[str, Any] | None) -> str:
     if row is None or row["ci_low"] is None:
         return ""
     return f"{row['ci_low']:.3f}-{row['ci_high']:.3f}"
-
-
-def _table(first: str, *others: str, title: str) -> Table:
-    table = Table(box=None, title=title, title_justify="left", title_style="bold", pad_edge=False)
-    table.add_column(first, no_wrap=True)
-    for name in others:
-        table.add_column(name, justify="right")
-    return table
 
 
 def _lists(console: Console, summary: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from recsys_spark.cli.tables import Column, fits, print_columns
 from recsys_spark.config import Config, Scalar
 from recsys_spark.evaluation.ranking import shown_cutoff
 from recsys_spark.pipeline.backtest import Backtested, backtest
@@ -34,7 +35,7 @@ def print_trials(tuned: Tuned, config: Config) -> None:
     varied = [key for key in keys if len({repr(t.settings.get(key)) for t in trials}) > 1]
     heads, metric = short_names(varied), f"{config.tune.metric}@{config.tune.k}"
     table = trial_table(trials, heads, metric)
-    if console.measure(table).maximum > console.width:
+    if not fits(console, table):
         table = narrow_table(trials, heads, metric)
     console.print(table)
     for key, head in heads.items():
@@ -100,16 +101,14 @@ def print_backtest(repeated: Backtested, config: Config) -> None:
     console = Console(highlight=False)
     k = shown_cutoff(config.evaluate.k)
     rows = [row for row in repeated.rows if row["k"] in (k, None)]
-    models = model_names(rows)
     title = f"Mean and standard deviation over {len(repeated.runs)} splits, first {k}"
-    table = Table(box=None, title=title, title_justify="left", title_style="bold")
-    table.add_column("metric")
-    for model in models:
-        table.add_column(model, justify="right")
     cells = {(row["metric"], row["model"]): row for row in rows}
-    for metric in dict.fromkeys(row["metric"] for row in rows):
-        table.add_row(metric, *(_spread(cells.get((metric, model))) for model in models))
-    console.print(table)
+    metrics = list(dict.fromkeys(row["metric"] for row in rows))
+    columns = [
+        Column(model, [_spread(cells.get((metric, model))) for metric in metrics])
+        for model in model_names(rows)
+    ]
+    print_columns(console, Column("metric", metrics), columns, title, ", further models")
     for name, run_id in repeated.runs.items():
         console.print(f"[bold]{name}[/]  run {run_id}", soft_wrap=True)
 
