@@ -19,6 +19,7 @@ import numba
 
 from recsys_spark.kernels.numba_internals import (
     cache_files,
+    cache_folder,
     cache_name,
     load_data,
     make_cache_folder,
@@ -84,9 +85,26 @@ class MachineCode:
         if kernels_digest() == self.digest:
             save_data(self.files, self._name(key), data)
 
+    def is_there(self) -> bool:
+        """Whether anything is kept of these sources."""
+        folder = Path(cache_folder(self.files))
+        return any(file.name.startswith(self._begin()) for file in folder.glob("*.nbc"))
+
     def _name(self, key: object) -> str:
-        state = hashlib.sha256(repr((numba.__version__, self.digest, key)).encode())
-        return f"{self.kernel}.{state.hexdigest()[:24]}.nbc"
+        return f"{self._begin()}{_hexadecimal(key)[:16]}.nbc"
+
+    def _begin(self) -> str:
+        return f"{self.kernel}.{_hexadecimal((numba.__version__, self.digest))[:16]}."
+
+
+def _hexadecimal(content: object) -> str:
+    return hashlib.sha256(repr(content).encode()).hexdigest()
+
+
+def is_compiled(function: Any) -> bool:
+    """Whether a kernel was compiled on this machine, for any types, since its sources changed."""
+    code = cache_files(function)
+    return isinstance(code, MachineCode) and code.is_there()
 
 
 def _compiled(function: Callable[P, R], **options: bool) -> Any:

@@ -43,6 +43,11 @@ def cache_files(kernel: Any) -> Any:
     return kernel._cache._cache_file
 
 
+def cache_folder(files: Any) -> str:
+    """The folder of `cache_files`, as numba gives them."""
+    return str(files._cache_path)
+
+
 def set_cache_files(kernel: Any, files: Any) -> None:
     """Keep a kernel's machine code by `files.save(key, data)` and `files.load(key)`, None: none."""
     kernel._cache._cache_file = files

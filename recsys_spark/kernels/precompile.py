@@ -10,7 +10,9 @@ import numpy.typing as npt
 from recsys_spark.kernels.als.counting_sort import compress_both
 from recsys_spark.kernels.als.csr import Csr
 from recsys_spark.kernels.als.solve import Problem, fix, gram, solve_rows
+from recsys_spark.kernels.als.solve.rows import _add_losses
 from recsys_spark.kernels.als.solver import Solver
+from recsys_spark.kernels.jit import is_compiled
 from recsys_spark.kernels.metrics.beyond_accuracy import Traits, list_metrics
 from recsys_spark.kernels.metrics.full_ranking import rank_metrics
 from recsys_spark.kernels.metrics.list_overlap import list_agreement
@@ -57,6 +59,11 @@ def warm() -> None:
     cosine = scale("cosine", np.ones(2), np.ones(2))
     nearest(Rows(np.array([0, 1, 2]), cols, np.ones(2), rows, rows), product, cosine, 1)
     largest(factors, rows, 1)
+
+
+def is_training_compiled() -> bool:
+    """Whether what every training calls was compiled before, so that none waits for it again."""
+    return is_compiled(_add_losses)
 
 
 def _warm_measures(factors: npt.NDArray[np.float32]) -> None:

@@ -18,6 +18,7 @@ from recsys_spark.config import Config
 from recsys_spark.kernels.als.spec import SIDES, WalsSpec
 from recsys_spark.kernels.als.value_use import ValueRange, describe_values
 from recsys_spark.kernels.als.weights import ratio_warning, weight_ratio
+from recsys_spark.kernels.precompile import is_training_compiled
 from recsys_spark.pipeline.checkpoints import Checkpoints
 from recsys_spark.pipeline.context import Run, Summary, Workspace
 from recsys_spark.pipeline.early_stopping import EarlyStopping, early_stopping
@@ -125,6 +126,7 @@ def fit(
     the version it comes from.
     """
     begin, origin = _resumed(checkpoints, job.stopping, work.log) or start()
+    _announce_compilation(work)
     work.log.progress("reading the training rows")
     # A killed attempt may have left its blocks there: the fingerprint says whether they serve.
     plan = within_limits(make_plan(config, work.training_blocks()), work.spark.sparkContext)
@@ -147,6 +149,15 @@ def fit(
         "users": watch.users,
         "items": watch.items,
     }
+
+
+def _announce_compilation(work: Workspace) -> None:
+    """Say what the first training waits for; executors of a cluster keep code themselves."""
+    if str(work.spark.sparkContext.master).startswith("local") and not is_training_compiled():
+        work.log.info(
+            "compiling kernels, once for an installation: about a minute (`recsys-spark warm` does "
+            "so ahead of a run)"
+        )
 
 
 def _warn_of_equal_items(items: SideFactors, log: Log) -> None:

@@ -89,6 +89,15 @@ def test_a_further_signature_changes_no_file_that_is_there(load, kept):
     assert first.items() <= kept().items()
 
 
+def test_a_kernel_is_compiled_once_it_was_called_and_until_its_sources_change(load):
+    doubled = load()
+    assert not jit.is_compiled(doubled)
+    doubled(3)
+    assert jit.is_compiled(doubled)
+    assert jit.is_compiled(load())
+    assert not jit.is_compiled(load("edited"))
+
+
 def test_machine_code_that_was_cut_short_is_compiled_anew(hits, source):
     hits()
     (file,) = (source.parent / "__pycache__").glob("one_kernel*.nbc")

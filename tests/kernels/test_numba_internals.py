@@ -17,6 +17,7 @@ from recsys_spark.kernels.numba_internals import (
     SINGLE,
     add_symbol,
     cache_files,
+    cache_folder,
     cache_name,
     constant,
     cpu_features,
@@ -88,6 +89,10 @@ def test_the_folder_of_machine_code_is_made(load_kernel, tmp_path):
 
 def test_the_name_of_machine_code_is_of_module_name_and_line(load_kernel):
     assert cache_name(load_kernel()).startswith("one_kernel.doubled-2.")
+
+
+def test_the_folder_of_files_is_where_machine_code_is_kept(load_kernel, tmp_path):
+    assert cache_folder(cache_files(load_kernel())) == str(tmp_path / "__pycache__")
 
 
 def test_data_is_kept_by_name_in_the_folder_of_machine_code(load_kernel, tmp_path):
