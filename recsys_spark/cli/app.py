@@ -323,10 +323,11 @@ def init(
     ] = Path("recsys.yaml"),
 ) -> None:
     """Write a small configuration for a file of events, guessed from its first lines."""
-    from recsys_spark.cli.guess import configuration, write_configuration
+    from recsys_spark.cli.guess import configuration, first_file, write_configuration
 
     found = write_configuration(source, output)
-    print(f"Guessed from the first lines, in {output}; correct what is wrong:\n")
+    file = first_file(source)
+    print(f"Guessed from the first lines of {file}, in {output}; correct what is wrong:\n")
     print(configuration(source, found))
     print(f"Then: recsys-spark run --config {quote(str(output))}")
 

@@ -43,7 +43,7 @@ def guess(path: Path) -> Guess:
 
     Raises ConfigError if there is no such file, or it is neither text nor Parquet.
     """
-    file = _first_file(path)
+    file = first_file(path)
     with file.open("rb") as content:
         magic = content.read(4)
     if file.suffix == ".parquet" or magic == b"PAR1":
@@ -95,7 +95,8 @@ def write_configuration(path: Path, target: Path) -> Guess:
     return found
 
 
-def _first_file(path: Path) -> Path:
+def first_file(path: Path) -> Path:
+    """The file, or the first one in a folder, which is what is guessed from."""
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     shown = [file for file in files if file.name[:1] not in ("_", ".")]
     if not shown:

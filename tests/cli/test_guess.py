@@ -89,3 +89,11 @@ def test_files_that_cannot_be_guessed_are_refused(name, content, cause, tmp_path
     assert main(["init", str(tmp_path / name), "--output", str(tmp_path / "x.yaml")]) == 2
     assert cause in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "x.yaml").exists()
+
+
+def test_init_names_the_file_of_a_folder_that_it_guessed_from(tmp_path, capsys):
+    (tmp_path / "events").mkdir()
+    for name in ("b.csv", "a.csv", "_note.txt"):
+        (tmp_path / "events" / name).write_text("user_id,item_id\n1,2\n")
+    assert main(["init", str(tmp_path / "events"), "--output", str(tmp_path / "x.yaml")]) == 0
+    assert f"Guessed from the first lines of {tmp_path}/events/a.csv, in" in capsys.readouterr().out
