@@ -201,7 +201,7 @@ def _short(summaries: Summaries) -> str:
 
 def _unused_times(summaries: Summaries) -> str:
     ingest, split = summaries.get("ingest"), summaries.get("split")
-    if not ingest or not split or split["method"] in (*BY_TIME, "predefined"):
+    if not ingest or not split or split["method"] in (*BY_TIME, "predefined", "none"):
         return ""
     if len(ingest.get("histograms", {}).get("days", ())) < 2:  # of one day, or of none
         return ""

@@ -149,10 +149,11 @@ def test_each_advice_follows_from_what_was_seen(changed, keys):
         {"ingest": {"rows_rejected": 10}},
         {"recommend": {"short_lists": 5}},
         TIMES | {"split": {"method": "global_time"}},
+        TIMES | {"split": {"method": "none"}},
         {"ingest": {"histograms": {"days": [[1, 1, 5]]}}},
         {"evaluate": evaluated(0.3, 0.3)},
     ],
-    ids=["nothing", "few-rejects", "few-short", "by-time", "one-day", "equal"],
+    ids=["nothing", "few-rejects", "few-short", "by-time", "unsplit", "one-day", "equal"],
 )
 def test_no_advice_where_nothing_follows(changed):
     assert advice(summaries(**changed)) == []
