@@ -109,6 +109,16 @@ def test_without_a_quotation_mark_quotes_are_text(spark: SparkSession, tmp_path:
     assert tuple(row)[:3] == ([], '"ann', 'b\\"x')
 
 
+@pytest.mark.parametrize("name", ["NULL", "null", "NaN", "nan", "None", "NA", "\\N"])
+def test_ids_that_other_readers_take_for_missing_are_ids(
+    spark: SparkSession, tmp_path: Path, name: str
+) -> None:
+    path = write(tmp_path, HEAD + f"{name},{name},1,{T}\n")
+    row = check(spark, path, source={"quote": ""}).select(*EVENT).first()
+    assert row is not None
+    assert tuple(row)[:3] == ([], name, name)
+
+
 def test_events_without_value_and_time_count_one(spark: SparkSession, tmp_path: Path) -> None:
     path = write(tmp_path, "user_id,item_id\nann,x\n")
     source = {"columns": {"value": None, "timestamp": None}}
