@@ -17,7 +17,7 @@ from recsys_spark.config.section import Section
 from recsys_spark.config.serving import MllibAls
 from recsys_spark.config.training import Objective
 from recsys_spark.errors import ConfigError
-from recsys_spark.neighbours.spec import ContentKnn, Ease, ItemKnn, RP3Beta, UserKnn
+from recsys_spark.neighbours.spec import ContentKnn, Ease, ItemKnn, RP3Beta, Similarity, UserKnn
 
 # The weighted ALS of the section objective, which is always trained.
 WALS = "model"
@@ -79,7 +79,7 @@ class Model(Section):
     iterations: int | None = Field(
         None, ge=1, description="mllib: iterations; null: those of objective."
     )
-    similarity: Literal["cosine", "jaccard", "bm25", "tfidf"] = Field(
+    similarity: Similarity = Field(
         "cosine", description="item_knn: of the users of two items; user_knn: of users' items."
     )
     shrinkage: FiniteFloat = Field(

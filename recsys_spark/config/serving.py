@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from recsys_spark.config.section import Section
 from recsys_spark.config.sources import TableFile
 from recsys_spark.kernels.topn.group_scores import Opinion
+from recsys_spark.neighbours.spec import Similarity
 
 
 class UserAttributes(TableFile):
@@ -30,12 +31,12 @@ class UserAttributes(TableFile):
 
 
 class Neighbours(Section):
-    similarity: Literal["cosine", "jaccard", "bm25"] = Field(
+    similarity: Similarity = Field(
         "cosine", description="Of the sets of users who have an item (or of items that a user has)."
     )
     neighbours: int = Field(50, ge=1, description="Nearest items (or users) that count.")
     shrinkage: float = Field(
-        0.0, ge=0, description="Added to the denominator of cosine and jaccard."
+        0.0, ge=0, description="Added to the denominator of cosine, jaccard and tfidf."
     )
 
     @model_validator(mode="after")
