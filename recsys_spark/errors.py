@@ -4,9 +4,10 @@ Messages name settings by `setting`: a field of a spec or an argument, unless `s
 what its reader knows it as, which is a key of the configuration or a parameter of the estimator.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from difflib import get_close_matches
 from enum import IntEnum
 from types import MappingProxyType
 
@@ -42,6 +43,20 @@ def settings_named(names: Mapping[str, str]) -> Iterator[None]:
         yield
     finally:
         _NAMES.reset(token)
+
+
+def similar_name(name: str, known: Iterable[str]) -> str:
+    """The known name that is probably meant, in brackets; empty where none is similar.
+
+    Parameters
+    ----------
+    name
+        What was given.
+    known
+        The names that exist.
+    """
+    near = get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 class ExitCode(IntEnum):

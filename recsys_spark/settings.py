@@ -15,13 +15,30 @@ from pydantic_core import ErrorDetails, PydanticUndefined
 
 from recsys_spark import yaml12
 from recsys_spark.config import Config, Section, as_wanted, mask, options, under, wants_text
-from recsys_spark.errors import ConfigError
+from recsys_spark.config.expected import choices_of, example_of, expected, kind_at
+from recsys_spark.errors import ConfigError, similar_name
 
-_IN_WORDS = {
-    "model_type": "input should be keys and values",
-    "dict_type": "input should be keys and values",
-    "tuple_type": "input should be a list",
+# Words for what pydantic finds wrong of a value of the right type, by the types of its errors.
+_RANGES = {
+    "greater_than": "above {gt:g}",
+    "greater_than_equal": "{ge:g} or more",
+    "less_than": "below {lt:g}",
+    "less_than_equal": "{le:g} or less",
+    "finite_number": "a finite number",
+    "too_short": "a list of {min_length} or more",
+    "string_too_short": "text that is not empty",
 }
+# Those of values of another type than the key's.
+_OF_TYPE = frozenset(
+    {
+        *("model_type", "dict_type", "list_type", "tuple_type", "string_type", "literal_error"),
+        *("int_type", "int_parsing", "int_parsing_size", "int_from_float"),
+        *("float_type", "float_parsing", "bool_type", "bool_parsing"),
+        *("datetime_type", "datetime_parsing", "datetime_from_date_parsing"),
+        *("datetime_object_invalid", "too_long"),
+    }
+)
+_Place = list[str | int]
 
 
 def load_config(sources: Sequence[str | Path] = (), overrides: Sequence[str] = ()) -> Config:
@@ -64,7 +81,7 @@ def load_config(sources: Sequence[str | Path] = (), overrides: Sequence[str] = (
     try:
         return Config.model_validate(content)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(error.errors(), content))) from None
+        raise ConfigError(explained(error, content)) from None
 
 
 def documented_defaults() -> str:
@@ -88,7 +105,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         content = yaml12.load(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(
-            f"There is no configuration {path}; those that need no path are "
+            f"There is no configuration {path}{similar_name(str(path), named)}; those that need no "
+            "path are "
             f"{', '.join(sorted(named))}."
         ) from None
     except OSError as error:
@@ -182,26 +200,60 @@ def _differ(old: dict[str, Any], new: dict[str, Any]) -> bool:
     return None not in kinds and kinds[0] != kinds[1]
 
 
-def _explain(problems: Sequence[ErrorDetails], content: Any) -> list[str]:
-    """A sentence a key; the alternatives of one that takes several kinds are joined."""
-    lines: dict[str, list[str]] = {}
-    values: dict[str, str] = {}
-    for problem in problems:
-        if problem["type"] == "extra_forbidden":
-            key = ".".join(map(str, problem["loc"]))
-            lines[f"Unknown key {key}"] = [_cure(problem["loc"])]
-            continue
-        key = _key(problem, content)
-        lines.setdefault(key, []).append(_IN_WORDS.get(problem["type"]) or _message(problem))
-        values[key] = yaml12.dump_inline(mask(problem["input"], key))
-    return [
-        f"{' or '.join(dict.fromkeys(found))}."
-        if not key
-        else f"{key}: {' or '.join(dict.fromkeys(found))} (given: {values[key]})."
-        if key in values
-        else f"{key}; {found[0]}."
-        for key, found in lines.items()
-    ]
+def explained(error: ValidationError, content: Mapping[str, Any]) -> str:
+    """What is wrong with the content of a configuration: a line a key, in plain words.
+
+    The alternatives of a key that takes several kinds are joined.
+    """
+    problems = [(_place(problem, content), problem) for problem in error.errors()]
+    lines: dict[tuple[str, str], list[str]] = {}
+    for place, problem in problems:
+        if problem["type"] in _OF_TYPE and any(_is_inside(other, place) for other, _ in problems):
+            continue  # of an alternative that the value was not meant to be
+        lines.setdefault(_frame(place, problem), []).append(_wrong(place, problem))
+    return "\n".join(
+        f"{before}{' or '.join(dict.fromkeys(found))}{behind}."
+        for (before, behind), found in lines.items()
+    )
+
+
+def _is_inside(place: _Place, outer: _Place) -> bool:
+    return len(place) > len(outer) and place[: len(outer)] == outer
+
+
+def _frame(place: _Place, problem: ErrorDetails) -> tuple[str, str]:
+    """The key and what was given for it: what stands before and behind what is wrong."""
+    key = ".".join(map(str, place))
+    if problem["type"] == "extra_forbidden" or _is_key(problem):
+        return f"Unknown key {key}; ", ""
+    if problem["type"] == "missing" and not isinstance(problem["loc"][-1], int):
+        return f"{key} is missing; it must be ", ""
+    if not key:
+        return "", ""
+    given = yaml12.dump_inline(mask(problem["input"], key))
+    if problem["type"] == "value_error":
+        return f"{key}: ", f" (given: {given})"
+    return f"{key} is {given}; it must be ", ""
+
+
+def _wrong(place: _Place, problem: ErrorDetails) -> str:
+    """What a value must be, or what is wrong with it."""
+    kind, name = problem["type"], place[-1] if place else ""
+    if kind == "extra_forbidden":
+        return _cure(tuple(place))
+    if _is_key(problem):
+        return f"choose among {problem['ctx']['expected'].replace(chr(39), '')}"
+    section = kind_at(Config, place[:-1])
+    fields = (
+        section.model_fields if isinstance(section, type) and issubclass(section, Section) else {}
+    )
+    field = fields.get(str(name))
+    if kind == "missing" or kind in _OF_TYPE:
+        wanted = kind_at(Config, place)
+        return expected(wanted, field) + similar_name(str(problem["input"]), choices_of(wanted))
+    if kind in _RANGES:
+        return _RANGES[kind].format(**problem.get("ctx", {})) + example_of(field)
+    return _message(problem)
 
 
 def _message(problem: ErrorDetails) -> str:
@@ -209,16 +261,26 @@ def _message(problem: ErrorDetails) -> str:
     return message[:1].lower() + message[1:]
 
 
-def _key(problem: ErrorDetails, content: Any) -> str:
-    """The dotted key, without the names of types that pydantic adds behind it."""
-    found: list[str] = []
+def _is_key(problem: ErrorDetails) -> bool:
+    """Whether it is the key of a free mapping that is wrong."""
+    return problem["loc"][-1:] == ("[key]",)
+
+
+def _place(problem: ErrorDetails, content: Any) -> _Place:
+    """The parts of the key, without the names of types that pydantic adds.
+
+    Of a list that is too short it is the list.
+    """
+    found: _Place = []
+    last = problem["loc"][-1] if problem["loc"] else 0
+    absent = problem["type"] in ("missing", "extra_forbidden") and isinstance(last, str)
     for part in problem["loc"]:
-        inside = part in _parts(content)
-        if not inside and problem["type"] != "missing":
-            break
-        content = content[part] if inside else None
-        found.append(str(part))
-    return ".".join(found)
+        if part in _parts(content):
+            content = content[part]
+            found.append(part)
+    if absent and found[-1:] != [last]:
+        found.append(last)
+    return found
 
 
 def _parts(content: Any) -> Container[Any]:

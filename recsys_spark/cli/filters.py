@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, StructType
 
-from recsys_spark.errors import ConfigError
+from recsys_spark.errors import ConfigError, similar_name
 from recsys_spark.schema import quoted
 from recsys_spark.storage.local import one_of
 
@@ -38,7 +38,8 @@ def check_filters(filters: Filters, schema: StructType, table: str) -> None:
     for column in filters:
         if column not in schema.names:
             raise ConfigError(
-                f"Table {table} has no column {column}; it has {', '.join(schema.names)}."
+                f"Table {table} has no column {column}{similar_name(column, schema.names)}; it has "
+                f"{', '.join(schema.names)}."
             )
         if isinstance(schema[column].dataType, ArrayType | StructType):
             raise ConfigError(f"Column {column} of {table} holds lists: filter by another one.")

@@ -18,6 +18,13 @@ from pydantic import Field, model_validator
 
 from recsys_spark.config.models import WALS, Model
 from recsys_spark.config.names import KEYS
+from recsys_spark.config.requirements import (
+    needs_times,
+    needs_validation,
+    validation_cure,
+    without_genres,
+    without_times,
+)
 from recsys_spark.config.running import (
     USE_INSTEAD,
     Generate,
@@ -49,7 +56,7 @@ from recsys_spark.config.splitting import Split
 from recsys_spark.config.training import Objective, Solver, Train
 from recsys_spark.config.validating import Backtest, Range, Tune
 from recsys_spark.config.wanted import as_wanted, options, under, wants_text
-from recsys_spark.errors import ConfigError, settings_named
+from recsys_spark.errors import ConfigError, settings_named, similar_name
 from recsys_spark.kernels.als import solver as solvers
 from recsys_spark.kernels.als.spec import WalsSpec
 
@@ -95,9 +102,12 @@ __all__ = [
     "as_wanted",
     "is_plain_folder",
     "mask",
+    "needs_validation",
     "options",
     "under",
+    "validation_cure",
     "wants_text",
+    "without_times",
 ]
 
 
@@ -168,7 +178,8 @@ class Config(Section):
         unknown = [name for name in self.recommend.chain if name not in (WALS, *self.models)]
         if unknown:
             raise ValueError(
-                f"recommend.model is {', '.join(unknown)}; there are "
+                f"recommend.model is {', '.join(unknown)}"
+                f"{similar_name(unknown[0], (WALS, *self.models))}; there are "
                 f"{', '.join((WALS, *self.models))}"
             )
         return self
@@ -282,9 +293,19 @@ class Config(Section):
             "policy.max_per_genre": self.recommend.policy.max_per_genre,
             "similar_items.genre_weight": self.recommend.similar_items.genre_weight,
         }
+        cure = without_genres(self.items)
         for key, value in asked.items():
-            if value and not self.items.columns.genres:
-                raise ValueError(f"recommend.{key} needs items.columns.genres")
+            if value and cure is not None:
+                raise ValueError(f"recommend.{key} needs the genres of items: {cure}")
+        return self
+
+    @model_validator(mode="after")
+    def _times(self) -> "Config":
+        cure = without_times(self.split, self.ingest)
+        wanting = needs_times(self.split, self.objective, self.models, self.recommend, self.ingest)
+        key = next(wanting, None)
+        if key is not None and cure is not None:
+            raise ValueError(f"{key} needs the time of every event, and {cure}, or remove it")
         return self
 
     @model_validator(mode="after")
@@ -299,11 +320,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _held_out(self) -> "Config":
-        if self.split.method == "none" and self.train.early_stopping == "ndcg":
-            raise ValueError(
-                "train.early_stopping: ndcg looks at held-out rows and split.method: none leaves "
-                "none; remove it or choose another split.method"
-            )
+        wanting, cure = needs_validation(self.train, self.evaluate), validation_cure(self.split)
+        if wanting and cure is not None:
+            raise ValueError(f"{wanting[0]} needs validation rows, and {cure}, or remove it")
         return self
 
     def solver_of_rows(self, name: str | None = None) -> solvers.Solver:

@@ -211,6 +211,8 @@ class Ingest(Section):
     def _finite(cls, value: dict[str, float]) -> dict[str, float]:
         if not all(isfinite(weight) for weight in value.values()):
             raise ValueError("weights are finite numbers")
+        if value and not any(value.values()):
+            raise ValueError("every weight is 0, so that every value would be; set one above 0")
         return value
 
     @model_validator(mode="after")

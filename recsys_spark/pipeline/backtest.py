@@ -9,8 +9,8 @@ from typing import Any
 
 from pyspark.sql import functions as F
 
-from recsys_spark.config import Config, Split
-from recsys_spark.errors import ConfigError
+from recsys_spark.config import Config, Split, needs_validation, without_times
+from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.pipeline.run_choice import Options
 from recsys_spark.pipeline.runner import run_stages
 from recsys_spark.pipeline.sessions import lazy_session
@@ -39,6 +39,7 @@ def backtest(config: Config, options: Options, log: Log) -> Backtested:
     Each is a run of its own, which `show`, `compare` and the report know; those finished before are
     not done again. Raises ConfigError if time windows are wanted of rows without times.
     """
+    _refuse_early(config)
     day = options.logical_date or datetime.now(UTC).date()
     run_id = options.run_id or f"{default_run_id(config, day)}-{config.digest('backtest')}"
     with lazy_session(config, log, options.debug) as spark:
@@ -62,6 +63,20 @@ def backtest(config: Config, options: Options, log: Log) -> Backtested:
     return Backtested(run_id, runs, rows)
 
 
+def _refuse_early(config: Config) -> None:
+    """Raise ConfigError for what the configuration lacks."""
+    cure = without_times(config.split, config.ingest)
+    if config.backtest.method == "rolling" and cure is not None:
+        raise ConfigError(
+            f"backtest.method: rolling needs the time of every event, and {cure}, or set "
+            "backtest.method: folds."
+        )
+    for key in needs_validation(config.train, config.evaluate):
+        raise ConfigError(
+            f"{key} needs validation rows, and no split of backtest has any; remove it."
+        )
+
+
 def _splits(config: Config, newest: datetime | None) -> Iterator[tuple[str, Split]]:
     """The name of each test part, and the split that makes it; oldest first."""
     wanted, seed = config.backtest, config.split.seed
@@ -71,9 +86,9 @@ def _splits(config: Config, newest: datetime | None) -> Iterator[tuple[str, Spli
             yield f"fold {fold + 1} of {wanted.folds}", Split.model_validate(keys)
         return
     if newest is None:
-        raise ConfigError(
-            "backtest.method: rolling needs the time of every event: set "
-            "ingest.source.columns.timestamp, or backtest.method folds."
+        raise ContractError(
+            "backtest.method: rolling needs the time of every event, and no row has one: complete "
+            "them, or set backtest.method: folds."
         )
     last = newest + timedelta(seconds=1)  # the window's end is left out
     for back in range(wanted.origins, 0, -1):

@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.config import WALS, Config
-from recsys_spark.errors import ConfigError
+from recsys_spark.errors import ConfigError, similar_name
 from recsys_spark.evaluation.comparison import compare, corrected
 from recsys_spark.evaluation.ranking import ALL
 from recsys_spark.pipeline.sessions import lazy_session
@@ -80,13 +80,16 @@ def _in_common(one: DataFrame, other: DataFrame) -> tuple[DataFrame, DataFrame]:
 def _record(runs: Runs, side: Side) -> StageRecord:
     record = runs.stage(side.run_id, "evaluate")
     if record is None:
-        known = side.run_id in runs.ids()
-        problem = f"Run {side.run_id} was not evaluated" if known else f"No run {side.run_id}"
+        known = runs.ids()
+        problem = f"No run {side.run_id}{similar_name(side.run_id, known)}"
+        if side.run_id in known:
+            problem = f"Run {side.run_id} was not evaluated"
         raise ConfigError(f"{problem}: `recsys-spark status` lists the runs.")
     models = sorted({row["model"] for row in record.summary["metrics"]})
     if side.model is not None and side.model not in models:
         raise ConfigError(
-            f"Run {side.run_id} did not measure {side.model}; it has {', '.join(models)}."
+            f"Run {side.run_id} did not measure {side.model}{similar_name(side.model, models)}; it "
+            f"has {', '.join(models)}."
         )
     return record
 

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from recsys_spark.config import Config
-from recsys_spark.errors import ConfigError
+from recsys_spark.errors import ConfigError, similar_name
 from recsys_spark.export import Form, Lists, Options, open_target
 from recsys_spark.pipeline.sessions import lazy_session
 from recsys_spark.runtime.log import Log
@@ -49,7 +49,9 @@ def export_lists(
     be one; TransientError if a server does not answer, or not to the end.
     """
     if table not in LISTS:
-        raise ConfigError(f"Lists are exported: {', '.join(LISTS)}, not {table}.")
+        raise ConfigError(
+            f"Lists are exported: {', '.join(LISTS)}, not {table}{similar_name(table, LISTS)}."
+        )
     place = open_target(form, target, options)
     with lazy_session(config, log, read_only=True) as spark:
         tables = Tables(open_store(config.paths.root, spark), spark)

@@ -20,5 +20,8 @@ def item_genres(section: Items, items: DataFrame | None, ids: DataFrame) -> Data
 def required(genres: DataFrame | None, key: str) -> DataFrame:
     """The genres; raises ConfigError, which names the setting that needs them, for None."""
     if genres is None:
-        raise ConfigError(f"{key} needs the items' genres: set items.path.")
+        raise ConfigError(
+            f"{key} needs the items' genres, and the ingested tables have none: `recsys-spark "
+            "ingest` with items.path and items.columns.genres reads them."
+        )
     return genres

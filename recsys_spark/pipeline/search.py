@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from math import exp, log
 from typing import Any
 
@@ -19,12 +20,19 @@ def proposals(config: Config, parts: list[str], tried: Sequence[Tried]) -> Itera
     """Settings to try, the ones tried before first, so that a search can be taken up again.
 
     parts: the models that the measured one is made of. tried: settings and what they were worth, in
-    order; the list grows between two proposals, which TPE and the guided search learn from. Raises
-    ConfigError if TPE is wanted and Optuna is not installed.
+    order; the list grows between two proposals, which TPE and the guided search learn from.
     """
     if not config.tune.space:
         return _answered(guided(config, parts), tried, config.tune.trials)
     return _from_space(config.tune, tried)
+
+
+def require_method(config: Tune) -> None:
+    """Raise ConfigError if TPE is wanted and Optuna is not installed."""
+    if config.space and config.method == "tpe" and find_spec("optuna") is None:
+        raise ConfigError(
+            "tune.method: tpe needs Optuna: pip install 'recsys-spark[tune]', or choose random."
+        )
 
 
 def _answered(walk: Walk, tried: Sequence[Tried], most: int) -> Iterator[Settings]:
@@ -76,12 +84,8 @@ def _drawn(values: list[Scalar] | Range, draw: np.random.Generator) -> Scalar:
 
 
 def _by_tpe(config: Tune, tried: Sequence[Tried]) -> Iterator[Settings]:
-    try:
-        import optuna  # an extra that need not be there
-    except ImportError:
-        raise ConfigError(
-            "tune.method: tpe needs Optuna: pip install 'recsys-spark[tune]', or choose random."
-        ) from None
+    import optuna  # an extra that need not be there: `require_method`
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.TPESampler(seed=config.seed)
     study = optuna.create_study(direction="maximize", sampler=sampler)

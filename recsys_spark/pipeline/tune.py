@@ -18,8 +18,8 @@ from pyspark.sql import DataFrame
 from recsys_spark import yaml12
 from recsys_spark.als.factors import widened
 from recsys_spark.als.trainer import Factorization, Prepared, prepared
-from recsys_spark.config import WALS, Config, Scalar
-from recsys_spark.errors import ConfigError, SolveError
+from recsys_spark.config import WALS, Config, Scalar, validation_cure
+from recsys_spark.errors import ConfigError, ContractError, SolveError
 from recsys_spark.kernels.als.spec import SIDES, WalsSpec
 from recsys_spark.neighbours.spec import UserKnn
 from recsys_spark.pipeline.context import Run, Workspace
@@ -35,7 +35,7 @@ from recsys_spark.pipeline.model_scorers import (
 from recsys_spark.pipeline.models import ModelInputs, fit_model
 from recsys_spark.pipeline.run_choice import Options
 from recsys_spark.pipeline.runner import run_stages
-from recsys_spark.pipeline.search import Settings, Tried, best, proposals
+from recsys_spark.pipeline.search import Settings, Tried, best, proposals, require_method
 from recsys_spark.pipeline.sessions import lazy_session
 from recsys_spark.pipeline.side_tables import SideTables
 from recsys_spark.pipeline.stage_graph import default_run_id
@@ -43,6 +43,7 @@ from recsys_spark.pipeline.user_segments import segment_columns, user_segments
 from recsys_spark.pipeline.validation import Validation, ValidationTables
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.tracking import open_tracker
+from recsys_spark.settings import explained
 from recsys_spark.storage.runs import Runs
 from recsys_spark.storage.store import open_store
 from recsys_spark.storage.tables import Tables
@@ -82,6 +83,7 @@ def tune(config: Config, options: Options, log: Log) -> Tuned:
     Trials that the run has made before are not made again. Raises ConfigError for a split without
     validation rows.
     """
+    _refuse_early(config)
     with lazy_session(config, log, options.debug) as spark:
         run_id = options.run_id or _default_run_id(config, options)
         named = Options(run_id, debug=options.debug)
@@ -99,6 +101,13 @@ def tune(config: Config, options: Options, log: Log) -> Tuned:
             run.drop_scratch()
 
 
+def _refuse_early(config: Config) -> None:
+    """Raise ConfigError for what the configuration lacks."""
+    if (cure := validation_cure(config.split)) is not None:
+        raise ConfigError(f"tune measures on validation rows, and {cure}.")
+    require_method(config.tune)
+
+
 @dataclass(frozen=True)
 class _Inputs:
     """validation: rows to learn from and to measure on. models: what models are fitted to."""
@@ -110,10 +119,9 @@ class _Inputs:
 def _read(run: Run) -> _Inputs:
     config, count = run.config, run.rows("validation")
     if not count:
-        raise ConfigError(
-            "tune measures on validation rows and the split has none: set "
-            "split.validation_fraction (or split.validation_last, split.predefined.validation) "
-            "above 0."
+        raise ContractError(
+            "tune measures on validation rows and the split has none: it has too few rows for its "
+            "shares; raise split.validation_fraction."
         )
     train, rows = run.read("train"), run.read("validation")
     least = config.evaluate.min_relevant_value
@@ -201,9 +209,8 @@ def with_settings(config: Config, settings: Mapping[str, Scalar]) -> Config:
     try:
         return Config.model_validate(content)
     except ValidationError as error:
-        problem = error.errors()[0]
-        key, text = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"tune.space does not fit the configuration: {key}: {text}.") from None
+        text = explained(error, content)
+        raise ConfigError(f"tune.space does not fit the configuration: {text}") from None
 
 
 def _write_best(config: Config, runs: Runs, run_id: str, trials: list[Trial]) -> str:

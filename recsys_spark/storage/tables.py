@@ -20,11 +20,12 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 import recsys_spark
-from recsys_spark.errors import ConfigError, ContractError
+from recsys_spark.errors import ConfigError, ContractError, similar_name
 from recsys_spark.storage.partial_versions import Slices
 from recsys_spark.storage.store import Store, is_local
 
 Check = Callable[[DataFrame], dict[str, Any]]
+_SHOWN = 5  # versions that a message names
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -281,9 +282,17 @@ class Tables:
         """
         manifest = self.manifest(table, run_id)
         if manifest is None:
-            raise ConfigError(f"Table {table} has no complete version {run_id}.")
+            raise self._without(table, run_id)
         schema = StructType.fromJson(json.loads(manifest.schema))
         return self._load(self.path(table, run_id), schema)
+
+    def _without(self, table: str, run_id: str) -> ConfigError:
+        """The error of a version that does not exist, with those that do."""
+        versions = sorted(self.store.list(f"tables/{table}/versions"), reverse=True)
+        known = [name for name in versions if self.manifest(table, name)]
+        some = f"; the newest are {', '.join(known[:_SHOWN])}" if known else ""
+        near = similar_name(run_id, known)
+        return ConfigError(f"Table {table} has no complete version {run_id}{near}{some}.")
 
     def _load(self, path: str, schema: StructType) -> DataFrame:
         assert self._session is not None
@@ -350,9 +359,9 @@ class Tables:
         manifest = self.manifest(table, chosen) if chosen else None
         if manifest is not None:
             return manifest
-        if chosen:
-            raise ConfigError(f"Table {table} has no complete version {chosen}.")
         known, root = self.names(), self.store.uri("")
+        if chosen and table in known:
+            raise self._without(table, chosen)
         if not known:
             raise ConfigError(
                 f"There are no tables under {root}: check paths.root, or start with "
@@ -360,7 +369,8 @@ class Tables:
             )
         if table not in known:
             raise ConfigError(
-                f"There is no table {table} under {root}; there is {', '.join(known)}."
+                f"There is no table {table} under {root}{similar_name(table, known)}; there is "
+                f"{', '.join(known)}."
             )
         raise ConfigError(
             f"Table {table} is not published yet: run `recsys-spark publish`, or name a version "

@@ -65,5 +65,10 @@ def test_every_row_is_tested_in_one_fold(folder):
 
 
 def test_rows_without_times_cannot_be_rolled_over(folder):
-    with pytest.raises(ConfigError, match=r"backtest\.method folds"):
+    with pytest.raises(ConfigError, match=r"timestamp is null.*backtest\.method: folds"):
         repeated(folder, "ingest.source.columns.timestamp=null")
+
+
+def test_splits_of_a_backtest_have_no_validation_rows(folder):
+    with pytest.raises(ConfigError, match=r"early_stopping: ndcg needs validation rows"):
+        repeated(folder, "train.early_stopping=ndcg", "split.validation_fraction=0.1")

@@ -127,7 +127,10 @@ def test_show_begins_with_the_metrics_that_people_look_for(command, published):
     ("words", "reason"),
     [
         (("metrics", "--where", "model"), "write --where COLUMN=VALUE"),
-        (("metrics", "--where", "modle=x"), "has no column modle; it has run_id, model,"),
+        (
+            ("metrics", "--where", "modle=x"),
+            "no column modle (did you mean model?); it has run_id,",
+        ),
         (("metrics", "--where", "metric=NDCG"), "no row with metric=NDCG: values are compared"),
         (("metrics", "--where", "model=walks"), "model is model, popularity."),
         (("recommendations", "--where", "recommendations=1"), "holds lists"),
@@ -182,6 +185,8 @@ def test_compare_pairs_the_users_of_two_models(command, published):
     [
         (["first"], "name another run or model"),
         (["first", "nowhere"], "No run nowhere"),
+        (["first", "frist"], r"No run frist \(did you mean first\?\)"),
+        (["first", "--other-model", "populariti"], r"\(did you mean popularity\?\); it has model"),
         (["first", "--other-model", "magic"], "it has model, popularity"),
     ],
 )

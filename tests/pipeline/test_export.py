@@ -150,7 +150,8 @@ def test_the_pointer_moves_only_after_the_files(root, tmp_path, monkeypatch):
     ("options", "cure"),
     [
         ({"table": "metrics"}, "similar_items, similar_users, not metrics"),
-        ({"run_id": "nothing"}, "no complete version nothing"),
+        ({"table": "similar_item"}, r"not similar_item \(did you mean similar_items\?\)"),
+        ({"run_id": "nothing"}, r"no complete version nothing; the newest are "),
     ],
 )
 def test_what_cannot_be_exported_is_named(root, tmp_path, options, cure):

@@ -169,7 +169,9 @@ def test_genres_that_are_not_there_cannot_count(shop):
         "recommend.similar_items.n=3",
         "recommend.similar_items.genre_weight=0.2",
     ]
-    with pytest.raises(ConfigError, match=r"genre_weight needs the items' genres: set items\.path"):
+    with pytest.raises(
+        ConfigError, match=r"genre_weight needs the genres of items: set items\.path"
+    ):
         recommend(shop, *settings, run_id="no-genres")
 
 

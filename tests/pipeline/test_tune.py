@@ -166,7 +166,10 @@ def test_no_trial_begins_after_the_time_is_up(searched):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (["split.validation_fraction=0.0", "tune.space={rank: [2]}"], "split has none"),
+        (
+            ["split.validation_fraction=0.0", "tune.space={rank: [2]}"],
+            "split.validation_fraction is 0",
+        ),
         (["tune.space={rnk: [2]}"], "rnk is no key of objective"),
         (["tune.space={models.walks.beta: [0.2]}"], "no key of a model there is"),
         (["tune.method=grid", "tune.space={nu: {low: 0, high: 1}}"], "a grid needs lists"),

@@ -25,7 +25,19 @@ def no_session(monkeypatch: pytest.MonkeyPatch) -> None:
         (["run", "--set", "ingest.source.path=nowhere.csv"], "does not exist"),
         (["run", "--set", "ingest.source.path=file:/nowhere/a.csv"], "does not exist"),
         (["run", "--set", "split.method=predefined"], "split.predefined.train is not set"),
-        (["tune", "--set", "ingest.source.path=nowhere.csv"], "does not exist"),
+        (
+            [
+                *("tune", "--set", "ingest.source.path=nowhere.csv"),
+                *("--set", "split.validation_fraction=0.1"),
+            ],
+            "does not exist",
+        ),
+        (["tune"], "tune measures on validation rows, and split.validation_fraction is 0"),
+        (["tune", "--set", "split.method=k_fold"], "split.method: k_fold leaves none"),
+        (
+            ["backtest", "--set", "ingest.source.columns.timestamp=null"],
+            "backtest.method: rolling needs the time of every event",
+        ),
         (["backtest", "--set", "ingest.source.path=nowhere.csv"], "does not exist"),
         (["split"], "start with `recsys-spark ingest`"),
         (["train"], "start with `recsys-spark split`"),

@@ -92,6 +92,19 @@ def test_other_readers_skip_the_manifest(
     )
 
 
+def test_names_that_do_not_exist_say_what_is_meant(spark: SparkSession, tables: Tables) -> None:
+    for run_id in ("night-1", "night-2"):
+        write(tables, spark, run_id, ROWS)
+    with pytest.raises(ConfigError, match=r"no table trian under .* \(did you mean train\?\)"):
+        tables.version("trian", None)
+    with pytest.raises(ConfigError, match=r"no table trian under"):
+        tables.version("trian", "night-1")
+    with pytest.raises(
+        ConfigError, match=r"nihgt-1 \(did you mean night-1\?\); the newest are night-2, night-1\."
+    ):
+        tables.version("train", "nihgt-1")
+
+
 def test_a_version_without_manifest_is_invisible_and_replaced(
     spark: SparkSession, tables: Tables, tmp_path: Path
 ) -> None:
