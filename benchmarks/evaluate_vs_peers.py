@@ -131,7 +131,7 @@ def _seconds(work: Callable[[], Any], repeats: int = 2) -> tuple[list[float], An
 
 
 def _make(options: argparse.Namespace) -> Result:
-    """The lists themselves: everybody's hundred best of the catalog, without what they have."""
+    """The lists themselves: each user's hundred best of the catalog, without what they have."""
     spark, n = _session(options), max(CUTOFFS)
     draw = np.random.default_rng(5)
     items = draw.normal(size=(options.items, options.rank)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Lists of everybody's best unseen items: recsys_spark, MLlib and implicit on the same factors.
+"""Lists of each user's best unseen items: recsys_spark, MLlib and implicit on the same factors.
 
 The factors are trained once, by implicit on the invented interactions; those are also what each
 user has seen. Every system runs in a fresh process; all but MLlib three times, because at first
@@ -38,7 +38,7 @@ from recsys_spark.topn.recommend import make_lists, read_catalog
 from recsys_spark.topn.request import ByFactors, Request
 
 Result = dict[str, Any]
-Lists = npt.NDArray[np.int64]
+ItemIndices = npt.NDArray[np.int64]
 
 _SAMPLE = 500  # users whose lists are compared
 _ITERATIONS = 5  # of the training of the factors
@@ -191,10 +191,10 @@ def _ours(problem: Problem) -> Result:
     layout = plan_layout(Recommend(n=problem.n), problem.shape.users, problem.cores)
 
     def lists() -> None:
-        everyone = users.select(F.col("id").alias("user_id"), F.col("id").alias("user"))
+        every_user = users.select(F.col("id").alias("user_id"), F.col("id").alias("user"))
         catalog = with_factors(read_catalog(seen, ids), items)
         by = ByFactors(users.toDF("id", "factors"))
-        request = Request(everyone, catalog, problem.n, ranked_by=by, seen=seen, layout=layout)
+        request = Request(every_user, catalog, problem.n, ranked_by=by, seen=seen, layout=layout)
         make_lists(request).every().write.mode("overwrite").parquet(str(target))
 
     seconds, _ = _timed(lists)
@@ -270,7 +270,7 @@ def _implicit(problem: Problem) -> Result:
     seen: sp.csr_matrix = read_matrix(saved(problem.shape), problem.shape)
     size = 10 * problem.batch
 
-    def lists() -> Lists:
+    def lists() -> ItemIndices:
         parts = []
         for first in range(0, problem.shape.users, size):
             users = np.arange(first, min(first + size, problem.shape.users))
@@ -291,7 +291,7 @@ _SYSTEMS: dict[str, Callable[[Problem], Result]] = {
 }
 
 
-def _compared(problem: Problem, lists: Lists) -> Result:
+def _compared(problem: Problem, lists: ItemIndices) -> Result:
     """Whether a system's lists are right: by exact scores, so that ties may be in any order."""
     users, items = _matrix(problem, "users")[problem.sample], _matrix(problem, "items")
     seen = read_matrix(saved(problem.shape), problem.shape)[problem.sample]

@@ -27,9 +27,9 @@ from recsys_spark.ml.params import PARAMETERS
 from recsys_spark.pipeline.sessions import lazy_session
 from recsys_spark.runtime.log import Log
 from recsys_spark.settings import known_keys, load_config
-from recsys_spark.topn.constraints import seen_rows, since
 from recsys_spark.topn.explanation_inputs import refuse_unexplained
 from recsys_spark.topn.models import Basis, NeighbourModel
+from recsys_spark.topn.rule_tables import seen_rows, since
 from recsys_spark.topn.similar import similar
 
 PACKAGE = Path(recsys_spark.__file__).parent

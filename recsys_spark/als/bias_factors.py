@@ -27,7 +27,7 @@ class Baseline:
     mean: float = 0.0
     fixed: Biases | None = None
 
-    def beside(self, ratings: DataFrame) -> DataFrame:
+    def join_to(self, ratings: DataFrame) -> DataFrame:
         """The ratings with what is subtracted from each as column baseline, if anything is."""
         if self.fixed is not None:
             return with_baseline(ratings, self.fixed)

@@ -132,7 +132,7 @@ def prepared(
     Arguments and errors are those of `fit_factors`.
     """
     baseline = learn_baseline(ratings, spec)
-    weighed = weigh(baseline.beside(ratings), spec)
+    weighed = weigh(baseline.join_to(ratings), spec)
     spark = ratings.sparkSession
     if held := held_sides(ratings, weighed, spec, plan, on_sizes):
         rows, blocks = held
@@ -218,7 +218,7 @@ def solve_side(
     learnt = Baseline() if training is None else learn_baseline(training, spec)
     baseline = learnt.folded(row, inside, spec)
     held = baseline.remove(other_side(row), fixed).arrays()
-    weighed = weigh(baseline.beside(inside), spec, training, row)
+    weighed = weigh(baseline.join_to(inside), spec, training, row)
     solved = _solve_rows(weighed, row, held, spec, plan, training)
     return baseline.restore(row, solved).arrays()
 

@@ -253,7 +253,7 @@ def export(
     made = export_lists(call.config, call.log, table, form.value, target, run_id, options)
     stop_status(call.log)
     state = "were there already" if made.unchanged else f"written in {made.seconds:.1f} s"
-    print(f"{made.lists:,} lists of {table}, run {made.run_id}, {state}: {made.place}")
+    print(f"{made.lists:,} lists of {table}, run {made.run_id}, {state}: {made.location}")
 
 
 @add_command(app, "serve", _RESULTS, CONFIGURATION, DEBUG)

@@ -40,7 +40,7 @@ def print_summary(outcome: Outcome, config: Config) -> None:
         if stage == "ingest":
             _explained(console, summaries)
     console.print()
-    _places(console, outcome, config)
+    _locations(console, outcome, config)
 
 
 def _ingest(console: Console, summary: Mapping[str, Any]) -> None:
@@ -127,7 +127,7 @@ def _short(title: str) -> str:
     return escape(shorten(title, 60, placeholder="…"))
 
 
-def _places(console: Console, outcome: Outcome, config: Config) -> None:
+def _locations(console: Console, outcome: Outcome, config: Config) -> None:
     root = config.paths.root
     folder = local_folder(root) or root
     run = f"{folder}/runs/{outcome.run_id}"

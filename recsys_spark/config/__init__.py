@@ -51,7 +51,15 @@ from recsys_spark.config.serving import (
     UserSubset,
     Windows,
 )
-from recsys_spark.config.sources import Filter, Ingest, Items, Reason, Rules, Source, TableFile
+from recsys_spark.config.sources import (
+    Filter,
+    Ingest,
+    Items,
+    Reason,
+    Source,
+    TableFile,
+    ValidationRules,
+)
 from recsys_spark.config.splitting import Split
 from recsys_spark.config.training import Objective, Solver, Train
 from recsys_spark.config.validating import Backtest, Range, Tune
@@ -82,7 +90,6 @@ __all__ = [
     "Range",
     "Reason",
     "Recommend",
-    "Rules",
     "Scalar",
     "Section",
     "SegmentItems",
@@ -98,6 +105,7 @@ __all__ = [
     "Tune",
     "UserAttributes",
     "UserSubset",
+    "ValidationRules",
     "Windows",
     "as_wanted",
     "is_plain_folder",

@@ -132,7 +132,7 @@ class Source(TableFile):
         return {f"columns.{key}": value for key, value in self.columns.model_dump().items()}
 
 
-class Rules(Section):
+class ValidationRules(Section):
     min_value: float | None = Field(None, description="Values below are rejected (out_of_range).")
     max_value: float | None = Field(None, description="Values above are rejected (out_of_range).")
     min_timestamp: datetime = Field(
@@ -181,7 +181,7 @@ class Filter(Section):
 
 class Ingest(Section):
     source: Source = Source()
-    rules: Rules = Rules()
+    rules: ValidationRules = ValidationRules()
     thresholds: Thresholds = Thresholds()
     filters: list[Filter] = Field(
         [], description="Keep rows that fulfil all, such as [{column: event, op: eq, value: buy}]."

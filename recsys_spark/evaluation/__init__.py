@@ -5,7 +5,7 @@ from recsys_spark.evaluation.comparison import compare
 from recsys_spark.evaluation.directions import DESCRIBED
 from recsys_spark.evaluation.evaluator import TopNEvaluator
 from recsys_spark.evaluation.exposure import measure_exposure
-from recsys_spark.evaluation.full_ranking import measure_places
+from recsys_spark.evaluation.full_ranking import measure_full_ranking
 from recsys_spark.evaluation.list_overlap import measure_agreement
 from recsys_spark.evaluation.ranking import measure_ranking
 from recsys_spark.evaluation.ratings import predict_ratings, rating_error
@@ -17,8 +17,8 @@ __all__ = [
     "compare",
     "measure_agreement",
     "measure_exposure",
+    "measure_full_ranking",
     "measure_lists",
-    "measure_places",
     "measure_ranking",
     "predict_ratings",
     "rating_error",

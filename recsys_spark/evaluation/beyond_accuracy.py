@@ -194,7 +194,7 @@ def _batch_metrics(batch: pa.RecordBatch, catalog: _Catalog, ks: _Whole) -> npt.
 
 
 def _positions(lists: pa.ListArray, catalog: _Catalog) -> Coded:
-    """Bounds and the items' places in the catalog, -1 of those outside it."""
+    """Bounds and the items' positions in the catalog, -1 of those outside it."""
     ranks = pc.index_in(lists.flatten(), catalog.ids).fill_null(-1)
     return Coded(list_bounds(lists), ranks.to_numpy(zero_copy_only=False).astype(np.int64))
 

@@ -147,9 +147,9 @@ def exposure_of(
 
 def _listed(named: DataFrame, catalog: DataFrame, ks: list[int]) -> DataFrame:
     """Columns model, item_id and, for each cut-off, the number of lists that have the item."""
-    entries = named.select("model", F.posexplode("list").alias("place", "item_id"))
+    entries = named.select("model", F.posexplode("list").alias("position", "item_id"))
     counted = entries.groupBy("model", "item_id").agg(
-        *(F.count_if(F.col("place") < k).alias(str(k)) for k in ks)
+        *(F.count_if(F.col("position") < k).alias(str(k)) for k in ks)
     )
     return counted.join(catalog, "item_id", "left_semi")
 

@@ -25,7 +25,7 @@ from recsys_spark.schema import per_user, require
 from recsys_spark.workers import map_in_arrow
 
 
-def measure_places(
+def measure_full_ranking(
     truth: DataFrame,
     seen: DataFrame,
     scores: Mapping[str, tuple[DataFrame, DataFrame]],

@@ -6,12 +6,12 @@ from typing import Literal
 
 from recsys_spark.errors import ConfigError
 from recsys_spark.export.files import Files
-from recsys_spark.export.lists import Lists, Target
+from recsys_spark.export.lists import ExportTable, Target
 from recsys_spark.export.postgres import Postgres
 from recsys_spark.export.redis import Redis
 from recsys_spark.export.sqlite import Sqlite
 
-__all__ = ["Form", "Lists", "Options", "Target", "open_target"]
+__all__ = ["ExportTable", "Form", "Options", "Target", "open_target"]
 
 Form = Literal["jsonl", "csv", "parquet", "sqlite", "postgres", "redis"]
 _USED = {"postgres": ("connections",), "redis": ("connections", "prefix", "ttl_days")}

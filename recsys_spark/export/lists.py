@@ -1,4 +1,4 @@
-"""What is delivered, and what every place can do that takes it."""
+"""What is delivered, and what every target does with it."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,7 +9,7 @@ from recsys_spark.schema import LISTS, ListColumns
 
 
 @dataclass(frozen=True)
-class Lists:
+class ExportTable:
     """A version of a table of lists. count: of its lists; files: of its Parquet files."""
 
     table: str
@@ -39,19 +39,19 @@ class Lists:
 
 
 class Target(Protocol):
-    """A place that lists are delivered to. Readers of it see whole versions only.
+    """Where lists are delivered to. Readers of it see whole versions only.
 
     Every call may be repeated, also by another process after the first one was killed.
     """
 
-    def holds(self, lists: Lists) -> bool:
+    def exists(self, lists: ExportTable) -> bool:
         """Whether the version is there whole."""
 
-    def write(self, lists: Lists) -> None:
+    def write(self, lists: ExportTable) -> None:
         """Bring the version there, unseen by readers, from where an earlier call stopped."""
 
-    def show(self, lists: Lists) -> None:
+    def activate(self, lists: ExportTable) -> None:
         """Let readers see the version from now on, in one step."""
 
-    def place(self, lists: Lists) -> str:
+    def location(self, lists: ExportTable) -> str:
         """Where the version is, for people: without users and passwords."""

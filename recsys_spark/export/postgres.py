@@ -20,7 +20,7 @@ import pyarrow.csv
 from pyspark.sql import functions as F
 
 from recsys_spark.errors import ConfigError, TransientError
-from recsys_spark.export.lists import Lists
+from recsys_spark.export.lists import ExportTable
 from recsys_spark.export.parts import Batches, write_in_parts
 from recsys_spark.export.servers import AWAY, reason_of, require
 
@@ -57,12 +57,12 @@ class Postgres:
         with self._session():
             pass  # a server that is away is reported before Spark starts
 
-    def holds(self, lists: Lists) -> bool:
+    def exists(self, lists: ExportTable) -> bool:
         """Whether the version is live."""
         with self._session() as db:
             return _live_run(db, lists.table) == lists.run_id
 
-    def write(self, lists: Lists) -> None:
+    def write(self, lists: ExportTable) -> None:
         """Copy the parts that are missing, index them, count them."""
         staging = _staging(lists)
         with self._session() as db:
@@ -79,17 +79,17 @@ class Postgres:
         with self._session() as db:
             self._complete(db, lists, staging, (expected and expected[0]) or 0)
 
-    def show(self, lists: Lists) -> None:
+    def activate(self, lists: ExportTable) -> None:
         """Let the new table take the name and the grants of the old one, which is dropped."""
         with self._session() as db:
             if _live_run(db, lists.table) != lists.run_id:
                 _switch(db, lists, _staging(lists))
 
-    def place(self, lists: Lists) -> str:
+    def location(self, lists: ExportTable) -> str:
         """The database and the table."""
         return f"{self.where}, table {lists.table}"
 
-    def _prepare(self, db: "psycopg.Connection", lists: Lists, staging: str) -> None:
+    def _prepare(self, db: "psycopg.Connection", lists: ExportTable, staging: str) -> None:
         """A table to copy into, and its entry in the registry."""
         db.execute(_REGISTRY)
         if _exists(db, lists.table) and _live_run(db, lists.table) is None:
@@ -108,7 +108,7 @@ class Postgres:
         )
 
     def _complete(
-        self, db: "psycopg.Connection", lists: Lists, staging: str, expected: int
+        self, db: "psycopg.Connection", lists: ExportTable, staging: str, expected: int
     ) -> None:
         """The key that readers search by, once every entry is there."""
         key = f"{staging}_key"
@@ -198,7 +198,7 @@ def _csv(batch: pa.RecordBatch) -> bytes:
     return target.getvalue()
 
 
-def _switch(db: "psycopg.Connection", lists: Lists, staging: str) -> None:
+def _switch(db: "psycopg.Connection", lists: ExportTable, staging: str) -> None:
     table, key = lists.table, (lists.table, lists.run_id)
     db.execute(f"SET LOCAL lock_timeout = '{_LOCK_PATIENCE}'")
     for privilege, role in db.execute(_GRANTS, (table,)).fetchall():
@@ -227,6 +227,6 @@ def _exists(db: "psycopg.Connection", table: str) -> bool:
     return bool(found and found[0])
 
 
-def _staging(lists: Lists) -> str:
+def _staging(lists: ExportTable) -> str:
     """A name of its own for table and run, in the 63 characters that a name may have."""
     return f"{lists.table}_{hashlib.sha256(lists.run_id.encode()).hexdigest()[:12]}"

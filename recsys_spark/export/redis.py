@@ -19,7 +19,7 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 from recsys_spark.errors import ConfigError, TransientError
-from recsys_spark.export.lists import Lists
+from recsys_spark.export.lists import ExportTable
 from recsys_spark.export.parts import Batches, write_in_parts
 from recsys_spark.export.servers import AWAY, reason_of, require
 
@@ -48,13 +48,13 @@ class Redis:
         with self._session() as client:
             client.ping()  # a server that is away is reported before Spark starts
 
-    def holds(self, lists: Lists) -> bool:
+    def exists(self, lists: ExportTable) -> bool:
         """Whether all lists are there, with more than half of their time left."""
         with self._session() as client:
             fresh = client.ttl(self._marks(lists)) > self.seconds / 2
             return fresh and self._arrived(client, lists) == lists.count
 
-    def write(self, lists: Lists) -> None:
+    def write(self, lists: ExportTable) -> None:
         """Set the lists of the parts that are missing, and count; all of them where time is short.
 
         That keeps a version alive whose export is repeated: its lists are set to what they were.
@@ -87,12 +87,12 @@ class Redis:
                     "Readers keep what they had: repeat the command."
                 )
 
-    def show(self, lists: Lists) -> None:
+    def activate(self, lists: ExportTable) -> None:
         """Set the key that names the run to read."""
         with self._session() as client:
             client.set(f"{self.prefix}:{lists.table}:live", lists.run_id)
 
-    def place(self, lists: Lists) -> str:
+    def location(self, lists: ExportTable) -> str:
         """The server, the keys, and when they end."""
         with self._session() as client:
             left = timedelta(seconds=client.ttl(self._marks(lists)))
@@ -101,13 +101,13 @@ class Redis:
             f"until {datetime.now(UTC) + left:%Y-%m-%d %H:%M} UTC"
         )
 
-    def _key(self, lists: Lists) -> str:
+    def _key(self, lists: ExportTable) -> str:
         return f"{self.prefix}:{lists.table}:{lists.run_id}"
 
-    def _marks(self, lists: Lists) -> str:
+    def _marks(self, lists: ExportTable) -> str:
         return f"{self.prefix}:parts:{lists.table}:{lists.run_id}"
 
-    def _arrived(self, client: "redis.Redis", lists: Lists) -> int:
+    def _arrived(self, client: "redis.Redis", lists: ExportTable) -> int:
         return sum(int(count) for count in client.hvals(self._marks(lists)))
 
     @contextmanager

@@ -20,7 +20,7 @@ from pyspark.sql.types import BinaryType, StructField, StructType
 
 from recsys_spark.arrow import arrow_schema, make_batch
 from recsys_spark.errors import ConfigError, TransientError
-from recsys_spark.export.lists import Lists
+from recsys_spark.export.lists import ExportTable
 from recsys_spark.storage.runs import now
 from recsys_spark.workers import map_in_arrow
 
@@ -40,11 +40,11 @@ class Sqlite:
         self._beside = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.tmp")
         self._versions()
 
-    def holds(self, lists: Lists) -> bool:
+    def exists(self, lists: ExportTable) -> bool:
         """Whether the file says so."""
         return self._versions().get(lists.table) == lists.run_id
 
-    def write(self, lists: Lists) -> None:
+    def write(self, lists: ExportTable) -> None:
         """Write the new file, with what the old one has of other tables."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -60,13 +60,13 @@ class Sqlite:
             self._beside.unlink(missing_ok=True)
             raise
 
-    def show(self, lists: Lists) -> None:
+    def activate(self, lists: ExportTable) -> None:
         """Put the new file in the old one's place, if one was written.
 
         Other new files that are being written have copied the old one, so they are deleted: that
         ends their commands, which can be repeated. Raises TransientError if that happened to ours.
         """
-        if self.holds(lists):
+        if self.exists(lists):
             return
         try:
             self._beside.replace(self.path)
@@ -77,7 +77,7 @@ class Sqlite:
         for leftover in self.path.parent.glob(f".{escape(self.path.name)}.*.tmp"):
             leftover.unlink(missing_ok=True)
 
-    def place(self, lists: Lists) -> str:
+    def location(self, lists: ExportTable) -> str:
         """The file and the table."""
         return f"{self.path}, table {lists.table}"
 
@@ -106,7 +106,7 @@ class Sqlite:
             ) from None
 
 
-def _fill(file: sqlite3.Connection, lists: Lists) -> None:
+def _fill(file: sqlite3.Connection, lists: ExportTable) -> None:
     """Rows arrive in the order of the key, a partition at a time, so that they are appended."""
     frame, table, owner = lists.entries(), lists.table, lists.columns.named
     columns = ", ".join(f"{name} {_TYPES[kind]}" for name, kind in frame.dtypes)

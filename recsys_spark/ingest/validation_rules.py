@@ -26,7 +26,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, StringType, StructType
 
-from recsys_spark.config import Filter, Ingest, Reason, Rules, Scalar
+from recsys_spark.config import Filter, Ingest, Reason, Scalar, ValidationRules
 from recsys_spark.schema import typed_id
 
 REASONS: tuple[str, ...] = get_args(Reason)
@@ -107,7 +107,12 @@ def _event_weight(weights: dict[str, float]) -> Column:
 
 
 def _broken(
-    rules: Rules, value: _Value, weight: Column, user_type: str, item_type: str, now: datetime
+    rules: ValidationRules,
+    value: _Value,
+    weight: Column,
+    user_type: str,
+    item_type: str,
+    now: datetime,
 ) -> list[Column]:
     checks = {
         **_id_checks("user", user_type, rules.max_id_bytes),
@@ -130,7 +135,7 @@ def _id_checks(side: str, kind: str, max_bytes: int) -> dict[str, Column]:
     }
 
 
-def _value_checks(value: _Value, weighed: Column, rules: Rules) -> dict[str, Column]:
+def _value_checks(value: _Value, weighed: Column, rules: ValidationRules) -> dict[str, Column]:
     number = value.number
     overflow = F.coalesce(weighed, number).isin(float("inf"), float("-inf"))
     limits = [number < rules.min_value] if rules.min_value is not None else []
@@ -144,7 +149,7 @@ def _value_checks(value: _Value, weighed: Column, rules: Rules) -> dict[str, Col
     }
 
 
-def _time_checks(rules: Rules, now: datetime) -> dict[str, Column]:
+def _time_checks(rules: ValidationRules, now: datetime) -> dict[str, Column]:
     time = F.col("timestamp")
     too_old = time < _utc(rules.min_timestamp)
     return {

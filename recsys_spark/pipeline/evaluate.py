@@ -22,7 +22,7 @@ from recsys_spark.pipeline.execution_plan import make_plan
 from recsys_spark.pipeline.fitted_tables import FittedTables, Scores, read_fitted
 from recsys_spark.pipeline.metric_tables import measure
 from recsys_spark.pipeline.paired_comparison import paired_with_best
-from recsys_spark.pipeline.report_data import pictures
+from recsys_spark.pipeline.report_data import report_data
 from recsys_spark.pipeline.validation import relevant_rows
 from recsys_spark.schema import METRICS, per_user
 from recsys_spark.topn.recommend import read_catalog
@@ -50,7 +50,7 @@ def evaluate(run: Run) -> Summary:
     table = measured.table.coalesce(1).sortWithinPartitions("model", "metric", "k")
     run.write(table, "metrics", METRICS)
     work.log.progress("preparing report data")
-    drawn = pictures(inputs, users_of(passed), measured.patterns, found, wanted.shown)
+    drawn = report_data(inputs, users_of(passed), measured.patterns, found, wanted.shown)
     figures = [row.asDict() for row in run.read("metrics").drop("run_id").collect()]
     for name, text in (("json", json.dumps(figures, indent=2)), ("csv", _as_csv(figures))):
         run.runs.store.replace(run.runs.path(run.run_id, f"metrics.{name}"), text)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from recsys_spark.config import Config
 from recsys_spark.errors import ConfigError, similar_name
-from recsys_spark.export import Form, Lists, Options, open_target
+from recsys_spark.export import ExportTable, Form, Options, open_target
 from recsys_spark.pipeline.sessions import lazy_session
 from recsys_spark.runtime.log import Log
 from recsys_spark.schema import LISTS
@@ -19,14 +19,14 @@ _DEFAULTS = Options()
 class Export:
     """Where a version was delivered. seconds: it took; unchanged: an earlier command had done it.
 
-    place: for people, without passwords.
+    location: for people, without passwords.
     """
 
     table: str
     form: str
     run_id: str
     lists: int
-    place: str
+    location: str
     seconds: float
     unchanged: bool
 
@@ -52,17 +52,17 @@ def export_lists(
         raise ConfigError(
             f"Lists are exported: {', '.join(LISTS)}, not {table}{similar_name(table, LISTS)}."
         )
-    place = open_target(form, target, options)
+    store = open_target(form, target, options)
     with lazy_session(config, log, read_only=True) as spark:
         tables = Tables(open_store(config.paths.root, spark), spark)
         version = tables.version(table, run_id)
         frame = tables.read(table, version.run_id)
-        lists = Lists(table, version.run_id, version.rows, max(1, version.files), frame)
+        lists = ExportTable(table, version.run_id, version.rows, max(1, version.files), frame)
         begun = time.monotonic()
-        done = place.holds(lists)
+        done = store.exists(lists)
         if not done:
             log.progress(f"writing {lists.count:,} lists to {form}")
-            place.write(lists)
-        place.show(lists)
+            store.write(lists)
+        store.activate(lists)
         seconds = time.monotonic() - begun
-        return Export(table, form, lists.run_id, lists.count, place.place(lists), seconds, done)
+        return Export(table, form, lists.run_id, lists.count, store.location(lists), seconds, done)

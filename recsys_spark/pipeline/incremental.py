@@ -8,11 +8,11 @@ from recsys_spark.pipeline.context import Keep
 from recsys_spark.pipeline.list_inputs import Earlier, Inputs
 from recsys_spark.runtime.log import Log
 from recsys_spark.storage.tables import Tables
-from recsys_spark.topn.incremental import changed_users, kept_lists
+from recsys_spark.topn.incremental import changed_users, reusable_lists
 
 PUBLISHED = "published"
-# What lists are made by, beside what `kept_lists` looks up in them.
-_RULES = (
+# What lists are made by, beside what `reusable_lists` looks up in them.
+_SETTINGS = (
     "model",
     "cold_start_items",
     "exclude_seen",
@@ -29,29 +29,29 @@ _RULES = (
 )
 
 
-def rules(config: Config) -> str:
-    """A hash of the settings that lists which stay were made by, too."""
-    return config.digest(*(f"recommend.{key}" for key in _RULES), "models")
+def settings_digest(config: Config) -> str:
+    """A hash of the settings by which lists are made, the same for lists that are reused."""
+    return config.digest(*(f"recommend.{key}" for key in _SETTINGS), "models")
 
 
 def read_lists(
-    tables: Tables, version: str | None, run_id: str, now: str | None = None
+    tables: Tables, version: str | None, run_id: str, digest: str | None = None
 ) -> Earlier | None:
     """The lists of a version; None: there are none, or they are those of this run.
 
-    now: the `rules` of this run, where lists that were made by the same ones may stay. Raises
-    ConfigError for a version without such a table.
+    digest: `settings_digest` of this run, where lists that the same settings made may be reused.
+    Raises ConfigError for a version without such a table.
     """
     if version is None or version == run_id:
         return None
     manifest = tables.version("recommendations", version)
     lists = tables.read("recommendations", version)
-    if now is None or manifest.check_results.get("rules") != now:
+    if digest is None or manifest.check_results.get("rules") != digest:
         return Earlier(version, lists)
     return Earlier(version, lists, tables.read("interactions", manifest.inputs["ingest"]))
 
 
-def carry_over(
+def reuse_lists(
     inputs: Inputs, users: DataFrame, wanted: Recommend, schema: StructType, log: Log, keep: Keep
 ) -> tuple[DataFrame, DataFrame | None]:
     """The users who need new lists, and the lists of the others; None: there are none.
@@ -89,7 +89,7 @@ def _kept(earlier: Earlier, inputs: Inputs, n: int) -> DataFrame:
         _by_id(rule, inputs.ids) for rule in (policy.removed, policy.blocked, policy.allowed_in)
     )
     lists, segments = earlier.lists, policy.segments
-    return kept_lists(lists, changed, removed, blocked, n, segments, allowed_in)
+    return reusable_lists(lists, changed, removed, blocked, n, segments, allowed_in)
 
 
 def _by_id(rule: DataFrame | None, ids: DataFrame) -> DataFrame | None:

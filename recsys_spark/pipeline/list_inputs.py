@@ -28,7 +28,7 @@ class Training:
 class Earlier:
     """Lists of another run.
 
-    history: the interactions that they were made from; None: other rules have made them.
+    history: the interactions that they were made from; None: other settings have made them.
     """
 
     run_id: str
@@ -47,9 +47,9 @@ class Inputs:
     members: columns group_id, user_id, user. user_factors: columns id, factors and source.
     item_factors: columns id, factors. items: columns item_id, title, genres. genres: from
     `item_genres`, of ids. similar_genres: of item_ids, where they count for similar items. policy:
-    from `read_policy`. models, nearest, segments: of the models whose lists are delivered.
-    training: None where nothing is explained by factors. earlier: lists that may stay. published:
-    those that readers have. model_version: of the factors.
+    from `read_business_rules`. models, nearest, segments: of the models whose lists are delivered.
+    training: None where nothing is explained by factors. earlier: lists that may be reused.
+    published: those that readers have. model_version: of the factors.
     """
 
     history: DataFrame

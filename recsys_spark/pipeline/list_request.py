@@ -14,12 +14,12 @@ from recsys_spark.pipeline.side_tables import USER, SideTables
 from recsys_spark.schema import RATINGS, recommendations
 from recsys_spark.topn.catalog import FOLD_IN, MODEL, Catalog, with_factors
 from recsys_spark.topn.cold_items import estimate
-from recsys_spark.topn.constraints import seen_rows
 from recsys_spark.topn.explanation_inputs import make_explainer, weighted_history
 from recsys_spark.topn.explanations import Explainer
 from recsys_spark.topn.models import Basis, ranked_by
 from recsys_spark.topn.recommend import read_catalog
 from recsys_spark.topn.request import ByFactors, ByScorers, Notes, Request
+from recsys_spark.topn.rule_tables import seen_rows
 
 
 def wanted_users(

@@ -1,4 +1,6 @@
-"""Summary of the lists that are written: a sample, and how they differ from published."""
+"""Summary of the lists that are written: what the rules did, a sample, and how they differ from
+published ones.
+"""
 
 from typing import Any
 
@@ -9,6 +11,8 @@ from recsys_spark.evaluation import measure_agreement, summarise
 from recsys_spark.pipeline.context import Summary
 from recsys_spark.pipeline.list_inputs import Earlier, Inputs
 from recsys_spark.runtime.log import Log
+from recsys_spark.topn.business_rules import Policy
+from recsys_spark.topn.catalog import Tally
 
 _SAMPLE = 5
 _FIRST = 10  # items of a list that are compared with the published ones
@@ -22,7 +26,7 @@ def list_summary(table: DataFrame, inputs: Inputs, found: Summary, run_id: str, 
         "sources": found["sources"],
         "short_lists": found["short"],
         "policy": found["policy"],
-        "published": beside_published(table, inputs.published, run_id, n),
+        "published": compare_with_published(table, inputs.published, run_id, n),
         "sample": sample(table, inputs.history, inputs.items),
     }
 
@@ -59,7 +63,45 @@ def tracked(summary: Summary) -> dict[str, float]:
     }
 
 
-def beside_published(
+def rule_effects(policy: Policy, tally: Tally) -> Summary:
+    """What each rule removed, once the lists are written; it is kept with the run."""
+    removed = {}
+    if policy.removed is not None:
+        counts = policy.removed.groupBy("rule").count().collect()
+        removed = {row["rule"]: row["count"] for row in sorted(counts)}
+    return {
+        "removed_items": removed,
+        "blocked_pairs": 0 if policy.blocked is None else policy.blocked.count(),
+        "slots_below_min_score": tally.below.value,
+        "skipped_for_genre": tally.passed.value,
+        "reserved_slots_filled": tally.reserved.value,
+        "scores_computed": tally.computed.value,
+        "scores_ruled_out": _ruled_out(tally),
+    }
+
+
+def describe_effects(found: Summary) -> str | None:
+    """What `rule_effects` found, in words for the log; None: nothing was removed."""
+    counts = [
+        (count, f"items {rule.replace('_', ' ')}") for rule, count in found["removed_items"].items()
+    ]
+    counts += [
+        (found["blocked_pairs"], "pairs blocked"),
+        (found["slots_below_min_score"], "slots below min_score"),
+        (found["skipped_for_genre"], "items skipped (quota of their genre reached)"),
+        (found["reserved_slots_filled"], "slots given to new items or the tail"),
+    ]
+    removed = [f"{count:,} {what}" for count, what in counts if count]
+    return f"policy: {', '.join(removed)}" if removed else None
+
+
+def _ruled_out(tally: Tally) -> float | None:
+    """The share of all scores that bounds made unnecessary."""
+    every = tally.possible.value
+    return max(0.0, round(1 - tally.computed.value / every, 4)) if every else None
+
+
+def compare_with_published(
     table: DataFrame, published: Earlier | None, run_id: str, n: int
 ) -> Summary | None:
     """How similar the lists are to those that readers have now, of the users in both.

@@ -13,17 +13,10 @@ from pyspark.sql import functions as F
 from recsys_spark.config import WALS, Config, Model, Recommend
 from recsys_spark.errors import AuditError
 from recsys_spark.kernels.als.spec import SIDES
-from recsys_spark.pipeline.business_rules import (
-    cold_start_items,
-    described,
-    effect,
-    read_policy,
-    with_new_items,
-)
 from recsys_spark.pipeline.context import Keep, Run, Summary, Workspace
 from recsys_spark.pipeline.fitted_tables import read_fitted
 from recsys_spark.pipeline.genres import item_genres
-from recsys_spark.pipeline.incremental import PUBLISHED, carry_over, read_lists, rules
+from recsys_spark.pipeline.incremental import PUBLISHED, read_lists, reuse_lists, settings_digest
 from recsys_spark.pipeline.list_inputs import Inputs, Training
 from recsys_spark.pipeline.list_request import (
     all_factors,
@@ -33,11 +26,22 @@ from recsys_spark.pipeline.list_request import (
     make_request,
     wanted_users,
 )
-from recsys_spark.pipeline.list_summary import list_summary, log_summary, tracked
+from recsys_spark.pipeline.list_summary import (
+    describe_effects,
+    list_summary,
+    log_summary,
+    rule_effects,
+    tracked,
+)
 from recsys_spark.pipeline.model_scorers import models_of, nearest_users
 from recsys_spark.pipeline.models import fit_content
 from recsys_spark.pipeline.related_tables import check_related, related_tables, similar_genres
 from recsys_spark.pipeline.resumable_write import not_written, plan_layout, write_slices
+from recsys_spark.pipeline.rule_files import (
+    cold_start_items,
+    read_business_rules,
+    with_new_items,
+)
 from recsys_spark.pipeline.side_tables import SideTables
 from recsys_spark.pipeline.user_segments import segments_of
 from recsys_spark.storage.partial_versions import Slices
@@ -67,7 +71,7 @@ def recommend(run: Run) -> Summary:
     except AuditError:
         slices.drop()  # so that the lists are made again
         raise
-    if text := described(found["policy"]):
+    if text := describe_effects(found["policy"]):
         work.log.info(text)
     for table in related_tables(config, inputs, request, tiles, work.log):
         rows = run.write(table.frame, table.table, table.schema, table.check).rows
@@ -104,7 +108,7 @@ def _read(run: Run) -> Inputs:
         item_ids=item_ids,
         ids=ids,
         cold_items=cold,
-        policy=read_policy(wanted, tables, history, genres),
+        policy=read_business_rules(wanted, tables, history, genres),
         users=wanted_users(wanted.users, tables, history, user_ids),
         known_users=run.rows("user_ids"),
         members=group_members(wanted.groups, tables, user_ids),
@@ -117,7 +121,7 @@ def _read(run: Run) -> Inputs:
         models=models_of(config, parts, fitted, content),
         nearest=nearest_users(parts, history, work.log, work.keep),
         segments=segments_of(tables, config.evaluate.users, parts),
-        earlier=read_lists(run.tables, since, run.run_id, rules(config)),
+        earlier=read_lists(run.tables, since, run.run_id, settings_digest(config)),
         published=read_lists(run.tables, published, run.run_id),
         model_version=run.version("user_factors"),
     )
@@ -149,7 +153,7 @@ def _write(
     every = wanted.users.path is None and slices.progress.through is None
     most = inputs.known_users if every else users.count()
     layout = plan_layout(wanted, most, work.spark.sparkContext.defaultParallelism)
-    users, kept = carry_over(inputs, users, wanted, schema, work.log, work.keep)
+    users, kept = reuse_lists(inputs, users, wanted, schema, work.log, work.keep)
     lists = make_lists(replace(request, users=users, layout=layout), tally)
 
     def complete(made: DataFrame) -> DataFrame:
@@ -164,4 +168,4 @@ def _check(table: DataFrame, config: Config, policy: Policy, tally: Tally) -> Su
     scored = () if policy.reorders else (MODEL, FOLD_IN, *config.recommend.chain)
     ordered = F.col("source").isin(POPULAR, *scored)
     found = audit(table, "user_id", _TABLE, config.recommend.n, ordered)
-    return found | {"policy": effect(policy, tally), "rules": rules(config)}
+    return found | {"policy": rule_effects(policy, tally), "rules": settings_digest(config)}

@@ -23,7 +23,7 @@ HISTORY, HELD_OUT = "history", "held_out"
 MeasuredModels = dict[str, MeasuredModel]
 
 
-def pictures(
+def report_data(
     inputs: EvaluationInputs,
     ranked: DataFrame,
     patterns: pa.Table,

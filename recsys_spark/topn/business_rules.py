@@ -1,4 +1,6 @@
-"""What lists must keep beside the model's order: items off sale, blocked pairs, few of a genre."""
+"""Business rules of lists (`Policy`: items off sale, blocked pairs, few of a genre), by indices,
+and their application to a catalog.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -174,9 +176,9 @@ def genre_groups(catalog: Catalog, genres: DataFrame | None) -> Ragged:
 
 
 def _in_order(at: npt.NDArray[np.int32], rows: Ragged, size: int) -> Ragged:
-    """Rows at their places among `size`; those of place -1 are left out, the others empty."""
+    """Rows at their positions among `size`; those of position -1 are left out, the others empty."""
     inside = rows.where(at >= 0)
-    lengths, places = np.diff(inside.indptr), at[at >= 0]
-    order = np.argsort(np.repeat(places, lengths), kind="stable")
-    counts = np.bincount(places, weights=lengths, minlength=size).astype(np.int64)
+    lengths, positions = np.diff(inside.indptr), at[at >= 0]
+    order = np.argsort(np.repeat(positions, lengths), kind="stable")
+    counts = np.bincount(positions, weights=lengths, minlength=size).astype(np.int64)
     return Ragged(np.concatenate([[0], np.cumsum(counts)]), inside.positions[order])

@@ -101,7 +101,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Reserved:
-    """Places of every list that some items have, such as new ones.
+    """Slots of every list that some items have, such as new ones.
 
     items: (items,) which; they have factors, but need not be scored.
     """

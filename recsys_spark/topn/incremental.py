@@ -19,7 +19,7 @@ def _prints(frame: DataFrame, name: str) -> DataFrame:
     return frame.groupBy("user_id").agg(F.struct(F.count("*"), F.bit_xor(row)).alias(name))
 
 
-def kept_lists(
+def reusable_lists(
     lists: DataFrame,
     changed: DataFrame,
     removed: DataFrame | None,

@@ -72,14 +72,14 @@ def _gathered(request: Request) -> DataFrame:
     if "seen" not in rows.columns:
         rows = with_seen(rows, request.seen)
     if by is not None:
-        rows = by.beside(rows)
+        rows = by.join_to(rows)
     elif "factors" not in rows.columns:
         rows = rows.withColumn("factors", F.lit(None).cast("array<float>"))
     if policy.blocked is not None:
         rows = with_blocked(rows, policy.blocked)
     if policy.segments is not None:
         rows = rows.join(policy.segments, "user_id", "left")
-    return request.notes.beside(rows)
+    return request.notes.join_to(rows)
 
 
 def _listing(request: Request) -> Listing:

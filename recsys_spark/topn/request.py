@@ -36,7 +36,7 @@ class Notes:
     explainer: Explainer | None = None
     reasons: int = 0
 
-    def beside(self, users: DataFrame) -> DataFrame:
+    def join_to(self, users: DataFrame) -> DataFrame:
         """users with columns interacted, interacted_at, and those of `known`, if there are such."""
         if self.history is not None:
             pair = F.struct(F.col("item").cast("bigint").alias("item"), "timestamp")
@@ -63,7 +63,7 @@ class ByFactors:
     items: DataFrame | None = None
     tiles: int = 1
 
-    def beside(self, users: DataFrame) -> DataFrame:
+    def join_to(self, users: DataFrame) -> DataFrame:
         """users, with a column user, and their factors; null for those without."""
         own = self.users.toDF("user", "factors", *self.users.columns[2:])
         return users.join(own, "user", "left")
@@ -86,7 +86,7 @@ class ByScorers:
     nearest: Mapping[str, Nearest] = field(default_factory=dict)
     segments: Mapping[str, DataFrame] = field(default_factory=dict)
 
-    def beside(self, users: DataFrame) -> DataFrame:
+    def join_to(self, users: DataFrame) -> DataFrame:
         """users, with columns user_id and user, and what `blocks.read_block` takes."""
         for name, segments in self.segments.items():
             own = segments.toDF("user_id", segment_column(name))

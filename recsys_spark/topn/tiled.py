@@ -41,7 +41,7 @@ def recommend_in_tiles(
 
 
 def _tiles(listing: Listing, item_factors: DataFrame, tiles: int) -> Iterator[Listing]:
-    """Listings of about equally many items, which call them by their places in the catalog.
+    """Listings of about equally many items, which call them by their positions in the catalog.
 
     A tile without any factors is left out.
     """

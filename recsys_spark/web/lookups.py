@@ -47,7 +47,7 @@ class Interaction:
 
 @dataclass(frozen=True)
 class Entry:
-    """A place of a list. because, last_interaction: where the table explains its entries."""
+    """An entry of a list. because, last_interaction: where the table explains its entries."""
 
     rank: int
     item: Item

@@ -6,7 +6,7 @@ import pytest
 from chispa import assert_df_equality
 from reference import lists as plain
 
-from recsys_spark.evaluation import measure_places
+from recsys_spark.evaluation import measure_full_ranking
 from recsys_spark.kernels.metrics.full_ranking import RANK_METRICS
 
 DRAW = random.Random(5)
@@ -41,13 +41,13 @@ def frames(spark, partitions=2):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_user_follows_the_definitions(spark, model):
-    measured = measure_places(*frames(spark)).where(f"model = '{model}'").collect()
+    measured = measure_full_ranking(*frames(spark)).where(f"model = '{model}'").collect()
     rows, (own, items) = {row["user_id"]: row for row in measured}, MODELS[model]
     assert set(rows) == {f"u{user}" for user in USERS}
     for user in USERS:
         x = own.get(user, [0.0, 0.0])
         scores = {item: sum(a * b for a, b in zip(x, y, strict=True)) for item, y in items.items()}
-        expected = plain.places(scores, SEEN[user], TRUTH[user])
+        expected = plain.rank_metrics(scores, SEEN[user], TRUTH[user])
         row = rows[f"u{user}"]
         assert {name: row[name] for name in RANK_METRICS} == pytest.approx(expected, abs=1e-12)
         assert (row["k"], row["segment"]) == (None, "all")
@@ -55,6 +55,6 @@ def test_every_user_follows_the_definitions(spark, model):
 
 def test_partitions_do_not_change_a_bit(spark):
     one, other = (
-        measure_places(*frames(spark, parts)).sort("model", "user_id") for parts in (1, 5)
+        measure_full_ranking(*frames(spark, parts)).sort("model", "user_id") for parts in (1, 5)
     )
     assert_df_equality(one, other)

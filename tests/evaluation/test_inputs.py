@@ -11,8 +11,8 @@ from recsys_spark.evaluation import (
     TopNEvaluator,
     measure_agreement,
     measure_exposure,
+    measure_full_ranking,
     measure_lists,
-    measure_places,
     measure_ranking,
     predict_ratings,
     rating_error,
@@ -183,14 +183,14 @@ def test_factors_that_are_not_finite_rank_nothing(spark):
     seen = truth.where("false").select("user", "item")
     items = spark.createDataFrame([(i, [float(i)]) for i in range(5)], FACTORS)
     users = spark.createDataFrame([(1, [math.nan]), (2, [1.0])], FACTORS)
-    found = measure_places(truth, seen, {"m": (users, items)}).orderBy("user_id").collect()
+    found = measure_full_ranking(truth, seen, {"m": (users, items)}).orderBy("user_id").collect()
     assert [row["auc"] for row in found] == [0.5, 0.75]
     with pytest.raises(ContractError, match="item factors of m are NaN"):
-        measure_places(truth, seen, {"m": (users, users)})
+        measure_full_ranking(truth, seen, {"m": (users, users)})
     with pytest.raises(ContractError, match="item factors of m has an item twice"):
-        measure_places(truth, seen, {"m": (users, items.union(items))})
+        measure_full_ranking(truth, seen, {"m": (users, items.union(items))})
     with pytest.raises(ContractError, match="item of truth is string; it must be whole numbers"):
-        measure_places(truth.withColumn("item", F.lit("tea")), seen, {"m": (users, items)})
+        measure_full_ranking(truth.withColumn("item", F.lit("tea")), seen, {"m": (users, items)})
 
 
 def test_rating_errors_leave_out_what_is_no_rating(spark):

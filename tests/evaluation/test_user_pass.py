@@ -13,8 +13,8 @@ from pyspark.sql import functions as F
 from recsys_spark.evaluation import (
     measure_agreement,
     measure_exposure,
+    measure_full_ranking,
     measure_lists,
-    measure_places,
     measure_ranking,
     summarise,
 )
@@ -234,7 +234,7 @@ class World:
             measure_ranking(lists, both, CUTOFFS, MODELS, SPLIT),
             measure_lists(lists, items, CUTOFFS, MODELS, SPLIT, relevant, before),
             measure_agreement(others, lists.where("model = 'model'"), CUTOFFS, MODELS, SPLIT),
-            measure_places(truth, self.seen, self.scores, SPLIT),
+            measure_full_ranking(truth, self.seen, self.scores, SPLIT),
         ]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from recsys_spark.cli.show import as_csv
 from recsys_spark.export.files import Files
-from recsys_spark.export.lists import Lists
+from recsys_spark.export.lists import ExportTable
 
 IDS = [
     *('"q"', 'a"b', '""', "a,b", "back\\slash", "ends\\", '\\"', "line\nbreak", "cr\rhere"),
@@ -25,7 +25,9 @@ def parts(spark, tmp_path_factory):
     root = tmp_path_factory.mktemp("csv")
     entries = [(item, 0.5, rank) for rank, item in enumerate(IDS, 1)]
     frame = spark.createDataFrame([(user, "model", entries) for user in IDS], SCHEMA)
-    Files("csv", str(root)).write(Lists("recommendations", "r", len(IDS), 1, frame.coalesce(1)))
+    Files("csv", str(root)).write(
+        ExportTable("recommendations", "r", len(IDS), 1, frame.coalesce(1))
+    )
     return [str(part) for part in (root / "recommendations.csv/r").glob("part-*.csv")]
 
 

@@ -18,7 +18,7 @@ from servers import PASSWORD, free_port
 
 from recsys_spark import schema
 from recsys_spark.errors import ConfigError, TransientError
-from recsys_spark.export import Lists, Options, open_target
+from recsys_spark.export import ExportTable, Options, open_target
 
 FILES = 4
 WEEK = 7 * 24 * 60 * 60
@@ -57,15 +57,15 @@ def make_lists(spark, table="recommendations", run_id="first", kind="string"):
         )
     else:
         frame = spark.createDataFrame(rows, schema.similar("item_id", own))
-    return Lists(table, run_id, len(rows), FILES, frame.repartition(3))
+    return ExportTable(table, run_id, len(rows), FILES, frame.repartition(3))
 
 
 def deliver(target, lists):
     """As the pipeline does; whether it was there."""
-    held = target.holds(lists)
+    held = target.exists(lists)
     if not held:
         target.write(lists)
-    target.show(lists)
+    target.activate(lists)
     return held
 
 
@@ -163,7 +163,7 @@ def test_a_store_has_what_the_table_has(spark, store, table, kind):
     target, lists = store.target(), make_lists(spark, table, kind=kind)
     assert not deliver(target, lists)
     assert store.read(table) == entries_of(table, kind=kind)
-    place = target.place(lists)
+    place = target.location(lists)
     assert table in place
     assert "shop" not in place
 
@@ -171,7 +171,7 @@ def test_a_store_has_what_the_table_has(spark, store, table, kind):
 def test_a_repeated_export_does_nothing(spark, store):
     lists = make_lists(spark)
     assert not deliver(store.target(), lists)
-    broken = Lists(lists.table, lists.run_id, lists.count, FILES, spark.range(1))
+    broken = ExportTable(lists.table, lists.run_id, lists.count, FILES, spark.range(1))
     assert deliver(store.target(), broken), "the rows are not looked at"
 
 
@@ -197,7 +197,7 @@ def test_readers_see_the_old_version_until_they_see_the_new_one(spark, store):
     try:
         target.write(second)
         assert store.read("recommendations") == entries_of("recommendations")
-        target.show(second)
+        target.activate(second)
         assert store.read("recommendations") == entries_of("recommendations", "second")
     finally:
         done.set()
@@ -214,7 +214,7 @@ def test_an_older_version_can_be_shown_again(spark, store):
 
 def test_an_empty_table_is_delivered(spark, store):
     lists = make_lists(spark)
-    empty = Lists(lists.table, "empty", 0, FILES, lists.frame.limit(0))
+    empty = ExportTable(lists.table, "empty", 0, FILES, lists.frame.limit(0))
     deliver(store.target(), lists)
     deliver(store.target(), empty)
     assert store.read("recommendations") == []
@@ -227,7 +227,7 @@ def failing(lists):
     """The lists, of which the last cannot be made."""
     entries = F.when(F.col("user_id") == "u9", F.raise_error(F.lit("no u9")))
     frame = lists.frame.withColumn("recommendations", entries.otherwise(F.col("recommendations")))
-    return Lists(lists.table, lists.run_id, lists.count, FILES, frame)
+    return ExportTable(lists.table, lists.run_id, lists.count, FILES, frame)
 
 
 def test_a_failed_file_leaves_the_old_one_and_nothing_else(spark, sqlite_store, tmp_path):
@@ -247,7 +247,7 @@ def test_of_two_exports_to_one_file_the_later_one_is_repeated(spark, sqlite_stor
     other.write(similar)
     deliver(one, lists)
     with pytest.raises(TransientError, match="repeat the command"):
-        other.show(similar)
+        other.activate(similar)
     assert not deliver(sqlite_store.target(), similar)
     assert sqlite_store.read("recommendations") == entries_of("recommendations")
     assert sqlite_store.read("similar_items") == entries_of("similar_items")

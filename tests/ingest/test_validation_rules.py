@@ -14,7 +14,7 @@ from chispa import assert_df_equality
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from recsys_spark.config import Ingest, Rules, Source
+from recsys_spark.config import Ingest, Source, ValidationRules
 from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.ingest.validation_rules import REASONS, apply_rules
 from recsys_spark.io.events import open_events
@@ -246,7 +246,7 @@ def test_every_broken_rule_is_named_and_the_raw_row_kept(
 ) -> None:
     lines = [*GOOD, *(line for line, _ in CASES)]
     path = write(tmp_path, HEAD.encode() + b"\n".join(lines) + b"\n")
-    rules = Rules(min_value=0.5, max_value=5, max_id_bytes=8)
+    rules = ValidationRules(min_value=0.5, max_value=5, max_id_bytes=8)
     checked = check(spark, path, rules=rules)
     expected = [(raw.decode(errors="replace"), str(path), why) for raw, why in CASES]
     same(
@@ -291,7 +291,7 @@ def test_rules_see_the_value_before_it_is_weighed(spark: SparkSession, tmp_path:
     path = write(tmp_path, head + "\n".join(lines))
     weights = {**WEIGHTS, "hit": 100.0}
     checked = check(
-        spark, path, source=source, event_weights=weights, rules=Rules(max_value=5)
+        spark, path, source=source, event_weights=weights, rules=ValidationRules(max_value=5)
     ).orderBy("item_id")
     assert [tuple(row) for row in checked.select("reasons", "value").collect()] == [
         ([], 12.0),
@@ -441,7 +441,7 @@ def test_times_are_read_in_their_unit_and_never_overflow(
 def test_oldest_and_future_are_configurable(spark: SparkSession, tmp_path: Path) -> None:
     now = int(NOW.timestamp())
     path = write(tmp_path, HEAD + "".join(f"u,{t},1,{t}\n" for t in (T - 1, T, now, now + 1)))
-    rules = Rules(min_timestamp=datetime(2023, 11, 14, 22, 13, 20), max_future_hours=0)
+    rules = ValidationRules(min_timestamp=datetime(2023, 11, 14, 22, 13, 20), max_future_hours=0)
     checked = check(spark, path, rules=rules)
     expected = [
         (str(T - 1), ["bad_timestamp"]),

@@ -95,7 +95,7 @@ def exposure(lists, items):
     return found
 
 
-def places(scores, left_out, relevant):
+def rank_metrics(scores, left_out, relevant):
     """scores: by item; relevant items without a score, or left out, come last."""
     candidates = {item: score for item, score in scores.items() if item not in left_out}
     negatives = [score for item, score in candidates.items() if item not in relevant]

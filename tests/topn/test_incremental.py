@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from recsys_spark.topn.incremental import changed_users, kept_lists
+from recsys_spark.topn.incremental import changed_users, reusable_lists
 
 WHEN, LATER = datetime(2026, 1, 1), datetime(2026, 1, 2)
 ROWS = "user_id string, item_id string, value double, timestamp timestamp"
@@ -58,7 +58,7 @@ def kept(lists, changed=(), removed=None, blocked=None):
         None if rows is None else spark.createDataFrame(rows, kind)
         for rows, kind in zip((removed, blocked), kinds, strict=True)
     )
-    return {row["user_id"] for row in kept_lists(lists, users, *rules, 2).collect()}
+    return {row["user_id"] for row in reusable_lists(lists, users, *rules, 2).collect()}
 
 
 def test_lists_of_the_wanted_length_stay(lists):
@@ -87,5 +87,5 @@ def test_lists_keep_what_their_segment_is_allowed(spark, lists):
         ([("other", "x")], {"ann", "bob", "cyd"}),
     ):
         allowed = spark.createDataFrame(rows, kinds)
-        kept_now = kept_lists(lists, nobody, None, None, 2, segments, allowed)
+        kept_now = reusable_lists(lists, nobody, None, None, 2, segments, allowed)
         assert {row["user_id"] for row in kept_now.collect()} == expected

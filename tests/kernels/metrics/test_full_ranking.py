@@ -86,7 +86,7 @@ def test_all_metrics_equal_their_definitions_also_in_ties(users, items, data):
             at: sum(x * y for x, y in zip(factors, item, strict=True))
             for at, item in enumerate(items) if candidates[at]
         }  # fmt: skip
-        expected = plain.places(scores, seen[user], truth[user])
+        expected = plain.rank_metrics(scores, seen[user], truth[user])
         expected = {n: np.nan if v is None else v for n, v in expected.items()}
         assert found[user] == pytest.approx(expected, abs=1e-9, nan_ok=True)
 
@@ -125,7 +125,7 @@ def test_ranks_are_exact_whatever_the_scale_of_scores_and_the_slack(kind, scale,
     found = full_ranking(tile, Ragged(*ragged(truth, np.int32)))
     for user, own in enumerate(truth):
         scores = dict(enumerate(exact[user].tolist()))
-        expected = plain.places(scores, np.flatnonzero(left_out[user]).tolist(), own)
+        expected = plain.rank_metrics(scores, np.flatnonzero(left_out[user]).tolist(), own)
         assert dict(zip(RANK_METRICS, found[user], strict=True)) == pytest.approx(
             expected, abs=1e-9
         )

@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 import pytest
 
 from recsys_spark.topn.business_rules import Policy
-from recsys_spark.topn.constraints import (
-    Constraints,
-    constrained,
+from recsys_spark.topn.rule_tables import (
+    RuleTables,
     popular_in_segments,
     removed_items,
     seldom_used,
+    with_tables,
 )
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -114,7 +114,7 @@ def test_constraints_are_looked_up_in_the_interactions(spark, ids):
     )
     pairs = [("u", "a"), ("u", "a"), ("u", "x")]
     allowed = [("s", "c"), ("t", "y")]
-    given = Constraints(
+    given = RuleTables(
         NOON,
         min_users=1,
         blocked=spark.createDataFrame(pairs, "user_id string, item_id string"),
@@ -124,7 +124,7 @@ def test_constraints_are_looked_up_in_the_interactions(spark, ids):
         new_items=spark.createDataFrame([("b",), ("x",)], "item_id string"),
         new_days=1.0,
     )
-    found = constrained(Policy(diversity=0.5, new_slots=1), given, history, ids)
+    found = with_tables(Policy(diversity=0.5, new_slots=1), given, history, ids)
 
     def rows(frame):
         return sorted(map(tuple, frame.collect()))
@@ -135,4 +135,4 @@ def test_constraints_are_looked_up_in_the_interactions(spark, ids):
     assert rows(found.popular_in) == [("s", 0, 1.0)]
     assert rows(found.allowed_in) == [("s", 2), ("t", -1)]
     assert rows(found.new_items) == [(1,), (3,)]
-    assert constrained(Policy(), Constraints(NOON), history, ids) == Policy()
+    assert with_tables(Policy(), RuleTables(NOON), history, ids) == Policy()

@@ -1,4 +1,4 @@
-"""Tables of constraints, such as items off sale and blocked pairs, to the policy of lists."""
+"""Tables of business rules, such as items off sale and blocked pairs: source ids to indices."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,7 +16,7 @@ _DAY = 86_400  # seconds
 
 
 @dataclass(frozen=True)
-class Constraints:
+class RuleTables:
     """What lists are to keep, by the ids of the source; None: there is no such table.
 
     allow, deny: column item_id; only these, and none of those. windows: columns item_id, since,
@@ -40,10 +40,10 @@ class Constraints:
     new_days: float | None = None
 
 
-def constrained(
-    policy: Policy, given: Constraints, history: DataFrame, item_ids: DataFrame
+def with_tables(
+    policy: Policy, given: RuleTables, history: DataFrame, item_ids: DataFrame
 ) -> Policy:
-    """The policy with what the constraints remove, block, allow and reserve slots for.
+    """The policy with what the tables remove, block, allow and reserve slots for.
 
     history: columns user_id, user, item, timestamp; distinct pairs. item_ids: columns id, index, of
     all items. Raises ConfigError where new items are those of days and no event has a time.
@@ -111,13 +111,13 @@ def popular_in_segments(history: DataFrame, segments: DataFrame, most: int) -> D
     rows = history.join(segments, "user_id")
     users = rows.groupBy("segment").agg(F.count_distinct("user_id").alias("users"))
     counts = rows.groupBy("segment", "item").agg(F.count("*").alias("count"))
-    place = F.rank().over(Window.partitionBy("segment").orderBy(F.desc("count")))
-    best = counts.withColumn("place", place).where(F.col("place") <= most)
+    rank = F.rank().over(Window.partitionBy("segment").orderBy(F.desc("count")))
+    best = counts.withColumn("rank", rank).where(F.col("rank") <= most)
     share = (F.col("count") / F.col("users")).alias("share")
     return best.join(users, "segment").select("segment", "item", share)
 
 
-def _popular_in(given: Constraints, history: DataFrame) -> DataFrame | None:
+def _popular_in(given: RuleTables, history: DataFrame) -> DataFrame | None:
     """What fills lists in a segment; what is popular everywhere follows it."""
     if given.segments is None or not given.popular:
         return None
@@ -136,7 +136,7 @@ def _allowed_in(rows: DataFrame, item_ids: DataFrame) -> DataFrame:
     return named.select("segment", F.coalesce("item", F.lit(-1)).alias("item")).dropna()
 
 
-def _new_items(given: Constraints, history: DataFrame, item_ids: DataFrame) -> DataFrame:
+def _new_items(given: RuleTables, history: DataFrame, item_ids: DataFrame) -> DataFrame:
     """Column item: what came recently, and what a table names."""
     found = []
     if given.new_days is not None:

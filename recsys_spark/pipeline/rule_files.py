@@ -1,4 +1,4 @@
-"""Wiring of the policy: the files of the configuration to what lists keep, and what it removed."""
+"""Wiring of business rules: the files of recommend.policy and recommend.segments to a `Policy`."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,12 +11,10 @@ from recsys_spark.arrow import local_frame
 from recsys_spark.config import Blocked, ItemList, Recommend, SegmentItems, Segments, Windows
 from recsys_spark.errors import ConfigError
 from recsys_spark.io.side_tables import read_rows, read_windows
-from recsys_spark.pipeline.context import Summary
 from recsys_spark.pipeline.genres import required
 from recsys_spark.pipeline.side_tables import ITEM, SEGMENT, USER, SideTables
 from recsys_spark.topn.business_rules import Policy
-from recsys_spark.topn.catalog import Tally
-from recsys_spark.topn.constraints import Constraints, constrained
+from recsys_spark.topn.rule_tables import RuleTables, with_tables
 
 _KEY = "recommend.policy"
 _POPULAR = 1000  # items of a segment, at least, that its users' lists are filled with
@@ -60,7 +58,7 @@ def _item_table(items: DataFrame | None) -> DataFrame:
     return items.dropna(subset=["item_id"])
 
 
-def read_policy(
+def read_business_rules(
     config: Recommend, tables: SideTables, history: DataFrame, genres: DataFrame | None
 ) -> Policy:
     """The policy of recommend.policy and recommend.segments, ids in the type of the source.
@@ -80,13 +78,13 @@ def read_policy(
         tail_share=section.tail_items.share,
         tail_slots=section.tail_items.slots,
     )
-    return constrained(policy, _constraints(config, tables), history, tables.known["item_id"])
+    return with_tables(policy, _tables(config, tables), history, tables.known["item_id"])
 
 
-def _constraints(config: Recommend, tables: SideTables) -> Constraints:
+def _tables(config: Recommend, tables: SideTables) -> RuleTables:
     """Every file of the policy."""
     section, segments = config.policy, _segments(config.segments, tables)
-    return Constraints(
+    return RuleTables(
         at=(section.available.at or datetime.now(UTC)).replace(tzinfo=UTC),
         allow=_item_list(section.allow, "allow", tables),
         deny=_item_list(section.deny, "deny", tables),
@@ -146,41 +144,3 @@ def _named_items(section: ItemList, name: str, tables: SideTables) -> DataFrame:
     """Column item_id: what the file of an item list names; new items need not be known."""
     new = name == "new_items"
     return tables.read(f"{_KEY}.{name}", section, {"column": ITEM}, new=new)
-
-
-def effect(policy: Policy, tally: Tally) -> Summary:
-    """What each rule removed, once the lists are written; it is kept with the run."""
-    removed = {}
-    if policy.removed is not None:
-        counts = policy.removed.groupBy("rule").count().collect()
-        removed = {row["rule"]: row["count"] for row in sorted(counts)}
-    return {
-        "removed_items": removed,
-        "blocked_pairs": 0 if policy.blocked is None else policy.blocked.count(),
-        "slots_below_min_score": tally.below.value,
-        "skipped_for_genre": tally.passed.value,
-        "reserved_slots_filled": tally.reserved.value,
-        "scores_computed": tally.computed.value,
-        "scores_ruled_out": _ruled_out(tally),
-    }
-
-
-def described(found: Summary) -> str | None:
-    """What `effect` found, in words for the log; None: nothing was removed."""
-    counts = [
-        (count, f"items {rule.replace('_', ' ')}") for rule, count in found["removed_items"].items()
-    ]
-    counts += [
-        (found["blocked_pairs"], "pairs blocked"),
-        (found["slots_below_min_score"], "slots below min_score"),
-        (found["skipped_for_genre"], "items skipped (quota of their genre reached)"),
-        (found["reserved_slots_filled"], "slots given to new items or the tail"),
-    ]
-    removed = [f"{count:,} {what}" for count, what in counts if count]
-    return f"policy: {', '.join(removed)}" if removed else None
-
-
-def _ruled_out(tally: Tally) -> float | None:
-    """The share of all scores that bounds made unnecessary."""
-    every = tally.possible.value
-    return max(0.0, round(1 - tally.computed.value / every, 4)) if every else None
