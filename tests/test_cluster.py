@@ -115,7 +115,7 @@ def expected(spark, ratings):
     ("kind", "moment"),
     [("executor", "between"), ("executor", "during"), ("worker", "during")],
 )
-def test_a_cluster_computes_the_same_factors_whoever_is_killed(
+def test_cluster_computes_the_same_factors_after_any_kill(
     expected, ratings, process_environment, tmp_path, kind, moment
 ):
     user, item, value = ratings

@@ -62,7 +62,7 @@ def test_every_configuration_of_the_project_loads(path):
     load_config([path])
 
 
-def test_no_file_and_no_override_is_the_defaults():
+def test_config_without_file_and_overrides_has_the_defaults():
     assert load_config() == Config()
 
 

@@ -9,7 +9,7 @@ from recsys_spark.kernels.als.spec import WalsSpec
 
 
 @pytest.mark.parametrize("biases", ["none", "learned"])
-def test_widened_factors_keep_what_they_had_and_begin_the_rest(biases):
+def test_widened_factors_keep_their_values_and_start_the_new_columns(biases):
     ids = np.array([3, 5, 9])
     small, large = (
         WalsSpec(rank=rank, biases=biases, target="value", unobserved_weight=0.0) for rank in (4, 7)

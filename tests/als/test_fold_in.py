@@ -204,7 +204,7 @@ def test_rows_with_unknown_ids_are_left_out_and_rows_with_no_others_too(spark):
         ("lenskit_explicit", {"half_life_days": 3.0}, "user", ["half_life_days", "biases"]),
     ],
 )
-def test_what_an_objective_needs_the_training_rows_for(preset, given, side, settings):
+def test_fold_in_settings_that_need_the_training_rows(preset, given, side, settings):
     assert settings_with_statistics(resolve_spec(preset, **given), side) == settings
 
 

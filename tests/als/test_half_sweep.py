@@ -231,7 +231,7 @@ def test_null_ids_are_refused(spark, row):
         fit_factors(frame, resolve_spec("ials"), Plan())
 
 
-def test_no_rows_are_refused(spark):
+def test_empty_training_rows_are_refused(spark):
     frame = spark.createDataFrame([], "user long, item long, value double")
     with pytest.raises(ContractError, match="no training rows"):
         fit_factors(frame, resolve_spec("ials"), Plan())
@@ -307,7 +307,7 @@ def test_loss_terms_of_blocks_are_those_of_the_final_factors(spark):
     )
 
 
-def test_auto_is_resolved_by_the_rows_and_says_so(spark):
+def test_auto_solver_is_resolved_by_the_rows_and_reported(spark):
     spec = resolve_spec("ials", rank=RANK, iterations=1)
     seen = []
 

@@ -82,7 +82,7 @@ def test_the_number_of_blocks_does_not_matter(spark, spec, expected, blocks):
     np.testing.assert_allclose(*totals, rtol=1e-12)
 
 
-def test_there_may_be_more_blocks_than_rows(spark):
+def test_more_blocks_than_rows_are_accepted(spark):
     frame = frame_of(spark, ratings(users=4, items=3))
     assert_close(fit(frame, 9), fit(frame, 1))
 
@@ -134,7 +134,7 @@ def test_many_sweeps_of_a_tiny_problem_settle(spark):
     assert totals[-1] <= min(totals) * (1 + 1e-6)
 
 
-def test_nothing_stays_persisted(spark):
+def test_persisted_frames_are_released(spark):
     persisted = spark.sparkContext._jsc.getPersistentRDDs
     before = persisted().size()
     frame = frame_of(spark, ratings(), names=("user", "item", "rating"))
@@ -142,7 +142,7 @@ def test_nothing_stays_persisted(spark):
     assert persisted().size() == before
 
 
-def test_nothing_stays_persisted_after_a_failure(spark):
+def test_persisted_frames_are_released_after_a_failure(spark):
     persisted = spark.sparkContext._jsc.getPersistentRDDs
     before = persisted().size()
     frame = frame_of(spark, ratings(), names=("user", "item", "rating"))

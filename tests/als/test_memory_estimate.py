@@ -67,7 +67,7 @@ def test_blocks_are_a_few_for_each_slot_within_limits(pairs, blocks, expected):
     assert Plan(blocks).block_entries(sizes) == expected
 
 
-def test_what_fits_is_not_refused(spark):
+def test_training_that_fits_is_not_refused(spark):
     sizes = Sizes(10**6, 10**5, 10**4, 0, 0, 2)
     refuse_what_cannot_fit(sizes, SPEC, Plan(), spark.sparkContext)
 
@@ -79,7 +79,7 @@ def test_what_fits_is_not_refused(spark):
         (SIZES, 2**40, "2.4 GiB of factors to the driver.*spark.driver.maxResultSize"),
     ],
 )
-def test_what_cannot_fit_is_refused_by_the_setting_to_change(spark, sizes, budget, setting):
+def test_training_that_cannot_fit_is_refused_by_the_setting(spark, sizes, budget, setting):
     with pytest.raises(ConfigError, match=setting):
         refuse_what_cannot_fit(sizes, SPEC, Plan(broadcast_budget_bytes=budget), spark.sparkContext)
 
@@ -97,7 +97,7 @@ def test_auto_routes_what_the_driver_would_not_take(spark, monkeypatch):
     refuse_what_cannot_fit(SIZES, SPEC, within, spark.sparkContext)
 
 
-def test_a_fit_tells_the_sizes_before_it_builds(spark):
+def test_fit_reports_the_sizes_before_it_builds(spark):
     reported = []
     columns = ratings(users=12, items=9)
     spec = resolve_spec("hu2008", rank=2, iterations=1, alpha=2.0)

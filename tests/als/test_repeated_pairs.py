@@ -180,7 +180,7 @@ def test_a_loss_close_to_zero_does_not_end_training(spark):
         ((0.1, 0.0, 0.0), (0.0, 0.0, 0.0), True),
     ],
 )
-def test_rising_losses_are_told_from_falling_ones_whatever_their_sign(terms, before, risen):
+def test_rising_losses_are_found_for_losses_of_either_sign(terms, before, risen):
     first = Loss(1, 1.0, 0.0, 0.0)
     assert _has_risen(Loss(3, *terms), [first, Loss(2, *before)]) is risen
 

@@ -116,7 +116,7 @@ def test_partitioning_and_order_of_the_rows_do_not_matter(spark, tmp_path, spec,
         spark.conf.set("spark.sql.shuffle.partitions", before)
 
 
-def test_an_interrupted_fit_goes_on_to_the_same_factors(spark, tmp_path, spec, expected):
+def test_interrupted_fit_resumes_to_the_same_factors(spark, tmp_path, spec, expected):
     whole, first = expected
     start = Factorization(
         *(FactorFrame(getattr(first, side).frame(spark), RANK) for side in SIDES), first.losses
@@ -165,7 +165,7 @@ def test_neither_side_is_ever_in_one_place(spark, tmp_path, monkeypatch):
     assert isinstance(trained.user, FactorFrame)
 
 
-def test_only_the_factors_stay(spark, tmp_path):
+def test_sharded_fit_keeps_the_factors_only(spark, tmp_path):
     spec = resolve_spec("mllib", rank=RANK, iterations=1)
     persisted = spark.sparkContext._jsc.getPersistentRDDs
     before, during = persisted().size(), []
@@ -225,7 +225,7 @@ def test_auto_routes_what_exceeds_the_budget(spark, tmp_path, monkeypatch):
         ),
     ],
 )
-def test_what_cannot_be_done_is_refused_by_the_setting_to_change(spark, monkeypatch, plan, message):
+def test_sharded_refusals_name_the_setting_to_change(spark, monkeypatch, plan, message):
     monkeypatch.setattr(driver, "driver_pays", lambda *_: False)  # as on a cluster
     with pytest.raises(ConfigError, match=message):
         fit_factors(frame_of(spark, ratings()), resolve_spec("ials", rank=RANK), plan)

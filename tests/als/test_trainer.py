@@ -28,7 +28,7 @@ def assert_bit_equal(one, other):
 
 @pytest.mark.parametrize("preset", ["ials", "mllib"])
 @pytest.mark.parametrize("method", ["cholesky", "cg"])
-def test_an_interrupted_fit_goes_on_to_the_same_factors(spark, preset, method):
+def test_interrupted_fit_resumes_to_the_same_factors(spark, preset, method):
     frame = frame_of(spark, ratings(seed=1))
     spec = resolve_spec(preset, rank=RANK, iterations=4)
     plan = Plan(2, solver=Solver(method))
@@ -61,7 +61,7 @@ def test_a_warm_start_is_by_id(spark):
 
 
 @pytest.mark.parametrize("biases", ["learned", "means", "damped"])
-def test_a_warm_start_goes_on_where_published_factors_with_biases_were(spark, biases):
+def test_warm_start_continues_from_published_factors_with_biases(spark, biases):
     frame = frame_of(spark, ratings(seed=2))
     spec = resolve_spec("explicit", rank=RANK, iterations=6, biases=biases, order="users_first")
     before = fit_factors(frame, spec, PLAN)
@@ -74,7 +74,7 @@ def test_a_warm_start_goes_on_where_published_factors_with_biases_were(spark, bi
     assert warm.losses[0].total <= last * (1 + 1e-6) < cold.losses[0].total
 
 
-def test_what_is_seen_after_a_sweep_can_be_restored_to_what_is_published(spark):
+def test_factors_seen_after_a_sweep_restore_to_the_published_ones(spark):
     spec, states = (
         resolve_spec("lenskit_explicit", rank=RANK, iterations=1, order="items_first"),
         [],

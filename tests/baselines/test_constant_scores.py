@@ -20,7 +20,7 @@ def sides(spark, partitions=2):
     return [history(spark, partitions).select(side).distinct() for side in ("user", "item")]
 
 
-def test_popular_items_score_their_rows_for_everyone(spark):
+def test_popularity_scores_are_the_rows_of_items_for_every_user(spark):
     counts = count_rows(history(spark), "item")
     users, items = popularity_scores(sides(spark)[0], counts)
     assert {row["id"]: row["factors"] for row in users.collect()} == {u: [1.0] for u in range(9)}
@@ -49,7 +49,7 @@ def test_random_directions_are_a_function_of_seed_and_index(spark):
     np.testing.assert_allclose(lengths, 1.0, atol=1e-6)
 
 
-def test_random_scores_favour_nobody(spark):
+def test_random_scores_are_uniform(spark):
     """Over many users every item comes first about equally often."""
     users = spark.range(3000).selectExpr("cast(id as int) user")
     items = spark.range(10).selectExpr("cast(id as int) item")

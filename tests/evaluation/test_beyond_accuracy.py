@@ -66,7 +66,7 @@ def test_every_list_and_cutoff_follows_the_definitions(spark):
         assert (row["model"], row["split"], row["segment"]) == ("model", "test", "all")
 
 
-def test_what_is_not_given_has_no_value(spark):
+def test_list_metrics_without_their_inputs_are_null(spark):
     lists, items, *_ = frames(spark)
     bare = measure_lists(lists, items.select("item_id", "users"), CUTOFFS)
     row = bare.agg(*(F.count(name).alias(name) for name in LIST_METRICS)).first()

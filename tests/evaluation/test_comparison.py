@@ -89,7 +89,7 @@ def test_users_without_a_value_of_either_do_not_count(frames):
     assert found[METRICS[1]]["users"] == USERS
 
 
-def test_nothing_depends_on_partitions(frames):
+def test_comparison_does_not_depend_on_partitions(frames):
     one, other = frames
     assert_df_equality(
         compare(one.coalesce(1), other, resamples=64),
@@ -104,7 +104,7 @@ def test_holm_by_hand():
     np.testing.assert_allclose(holm(np.array([0.9, 0.8])), [1.0, 1.0])
 
 
-def test_what_cannot_be_compared_is_refused(frames):
+def test_comparison_refuses_incomparable_tables(frames):
     one, other = frames
     with pytest.raises(ContractError, match="`other` has several models, a, b among them"):
         compare(one, one.unionByName(other))

@@ -39,7 +39,7 @@ def test_graded_metrics_take_their_gains_from_a_column(spark):
     assert evaluator.evaluate(held_out(spark)) == pytest.approx(sum(expected) / 3, abs=1e-9)
 
 
-def test_what_is_missing_is_named(spark):
+def test_evaluator_names_missing_columns(spark):
     with pytest.raises(ContractError, match="WALS adds it if numItems is set"):
         TopNEvaluator().evaluate(held_out(spark).drop("recommendations"))
     with pytest.raises(ConfigError, match="choose one of precision"):

@@ -57,7 +57,7 @@ def test_groups_have_their_share_of_the_lists_and_of_the_catalog(spark):
         assert found["catalog_share", 3, group]["value"] == pytest.approx(len(members) / 15)
 
 
-def test_several_models_are_told_apart_and_items_outside_the_catalog_left_out(spark):
+def test_exposure_separates_models_and_leaves_out_items_outside_the_catalog(spark):
     lists, items, groups = frames(spark)
     both = lists.withColumn("model", F.lit("a")).unionByName(
         lists.where("user_id < 'u13'").withColumn("model", F.lit("b"))
@@ -82,7 +82,7 @@ def test_partitions_do_not_change_a_bit(spark):
     assert_df_equality(one, other)
 
 
-def test_nobody_is_served(spark):
+def test_exposure_of_no_users(spark):
     lists, items, _ = frames(spark)
     found = figures(measure_exposure(lists.where("user_id = 'u20'"), items, [5], "run").table)
     assert {metric: row["value"] for (metric, _, _), row in found.items()} == {

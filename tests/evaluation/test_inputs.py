@@ -118,7 +118,7 @@ def test_gains_that_are_no_numbers_count_zero(spark, truth):
     assert {row[name] for row in found for name in ("ndcg_linear", "ndcg_exponential")} == {0.0}
 
 
-def test_what_cannot_be_measured_is_refused_in_words(spark, truth):
+def test_metrics_refuse_unusable_inputs_with_a_message(spark, truth):
     lists = lists_of(spark, LISTED)
     text = lists_of(
         spark, {1: ["tea"]}, "user_id int, recommendations array<struct<item_id string, rank int>>"

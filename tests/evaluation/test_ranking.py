@@ -84,7 +84,7 @@ def test_parts_of_the_truth_are_measured_by_themselves(spark: SparkSession) -> N
         assert_df_equality(part, alone, ignore_row_order=True, ignore_nullable=True)
 
 
-def test_several_models_are_told_apart(spark: SparkSession, per_user: DataFrame) -> None:
+def test_ranking_metrics_separate_models(spark: SparkSession, per_user: DataFrame) -> None:
     """One without any list counts zero for all users."""
     lists, truth = list_frame(spark, RANKED), truth_frame(spark, RELEVANT)
     both = lists.withColumn("model", F.lit("model")).unionByName(

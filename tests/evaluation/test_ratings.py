@@ -86,7 +86,7 @@ def test_equal_ratings_leave_nothing_to_explain(spark: SparkSession) -> None:
     assert set(figures(rating_error(predictions(spark, same), "run"))) == {"rmse", "mae"}
 
 
-def test_nothing_known_gives_no_row(spark: SparkSession) -> None:
+def test_rating_error_without_known_ratings_has_no_row(spark: SparkSession) -> None:
     assert rating_error(predictions(spark, [(99, 0, 3.0), (0, 99, 3.0)]), "run").isEmpty()
 
 

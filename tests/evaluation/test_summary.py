@@ -115,7 +115,7 @@ def test_models_share_their_resamples(per_user):
             assert found["twin", *rest].asDict() == row.asDict() | {"model": "twin"}
 
 
-def test_nothing_depends_on_partitions_or_the_order_of_rows(per_user, segments):
+def test_summary_does_not_depend_on_partitions_or_the_order_of_rows(per_user, segments):
     one, other = (
         summarise(frame, "run", segments, resamples=100).sort(*KEYS)
         for frame in (

@@ -295,7 +295,7 @@ CREATE TRIGGER refuse BEFORE INSERT ON recsys_export_parts
 FOR EACH ROW WHEN (NEW.part = 2) EXECUTE FUNCTION refuse()"""
 
 
-def test_a_failed_copy_goes_on_with_the_missing_parts(spark, postgres_store):
+def test_postgres_export_resumes_with_the_missing_parts(spark, postgres_store):
     deliver(postgres_store.target(), make_lists(spark))
     second = make_lists(spark, run_id="second")
     postgres_store.change(REFUSE)
@@ -311,7 +311,7 @@ def test_a_failed_copy_goes_on_with_the_missing_parts(spark, postgres_store):
     assert postgres_store.read("recommendations") == entries_of("recommendations", "second")
 
 
-def test_nothing_is_left_of_versions_that_were_replaced_or_given_up(spark, postgres_store):
+def test_replaced_and_abandoned_versions_are_deleted(spark, postgres_store):
     deliver(postgres_store.target(), make_lists(spark))
     postgres_store.target().write(make_lists(spark, run_id="given up"))
     deliver(postgres_store.target(), make_lists(spark, run_id="second"))
@@ -329,7 +329,7 @@ def test_nothing_is_left_of_versions_that_were_replaced_or_given_up(spark, postg
     assert ("PRIMARY KEY (user_id, rank)",) in postgres_store.rows(key)
 
 
-def test_who_may_read_the_old_table_may_read_the_new_one(spark, postgres_store):
+def test_new_table_keeps_the_privileges_of_the_old_one(spark, postgres_store):
     deliver(postgres_store.target(), make_lists(spark))
     postgres_store.change(
         'DROP ROLE IF EXISTS "the service"; CREATE ROLE "the service"; '
@@ -374,7 +374,7 @@ def test_tables_of_others_are_left_alone(spark, postgres_store):
     assert postgres_store.read("recommendations") == []
 
 
-def test_what_the_server_refuses_is_told(spark, postgres_store):
+def test_refusal_of_the_server_is_reported(spark, postgres_store):
     deliver(postgres_store.target(), make_lists(spark))
     postgres_store.change("CREATE VIEW best AS SELECT * FROM recommendations WHERE rank = 1")
     with pytest.raises(ConfigError, match="refuses: cannot drop table recommendations"):
@@ -409,7 +409,7 @@ def test_a_version_that_is_soon_to_end_is_written_again(spark, redis_store):
     assert redis_store.read("recommendations") == entries_of("recommendations")
 
 
-def test_a_failed_pipeline_goes_on_with_the_missing_parts(spark, redis_store):
+def test_redis_export_resumes_with_the_missing_parts(spark, redis_store):
     deliver(redis_store.target(), make_lists(spark))
     second = make_lists(spark, run_id="second")
     part = F.pmod(F.hash("user_id"), F.lit(FILES))
@@ -462,7 +462,7 @@ def test_a_wrong_url_is_not_repeated(form, target):
 
 
 @pytest.mark.parametrize("form", ["postgres", "redis"])
-def test_a_server_that_is_away_is_told_without_the_password(form):
+def test_unreachable_server_is_reported_without_the_password(form):
     scheme, port = {"postgres": "postgresql"}.get(form, form), free_port()
     with pytest.raises(TransientError, match=r"does not answer: .*Check that it runs") as caught:
         open_target(form, f"{scheme}://shop:geheim@127.0.0.1:{port}/0", Options())

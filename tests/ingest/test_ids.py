@@ -30,7 +30,7 @@ def entries(dictionary: DataFrame) -> dict[str | int, int]:
 
 
 @KINDS
-def test_every_id_has_one_index_without_gaps_whatever_the_partitions(
+def test_ids_have_one_index_each_without_gaps_on_any_partitions(
     spark: SparkSession, kind: str, ids: list[str] | list[int]
 ) -> None:
     repeated: list[str] | list[int] = ids + ids[::2]  # type: ignore[operator]
@@ -57,7 +57,7 @@ def test_known_ids_keep_their_index_and_only_new_ones_are_added(
     assert sorted(set(after.values()) - set(before.values())) == list(range(100, len(ids)))
 
 
-def test_nothing_new_changes_nothing(spark: SparkSession) -> None:
+def test_ids_without_new_ones_are_unchanged(spark: SparkSession) -> None:
     known = spark.createDataFrame([("b", 0), ("a", 1)], "id string, index int")
     assert_df_equality(extend_ids(frame(spark, "string", ["a", "a"]), known), known)
 

@@ -50,11 +50,11 @@ def test_core_is_the_plain_fixpoint(spark: SparkSession, seed: int, users: int, 
     assert sorted(kept(spark, pairs, users, items)) == sorted(expected)
 
 
-def test_nothing_may_be_left(spark: SparkSession) -> None:
+def test_k_core_may_be_empty(spark: SparkSession) -> None:
     assert kept(spark, {(1, 1), (1, 2), (2, 1)}, 3, 3) == []
 
 
-def test_one_on_both_sides_asks_nothing(spark: SparkSession) -> None:
+def test_k_core_of_one_keeps_all_rows(spark: SparkSession) -> None:
     frame = spark.createDataFrame([(1, 1)], "user_id int, item_id int")
 
     def never(_frame: DataFrame, _name: str) -> DataFrame:

@@ -323,7 +323,7 @@ def test_broken_json_is_malformed(spark: SparkSession, tmp_path: Path) -> None:
     assert [tuple(row) for row in kept] == [("7", 4.0)]
 
 
-def test_only_plain_decimal_numbers_are_values(spark: SparkSession, tmp_path: Path) -> None:
+def test_values_are_plain_decimal_numbers(spark: SparkSession, tmp_path: Path) -> None:
     good = {"5.": 5.0, ".5": 0.5, "+3": 3.0, "-2": -2.0, "1E2": 100.0, " 4 ": 4.0, "1e-400": 0.0}
     good |= {"true": 1.0, " False ": 0.0}
     bad = {

@@ -90,7 +90,7 @@ def test_negatives(spark, tmp_path, text):
     ],
     ids=["unset", "missing", "empty", "one field"],
 )
-def test_what_cannot_be_read_is_refused(spark, tmp_path, train, error, words):
+def test_published_split_refuses_unreadable_files(spark, tmp_path, train, error, words):
     (tmp_path / "test").write_text("0 6\n")
     path = None if train is None else str(tmp_path / "nowhere")
     if train not in (None, "nowhere"):

@@ -50,7 +50,7 @@ FORMS = {
 
 @pytest.mark.parametrize("kind", ["long", "string"])
 @pytest.mark.parametrize("form", FORMS)
-def test_side_tables_ids_match_whatever_their_type(spark, tmp_path, known, form, kind):
+def test_side_tables_ids_match_in_any_type(spark, tmp_path, known, form, kind):
     name, content = FORMS[form]
     path = tmp_path / f"deny.{name}"
     parquet(path, content) if name == "parquet" else path.write_text(content)

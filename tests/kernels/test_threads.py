@@ -22,7 +22,7 @@ def test_threads_work_side_by_side():
 
 
 @pytest.mark.parametrize("threads", [2, 3])
-def test_no_more_values_are_held_than_a_few_a_thread(threads):
+def test_threads_hold_a_few_values_each_at_most(threads):
     begun, lock = [], Lock()
 
     def call(at):

@@ -160,7 +160,7 @@ def test_fit_is_fit_factors_with_the_columns_of_the_data(spark):
     assert model.lossHistory == [loss.total for loss in expected.losses]
 
 
-def test_a_fit_from_a_model_goes_on_where_the_model_was(spark, tmp_path):
+def test_fit_from_a_model_continues_its_training(spark, tmp_path):
     frame = frame_of(spark, ratings(), names=("user", "item", "rating"), id_type="int")
     wals = WALS(objective="hu2008", rank=2, maxIter=4, numBlocks=2)
     wals.fit(frame).write().save(str(tmp_path / "model"))

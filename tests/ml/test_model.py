@@ -194,7 +194,7 @@ def test_column_names_of_the_estimator_are_used_everywhere(spark, vectors):
     assert seen | listed == {(u, i) for u in range(4) for i in range(3)}
 
 
-def test_saved_models_answer_alike_and_hold_no_pickles(spark, training, fitted, tmp_path):
+def test_saved_models_predict_the_same_and_hold_no_pickles(spark, training, fitted, tmp_path):
     path = tmp_path / "model"
     fitted.save(str(path))
     loaded = WALSModel.load(str(path))
@@ -236,7 +236,7 @@ def test_users_fold_into_their_own_factors(rated, weighed):
     np.testing.assert_allclose(features, trained[np.isin(known, ids)], rtol=1e-5, atol=1e-6)
 
 
-def test_items_fold_into_what_their_users_ask_for(rated, weighed):
+def test_fold_in_of_items_solves_for_their_users(rated, weighed):
     folded = weighed.foldInItems(rated.where("film in (2, 3)"), training=rated)
     assert folded.dtypes == weighed.itemFactors.dtypes
     ids, features = factors_of(folded)
@@ -279,7 +279,7 @@ def test_objectives_without_statistics_fold_in_by_the_rows_alone(spark, training
     assert fitted.foldInUsers(unknown).collect() == []
 
 
-def test_a_model_is_not_overwritten_unless_told(model, fitted, tmp_path):
+def test_save_overwrites_a_model_on_request_only(model, fitted, tmp_path):
     path = str(tmp_path / "model")
     model.save(path)
     with pytest.raises(Exception, match="overwrite"):

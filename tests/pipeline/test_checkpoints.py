@@ -37,7 +37,7 @@ def kill_after(monkeypatch, sweeps):
     monkeypatch.setattr(train, "fit_factors", fit_factors)
 
 
-def test_a_killed_training_goes_on_to_the_same_factors(run, monkeypatch, tmp_path):
+def test_killed_training_resumes_to_the_same_factors(run, monkeypatch, tmp_path):
     root = tmp_path / "root"
     settings = ("solver.checkpoint_seconds=0", "objective.iterations=4")
     run(*settings, stages=TRAIN, run_id="whole")
@@ -59,7 +59,7 @@ def test_a_killed_training_goes_on_to_the_same_factors(run, monkeypatch, tmp_pat
     assert not (root / "runs/killed/checkpoint.json").exists()
 
 
-def test_a_killed_training_of_the_sharded_placement_goes_on_too(run, monkeypatch, tmp_path):
+def test_killed_training_of_the_sharded_placement_resumes(run, monkeypatch, tmp_path):
     """From frames to frames; the tables are those of the replicated placement, but for rounding."""
     root = tmp_path / "root"
     settings = ("solver.checkpoint_seconds=0", "objective.iterations=2", "objective.rank=4")

@@ -190,7 +190,7 @@ def test_compare_pairs_the_users_of_two_models(command, published):
         (["first", "--other-model", "magic"], "it has model, popularity"),
     ],
 )
-def test_what_cannot_be_compared_ends_with_code_2(command, published, words, cure):
+def test_compare_of_incomparable_runs_ends_with_code_2(command, published, words, cure):
     code, _, err = command("compare", *words, root=published / "root")
     assert code == 2
     assert re.search(cure, " ".join(err.split()))
@@ -208,7 +208,7 @@ def test_recommend_keeps_the_lists_of_users_without_anything_new(command, publis
     assert (code, "no complete version nowhere" in errors) == (2, True)
 
 
-def test_a_second_run_changes_nothing_and_says_so(command, published):
+def test_second_run_is_reported_as_unchanged(command, published):
     def state():
         files = (p for p in (published / "root").rglob("*") if p.is_file())
         return {p: p.stat().st_mtime_ns for p in files if "spark.log" not in p.name}
@@ -361,7 +361,7 @@ def test_failed_runs_leave_their_state(command, tmp_path):
     assert (status["state"], status["exit_code"], status["stage"]) == ("failed", 3, "ingest")
 
 
-def test_a_cluster_that_is_away_is_told_to_schedulers_by_both_codes(
+def test_unreachable_cluster_ends_with_the_code_for_schedulers(
     command, ratings, tmp_path, monkeypatch
 ):
     def lose(*_, **__):

@@ -48,7 +48,7 @@ def evaluated(spark, tmp_path_factory):
     )  # fmt: skip
 
 
-def test_everyone_is_measured_on_the_same_users(evaluated):
+def test_models_are_measured_on_the_same_users(evaluated):
     for model in ["model", *BASELINES]:
         for metric in METRICS:
             row = evaluated.metrics[model, metric, 3, "all"]
@@ -56,7 +56,7 @@ def test_everyone_is_measured_on_the_same_users(evaluated):
             assert row["ci_low"] <= row["value"] <= row["ci_high"]
 
 
-def test_whoever_scores_items_is_placed_among_all_of_them(evaluated):
+def test_models_with_scores_have_metrics_of_the_full_ranking(evaluated):
     scoring = {model for model, metric, *_ in evaluated.metrics if metric == "auc"}
     assert scoring == {"model", *BASELINES}
     assert evaluated.metrics["random", "auc", None, "all"]["value"] == pytest.approx(0.5, abs=0.15)

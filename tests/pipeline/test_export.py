@@ -100,7 +100,7 @@ def test_parquet_has_a_typed_row_an_entry(root, tmp_path):
 
 
 @pytest.mark.parametrize("side", ["item", "user"])
-def test_who_and_what_is_alike_is_exported_and_shown_too(root, tmp_path, side):
+def test_similar_items_and_users_are_exported(root, tmp_path, side):
     name = f"similar_{side}s"
     export(root, "parquet", tmp_path, table=name)
     table = pq.read_table(tmp_path / f"{name}.parquet/night")
@@ -154,7 +154,7 @@ def test_the_pointer_moves_only_after_the_files(root, tmp_path, monkeypatch):
         ({"run_id": "nothing"}, r"no complete version nothing; the newest are "),
     ],
 )
-def test_what_cannot_be_exported_is_named(root, tmp_path, options, cure):
+def test_export_refusals_name_the_cure(root, tmp_path, options, cure):
     with pytest.raises(ConfigError, match=cure):
         export(root, "csv", tmp_path, **options)
 
@@ -172,7 +172,7 @@ def test_a_file_of_sqlite_holds_both_tables(root, tmp_path):
 
 
 @pytest.mark.parametrize("server", ["postgres_url", "redis_url"])
-def test_the_command_tells_what_it_did_without_the_password(
+def test_export_command_reports_the_target_without_the_password(
     root, server, request, monkeypatch, capsys
 ):
     url, store = request.getfixturevalue(server), server.removesuffix("_url")

@@ -52,7 +52,7 @@ def test_users_without_factors_get_them_where_an_item_is_known(nights):
     assert summary == {"users": 2, "without_known_items": 1}
 
 
-def test_the_vector_is_what_the_model_of_monday_asks_for(nights):
+def test_folded_vector_solves_the_objective_of_the_model(nights):
     """With the weights by frequency, and the penalty, of Monday's training rows."""
     root, outcomes = nights
     spec = outcomes["monday"].records["train"].summary["spec"]
@@ -71,7 +71,7 @@ def test_the_vector_is_what_the_model_of_monday_asks_for(nights):
     np.testing.assert_allclose(found, np.linalg.solve(left, y), rtol=1e-4)
 
 
-def test_their_lists_come_from_fold_in_and_leave_out_what_they_have(nights):
+def test_lists_of_folded_users_leave_out_seen_items(nights):
     root, _ = nights
     lists = {row["user_id"]: row for row in rows(root, "recommendations", "tuesday")}
     sources = {user: row["source"] for user, row in lists.items() if user >= 1000}
@@ -84,7 +84,7 @@ def test_their_lists_come_from_fold_in_and_leave_out_what_they_have(nights):
     assert "901" not in [entry["item_id"] for entry in lists[3]["recommendations"]]
 
 
-def test_the_lineage_is_mondays_model_and_tuesdays_interactions(nights):
+def test_fold_in_lineage_is_the_older_model_and_the_newer_interactions(nights):
     _, outcomes = nights
     lineage = outcomes["recommend"].records["recommend"].lineage
     expected = {"ingest": "tuesday", "split": "monday", "train": "monday", "refit": "tuesday"}
@@ -94,13 +94,13 @@ def test_the_lineage_is_mondays_model_and_tuesdays_interactions(nights):
     assert published["user_factors"] == "tuesday.refit"
 
 
-def test_a_fold_in_that_is_done_is_not_done_again(nights):
+def test_finished_fold_in_is_skipped(nights):
     root, _ = nights
     again = run_in(root.parent, *SETTINGS, stages=("fold_in",), run_id="tuesday")
     assert again.unchanged
 
 
-def test_the_objective_is_that_of_the_model_whatever_is_configured(nights):
+def test_fold_in_uses_the_objective_of_the_model(nights):
     root, _ = nights
     settings = ("train.refit=true", "objective.preset=hu2008")
     other = run_in(root.parent, *settings, stages=("fold_in",), run_id="other")
@@ -115,7 +115,7 @@ def test_without_new_users_the_table_is_empty(run, table_rows):
     assert table_rows("folded_users", "night") == []
 
 
-def test_a_run_goes_on_from_its_own_training_beside_a_fold_in(run):
+def test_run_continues_from_its_own_training_beside_a_fold_in(run):
     """All stages after a fold-in of the same run: recommend is planned, and made, from train."""
     run(stages=TRAINED, run_id="night")
     run(stages=("fold_in",), run_id="night")

@@ -107,7 +107,7 @@ def test_new_users_are_served_by_each_kind_that_can(updated):
         assert lists[1001]["recommendations"]
 
 
-def test_a_model_that_cannot_know_new_users_says_so(updated):
+def test_models_that_cannot_serve_new_users_are_refused(updated):
     lists, events = delivered(updated, "spark")
     assert lists[1001]["source"] == "popular"
     assert any("stay unknown to spark, of kind: mllib" in event["msg"] for event in events)

@@ -158,7 +158,7 @@ def test_every_kind_is_fitted_again_to_all_rows_measured_and_delivered(spark, tm
 WORDS = ("war", "love", "space", "train")
 
 
-def test_titles_list_items_that_nobody_interacted_with(spark, tmp_path):
+def test_content_model_lists_items_without_interactions(spark, tmp_path):
     write_source(tmp_path)
     named = {str(item): (f"{WORDS[item % 4]} {WORDS[item % 3]}") for item in range(1, 26)}
     named |= {"99": "space train", "100": "war", "101": "unheard of"}

@@ -175,7 +175,7 @@ def test_a_killed_run_is_resumed_where_it_stopped(run, monkeypatch, tmp_path):
     assert set(outcome.records) == set(STAGES) - {"refit"}
 
 
-def test_nothing_is_published_before_publish(run, tmp_path):
+def test_tables_are_unpublished_before_publish(run, tmp_path):
     run(stages=STAGES[:6])
     assert not list((tmp_path / "root" / "tables").rglob("CURRENT.json"))
 
@@ -190,7 +190,7 @@ def test_unsafe_run_ids_are_refused(run):
         run(stages=("ingest",), run_id="../elsewhere")
 
 
-def test_nobody_is_recommended_what_they_have(night_run):
+def test_seen_items_are_not_recommended(night_run):
     tables = night_run.root / "tables"
     interactions = pq.read_table(tables / "interactions/versions/night").to_pylist()
     rows = pq.read_table(tables / "recommendations/versions/night").to_pylist()
@@ -207,7 +207,7 @@ def test_titles_and_genres_are_kept_and_shown_in_the_sample(night_run):
     assert all(t.startswith("Film, ") and "[Drama, War]" in t for u in sample for t in u["items"])
 
 
-def test_no_scratch_or_persisted_frame_is_left(night_run):
+def test_scratch_and_persisted_frames_are_dropped(night_run):
     assert night_run.persisted == 0
     assert not list((night_run.root / "runs").rglob("scratch"))
 

@@ -100,7 +100,7 @@ def test_variety_changes_lists_and_keeps_them_whole(shop):
     assert [items(row) for row in varied] != [items(row) for row in plain]
 
 
-def test_entries_say_when_they_were_had_and_why_they_are_listed(shop):
+def test_entries_have_the_last_interaction_and_reasons(shop):
     rows, _ = recommend(
         shop,
         "recommend.exclude_seen=false",
@@ -182,7 +182,7 @@ def test_too_many_users_to_compare_are_refused(shop, monkeypatch):
         recommend(shop, *settings, run_id="too-many")
 
 
-def test_only_who_has_changed_gets_another_list(shop):
+def test_incremental_changed_users_alone_get_new_lists(shop):
     """User 1 has what was listed first; and user 7's list holds what is denied now."""
     yesterday = {row["user_id"]: row for row in table(shop, "trained")}
     denied = items(yesterday[7])[0]
@@ -253,7 +253,7 @@ def test_items_whose_factors_do_not_fit_are_ranked_in_tiles(shop, monkeypatch):
             recommend(shop, *settings, f"recommend.{needs}", run_id="refused")
 
 
-def test_items_that_nobody_has_are_shown_by_their_genres(spark, tmp_path):
+def test_new_items_without_interactions_are_listed_by_their_genres(spark, tmp_path):
     """Two are new; who likes odd items better is shown the odd one. One that is denied is not."""
     write_source(tmp_path)
     kinds = "".join(

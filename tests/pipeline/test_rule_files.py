@@ -72,7 +72,7 @@ def test_all_rules_together(shop):
     assert summary["short_lists"] == 3
 
 
-def test_only_what_is_allowed(shop):
+def test_allow_list_limits_lists(shop):
     (shop / "allow.csv").write_text("item_id\n8\n9\n")
     setting = f"recommend.policy.allow.path={shop / 'allow.csv'}"
     lists, summary = recommend(shop, setting, run_id="allowed")
@@ -102,7 +102,7 @@ def test_a_least_score_leaves_slots_to_what_is_popular(shop):
     assert not any(lists.values())
 
 
-def test_what_was_seen_long_ago_may_come_again(shop):
+def test_seen_days_lets_older_items_be_listed_again(shop):
     """Times are 1000 seconds an item: within 8000 s of the newest event are the last items."""
     lists, _ = recommend(shop, "recommend.seen_days=0.1", "recommend.n=25", run_id="again")
     since = 25_030 - 8640  # seconds
@@ -112,7 +112,7 @@ def test_what_was_seen_long_ago_may_come_again(shop):
         assert set(items) == set(ITEMS) - seen, user
 
 
-def test_items_that_are_liked_alike_keep_the_policy(shop):
+def test_similar_items_keep_the_policy(shop):
     """In a table of their own: twenty users have seen each film, so that all are known enough."""
     recommend(
         shop,

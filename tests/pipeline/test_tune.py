@@ -159,7 +159,7 @@ def test_settings_that_cannot_be_trained_count_0_and_the_others_are_tried(search
     assert content["objective"]["regularization"] == 0.01
 
 
-def test_no_trial_begins_after_the_time_is_up(searched):
+def test_tune_starts_no_trial_after_the_time_limit(searched):
     assert len(searched(f"tune.space={json.dumps(SPACE)}", "tune.minutes=0.0001").trials) == 1
 
 
@@ -176,7 +176,7 @@ def test_no_trial_begins_after_the_time_is_up(searched):
         (["tune.space={nu: {low: 2, high: 1}}"], "low is above high"),
     ],
 )
-def test_what_cannot_be_searched_is_refused(searched, settings, words):
+def test_tune_refuses_settings_that_cannot_be_searched(searched, settings, words):
     with pytest.raises(ConfigError, match=words):
         searched(*settings)
 
@@ -264,7 +264,7 @@ def test_a_guided_search_ends_with_the_settings_of_a_blend_and_keeps_the_factors
     assert all(settings == last[0] for settings in last)
 
 
-def test_a_guided_search_goes_on_where_it_was_and_ends_with_its_trials():
+def test_guided_search_resumes_and_ends_with_its_trials():
     config = load_config(overrides=["tune.trials=7"])
     tried = answered(config, ["model"], lambda s: s["rank"])
     assert len(tried) == 7

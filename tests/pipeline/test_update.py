@@ -88,7 +88,7 @@ def test_update_is_the_same_in_one_command(shop):
     assert run(folder, stages=COMMANDS["update"]).unchanged
 
 
-def test_what_is_finished_needs_no_session(shop, monkeypatch):
+def test_finished_update_opens_no_session(shop, monkeypatch):
     """Neither to see that nothing is new, nor to publish."""
     folder, _ = shop
     run(folder, stages=COMMANDS["update"])

@@ -260,7 +260,7 @@ def test_conflicts_are_stages_with_another_fingerprint(history: History) -> None
         ([("X", "split")], "a", []),
     ],
 )
-def test_what_is_newer_than_the_published_lists(
+def test_newer_versions_than_the_published_lists_are_found(
     history: History, after: list[tuple[str, str]], files: str, expected: list[str] | None
 ) -> None:
     history.done(*WHOLE)
@@ -270,7 +270,7 @@ def test_what_is_newer_than_the_published_lists(
     assert found == (["ingest", "fold_in", "recommend"] if expected is None else expected)
 
 
-def test_what_an_older_version_did_not_note_is_asked_for(tmp_path: Path) -> None:
+def test_summary_keys_missing_from_older_runs_are_refused(tmp_path: Path) -> None:
     runs = Runs(LocalStore(tmp_path))
     runs.finish_stage(StageRecord("ingest", "X", "f", {"ingest": "X"}, "2026", 1.0, {"users": 3}))
     some: Any = None

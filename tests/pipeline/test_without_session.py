@@ -55,7 +55,7 @@ def no_session(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 @pytest.mark.usefixtures("no_session")
-def test_what_cannot_be_done_is_refused(
+def test_commands_without_session_refuse_invalid_requests(
     words: list[str],
     reason: str,
     tmp_path: Path,

@@ -17,7 +17,7 @@ def page() -> str:
 
 
 @pytest.mark.parametrize("width", [360, 400, 1280])
-def test_nothing_hangs_over_and_everything_is_drawn(
+def test_report_draws_every_figure_within_the_page(
     browser: str, page: str, tmp_path: Path, width: int
 ) -> None:
     found = measured(browser, page, tmp_path, width, dark=False)

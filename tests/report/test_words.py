@@ -75,7 +75,7 @@ def test_headline_is_of_the_delivered_model():
 
 
 @pytest.mark.parametrize(("ci_high", "advised"), [(0.01, False), (-0.01, True)])
-def test_advice_calls_a_baseline_ahead_where_its_interval_says_so(ci_high, advised):
+def test_advice_calls_a_baseline_ahead_by_its_interval(ci_high, advised):
     behind = PAIRED | {"difference": -0.1, "ci_low": -0.19, "ci_high": ci_high}
     found = evaluated(paired=behind) | {"metrics": [row("model", 0.2), row("item_knn", 0.3)]}
     said = " ".join(advice(summaries(evaluate=found)))
@@ -155,7 +155,7 @@ def test_each_advice_follows_from_what_was_seen(changed, keys):
     ],
     ids=["nothing", "few-rejects", "few-short", "by-time", "unsplit", "one-day", "equal"],
 )
-def test_no_advice_where_nothing_follows(changed):
+def test_advice_is_empty_for_results_without_findings(changed):
     assert advice(summaries(**changed)) == []
 
 

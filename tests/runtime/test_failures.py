@@ -29,7 +29,7 @@ UNREAD = "[FAILED_READ_FILE.{}] Encountered error while reading file file:/a%20b
         (JAVA.format('No FileSystem for scheme "x"'), "--packages", ExitCode.CONFIGURATION),
     ],
 )
-def test_the_first_line_that_says_something_is_shown(text, shown, code):
+def test_failure_shows_the_first_informative_line(text, shown, code):
     message, found = describe(RuntimeError(text))
     assert shown in message
     assert found == code

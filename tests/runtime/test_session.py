@@ -14,7 +14,7 @@ from recsys_spark.errors import ConfigError, TransientError
 from recsys_spark.runtime import session
 
 
-def test_tables_mean_the_same_whatever_the_session_was_given(spark):
+def test_session_options_do_not_change_tables(spark):
     spark.conf.set("spark.sql.session.timeZone", "Asia/Tokyo")
     opened = session.open_session(Spark(), None)
     assert opened.conf.get("spark.sql.session.timeZone") == "UTC"
@@ -53,7 +53,7 @@ def test_the_users_spark_settings_win_over_the_defaults():
     assert settings["spark.executorEnv.OMP_NUM_THREADS"] == "1"
 
 
-def test_the_driver_takes_whatever_may_be_broadcast():
+def test_driver_accepts_results_of_the_broadcast_size():
     """Spark's own limit, a gigabyte, is less than the default of solver.broadcast_budget_mb."""
     taken = dict(session._defaults(Spark(), False, "local[*]"))["spark.driver.maxResultSize"]
     assert int(taken.removesuffix("g")) * 1024 > Solver().broadcast_budget_mb

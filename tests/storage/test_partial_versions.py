@@ -42,7 +42,7 @@ def test_a_slice_stays_once_it_is_finished(spark, opened, written):
     assert written() == [1, 2, 3, 4, 5, 6]
 
 
-def test_what_tasks_left_in_the_middle_goes(spark, opened, written, tmp_path):
+def test_files_of_interrupted_tasks_are_deleted(spark, opened, written, tmp_path):
     slices = opened()
     slices.write(frame(spark, 1))
     slices.finish(1)

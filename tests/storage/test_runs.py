@@ -57,7 +57,7 @@ def test_strange_files_among_the_runs_are_skipped(runs: Runs, tmp_path: Path) ->
     assert runs.unfinished("abcd") == "night-1-abcd"
 
 
-def test_status_tells_state_stage_code_and_reason(runs: Runs, tmp_path: Path) -> None:
+def test_status_has_state_stage_code_and_reason(runs: Runs, tmp_path: Path) -> None:
     assert runs.status("night-1") is None
     runs.set_status("night-1", "failed", "ingest", ExitCode.CONTRACT, "no header")
     status = runs.status("night-1")

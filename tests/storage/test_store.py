@@ -23,7 +23,7 @@ def store(request: pytest.FixtureRequest, spark: SparkSession, tmp_path: Path) -
 
 
 class TestStore:
-    def test_what_is_missing_reads_as_none(self, store: Store) -> None:
+    def test_missing_file_reads_as_none(self, store: Store) -> None:
         assert store.read("nothing.json") is None
         assert store.read("no/folder/nothing.json") is None
 
@@ -138,7 +138,7 @@ def test_a_relative_root_is_fixed_when_opened(
     assert open_store("data", _no_session).uri("x") == str(tmp_path / "data" / "x")
 
 
-def test_another_scheme_asks_for_the_session(tmp_path: Path) -> None:
+def test_store_of_another_scheme_needs_the_session(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="needs no session"):
         open_store("s3a://bucket/root", _no_session)
 

@@ -46,7 +46,7 @@ def write(
     return tables.write(frame, "train", run_id, RATINGS, {"ingest": "night-0"}, "abcd1234")
 
 
-def test_what_is_written_is_read_and_described(
+def test_written_table_is_read_and_described(
     spark: SparkSession, tables: Tables, tmp_path: Path
 ) -> None:
     manifest = write(tables, spark, "night-1", ROWS)
@@ -61,7 +61,7 @@ def test_what_is_written_is_read_and_described(
     assert tables.names() == ["train"]
 
 
-def test_what_a_check_refuses_is_not_committed(spark: SparkSession, tables: Tables) -> None:
+def test_table_that_a_check_refuses_is_not_committed(spark: SparkSession, tables: Tables) -> None:
     def refuse(_: DataFrame) -> dict[str, object]:
         raise AuditError("no good")
 

@@ -40,7 +40,7 @@ def test_without_genres_they_have_the_mean_of_all(new):
     assert found.factors[3:5] == pytest.approx(np.array([[2, 8 / 3]] * 2))
 
 
-def test_where_nothing_is_new_or_known_nothing_is_made_up(spark, new):
+def test_cold_items_without_new_or_known_items_are_not_estimated(spark, new):
     known = spark.createDataFrame([(0,)], "item int")
     assert estimate(CATALOG, known, None) is CATALOG
     cold = replace(CATALOG, scored=np.zeros(6, bool))

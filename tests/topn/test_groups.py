@@ -57,7 +57,7 @@ def made(shop, n, fill, opinion, seen, policy=None, **options):
 
 
 @pytest.mark.parametrize("opinion", JOINED)
-def test_groups_get_what_their_members_think_together(shop, opinion):
+def test_group_scores_combine_the_opinions_of_members(shop, opinion):
     found = lists(made(shop, 4, False, opinion, shop[1]))
     assert found.pop("strangers") == []
     assert found == {name: expected(name, 4, opinion, True) for name in found}
@@ -81,14 +81,14 @@ def test_entries_say_what_they_score_for_each_member(shop, opinion):
     assert entries > 15
 
 
-def test_who_is_not_known_gets_what_is_popular(shop):
+def test_groups_of_unknown_members_get_popular_items(shop):
     rows = made(shop, 3, True, "average", None)
     sources = {row["group_id"]: row["source"] for row in rows.collect()}
     assert sources == {"home": "model", "alone": "model", "mixed": "model", "strangers": "popular"}
     assert [item for item, _ in lists(rows)["strangers"]] == ["i1", "i2", "i3"]
 
 
-def test_what_one_member_blocked_or_a_rule_removed_is_not_listed(spark, shop):
+def test_group_lists_leave_out_items_blocked_by_a_member_or_removed(spark, shop):
     policy = Policy(
         removed=spark.createDataFrame([(7, "denied")], "item int, rule string"),
         blocked=spark.createDataFrame([("user2", 8)], "user_id string, item int"),

@@ -65,11 +65,11 @@ def test_lists_of_the_wanted_length_stay(lists):
     assert kept(lists) == {"ann", "bob", "cyd"}
 
 
-def test_who_has_changed_needs_another(lists):
+def test_incremental_changed_users_are_recomputed(lists):
     assert kept(lists, changed=["ann", "dan", "eve"]) == {"bob", "cyd"}
 
 
-def test_what_may_no_longer_be_listed_is_not_carried_on(lists):
+def test_incremental_lists_with_forbidden_items_are_recomputed(lists):
     assert kept(lists, removed=[("b", "denied"), ("b", "unavailable"), ("x", "denied")]) == {"cyd"}
     assert kept(lists, blocked=[("ann", "c"), ("bob", "c")]) == {"ann", "cyd"}
     assert kept(lists, removed=[("a", "denied")], blocked=[("cyd", "d")]) == {"bob"}

@@ -65,7 +65,7 @@ def listed(world, name, n, **wanted):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_what_a_users_items_add_sums_to_the_models_scores(world, name):
+def test_contributions_of_a_user_sum_to_the_scores_of_the_model(world, name):
     spec, history, model, catalog, _ = world[name]
     explainer = make_explainer(catalog, model[1], history, spec)
     vectors = {row["id"]: row["factors"] for row in model[0].collect()}
@@ -97,7 +97,7 @@ def test_reasons_are_items_that_the_user_has(world):
     assert {row["source"] for row in rows} >= {"model", "popular"}
 
 
-def test_only_as_many_reasons_as_asked_for_and_the_same_on_any_partitions(world):
+def test_reasons_are_limited_and_the_same_on_any_partitions(world):
     spec, history, model, catalog, _ = world["ials"]
     texts = []
     for parts in (1, 5):

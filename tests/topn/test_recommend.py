@@ -147,7 +147,7 @@ def test_without_a_model_every_user_gets_what_is_popular_and_unseen(
     compare(spark, world, actual, rows)
 
 
-def test_nothing_is_left_out_where_nothing_counts_as_seen(spark: SparkSession) -> None:
+def test_lists_without_seen_rows_leave_out_no_item(spark: SparkSession) -> None:
     world = World("string")
     request = replace(world.request(spark, ITEMS, fill=True), seen=None)
     actual = make_lists(request).every()

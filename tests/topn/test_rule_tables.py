@@ -43,11 +43,11 @@ def test_without_rules_nothing_is_removed(ids):
     assert removed(ids) is None
 
 
-def test_what_is_denied_is_removed_and_unknown_ids_do_nothing(ids):
+def test_deny_list_removes_items_and_ignores_unknown_ids(ids):
     assert removed(ids, deny=["b", "x"]) == {("b", "denied")}
 
 
-def test_only_what_is_allowed_stays(ids):
+def test_allow_list_removes_other_items(ids):
     assert removed(ids, allow=["b", "c"]) == {("a", "not_allowed"), ("d", "not_allowed")}
 
 

@@ -213,7 +213,7 @@ def test_a_cold_item_is_scored_by_the_parts_that_have_it():
     ],
     ids=["near", "weighted", "users", "sum", "standardised"],
 )
-def test_what_items_add_to_a_score_adds_up_to_it(scorer):
+def test_contributions_sum_to_the_score(scorer):
     of, listed = block(), np.array([0, 3, 41, 60, 89], dtype=np.int32)
     tile = scorer.score(of)
     for user, own in enumerate(HISTORY):

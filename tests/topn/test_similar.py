@@ -80,7 +80,7 @@ def test_common_genres_count_as_much_as_they_are_asked_to(spark, shop, weight):
     assert len(found[NAMES[1]]) == 28 if weight < 1 else len(found[NAMES[1]]) > 0
 
 
-def test_what_are_no_genres_but_tags_is_refused(spark, shop):
+def test_similar_refuses_tags_in_place_of_genres(spark, shop):
     factors, ids, catalog = shop
     tags = [(at, [f"{at}-{tag}" for tag in range(100)]) for at in range(11)]
     genres = spark.createDataFrame(tags, "id int, genres array<string>")

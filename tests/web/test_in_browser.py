@@ -32,7 +32,7 @@ def inlined(server, path):
 
 @pytest.mark.parametrize("path", PAGES, ids=["home", "user", "item", "search", "long-id"])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_nothing_hangs_over_on_a_phone(browser, shop, tmp_path, path, dark):
+def test_pages_fit_a_phone(browser, shop, tmp_path, path, dark):
     found = measured(browser, inlined(shop[0], path), tmp_path, 390, dark)
     assert found["overhang"] <= 0
     paper, ink = brightness(found["paper"]), brightness(found["ink"])

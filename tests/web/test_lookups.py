@@ -54,7 +54,7 @@ def test_users_without_history_and_list_are_unknown(shop, user):
     assert shop.user(user) is None
 
 
-def test_an_item_has_users_and_what_is_liked_alike(shop):
+def test_item_has_users_and_similar_items(shop):
     found = shop.item("tea")
     assert (found.item, found.users) == (TEA, 2)
     assert [(entry.rank, entry.item.name) for entry in found.similar] == [

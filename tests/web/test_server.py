@@ -52,7 +52,7 @@ def test_a_user_is_shown_by_title_with_reasons(server):
         assert expected in text
 
 
-def test_an_item_leads_to_those_liked_alike(server):
+def test_item_page_links_to_similar_items(server):
     _, page = asked(server, "/item?id=tea")
     assert "<h1>Tea</h1>" in page
     assert "2 users have" in page
@@ -139,7 +139,7 @@ def test_other_paths_end_with_404(server, path):
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-def test_what_is_not_reading_is_refused(server, method):
+def test_server_refuses_methods_other_than_reading(server, method):
     response, _ = asked(server, "/", method)
     assert (response.status, response.getheader("Allow")) == (405, "GET, HEAD")
 
@@ -166,7 +166,7 @@ def test_a_page_of_another_name_cannot_read_the_lists(server, path, host, status
         assert "Tea" not in page
 
 
-def test_who_serves_other_machines_is_called_as_they_like(tmp_path):
+def test_server_for_other_machines_accepts_any_host_name(tmp_path):
     publish(write_shop(tmp_path))
     with serving(tmp_path, host="0.0.0.0") as server:
         assert asked(server, "/", Host="lists.example:8080")[0].status == 200
@@ -181,7 +181,7 @@ def test_head_is_get_without_the_page(server, path):
 
 
 @pytest.mark.parametrize("path", ["/", "/style.css", "/icon.svg", "/nowhere"])
-def test_every_answer_forbids_scripts_and_other_places(server, path):
+def test_responses_forbid_scripts_and_other_origins(server, path):
     response, text = asked(server, path)
     policy = response.getheader("Content-Security-Policy")
     assert "default-src 'none'" in policy

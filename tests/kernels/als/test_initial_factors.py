@@ -42,7 +42,7 @@ def test_seeds_streams_ids_and_positions_give_unrelated_numbers(draw):
         assert abs(np.corrcoef(base[:, 0], other)[0, 1]) < 0.03, name
 
 
-def test_no_number_is_drawn_twice():
+def test_initial_factors_are_distinct_numbers():
     drawn = [uniform(seed, stream, IDS, 3) for seed in (0, 1) for stream in (0, 1)]
     assert len(np.unique(drawn)) == 4 * 3 * len(IDS)
 

@@ -203,7 +203,7 @@ def test_rows_longer_than_what_is_gathered_at_once(length):
 
 @pytest.mark.parametrize("method", ["cholesky", "subspace"])
 @pytest.mark.parametrize("rank", [5, 64, 72, 200])
-def test_what_the_workspace_held_before_does_not_matter(monkeypatch, rank, method):
+def test_solve_does_not_depend_on_previous_workspace_contents(monkeypatch, rank, method):
     """The lower triangles of the systems are never set."""
     made = systems.workspace
 
@@ -290,7 +290,7 @@ def test_gradient_vanishes_at_the_solution(preset):
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_no_nudge_lowers_the_loss(preset):
+def test_solution_is_a_minimum_of_the_loss(preset):
     spec = resolve_spec(preset, rank=RANK)
     rng = np.random.default_rng(8)
     table, fixed = ratings_table(), normal_factors(9, COLUMNS).astype(float)

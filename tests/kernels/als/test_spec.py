@@ -30,7 +30,7 @@ def test_given_keys_replace_the_presets():
         ({"nu": 0.0}, 0.0),
     ],
 )
-def test_ials_counts_unobserved_pairs_at_their_weight_unless_told(given, beta):
+def test_ials_counts_unobserved_pairs_at_their_weight_by_default(given, beta):
     assert resolve_spec("ials", **given).beta == beta
 
 

@@ -16,14 +16,14 @@ def test_equal_exposure_has_no_gini_and_all_the_entropy():
     assert found["item_coverage"] == 1
 
 
-def test_the_same_list_for_everyone_is_not_personal():
+def test_personalisation_of_equal_lists_is_zero():
     found = exposure_metrics(np.array([0, 5]), np.array([7, 3]), 5)
     assert found["personalisation"] == pytest.approx(0)
     assert found["item_coverage"] == pytest.approx(3 / 10)
     assert found["gini"] == pytest.approx(0.7)
 
 
-def test_nothing_listed_covers_nothing():
+def test_exposure_of_empty_lists_is_zero():
     assert exposure_metrics(np.array([0]), np.array([4]), 0) == {"item_coverage": 0.0}
     assert exposure_metrics(np.array([], dtype=int), np.array([], dtype=int), 0) == {}
 

@@ -106,7 +106,7 @@ def test_neither_other_users_nor_the_height_of_a_tile_change_a_bit(monkeypatch):
 @pytest.mark.parametrize("share", [0.0, 1e-7, 1e-3, 0.3])
 @pytest.mark.parametrize("scale", [1e-30, 1e-3, 1.0, 3e20])
 @pytest.mark.parametrize("kind", ["spread", "levels", "equal", "far", "shifted"])
-def test_ranks_are_exact_whatever_the_scale_of_scores_and_the_slack(kind, scale, share):
+def test_ranks_are_exact_for_any_scale_of_scores_and_slack(kind, scale, share):
     """Rows of several chunks; approximate values anywhere within the slack of the exact ones."""
     exact = {
         "spread": DRAW.normal(size=(6, 700)),

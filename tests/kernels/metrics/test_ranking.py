@@ -144,7 +144,7 @@ def test_a_perfect_list_scores_one_where_neither_its_length_nor_r_limits_it(k):
     assert found == pytest.approx(dict.fromkeys(found, 1.0), abs=1e-15)
 
 
-def test_no_users():
+def test_ranking_metrics_of_no_users():
     assert measure([], [], [5]) == []
 
 

@@ -32,7 +32,7 @@ def test_parts_sum_to_the_scores_of_the_dense_solution(seed):
     np.testing.assert_allclose(parts.sum(axis=0), factors @ user, rtol=1e-9, atol=1e-12)
 
 
-def test_a_part_is_what_the_score_loses_without_the_items_target():
+def test_contribution_is_the_loss_of_score_without_the_items_target():
     factors, own, a, b = world(1)
     gram = factors.T @ factors
     whole = contributions(factors[own], a, b, factors, gram, 1.0)

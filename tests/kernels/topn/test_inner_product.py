@@ -106,7 +106,7 @@ def test_seen_items_are_left_out_for_their_user_only():
     assert lists == [[(0, 1.0)], [(1, 2.0), (0, 1.0)]]
 
 
-def test_no_users_and_no_items():
+def test_top_n_of_no_users_and_no_items():
     assert recommend(np.empty((0, 2), np.float32), np.ones((3, 2), np.float32), 2) == []
     assert recommend(np.ones((1, 2), np.float32), np.empty((0, 2), np.float32), 2) == [[]]
 

@@ -113,7 +113,7 @@ def test_fill_takes_the_most_popular_neither_seen_nor_listed():
     assert filled([[4, -1, -1]], [4, 0, 3, 1, 2], [[0]], 5) == [[4, 3, 1]]
 
 
-def test_fill_leaves_full_lists_alone_and_empty_places_where_nothing_is_left():
+def test_fill_leaves_full_lists_alone_and_empty_slots_without_items_left():
     assert filled([[2, 1], [-1, -1]], [0, 1], [[], [0]], 3) == [[2, 1], [1, -1]]
 
 
@@ -167,7 +167,7 @@ def is_greedy(items, scores, pool, listed, n, diversity, groups, most):
 
 @settings(deadline=None, max_examples=100)
 @given(shops(), st.sampled_from([0.2, 0.5, 0.9]))
-def test_variety_takes_what_is_worth_most_at_every_step(shop, diversity):
+def test_diversity_takes_the_best_trade_off_at_every_step(shop, diversity):
     """Of the 4 n best that keep the least score; of four times as many where those are too few."""
     users, items, seen, groups, most, least, n = shop
     items = items + np.random.default_rng(len(items)).random(items.shape).astype(np.float32)
@@ -192,7 +192,7 @@ def test_variety_takes_what_is_worth_most_at_every_step(shop, diversity):
             assert follows[0]
 
 
-def test_without_variety_the_best_come_first_and_with_it_the_alike_wait():
+def test_diversity_puts_similar_items_later():
     items = np.array([[1.0, 0.0], [0.99, 0.01], [0.2, 0.7]], dtype=np.float32)
     arranged, users = arrange(items, np.ones(3, dtype=bool)), np.array([[1, 0.3]], np.float32)
     nothing = Ragged(*ragged([[]]))
@@ -224,11 +224,11 @@ def reserved(listed, candidates, places, n, groups=None, most=1, kept=()):
     return own
 
 
-def test_the_last_items_give_way_to_reserved_places():
+def test_reserved_slots_replace_the_last_items():
     assert reserved([0, 1, 2, 3], [7, 8], 2, n=4) == [0, 1, 7, 8]
 
 
-def test_who_is_listed_already_has_a_place_and_keeps_it():
+def test_reserved_slots_count_items_listed_already():
     assert reserved([0, 1, 2, 7], [7, 8], 2, n=4) == [0, 1, 7, 8]
     assert reserved([7, 8, 2, 3], [7, 8], 2, n=4) == [7, 8, 2, 3]
 
@@ -238,19 +238,19 @@ def test_a_list_that_is_not_full_gains_without_a_loss():
     assert reserved([], [7, -1], 2, n=4) == [7]
 
 
-def test_places_kept_for_others_stay():
+def test_reserved_slots_of_other_kinds_stay():
     assert reserved([0, 1, 2, 3], [7], 1, n=4, kept=[3]) == [0, 1, 3, 7]
     assert reserved([0, 1], [7], 1, n=2, kept=[0, 1]) == [0, 1]
 
 
-def test_reserved_places_keep_the_rules():
+def test_reserved_slots_keep_the_rules():
     groups = [[item % 2] for item in range(20)]
     assert reserved([0, 1], [2, 3], 1, n=3, groups=groups, most=1) == [0, 1]
     assert reserved([0, 1], [2, 3], 1, n=2, groups=groups, most=1) == [0, 3]
     assert reserved([0, 1], [2, 4], 1, n=2, groups=groups, most=1) == [0, 1]
 
 
-def test_one_users_reserved_places_do_not_affect_the_next():
+def test_reserved_slots_of_one_user_do_not_affect_the_next():
     positions = np.array([[0, 1], [1, 2]], dtype=np.int32)
     scores, kept = np.ones((2, 2), np.float32), np.zeros((2, 2), dtype=bool)
     best = np.array([[5], [6]], dtype=np.int32)

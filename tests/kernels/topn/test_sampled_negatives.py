@@ -52,5 +52,5 @@ def test_every_allowed_one_is_equally_likely(n):
     assert np.abs(counts[[0, 1, 3, 4, 6, 7]] - share).max() < 5 * share**0.5
 
 
-def test_nothing_is_drawn_of_nothing():
+def test_sampled_negatives_of_an_empty_catalog_are_empty():
     assert drawn([1], [[]], 0, 3) == [[]]
