@@ -1,7 +1,7 @@
 """What is measured on the held-out rows: the model, the baselines and further models."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -19,13 +19,10 @@ from recsys_spark.neighbours.spec import ItemKnn, UserKnn
 from recsys_spark.pipeline.evaluation_inputs import EvaluationInputs
 from recsys_spark.pipeline.factor_models import kept_mllib
 from recsys_spark.pipeline.fitted_tables import Scores
-from recsys_spark.pipeline.folded_models import fold_into_models, with_folded
 from recsys_spark.pipeline.model_scorers import find_nearest, models_of, nearest_users
-from recsys_spark.pipeline.side_tables import SideTables
-from recsys_spark.pipeline.user_segments import indexed_segments, segment_columns
 from recsys_spark.topn.catalog import Catalog, with_factors
 from recsys_spark.topn.matrices import sparse_rows
-from recsys_spark.topn.models import Basis, FactorModel, Models, UserNeighbourModel, scorers
+from recsys_spark.topn.models import Basis, UserNeighbourModel, scorers
 from recsys_spark.topn.scorers import FactorScorer, NeighbourScorer, Scorer
 from recsys_spark.topn.static_scorers import RandomScorer, StaticScorer
 
@@ -40,24 +37,22 @@ class MeasuredModel:
     scorer: ranks the catalog; it may need what models have that are measured, too. scores:
     factors of users and items, columns id and factors, of those whose scores are their products.
     drawn: user factors that are a function of the user's index. nearest: columns user and nearest,
-    of those that score by similar users. segments: columns user and segment, of those that count
-    within segments.
+    of those that score by similar users.
     """
 
     scorer: Scorer
     scores: Scores | None = None
     drawn: Mapping[str, Draw] = field(default_factory=dict)
     nearest: DataFrame | None = None
-    segments: DataFrame | None = None
 
 
-def measured_models(inputs: EvaluationInputs, model: Scores) -> dict[str, MeasuredModel]:
+def measured_models(inputs: EvaluationInputs) -> dict[str, MeasuredModel]:
     """All by name: the weighted ALS, the other models, and the baselines.
 
     A baseline that cannot be is left out.
     """
-    catalog = _with_factors(inputs, MODEL, model)
-    found = {MODEL: _by_factors(MODEL, catalog, model)} | _models(inputs, catalog)
+    found = {MODEL: _by_factors(MODEL, inputs.model_catalog, inputs.fitted.scores)}
+    found |= _models(inputs)
     for name in inputs.config.evaluate.baselines:
         inputs.work.log.progress(f"preparing {name}")
         one = _BASELINES[name](inputs, name)
@@ -66,57 +61,30 @@ def measured_models(inputs: EvaluationInputs, model: Scores) -> dict[str, Measur
     return found
 
 
-def _models(inputs: EvaluationInputs, catalog: Catalog) -> dict[str, MeasuredModel]:
-    """Those of the configuration, as they were fitted to the training rows.
-
-    catalog: with the factors of the weighted ALS.
-    """
+def _models(inputs: EvaluationInputs) -> dict[str, MeasuredModel]:
+    """Those of the configuration, as they were fitted to the training rows."""
     config, work = inputs.config, inputs.work
     names, history = tuple(config.models), inputs.history
     parts = config.parts_of(names)
-    models = _with_held_out(inputs, models_of(config, parts, inputs.fitted))
-    basis = Basis(catalog, history, config.solver.broadcast_budget_mb)
+    models = models_of(config, parts, inputs.fitted)
+    basis = Basis(inputs.model_catalog, history, config.solver.broadcast_budget_mb)
     found = scorers(models, names, basis)
     scores = {name: (own.users, own.items) for name, own in models.factors.items()}
     nearest = nearest_users(parts, history, work.log, work.keep)
     users = {name: find(inputs.users) for name, find in nearest.items()}
-    tables = SideTables(work.spark, work.log, {"user_id": inputs.user_ids})
-    columns = segment_columns(parts)
-    segments = {
-        name: indexed_segments(tables, config.evaluate.users, column)
-        for name, column in columns.items()
-    }
     return {
-        name: MeasuredModel(
-            own, scores.get(name), nearest=users.get(name), segments=segments.get(name)
-        )
+        name: MeasuredModel(own, scores.get(name), nearest=users.get(name))
         for name, own in found.items()
     }
 
 
-def _with_held_out(inputs: EvaluationInputs, models: Models) -> Models:
-    """With factors of users who are held out whole, by the models that fold users in."""
-    if inputs.folded is None:
-        return models
-    folded = fold_into_models(inputs.config, inputs.fitted, inputs.folded, inputs.work.log)
-    factors = {
-        name: FactorModel(with_folded(own.users, folded, name), own.items)
-        for name, own in models.factors.items()
-    }
-    return replace(models, fitted={**models.fitted, **factors})
-
-
-def _with_factors(inputs: EvaluationInputs, name: str, scores: Scores) -> Catalog:
-    own = with_factors(inputs.catalog, scores[1])
+def _by_factors(name: str, own: Catalog, scores: Scores) -> MeasuredModel:
+    """own: the catalog with the factors of items of scores."""
     if not np.isfinite(own.factors).all():
         raise ContractError(
             f"Some item factors of {name} are NaN or infinite, so that no item has a rank: train "
             "again with a stronger regularization."
         )
-    return own
-
-
-def _by_factors(name: str, own: Catalog, scores: Scores) -> MeasuredModel:
     return MeasuredModel(FactorScorer(name, own.factors, own.scored), scores=scores)
 
 
@@ -189,7 +157,7 @@ def _affordable(inputs: EvaluationInputs, side: str, name: str) -> bool:
 def _mllib(inputs: EvaluationInputs, name: str) -> MeasuredModel:
     config = inputs.config.evaluate.mllib
     scores = kept_mllib(inputs.work, name, inputs.train, config, inputs.spec)
-    return _by_factors(name, _with_factors(inputs, name, scores), scores)
+    return _by_factors(name, with_factors(inputs.catalog, scores[1]), scores)
 
 
 _BASELINES: dict[str, Callable[[EvaluationInputs, str], MeasuredModel | None]] = {

@@ -6,9 +6,8 @@ from io import StringIO
 from typing import Any
 
 import numpy as np
-from pyspark.sql import DataFrame
+import pyarrow as pa
 
-from recsys_spark.als.fold_in import fold_in
 from recsys_spark.config import Config
 from recsys_spark.evaluation.model_metrics import ALL_METRICS
 from recsys_spark.evaluation.ranking import ALL
@@ -17,18 +16,20 @@ from recsys_spark.evaluation.user_pass import pass_over_users, users_of
 from recsys_spark.pipeline.baselines import MODEL, measured_models
 from recsys_spark.pipeline.context import Run, Summary, Workspace
 from recsys_spark.pipeline.evaluation_inputs import EvaluationInputs
-from recsys_spark.pipeline.evaluation_request import gather_rows, make_wanted
-from recsys_spark.pipeline.execution_plan import make_plan
-from recsys_spark.pipeline.fitted_tables import FittedTables, Scores, read_fitted
+from recsys_spark.pipeline.evaluation_request import PAIRED_METRIC, gather_rows, make_wanted
+from recsys_spark.pipeline.fitted_tables import read_fitted
+from recsys_spark.pipeline.folded_models import with_held_out
 from recsys_spark.pipeline.metric_tables import measure
-from recsys_spark.pipeline.paired_comparison import paired_with_best
 from recsys_spark.pipeline.report_data import report_data
 from recsys_spark.pipeline.validation import relevant_rows
+from recsys_spark.report.words import best_baseline
 from recsys_spark.schema import METRICS, per_user
+from recsys_spark.topn.catalog import with_factors
 from recsys_spark.topn.recommend import read_catalog
 
 _TRACKED = ("ndcg", "recall", "precision", "hit_rate", "auc", "item_coverage", "novelty", "rmse")
 _BY_SEGMENT = ("ndcg", "recall", "exposure", "catalog_share", "rmse", "mae")
+_PAIRED = ("difference", "ci_low", "ci_high", "p_value", "users")
 
 
 def evaluate(run: Run) -> Summary:
@@ -38,7 +39,7 @@ def evaluate(run: Run) -> Summary:
     fold in, and the validation rows where the test rows are scored.
     """
     inputs, work = _read(run), run.workspace
-    found = measured_models(inputs, evaluated_scores(run.config, inputs.fitted, inputs.folded))
+    found = measured_models(inputs)
     wanted = make_wanted(inputs, found)
     work.log.progress(f"ranking by {', '.join(found)}")
     rows = gather_rows(inputs, found, wanted.ranking)
@@ -58,22 +59,27 @@ def evaluate(run: Run) -> Summary:
     return summary | {
         "kept": list(wanted.kept),
         "pictures": drawn | {"exposure": measured.curves},
-        "paired": paired_with_best(measured.pairs, summary),
+        "paired": _paired_with_best(measured.pairs, summary),
     }
 
 
 def _read(run: Run) -> EvaluationInputs:
-    """Every table, once. Raises ContractError if no held-out row is relevant."""
-    config = run.config.evaluate
+    """Every table, once; users held out whole are folded in.
+
+    Raises ContractError if no held-out row is relevant.
+    """
+    config, work = run.config.evaluate, run.workspace
     split, least = config.split, config.min_relevant_value
     truth = relevant_rows(run.read(split), run.rows(split), split, least)
     fitted, folded, item_ids = read_fitted(run, "train"), run.find("fold_in"), run.read("item_ids")
     users, median = activity(fitted.rows, truth, folded, config.cold_below)
     catalog = read_catalog(fitted.rows, item_ids, "index", users=users)
+    model_catalog = with_factors(catalog, fitted.scores[1])
+    fitted = with_held_out(run.config, fitted, folded, work.log)
     is_test = split == "test"  # for which the validation rows are known by then
     return EvaluationInputs(
         config=run.config,
-        work=run.workspace,
+        work=work,
         run_id=run.run_id,
         fitted=fitted,
         folded=folded,
@@ -84,22 +90,11 @@ def _read(run: Run) -> EvaluationInputs:
         items=run.find("items"),
         negatives=run.find("negatives"),
         catalog=catalog,
+        model_catalog=model_catalog,
         counts=np.rint(catalog.popularity * users).astype(np.int64),
         n=max(config.k),
         median=median,
     )
-
-
-def evaluated_scores(config: Config, fitted: FittedTables, folded: DataFrame | None) -> Scores:
-    """The factors of the training rows; users held out whole get theirs by fold-in.
-
-    folded: the rows of these users; None: there are none.
-    """
-    users, items = fitted.scores
-    if folded is None:
-        return users, items
-    own = fold_in(folded, items, fitted.spec, make_plan(config), fitted.rows)
-    return users.unionByName(own), items
 
 
 def _report(
@@ -119,6 +114,22 @@ def _report(
         "metrics": overall,
         "segments": [row for row in figures if _is_part(row, shown)],
     }
+
+
+def _paired_with_best(pairs: pa.Table | None, summary: Summary) -> dict[str, Any] | None:
+    """How much more NDCG users have from the delivered model than from the best other.
+
+    pairs: of `Measured`. The difference is the delivered model's less the other's. None: there is
+    no other, or nothing was compared.
+    """
+    best = best_baseline(summary, PAIRED_METRIC)
+    if best is None or pairs is None:
+        return None
+    row = next((row for row in pairs.to_pylist() if row["model"] == best["model"]), None)
+    if row is None:
+        return None
+    figures = {name: row[name] for name in _PAIRED}
+    return {"baseline": best["model"], "metric": PAIRED_METRIC, **figures}
 
 
 def _sentence(overall: list[dict[str, Any]], main: str, k: int, trained: int) -> str:

@@ -10,6 +10,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsys_spark.config import Config
+from recsys_spark.evaluation.segments import by_popularity
+from recsys_spark.io.side_tables import read_user_attributes
 from recsys_spark.kernels.als.spec import WalsSpec
 from recsys_spark.pipeline.context import Workspace
 from recsys_spark.pipeline.fitted_tables import FittedTables
@@ -23,11 +25,12 @@ Whole = npt.NDArray[np.int64]
 class EvaluationInputs:
     """Tables, and what is known of them before anything is ranked.
 
-    fitted: the models. folded: rows to fold in, of users held out whole; None: there are none.
-    known: columns user, item, what users have interacted with beside their history. truth: the
-    held-out rows, columns user, item, value. user_ids, item_ids: the dictionaries. items: titles
-    and genres. negatives: those of a predefined split. catalog: the items of the training rows,
-    named by index. counts: (items,) training rows of each. n: length of the lists. median: of the
+    fitted: the models, with factors of users held out whole. folded: the rows of these users;
+    None: there are none. known: columns user, item, what users have interacted with beside their
+    history. truth: the held-out rows, columns user, item, value. user_ids, item_ids: the
+    dictionaries. items: titles and genres. negatives: those of a predefined split. catalog: the
+    items of the training rows, named by index; model_catalog: the same with the factors of the
+    weighted ALS. counts: (items,) training rows of each. n: length of the lists. median: of the
     rows of evaluated users who are not cold.
     """
 
@@ -43,6 +46,7 @@ class EvaluationInputs:
     items: DataFrame | None
     negatives: DataFrame | None
     catalog: Catalog
+    model_catalog: Catalog
     counts: Whole
     n: int
     median: float
@@ -73,6 +77,17 @@ class EvaluationInputs:
         """Columns item and rows of the training rows."""
         table = pa.table({"item": self.catalog.index, "rows": self.counts})
         return self.work.spark.createDataFrame(table)
+
+    @cached_property
+    def popularity_part(self) -> Whole:
+        """(items,), in which of `BY_POPULARITY` each is."""
+        return by_popularity(self.counts)
+
+    @cached_property
+    def attributes(self) -> DataFrame | None:
+        """Columns user_id and those of evaluate.users, as text; None: there is no such file."""
+        section = self.config.evaluate.users
+        return None if section.path is None else read_user_attributes(self.work.spark, section)
 
     @cached_property
     def genres(self) -> pa.Table | None:

@@ -13,46 +13,47 @@ from recsys_spark.evaluation.model_lists import Ranking
 from recsys_spark.evaluation.model_means import Means, Paired
 from recsys_spark.evaluation.model_metrics import Measures
 from recsys_spark.evaluation.ranking import shown_cutoff
-from recsys_spark.evaluation.segments import BY_POPULARITY, by_activity, by_attribute, by_popularity
+from recsys_spark.evaluation.segments import BY_POPULARITY, by_activity, by_attribute
 from recsys_spark.evaluation.summary import SEED
 from recsys_spark.evaluation.user_pass import Wanted
 from recsys_spark.evaluation.user_rows import gather_users
-from recsys_spark.io.side_tables import read_user_attributes
 from recsys_spark.lookup import Lookup
 from recsys_spark.pipeline.baselines import MODEL, MeasuredModel
 from recsys_spark.pipeline.evaluation_inputs import EvaluationInputs
 from recsys_spark.pipeline.model_scorers import weighs_values
-from recsys_spark.pipeline.paired_comparison import METRIC
 from recsys_spark.pipeline.report_data import LISTED
-from recsys_spark.pipeline.side_tables import match
+from recsys_spark.pipeline.side_tables import SideTables, match
+from recsys_spark.pipeline.user_segments import counted_columns, indexed_segments
 from recsys_spark.topn.blocks import factor_column, nearest_column, segment_column
 from recsys_spark.topn.scorers import FactorScorer
 
 MeasuredModels = dict[str, MeasuredModel]
 Whole = npt.NDArray[np.int64]
+PAIRED_METRIC = "ndcg"  # by which the models are compared user by user
 _NEW = "items=new"  # the part of the truth that no training row has
 
 
 def make_wanted(inputs: EvaluationInputs, found: MeasuredModels) -> Wanted:
     """What is wanted of the pass over users, for the models that were found."""
-    config = inputs.config.evaluate
-    kept = tuple(found)
+    config, kept = inputs.config.evaluate, tuple(found)
     if config.per_user == "delivered":
         kept = tuple(name for name in found if name == inputs.config.recommend.chain[0])
     return Wanted(
-        _ranking(inputs, found),
-        _measures(inputs, found),
-        Means(config.resamples, SEED, _paired(inputs, found)),
-        Listed(inputs.catalog.index, tuple(found), tuple(config.k), _groups(inputs)),
-        shown_cutoff(config.k),
-        LISTED,
-        kept,
+        ranking=_ranking(inputs, found),
+        means=Means(config.resamples, SEED, _paired(inputs, found)),
+        listed=Listed(inputs.catalog.index, tuple(found), tuple(config.k), _groups(inputs)),
+        measures=_measures(inputs, found),
+        shown=shown_cutoff(config.k),
+        items=LISTED,
+        kept=kept,
         left_out=config.sampled_negatives is not None,
     )
 
 
 def gather_rows(inputs: EvaluationInputs, found: MeasuredModels, ranking: Ranking) -> DataFrame:
     """A row for each user of the truth, with what the pass takes."""
+    valued = weighs_values(inputs.config)
+    history = inputs.history if valued else inputs.history.drop("value")
     columns = {"user_id": inputs.user_ids.select("index", "id")}
     for name in set(ranking.ranks) - set(ranking.drawn):
         scores = found[name].scores
@@ -61,10 +62,8 @@ def gather_rows(inputs: EvaluationInputs, found: MeasuredModels, ranking: Rankin
     for name, each in found.items():
         if each.nearest is not None:
             columns[nearest_column(name)] = each.nearest
-        if each.segments is not None:
-            columns[segment_column(name)] = each.segments
-    valued = weighs_values(inputs.config)
-    history = inputs.history if valued else inputs.history.drop("value")
+    own = _segments_of_models(inputs)
+    columns |= {segment_column(name): own[name] for name in found if name in own}
     return _with_segments(inputs, gather_users(history, inputs.known, inputs.truth, columns))
 
 
@@ -82,12 +81,13 @@ def _paired(inputs: EvaluationInputs, found: MeasuredModels) -> Paired | None:
     """The comparison of the others with the delivered model."""
     config = inputs.config
     name, shown = config.recommend.chain[0], shown_cutoff(config.evaluate.k)
-    return Paired(name, METRIC, shown) if name in found and config.evaluate.resamples else None
+    return (
+        Paired(name, PAIRED_METRIC, shown) if name in found and config.evaluate.resamples else None
+    )
 
 
 def _measures(inputs: EvaluationInputs, found: MeasuredModels) -> Measures:
     config, traits = inputs.config.evaluate, _traits(inputs, found[MODEL])
-    part_of = by_popularity(inputs.counts)
     return Measures(
         traits,
         tuple(found),
@@ -95,7 +95,7 @@ def _measures(inputs: EvaluationInputs, found: MeasuredModels) -> Measures:
         tuple(config.k),
         config.split,
         (*BY_POPULARITY, _NEW),
-        part_of[inputs.catalog.lookup.positions(traits.ids)],
+        inputs.popularity_part[inputs.catalog.lookup.positions(traits.ids)],
     )
 
 
@@ -110,27 +110,41 @@ def _traits(inputs: EvaluationInputs, model: MeasuredModel) -> ItemTraits:
     return item_traits(catalog.index, catalog.popularity, model.scorer.factors, attributes)
 
 
+def _segments_of_models(inputs: EvaluationInputs) -> dict[str, DataFrame]:
+    """Columns user and segment, by the name of each model that counts within segments."""
+    config, work, attributes = inputs.config, inputs.work, inputs.attributes
+    if attributes is None:
+        return {}
+    tables = SideTables(work.spark, work.log, {"user_id": inputs.user_ids})
+    columns = counted_columns(config.parts_of(tuple(config.models)))
+    return {name: indexed_segments(tables, attributes, own) for name, own in columns.items()}
+
+
 def _with_segments(inputs: EvaluationInputs, rows: DataFrame) -> DataFrame:
     """Rows with a column segments: each user's by activity, and by the attributes of a file.
 
     rows: columns user_id and size, that of the user's history, which is left out.
     """
-    work, section = inputs.work, inputs.config.evaluate.users
-    cold, median = inputs.config.evaluate.cold_below, inputs.median
-    active = F.array(by_activity(F.col("size"), cold, median))
-    if section.path is None:
-        return rows.withColumn("segments", active).drop("size")
-    attributes = read_user_attributes(work.spark, section)
-    typed = match(work.log, "evaluate.users", attributes, {"user_id": inputs.user_ids})
-    own = by_attribute(typed).groupBy("user_id").agg(F.collect_set("segment").alias("own"))
-    further = F.coalesce("own", F.array().cast("array<string>"))
-    joined = rows.join(own, "user_id", "left")
-    return joined.withColumn("segments", F.concat(active, further)).drop("own", "size")
+    own, cold = _by_attributes(inputs), inputs.config.evaluate.cold_below
+    segments = F.array(by_activity(F.col("size"), cold, inputs.median))
+    if own is not None:
+        rows = rows.join(own, "user_id", "left")
+        segments = F.concat(segments, F.coalesce("own", F.array().cast("array<string>")))
+    return rows.withColumn("segments", segments).drop("own", "size")
+
+
+def _by_attributes(inputs: EvaluationInputs) -> DataFrame | None:
+    """Columns user_id and own, the segments by the attributes of a file; None: there is none."""
+    if inputs.attributes is None:
+        return None
+    known = {"user_id": inputs.user_ids}
+    typed = match(inputs.work.log, "evaluate.users", inputs.attributes, known)
+    return by_attribute(typed).groupBy("user_id").agg(F.collect_set("segment").alias("own"))
 
 
 def _groups(inputs: EvaluationInputs) -> dict[str, Whole]:
     """Positions of items by popularity and genre."""
-    part_of = by_popularity(inputs.counts)
+    part_of = inputs.popularity_part
     groups = {name: np.flatnonzero(part_of == at) for at, name in enumerate(BY_POPULARITY)}
     return groups | (_by_genre(inputs) if inputs.genres is not None else {})
 

@@ -1,4 +1,4 @@
-"""Wiring of fold-in for the models of kind wals beside the main one."""
+"""Wiring of fold-in: users held out whole, and new users of the models of kind wals."""
 
 from dataclasses import asdict, replace
 from functools import reduce
@@ -10,7 +10,7 @@ from recsys_spark.als.fold_in import fold_in
 from recsys_spark.config import Config
 from recsys_spark.pipeline.context import Summary
 from recsys_spark.pipeline.execution_plan import make_plan
-from recsys_spark.pipeline.fitted_tables import FittedTables
+from recsys_spark.pipeline.fitted_tables import FittedTables, Scores
 from recsys_spark.runtime.log import Log
 from recsys_spark.schema import MODEL_FACTORS
 
@@ -19,6 +19,34 @@ def model_specs(config: Config) -> Summary:
     """What the record of a stage says of the objectives of models of kind wals, by their names."""
     names = [name for name, model in config.models.items() if model.kind == "wals"]
     return {name: asdict(config.objective_of(name).spec()) for name in names}
+
+
+def with_held_out(
+    config: Config, fitted: FittedTables, rows: DataFrame | None, log: Log
+) -> FittedTables:
+    """The models, with factors also for users who are held out whole.
+
+    rows: those to fold in, of these users; None: there are none.
+    """
+    if rows is None:
+        return fitted
+    parts = (fitted.folded, fold_into_models(config, fitted, rows, log))
+    found = [part for part in parts if part is not None]
+    folded = reduce(DataFrame.unionByName, found) if found else None
+    return replace(fitted, scores=evaluated_scores(config, fitted, rows), folded=folded)
+
+
+def evaluated_scores(config: Config, fitted: FittedTables, rows: DataFrame | None) -> Scores:
+    """The factors of the training rows; users held out whole get theirs by fold-in.
+
+    rows: as `with_held_out` takes them.
+    """
+    users, items = fitted.scores
+    if rows is None:
+        return users, items
+    plan = make_plan(config)
+    own = fold_in(rows, items, fitted.spec, plan, fitted.rows)
+    return users.unionByName(own), items
 
 
 def fold_into_models(

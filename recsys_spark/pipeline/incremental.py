@@ -1,9 +1,11 @@
 """Wiring of incremental lists: those of an earlier table are reused for unchanged users."""
 
+from dataclasses import replace
+
 from pyspark.sql import DataFrame
 from pyspark.sql.types import StructType
 
-from recsys_spark.config import Config, Recommend
+from recsys_spark.config import Recommend
 from recsys_spark.pipeline.context import Keep
 from recsys_spark.pipeline.list_inputs import Earlier, Inputs
 from recsys_spark.runtime.log import Log
@@ -11,44 +13,50 @@ from recsys_spark.storage.tables import Tables
 from recsys_spark.topn.incremental import changed_users, reusable_lists
 
 PUBLISHED = "published"
+_TABLE = "recommendations"
 # What lists are made by, beside what `reusable_lists` looks up in them.
-_SETTINGS = (
-    "model",
-    "cold_start_items",
-    "exclude_seen",
-    "seen_days",
-    "explain",
-    "backfill",
-    "policy.min_score",
-    "policy.max_per_genre",
-    "policy.diversity",
-    "policy.popularity_discount",
-    "policy.new_items.slots",
-    "policy.new_items.days",
-    "policy.tail_items",
+LIST_SETTINGS = (
+    "recommend.model",
+    "recommend.cold_start_items",
+    "recommend.exclude_seen",
+    "recommend.seen_days",
+    "recommend.explain",
+    "recommend.backfill",
+    "recommend.policy.min_score",
+    "recommend.policy.max_per_genre",
+    "recommend.policy.diversity",
+    "recommend.policy.popularity_discount",
+    "recommend.policy.new_items.slots",
+    "recommend.policy.new_items.days",
+    "recommend.policy.tail_items",
+    "models",
 )
 
 
-def settings_digest(config: Config) -> str:
-    """A hash of the settings by which lists are made, the same for lists that are reused."""
-    return config.digest(*(f"recommend.{key}" for key in _SETTINGS), "models")
-
-
-def read_lists(
-    tables: Tables, version: str | None, run_id: str, digest: str | None = None
-) -> Earlier | None:
+def read_lists(tables: Tables, version: str | None, run_id: str) -> Earlier | None:
     """The lists of a version; None: there are none, or they are those of this run.
 
-    digest: `settings_digest` of this run, where lists that the same settings made may be reused.
     Raises ConfigError for a version without such a table.
     """
     if version is None or version == run_id:
         return None
-    manifest = tables.version("recommendations", version)
-    lists = tables.read("recommendations", version)
-    if digest is None or manifest.check_results.get("rules") != digest:
-        return Earlier(version, lists)
-    return Earlier(version, lists, tables.read("interactions", manifest.inputs["ingest"]))
+    return Earlier(version, tables.read(_TABLE, tables.version(_TABLE, version).run_id))
+
+
+def read_reusable(
+    tables: Tables, version: str | None, run_id: str, settings: str
+) -> Earlier | None:
+    """The same, with the interactions where the same settings made the lists.
+
+    settings: as of `Inputs`.
+    """
+    earlier = read_lists(tables, version, run_id)
+    if earlier is None:
+        return None
+    manifest = tables.version(_TABLE, version)
+    if manifest.check_results.get("rules") != settings:
+        return earlier
+    return replace(earlier, history=tables.read("interactions", manifest.inputs["ingest"]))
 
 
 def reuse_lists(

@@ -1,5 +1,7 @@
 """From what recommend has read, and its settings, to the lists that are wanted."""
 
+from dataclasses import dataclass
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
@@ -20,6 +22,19 @@ from recsys_spark.topn.models import Basis, ranked_by
 from recsys_spark.topn.recommend import read_catalog
 from recsys_spark.topn.request import ByFactors, ByScorers, Notes, Request
 from recsys_spark.topn.rule_tables import seen_rows
+
+
+@dataclass(frozen=True)
+class ListPlan:
+    """The lists of all wanted users.
+
+    schema: of their table. tiles: into how many parts the items go, so that the factors of each can
+    be sent to workers.
+    """
+
+    request: Request
+    schema: StructType
+    tiles: int
 
 
 def wanted_users(
@@ -48,8 +63,8 @@ def group_members(section: Groups, tables: SideTables, user_ids: DataFrame) -> D
     return named.distinct().join(user_ids.toDF("user_id", "user"), "user_id", "left")
 
 
-def count_tiles(wanted: Recommend, inputs: Inputs, solver: Solver) -> int:
-    """Into how many parts the items go, so that the factors of each can be sent to workers.
+def _count_tiles(wanted: Recommend, inputs: Inputs, solver: Solver) -> int:
+    """`ListPlan.tiles`.
 
     Raises ConfigError for several where something needs the factors of all items.
     """
@@ -67,14 +82,17 @@ def count_tiles(wanted: Recommend, inputs: Inputs, solver: Solver) -> int:
     return max(1, tiles)
 
 
-def make_request(config: Config, inputs: Inputs, tiles: int) -> Request:
-    """The lists of all wanted users. tiles: from `count_tiles`.
+def plan_lists(config: Config, inputs: Inputs) -> ListPlan:
+    """What is to be made of the inputs.
 
-    Raises ConfigError for models and objectives that do not go together with the settings.
+    Raises ConfigError for models and objectives that do not go together with the settings, and for
+    item factors that do not fit one broadcast, where something needs them all.
     """
-    wanted, catalog = config.recommend, _catalog(inputs, tiles)
+    wanted = config.recommend
+    tiles = _count_tiles(wanted, inputs, config.solver)
+    catalog = _catalog(inputs, tiles)
     notes = _notes(wanted, inputs, catalog)
-    return Request(
+    request = Request(
         inputs.users,
         catalog,
         wanted.n,
@@ -84,12 +102,9 @@ def make_request(config: Config, inputs: Inputs, tiles: int) -> Request:
         inputs.policy,
         notes,
     )
-
-
-def list_schema(wanted: Recommend, inputs: Inputs) -> StructType:
-    """Of the table of lists."""
     user_type, item_type = (ids.schema["id"].dataType for ids in (inputs.user_ids, inputs.item_ids))
-    return recommendations(user_type, item_type, wanted.last_interaction, wanted.explain > 0)
+    schema = recommendations(user_type, item_type, wanted.last_interaction, wanted.explain > 0)
+    return ListPlan(request, schema, tiles)
 
 
 def _catalog(inputs: Inputs, tiles: int) -> Catalog:

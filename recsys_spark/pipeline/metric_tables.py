@@ -21,8 +21,7 @@ from recsys_spark.evaluation.model_means import (
 from recsys_spark.evaluation.user_pass import Wanted, finish, users_metrics, users_of
 from recsys_spark.pipeline.baselines import MODEL, MeasuredModel
 from recsys_spark.pipeline.evaluation_inputs import EvaluationInputs
-from recsys_spark.topn.negatives import draw_negatives
-from recsys_spark.topn.rank_candidates import rank_candidates
+from recsys_spark.topn.sampled_candidates import draw_negatives, rank_candidates
 
 MeasuredModels = dict[str, MeasuredModel]
 
@@ -60,9 +59,10 @@ def measure(
         tables.append(summarise(few, run_id, segments, config.resamples))
         own = few.where(F.col("model").isin(*wanted.kept))
         rows = rows.unionByName(own, allowMissingColumns=True)
+    errors = list(_rating_errors(inputs, users, found))
     spread, listed = finished[LISTS_TOTAL], wanted.listed
     exposure = exposure_of_models(work.spark, spread, listed, run_id, config.split, wanted.shown)
-    tables += [exposure.table, *_rating_errors(inputs, users, found)]
+    tables += [exposure.table, *errors]
     pairs, patterns = finished.get(PAIRS_TOTAL), finished[PATTERNS_TOTAL]
     return Measured(_union(tables), rows, exposure.curves, pairs, patterns)
 

@@ -12,6 +12,7 @@ from pyspark.sql.types import StructType
 from recsys_spark.baselines.constant_scores import recent
 from recsys_spark.config import Config, Model
 from recsys_spark.errors import ConfigError
+from recsys_spark.io.side_tables import read_user_attributes
 from recsys_spark.kernels.als.spec import SIDES
 from recsys_spark.neighbours.content import content_matrix
 from recsys_spark.neighbours.ease import fit_ease
@@ -153,6 +154,7 @@ def _popularity(inputs: ModelInputs, name: str, model: Model, rows: DataFrame) -
     if model.segment_by is None:
         return overall
     tables = SideTables(inputs.work.spark, inputs.work.log, {"user_id": inputs.user_ids})
-    segments = indexed_segments(tables, inputs.config.evaluate.users, model.segment_by)
+    attributes = read_user_attributes(tables.spark, inputs.config.evaluate.users)
+    segments = indexed_segments(tables, attributes, model.segment_by)
     named = chosen.join(segments, "user")
     return overall.unionByName(named.groupBy("segment", "item").agg(counted))

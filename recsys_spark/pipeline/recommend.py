@@ -9,21 +9,27 @@ from functools import partial
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
-from recsys_spark.config import WALS, Config, Model, Recommend
+from recsys_spark.config import WALS, Model, Recommend
 from recsys_spark.errors import AuditError
 from recsys_spark.kernels.als.spec import SIDES
 from recsys_spark.pipeline.context import Keep, Run, Summary, Workspace
-from recsys_spark.pipeline.fitted_tables import read_fitted
+from recsys_spark.pipeline.fitted_tables import FittedTables, read_fitted
 from recsys_spark.pipeline.genres import item_genres
-from recsys_spark.pipeline.incremental import PUBLISHED, read_lists, reuse_lists, settings_digest
+from recsys_spark.pipeline.incremental import (
+    LIST_SETTINGS,
+    PUBLISHED,
+    read_lists,
+    read_reusable,
+    reuse_lists,
+)
 from recsys_spark.pipeline.list_inputs import Inputs, Training
 from recsys_spark.pipeline.list_request import (
+    ListPlan,
     all_factors,
-    count_tiles,
     group_members,
-    list_schema,
-    make_request,
+    plan_lists,
     wanted_users,
 )
 from recsys_spark.pipeline.list_summary import (
@@ -46,10 +52,8 @@ from recsys_spark.pipeline.side_tables import SideTables
 from recsys_spark.pipeline.user_segments import segments_of
 from recsys_spark.storage.partial_versions import Slices
 from recsys_spark.storage.tables import conform
-from recsys_spark.topn.business_rules import Policy
 from recsys_spark.topn.catalog import FOLD_IN, MODEL, POPULAR, Tally
 from recsys_spark.topn.recommend import make_lists
-from recsys_spark.topn.request import Request
 from recsys_spark.topn.validate_lists import audit
 
 _TABLE = "recommendations"
@@ -58,22 +62,21 @@ _TABLE = "recommendations"
 def recommend(run: Run) -> Summary:
     """Write a list for every user with interactions, or for the users of a file."""
     config, work, inputs = run.config, run.workspace, _read(run)
-    tiles = count_tiles(config.recommend, inputs, config.solver)
     check_related(config, inputs)
     work.log.progress("ranking the catalog")
-    request = make_request(config, inputs, tiles)
+    plan = plan_lists(config, inputs)
     slices = run.slices(_TABLE)
     tally = Tally.of(work.spark, slices.progress.notes)
-    _write(config.recommend, work, inputs, request, slices, tally)
-    check = partial(_check, config=config, policy=inputs.policy, tally=tally)
+    _write(config.recommend, work, inputs, plan, slices, tally)
+    check = partial(_check, wanted=config.recommend, inputs=inputs, tally=tally)
     try:
-        found = run.commit(_TABLE, list_schema(config.recommend, inputs), check).check_results
+        found = run.commit(_TABLE, plan.schema, check).check_results
     except AuditError:
         slices.drop()  # so that the lists are made again
         raise
     if text := describe_effects(found["policy"]):
         work.log.info(text)
-    for table in related_tables(config, inputs, request, tiles, work.log):
+    for table in related_tables(config, inputs, plan, work.log):
         rows = run.write(table.frame, table.table, table.schema, table.check).rows
         work.log.info(f"{rows:,} {table.said}")
     summary = list_summary(run.read(_TABLE), inputs, found, run.run_id, config.recommend.n)
@@ -96,12 +99,7 @@ def _read(run: Run) -> Inputs:
     genres, known_genres = (item_genres(config.items, items, own) for own in (ids, item_ids))
     published = run.tables.current(_TABLE)
     since = published if wanted.changed_since == PUBLISHED else wanted.changed_since
-    explained = wanted.explain and WALS in config.alone(wanted.chain)
-    training = Training(fitted.spec, fitted.rows, None)
-    if explained and folded is not None:  # the rows of their fold-in; the lists' may be newer
-        rows = run.tables.read("interactions", run.upstream("fold_in").lineage["ingest"])
-        new = folded.select(F.col("id").alias("user"))
-        training = replace(training, folded=rows.join(new, "user", "left_semi"))
+    settings = config.digest(*LIST_SETTINGS)
     return Inputs(
         history=history,
         user_ids=user_ids,
@@ -114,17 +112,31 @@ def _read(run: Run) -> Inputs:
         members=group_members(wanted.groups, tables, user_ids),
         user_factors=all_factors(fitted.scores[0], folded),
         item_factors=fitted.scores[1],
-        training=training if explained else None,
+        training=_training(run, fitted, folded),
         items=items,
         genres=genres,
         similar_genres=similar_genres(wanted.similar_items, known_genres),
         models=models_of(config, parts, fitted, content),
         nearest=nearest_users(parts, history, work.log, work.keep),
         segments=segments_of(tables, config.evaluate.users, parts),
-        earlier=read_lists(run.tables, since, run.run_id, settings_digest(config)),
+        earlier=read_reusable(run.tables, since, run.run_id, settings),
         published=read_lists(run.tables, published, run.run_id),
+        settings=settings,
         model_version=run.version("user_factors"),
     )
+
+
+def _training(run: Run, fitted: FittedTables, folded: DataFrame | None) -> Training | None:
+    """By what lists are explained; None: nothing is explained by factors."""
+    wanted = run.config.recommend
+    if not wanted.explain or WALS not in run.config.alone(wanted.chain):
+        return None
+    if folded is None:
+        return Training(fitted.spec, fitted.rows, None)
+    # The rows of their fold-in; the lists' may be newer.
+    rows = run.tables.read("interactions", run.upstream("fold_in").lineage["ingest"])
+    new = folded.select(F.col("id").alias("user"))
+    return Training(fitted.spec, fitted.rows, rows.join(new, "user", "left_semi"))
 
 
 def _content(
@@ -138,34 +150,35 @@ def _write(
     wanted: Recommend,
     work: Workspace,
     inputs: Inputs,
-    request: Request,
+    plan: ListPlan,
     slices: Slices,
     tally: Tally,
 ) -> None:
     """Write the lists of users who have none yet, slice by slice."""
-    schema = list_schema(wanted, inputs)
     if done := len(slices.progress.notes):
         work.log.info(f"{done} {'slice' if done == 1 else 'slices'} of lists were written before")
     if slices.progress.complete:
         return
-    users = not_written(slices, request.users)
+    users = not_written(slices, plan.request.users)
     # Without counting them, where these are all there are.
     every = wanted.users.path is None and slices.progress.through is None
     most = inputs.known_users if every else users.count()
     layout = plan_layout(wanted, most, work.spark.sparkContext.defaultParallelism)
-    users, kept = reuse_lists(inputs, users, wanted, schema, work.log, work.keep)
-    lists = make_lists(replace(request, users=users, layout=layout), tally)
-
-    def complete(made: DataFrame) -> DataFrame:
-        return conform(made.withColumn("model_version", F.lit(inputs.model_version)), schema)
-
+    users, kept = reuse_lists(inputs, users, wanted, plan.schema, work.log, work.keep)
+    lists = make_lists(replace(plan.request, users=users, layout=layout), tally)
+    complete = partial(_complete, model_version=inputs.model_version, schema=plan.schema)
     write_slices(slices, lists, complete, kept, work.log, work.keep)
 
 
-def _check(table: DataFrame, config: Config, policy: Policy, tally: Tally) -> Summary:
+def _complete(made: DataFrame, model_version: str | None, schema: StructType) -> DataFrame:
+    """Rows of the table of lists."""
+    return conform(made.withColumn("model_version", F.lit(model_version)), schema)
+
+
+def _check(table: DataFrame, wanted: Recommend, inputs: Inputs, tally: Tally) -> Summary:
     """Raise AuditError for lists that are not what they have to be, and count what they are."""
     # Scores descend within a source, and rise where another begins.
-    scored = () if policy.reorders else (MODEL, FOLD_IN, *config.recommend.chain)
+    scored = () if inputs.policy.reorders else (MODEL, FOLD_IN, *wanted.chain)
     ordered = F.col("source").isin(POPULAR, *scored)
-    found = audit(table, "user_id", _TABLE, config.recommend.n, ordered)
-    return found | {"policy": rule_effects(policy, tally), "rules": settings_digest(config)}
+    found = audit(table, "user_id", _TABLE, wanted.n, ordered)
+    return found | {"policy": rule_effects(inputs.policy, tally), "rules": inputs.settings}

@@ -15,10 +15,9 @@ from recsys_spark.evaluation.model_lists import Ranking
 from recsys_spark.pipeline.checkpoints import Checkpoints
 from recsys_spark.pipeline.context import Run, Summary
 from recsys_spark.pipeline.early_stopping import EarlyStopping
-from recsys_spark.pipeline.evaluate import evaluated_scores
 from recsys_spark.pipeline.execution_plan import MB
 from recsys_spark.pipeline.fitted_tables import FittedTables, Scores, read_fitted
-from recsys_spark.pipeline.folded_models import model_specs
+from recsys_spark.pipeline.folded_models import evaluated_scores, model_specs
 from recsys_spark.pipeline.models import ModelInputs, fit_models, fitted_settings
 from recsys_spark.pipeline.stage_graph import refit_version
 from recsys_spark.pipeline.train import Job, Start, factor_tables, fit

@@ -14,6 +14,7 @@ from recsys_spark.errors import ConfigError
 from recsys_spark.pipeline.execution_plan import MB
 from recsys_spark.pipeline.genres import required
 from recsys_spark.pipeline.list_inputs import Inputs
+from recsys_spark.pipeline.list_request import ListPlan
 from recsys_spark.runtime.log import Log
 from recsys_spark.schema import group_recommendations, similar
 from recsys_spark.storage.tables import Check
@@ -56,31 +57,26 @@ def check_related(config: Config, inputs: Inputs) -> None:
         )
 
 
-def related_tables(
-    config: Config, inputs: Inputs, request: Request, tiles: int, log: Log
-) -> Iterator[Related]:
-    """Those that the configuration asks for, one after the other.
-
-    request: that of the users' lists. tiles: into how many parts the items go.
-    """
+def related_tables(config: Config, inputs: Inputs, plan: ListPlan, log: Log) -> Iterator[Related]:
+    """Those that the configuration asks for, one after the other. plan: of the users' lists."""
     wanted = config.recommend
     if wanted.similar_items.n:
         log.progress("comparing the items")
-        yield _similar_items(wanted.similar_items, inputs, request, tiles)
+        yield _similar_items(wanted.similar_items, inputs, plan)
     if wanted.similar_users.n:
         log.progress("comparing the users")
         yield _similar_users(wanted.similar_users.n, inputs)
     if inputs.members is not None:
         log.progress("ranking for groups")
-        yield _groups(wanted, inputs.members, inputs, request)
+        yield _groups(wanted, inputs.members, inputs, plan.request)
 
 
-def _similar_items(section: SimilarItems, inputs: Inputs, request: Request, tiles: int) -> Related:
+def _similar_items(section: SimilarItems, inputs: Inputs, plan: ListPlan) -> Related:
     """Of those that lists may have and that enough users know."""
     counts = inputs.history.groupBy("item").agg(F.count("*").alias("users"))
-    catalog = without(request.catalog, counts.where(F.col("users") < section.min_users))
-    if request.policy.removed is not None:
-        catalog = without(catalog, request.policy.removed)
+    catalog = without(plan.request.catalog, counts.where(F.col("users") < section.min_users))
+    if plan.request.policy.removed is not None:
+        catalog = without(catalog, plan.request.policy.removed)
     genres = inputs.similar_genres
     frame = find_similar(
         inputs.item_factors,
@@ -90,7 +86,7 @@ def _similar_items(section: SimilarItems, inputs: Inputs, request: Request, tile
         "item_id",
         None if genres is None else genres.toDF("id", "genres"),
         section.genre_weight,
-        tiles,
+        plan.tiles,
     )
     said = f"items with up to {section.n} that are similar"
     return _similar(frame, "similar_items", section.n, said)

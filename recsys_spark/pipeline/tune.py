@@ -20,6 +20,7 @@ from recsys_spark.als.factors import widened
 from recsys_spark.als.trainer import Factorization, Prepared, prepared
 from recsys_spark.config import WALS, Config, Scalar, validation_cure
 from recsys_spark.errors import ConfigError, ContractError, SolveError
+from recsys_spark.io.side_tables import read_user_attributes
 from recsys_spark.kernels.als.spec import SIDES, WalsSpec
 from recsys_spark.neighbours.spec import UserKnn
 from recsys_spark.pipeline.context import Run, Workspace
@@ -39,7 +40,7 @@ from recsys_spark.pipeline.search import Settings, Tried, best, proposals, requi
 from recsys_spark.pipeline.sessions import lazy_session
 from recsys_spark.pipeline.side_tables import SideTables
 from recsys_spark.pipeline.stage_graph import default_run_id
-from recsys_spark.pipeline.user_segments import segment_columns, user_segments
+from recsys_spark.pipeline.user_segments import counted_columns, user_segments
 from recsys_spark.pipeline.validation import Validation, ValidationTables
 from recsys_spark.runtime.log import Log
 from recsys_spark.runtime.tracking import open_tracker
@@ -295,11 +296,12 @@ class _Bench:
 
     def _segments(self, config: Config, name: str) -> dict[str, DataFrame]:
         """Of the parts of a model that count within segments; each column is read once."""
-        columns = segment_columns(config.parts_of([name]))
+        columns = counted_columns(config.parts_of([name]))
         known = {"user_id": self.inputs.models.user_ids}
         tables = SideTables(self.work.spark, self.work.log, known)
         for column in set(columns.values()) - self._columns.keys():
-            found = user_segments(tables, config.evaluate.users, column)
+            attributes = read_user_attributes(tables.spark, config.evaluate.users)
+            found = user_segments(tables, attributes, column)
             self._columns[column] = self.work.keep(found, f"segments/{len(self._columns)}")
         return {part: self._columns[column] for part, column in columns.items()}
 
