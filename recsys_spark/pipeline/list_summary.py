@@ -73,7 +73,7 @@ def rule_effects(policy: Policy, tally: Tally) -> Summary:
         "removed_items": removed,
         "blocked_pairs": 0 if policy.blocked is None else policy.blocked.count(),
         "slots_below_min_score": tally.below.value,
-        "skipped_for_genre": tally.passed.value,
+        "skipped_for_genre": tally.skipped.value,
         "reserved_slots_filled": tally.reserved.value,
         "scores_computed": tally.computed.value,
         "scores_ruled_out": _ruled_out(tally),

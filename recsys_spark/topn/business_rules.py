@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from recsys_spark.arrow import list_bounds
 from recsys_spark.kernels.ragged import Ragged
-from recsys_spark.kernels.topn.rerank import Popular, Rules, no_rules
+from recsys_spark.kernels.topn.rerank import ListRules, Popular, no_rules
 from recsys_spark.topn.catalog import Catalog, Listing, Mask, Reserved, Segment
 
 
@@ -23,7 +23,7 @@ class Policy:
 
     genres: columns item and genres (array<string>), of each of which a list has at most
     max_per_genre items. min_score: the lowest score of the model that is listed. diversity: as of
-    `Rules`. popularity_discount: scores are divided by an item's popularity, that of the most
+    `ListRules`. popularity_discount: scores are divided by an item's popularity, that of the most
     popular being 1, to this power.
 
     segments: columns user_id, segment, once a user. popular_in: from `popular_in_segments`.
@@ -156,10 +156,10 @@ def with_blocked(users: DataFrame, blocked: DataFrame) -> DataFrame:
     return users.join(lists, "user_id", "left").withColumn("seen", both).drop("blocked")
 
 
-def list_rules(catalog: Catalog, policy: Policy) -> Rules:
+def list_rules(catalog: Catalog, policy: Policy) -> ListRules:
     """The policy's rules on single lists, in the catalog's positions."""
     groups = genre_groups(catalog, policy.genres)
-    return Rules(groups, policy.max_per_genre, float(policy.min_score), policy.diversity)
+    return ListRules(groups, policy.max_per_genre, float(policy.min_score), policy.diversity)
 
 
 def genre_groups(catalog: Catalog, genres: DataFrame | None) -> Ragged:

@@ -14,7 +14,7 @@ from pyspark.sql.types import DataType
 from recsys_spark.arrow import list_matrix, list_parts
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.topn.group_scores import Opinion
-from recsys_spark.kernels.topn.rerank import Popular, Rules, no_rules
+from recsys_spark.kernels.topn.rerank import ListRules, Popular, no_rules
 from recsys_spark.lookup import Lookup
 from recsys_spark.topn.explanations import Explainer
 from recsys_spark.topn.scorers import Scorer
@@ -125,7 +125,7 @@ class Listing:
     catalog: Catalog
     n: int
     fill: bool = False
-    rules: Rules | None = None
+    rules: ListRules | None = None
     segments: Mapping[str, Segment] = field(default_factory=dict)
     reserved: tuple[Reserved, ...] = ()
     explainer: Explainer | None = None
@@ -139,7 +139,7 @@ class Listing:
         return {name: rank for _, own in self.scorers for name, rank in own.needs.items()}
 
     @property
-    def kept_rules(self) -> Rules:
+    def kept_rules(self) -> ListRules:
         """The rules, or some that leave everything as it is."""
         return self.rules or no_rules(len(self.catalog.index))
 
@@ -149,14 +149,14 @@ class Tally:
     """What the search added up over all tasks, once its lists have been written.
 
     possible: scores of users with factors. computed: of these. below: slots that the model left
-    free for a low score. passed: items skipped for a rule on groups. reserved: items that were
+    free for a low score. skipped: items skipped for a rule on groups. reserved: items that were
     listed for a place of theirs alone.
     """
 
     possible: "Accumulator[int]"
     computed: "Accumulator[int]"
     below: "Accumulator[int]"
-    passed: "Accumulator[int]"
+    skipped: "Accumulator[int]"
     reserved: "Accumulator[int]"
 
     @classmethod

@@ -26,7 +26,7 @@ def recommend_top_n(
     (internal ids left out; null: none), and optionally source, what the list of these factors is
     called (by default, model), and segment (null: none). Scores of filled items are shares of
     users; the model's are its predictions. Rows keep their order and partitions. A column ranked,
-    in place of factors, has entries of lists that are in it with places in the catalog.
+    in place of factors, has entries of lists that are in it with positions in the catalog.
 
     interacted array<long> and interacted_at array<timestamp>, if there: items of the user and the
     times of the last interactions, which entries are marked with. known array<long>, a and b

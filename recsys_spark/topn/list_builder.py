@@ -139,7 +139,7 @@ class Lister:
             found.positions[rows], found.scores[rows] = ranked.positions, ranked.scores
             if self.tally:
                 possible = own.size * len(shelf.arranged.items.position)
-                self.tally.add(possible, ranked.computed, ranked.below, ranked.passed, gained)
+                self.tally.add(possible, ranked.computed, ranked.below, ranked.skipped, gained)
         return found.positions, found.scores
 
     def _by_tile(self, tile: Tile, shelf: _Shelf) -> tuple[Ranked, int]:
@@ -219,7 +219,7 @@ class Lister:
             gained += reserve(found.positions, found.scores, kept, best, reserved.slots, self.rules)
         if self.tally:
             possible = len(vectors) * len(arranged.items.position)
-            self.tally.add(possible, computed, found.below, found.passed, gained)
+            self.tally.add(possible, computed, found.below, found.skipped, gained)
         return found.positions, found.scores
 
     def _agreed(

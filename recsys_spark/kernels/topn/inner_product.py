@@ -45,7 +45,7 @@ class Items(NamedTuple):
     place: Positions
 
 
-class Lists(NamedTuple):
+class TopN(NamedTuple):
     """positions, scores: (users, n), best first; -1 where fewer are left. computed: scores."""
 
     positions: Positions
@@ -54,7 +54,7 @@ class Lists(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """`Lists` that are filled in place."""
+    """`TopN` that are filled in place."""
 
     positions: Positions
     scores: Single
@@ -87,7 +87,7 @@ def arrange(factors: Single, candidates: npt.NDArray[np.bool_]) -> Items:
 
 def top_n(
     users: Single, items: Items, seen_indptr: npt.NDArray[np.int64], seen: Positions, n: int
-) -> Lists:
+) -> TopN:
     """Each user's n best candidates.
 
     users: (users, rank). seen: positions left out, user u's at seen_indptr[u] to
@@ -102,7 +102,7 @@ def top_n(
             rows = slice(start, start + _USERS)
             own = Ragged(seen_indptr[start : start + _USERS + 1], seen)
             computed += _tile(users[rows], items, own, _Found(positions[rows], scores[rows]))
-    return Lists(positions, scores, computed)
+    return TopN(positions, scores, computed)
 
 
 def _tile(users: Single, items: Items, seen: Ragged, found: _Found) -> int:
@@ -150,7 +150,7 @@ def rounding_bound(users: Single, longest: float) -> npt.NDArray[np.float64]:
 
 @kernel
 def _note(tile, rows, first, items, seen, notes):  # type: ignore[no-untyped-def]
-    """Note the scores of a block above the least of each user's short list, as keys with places."""
+    """Note the scores of a block above the least of each user's short list, as keys."""
     noted, least, size, width = notes.keys, notes.least, notes.size, tile.shape[1]
     bits, least_bits = tile.view(np.int32), least.view(np.int32)
     tile[:, max(0, len(items.position) - first) :] = -np.inf
@@ -178,9 +178,9 @@ def _note(tile, rows, first, items, seen, notes):  # type: ignore[no-untyped-def
 
 
 @jit
-def _mask(row, places, first, seen):  # type: ignore[no-untyped-def]
+def _mask(row, place_of, first, seen):  # type: ignore[no-untyped-def]
     for item in seen:
-        place = places[item] - first
+        place = place_of[item] - first
         if 0 <= place < len(row):
             row[place] = -np.inf
 

@@ -8,14 +8,14 @@ import numpy.typing as npt
 
 from recsys_spark.kernels.jit import jit, kernel
 from recsys_spark.kernels.ragged import Ragged
-from recsys_spark.kernels.topn.inner_product import Items, Lists, Positions, Single, score, top_n
+from recsys_spark.kernels.topn.inner_product import Items, Positions, Single, TopN, score, top_n
 from recsys_spark.kernels.topn.tile import Mask, Tile, best_of
 
-_POOL = 4  # candidates a place where the best are not simply taken
-_BELOW, _PASSED = 0, 1  # where they stand among the counters of `Ranked`
+_POOL = 4  # candidates a slot where the best are not simply taken
+_BELOW, _SKIPPED = 0, 1  # where they stand among the counters of `Ranked`
 
 
-class Rules(NamedTuple):
+class ListRules(NamedTuple):
     """What a list keeps. groups: of each item of the catalog, such as its genres.
 
     most: items of one group in a list, at most. least: the lowest score of the model that is
@@ -53,7 +53,7 @@ class Popular(NamedTuple):
 class Ranked(NamedTuple):
     """positions, scores: (users, n), best first; positions -1 where fewer are left.
 
-    computed: scores. below: slots of the n best that were left free for a low score. passed:
+    computed: scores. below: slots of the n best that were left free for a low score. skipped:
     items skipped because a list had enough of a group.
     """
 
@@ -61,15 +61,15 @@ class Ranked(NamedTuple):
     scores: Single
     computed: int
     below: int
-    passed: int
+    skipped: int
 
 
-def no_rules(items: int) -> Rules:
+def no_rules(items: int) -> ListRules:
     """Rules that leave everything as it is."""
-    return Rules(Ragged(np.zeros(items + 1, np.int64), np.zeros(0, np.int32)), 1, -np.inf)
+    return ListRules(Ragged(np.zeros(items + 1, np.int64), np.zeros(0, np.int32)), 1, -np.inf)
 
 
-def rank(users: Single, items: Items, seen: Ragged, n: int, rules: Rules) -> Ranked:
+def rank(users: Single, items: Items, seen: Ragged, n: int, rules: ListRules) -> Ranked:
     """Each user's best candidates that keep the rules, taken from the best downwards.
 
     users: (users, rank). seen: positions left out. Exact: where too many are skipped, more
@@ -79,29 +79,29 @@ def rank(users: Single, items: Items, seen: Ragged, n: int, rules: Rules) -> Ran
     to an item listed before (Carbonell and Goldstein 1998).
     """
 
-    def best(rows: Mask, size: int) -> Lists:
+    def best(rows: Mask, size: int) -> TopN:
         return top_n(users[rows], items, *seen.where(rows), size)
 
     return _rank(best, len(users), len(items.position), n, rules, items)
 
 
-def rank_tile(tile: Tile, n: int, rules: Rules) -> Ranked:
+def rank_tile(tile: Tile, n: int, rules: ListRules) -> Ranked:
     """The same by the scores of a tile, of what it does not leave out. Without diversity."""
 
-    def best(rows: Mask, size: int) -> Lists:
+    def best(rows: Mask, size: int) -> TopN:
         found = best_of(tile if rows.all() else tile.where(rows), size)
-        return Lists(*found, 0)
+        return TopN(*found, 0)
 
     users, items = tile.values.shape
     return _rank(best, users, items, n, rules)._replace(computed=tile.values.size)
 
 
 def _rank(
-    best: Callable[[Mask, int], Lists],
+    best: Callable[[Mask, int], TopN],
     users: int,
     candidates: int,
     n: int,
-    rules: Rules,
+    rules: ListRules,
     items: Items | None = None,
 ) -> Ranked:
     """best: of some users, so many candidates. items: whose factors diversity compares."""
@@ -122,26 +122,28 @@ def _rank(
         computed += found.computed
         open_[open_] = ~ended
         size *= _POOL
-    return Ranked(positions, scores, computed, int(counts[_BELOW]), int(counts[_PASSED]))
+    return Ranked(positions, scores, computed, int(counts[_BELOW]), int(counts[_SKIPPED]))
 
 
-def rank_scores(scores: Single, candidates: npt.NDArray[np.bool_], n: int, rules: Rules) -> Ranked:
+def rank_scores(
+    scores: Single, candidates: npt.NDArray[np.bool_], n: int, rules: ListRules
+) -> Ranked:
     """The same of one list, by the scores of all items, (items,), which are not counted."""
     pool = np.argsort(-scores, kind="stable").astype(np.int32)
     pool = pool[candidates[pool]][None, :]
     return rank_pools(pool, scores[pool], n, rules)
 
 
-def rank_pools(pool: Positions, scores: Single, n: int, rules: Rules) -> Ranked:
+def rank_pools(pool: Positions, scores: Single, n: int, rules: ListRules) -> Ranked:
     """The same of candidates that are ranked already, (users, size); -1 behind the last."""
     shape, counts = (len(pool), n), np.zeros(2, dtype=np.int64)
     found = _Listed(np.full(shape, -1, dtype=np.int32), np.zeros(shape, dtype=np.float32))
     _take(_Listed(pool, scores), rules, True, found, counts)
-    return Ranked(*found, 0, int(counts[_BELOW]), int(counts[_PASSED]))
+    return Ranked(*found, 0, int(counts[_BELOW]), int(counts[_SKIPPED]))
 
 
 def fill_popular(
-    positions: Positions, scores: Single, popular: Popular, seen: Ragged, rules: Rules
+    positions: Positions, scores: Single, popular: Popular, seen: Ragged, rules: ListRules
 ) -> None:
     """Replace the -1 of each list by the most popular items neither seen nor listed, in place.
 
@@ -156,7 +158,7 @@ def reserve(
     kept: npt.NDArray[np.bool_],
     candidates: Ranked,
     slots: int,
-    rules: Rules,
+    rules: ListRules,
 ) -> int:
     """Give candidates at least so many slots in each list, in place; how many they gained.
 
@@ -176,7 +178,7 @@ def _take(pool, rules, final, found, counts):  # type: ignore[no-untyped-def]
     ended = np.zeros(len(positions), dtype=np.bool_)
     held = _counters(rules.groups)
     for user in range(len(positions)):
-        filled, passed, below = 0, 0, False
+        filled, skipped, below = 0, 0, False
         for at in range(size):
             item = pool.positions[user, at]
             if item < 0 or filled == n:
@@ -190,11 +192,11 @@ def _take(pool, rules, final, found, counts):  # type: ignore[no-untyped-def]
                 positions[user, filled], found.scores[user, filled] = item, pool.scores[user, at]
                 filled += 1
             else:
-                passed += 1
+                skipped += 1
         ended[user] = ended[user] or final or filled == n
         if ended[user]:
             counts[_BELOW] += n - filled if below else 0
-            counts[_PASSED] += passed
+            counts[_SKIPPED] += skipped
         for at in range(filled):
             _count(rules.groups, held, positions[user, at], -1)
     return ended
@@ -251,7 +253,7 @@ def _vary(pool, rules, items, final, found, counts):  # type: ignore[no-untyped-
         ended[user] = filled == n or left < size or final
         if ended[user]:
             counts[_BELOW] += n - filled if below else 0
-            counts[_PASSED] += _without_room(own[:left], taken, rules, held)
+            counts[_SKIPPED] += _without_room(own[:left], taken, rules, held)
         for at in range(filled):
             _count(rules.groups, held, positions[user, at], -1)
     return ended
@@ -284,13 +286,13 @@ def _most_valuable(values, pool, taken, rules, held):  # type: ignore[no-untyped
 @jit
 def _without_room(pool, taken, rules, held):  # type: ignore[no-untyped-def]
     """Candidates before the last that was taken for which the list has no room."""
-    passed, since = 0, 0
+    skipped, since = 0, 0
     for at in range(len(pool)):
         if taken[at]:
-            passed, since = passed + since, 0
+            skipped, since = skipped + since, 0
         elif not _has_room(rules, held, pool[at]):
             since += 1
-    return passed
+    return skipped
 
 
 @jit
@@ -331,7 +333,7 @@ def _reserve(lists, candidates, slots, rules):  # type: ignore[no-untyped-def]
 
 @jit
 def _candidate(candidates, own, filled, rules, held):  # type: ignore[no-untyped-def]
-    """The candidate for one more place, which a full list has now free at its end; -1: none."""
+    """The candidate for one more slot, which a full list has now free at its end; -1: none."""
     positions = own.positions
     if filled < len(positions):
         return _first_with_room(candidates, positions[:filled], rules, held)

@@ -18,7 +18,7 @@ def draw_positions(
 
     users: (users,) ids, of which and of the seed the positions are a function. left_out: what may
     not be drawn, row i's at indptr[i]:indptr[i + 1]. Where fewer are left, all of them are drawn
-    and -1 stands in the places that remain.
+    and -1 stands in the entries that remain.
     """
     drawn = np.full((len(users), n), -1, dtype=np.int32)
     rows, draws = np.arange(len(users)), 2 * n

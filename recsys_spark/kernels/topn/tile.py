@@ -68,7 +68,7 @@ class Tile(NamedTuple):
         return self.share
 
 
-class Lists(NamedTuple):
+class TileTopN(NamedTuple):
     """positions, scores: (users, n), best first; positions are -1 where fewer are left."""
 
     positions: Positions
@@ -144,7 +144,7 @@ def leave_out(values: Single, candidates: Mask, seen: Ragged) -> None:
     values[rows, seen.positions] = -np.inf
 
 
-def best_of(tile: Tile, n: int) -> Lists:
+def best_of(tile: Tile, n: int) -> TileTopN:
     """Each user's n best candidates by exact score, then by position."""
     users, width = tile.values.shape
     in_doubt = tile.slack > 0
@@ -153,7 +153,7 @@ def best_of(tile: Tile, n: int) -> Lists:
     inside = np.arange(size) < counts[:, None]
     rows, positions = np.nonzero(inside)[0], (LOW - (keys[inside] & LOW)).astype(np.int32)
     exact = exact_scores(tile, rows, positions)
-    found = Lists(np.full((users, n), -1, np.int32), np.zeros((users, n), np.float32))
+    found = TileTopN(np.full((users, n), -1, np.int32), np.zeros((users, n), np.float32))
     bounds = np.concatenate([[0], np.cumsum(counts)])
     least = cut + tile.slack  # no exact score outside the short list is above this
     doubtful = _settle(bounds, positions, exact, least, in_doubt, found)
@@ -171,7 +171,7 @@ def exact_scores(tile: Tile, rows: Whole, positions: Positions) -> Single:
     return scores
 
 
-def _settle_by_all(tile: Tile, user: int, found: Lists) -> None:
+def _settle_by_all(tile: Tile, user: int, found: TileTopN) -> None:
     """The list of a user whose short list may lack an item."""
     positions = np.flatnonzero(tile.values[user] > -np.inf).astype(np.int32)
     scores = tile.refine(np.full(len(positions), user), positions)

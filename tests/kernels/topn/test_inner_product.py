@@ -23,7 +23,7 @@ def ragged(lists):
 
 
 def recommend(users, items, n, candidates=None, seen=None):
-    """Lists of (position, score) pairs, the -1 places cut off."""
+    """Lists of (position, score) pairs, the -1 entries cut off."""
     candidates = np.ones(len(items), bool) if candidates is None else np.array(candidates, bool)
     indptr, flat = ragged(seen if seen is not None else [[]] * len(users))
     found, scores, computed = top_n(users, arrange(items, candidates), indptr, flat, n)

@@ -10,9 +10,9 @@ from ragged import ragged as offsets
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.topn.inner_product import arrange
 from recsys_spark.kernels.topn.rerank import (
+    ListRules,
     Popular,
     Ranked,
-    Rules,
     fill_popular,
     no_rules,
     rank,
@@ -26,7 +26,7 @@ def ragged(lists):
 
 def plain(scores, seen, n, groups, most, least):
     """Greedy, from the best downwards; scores by position, ties to the smaller one."""
-    listed, held, below, passed = [], {}, 0, 0
+    listed, held, below, skipped = [], {}, 0, 0
     for item in sorted(range(len(scores)), key=lambda item: (-scores[item], item)):
         if len(listed) == n or item in seen:
             continue
@@ -34,12 +34,12 @@ def plain(scores, seen, n, groups, most, least):
             below = n - len(listed)
             break
         if any(held.get(group, 0) >= most for group in groups[item]):
-            passed += 1
+            skipped += 1
             continue
         listed.append(item)
         for group in groups[item]:
             held[group] = held.get(group, 0) + 1
-    return listed, below, passed
+    return listed, below, skipped
 
 
 @st.composite
@@ -61,34 +61,34 @@ def shops(draw):
 @given(shops())
 def test_rules_are_kept_from_the_best_downwards(shop):
     users, items, seen, groups, most, least, n = shop
-    rules = Rules(Ragged(*ragged(groups)), most, least)
+    rules = ListRules(Ragged(*ragged(groups)), most, least)
     arranged = arrange(items, np.ones(len(items), dtype=bool))
     found = rank(users, arranged, Ragged(*ragged(seen)), n, rules)
-    below, passed = 0, 0
+    below, skipped = 0, 0
     for user, listed in enumerate(found.positions.tolist()):
         scores = (items @ users[user]).tolist()
         expected, free, over = plain(scores, set(seen[user]), n, groups, most, least)
         assert listed == expected + [-1] * (n - len(expected))
         assert found.scores[user, : len(expected)].tolist() == [scores[at] for at in expected]
-        below, passed = below + free, passed + over
-    assert (found.below, found.passed) == (below, passed)
+        below, skipped = below + free, skipped + over
+    assert (found.below, found.skipped) == (below, skipped)
 
 
 def test_a_group_that_fills_the_first_pools_does_not_shorten_a_list():
     """A thousand of one genre stand before the others: the pool grows until they are found."""
     scores = np.arange(1000, 0, -1, dtype=np.float32)[:, None]
     groups = [[0]] * 990 + [[1]] * 10
-    rules = Rules(Ragged(*ragged(groups)), 2, -np.inf)
+    rules = ListRules(Ragged(*ragged(groups)), 2, -np.inf)
     arranged = arrange(scores, np.ones(1000, dtype=bool))
     nothing = Ragged(*ragged([[]]))
     found = rank(np.ones((1, 1), np.float32), arranged, nothing, 4, rules)
     assert found.positions.tolist() == [[0, 1, 990, 991]]
-    assert found.passed == 988
+    assert found.skipped == 988
 
 
 def test_filling_keeps_the_rules_too():
     positions = np.array([[0, -1, -1, -1]], dtype=np.int32)
-    rules = Rules(Ragged(*ragged([[0], [0], [0], [1], []])), 2, -np.inf)
+    rules = ListRules(Ragged(*ragged([[0], [0], [0], [1], []])), 2, -np.inf)
     scores = np.array([[7, 0, 0, 0]], dtype=np.float32)
     popular = popularity([0, 1, 2, 3, 4])
     fill_popular(positions, scores, popular, Ragged(*ragged([[]])), rules)
@@ -171,7 +171,7 @@ def test_diversity_takes_the_best_trade_off_at_every_step(shop, diversity):
     """Of the 4 n best that keep the least score; of four times as many where those are too few."""
     users, items, seen, groups, most, least, n = shop
     items = items + np.random.default_rng(len(items)).random(items.shape).astype(np.float32)
-    rules = Rules(Ragged(*ragged(groups)), most, least, diversity)
+    rules = ListRules(Ragged(*ragged(groups)), most, least, diversity)
     arranged = arrange(items, np.ones(len(items), dtype=bool))
     found = rank(users, arranged, Ragged(*ragged(seen)), n, rules)
     exact = items.astype(np.float64)
@@ -213,7 +213,7 @@ def reserved(listed, candidates, places, n, groups=None, most=1, kept=()):
     scores = (positions + 100).astype(np.float32)
     best = np.array([candidates], dtype=np.int32)
     ranked = Ranked(best, best.astype(np.float32), 0, 0, 0)
-    rules = Rules(Ragged(*ragged(groups or [[]] * items)), most, -np.inf)
+    rules = ListRules(Ragged(*ragged(groups or [[]] * items)), most, -np.inf)
     marks = np.isin(positions, kept)
     gained = reserve(positions, scores, marks, ranked, places, rules)
     own = positions[0][positions[0] >= 0].tolist()
@@ -254,7 +254,7 @@ def test_reserved_slots_of_one_user_do_not_affect_the_next():
     positions = np.array([[0, 1], [1, 2]], dtype=np.int32)
     scores, kept = np.ones((2, 2), np.float32), np.zeros((2, 2), dtype=bool)
     best = np.array([[5], [6]], dtype=np.int32)
-    rules = Rules(Ragged(*ragged([[0]] * 7)), 2, -np.inf)
+    rules = ListRules(Ragged(*ragged([[0]] * 7)), 2, -np.inf)
     ranked = Ranked(best, np.zeros((2, 1), np.float32), 0, 0, 0)
     assert reserve(positions, scores, kept, ranked, 1, rules) == 2
     assert positions.tolist() == [[0, 5], [1, 6]]

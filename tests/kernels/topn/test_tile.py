@@ -29,7 +29,7 @@ def padded(values):
 
 
 def pairs(found):
-    """Lists of (position, score), the -1 places cut off."""
+    """Lists of (position, score), the -1 entries cut off."""
     both = zip(found.positions.tolist(), found.scores.tolist(), strict=True)
     return [[(p, s) for p, s in zip(*lists, strict=True) if p >= 0] for lists in both]
 

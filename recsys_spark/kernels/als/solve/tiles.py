@@ -207,7 +207,7 @@ def _lanes(numbers: list[int]) -> Any:
     return constant(vector(INT32, LINE), numbers)
 
 
-def _substitution(places: range) -> Any:
+def _substitution(columns: range) -> Any:
     """Overwrite the line v with L^-1 v, L the triangle of a factored tile."""
 
     @inlined()
@@ -215,7 +215,7 @@ def _substitution(places: range) -> Any:
         place = _at(builder, right, 0, _LINE)
         rest, solved = builder.load(place), undefined(_LINE)
         rows = _rows(builder, tile, step)
-        for k in places:
+        for k in columns:
             row, number = builder.load(rows[k]), constant(INT32, k)
             value = builder.extract_element(builder.fmul(rest, row), number)
             solved = builder.insert_element(solved, value, number)
