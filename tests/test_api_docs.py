@@ -168,7 +168,7 @@ def test_docstring_sections_and_entries_are_recognised():
 
 
 @pytest.mark.parametrize("thing", [p for p in PUBLIC if ">>>" in (p.values[0].__doc__ or "")])
-def test_docstring_examples_give_what_they_show(spark, thing):
+def test_docstring_examples_give_the_shown_output(spark, thing):
     finder = doctest.DocTestFinder(recurse=False)
     (found,) = finder.find(thing, "example", globs={"spark": spark})
     assert doctest.DocTestRunner().run(found).failed == 0

@@ -131,7 +131,7 @@ def test_ratings_agree_with_the_planted_truth(generated: SimpleNamespace) -> Non
     assert (rating - planned)[inside].std() == pytest.approx(np.hypot(0.3, 0.5 / 12**0.5), abs=0.03)
 
 
-def test_people_choose_their_favourite_genre(generated: SimpleNamespace) -> None:
+def test_synthetic_users_choose_their_favourite_genre(generated: SimpleNamespace) -> None:
     rows = generated.ratings.merge(generated.items, on="item_id").merge(
         generated.users, on="user_id"
     )

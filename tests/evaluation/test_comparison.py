@@ -65,7 +65,7 @@ def test_p_values_and_intervals_are_those_of_a_paired_t_test_nearly(frames):
     assert max(seen) > 0.3
 
 
-def test_a_model_beside_itself_differs_by_nothing(frames):
+def test_comparison_of_a_model_with_itself_is_zero(frames):
     one, _ = frames
     for row in compare(one, one, resamples=99).collect():
         assert row["difference"] == row["ci_low"] == row["ci_high"] == 0

@@ -46,7 +46,7 @@ def test_evaluator_names_missing_columns(spark):
         TopNEvaluator(metricName="rmse").evaluate(held_out(spark))
 
 
-def test_it_is_saved_and_read(tmp_path, spark):
+def test_evaluator_is_saved_and_read(tmp_path, spark):
     path = str(tmp_path / "evaluator")
     TopNEvaluator(metricName="recall", k=7).save(path)
     read = TopNEvaluator.load(path)

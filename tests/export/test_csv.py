@@ -48,7 +48,7 @@ def by_spark(spark, parts):
 
 
 @pytest.mark.parametrize("reader", ["csv module", "pandas", "spark"])
-def test_exported_csv_is_read_back_by_others(spark, parts, reader):
+def test_exported_csv_is_read_by_other_readers(spark, parts, reader):
     read = {"csv module": by_csv_module, "pandas": by_pandas}
     rows = by_spark(spark, parts) if reader == "spark" else read[reader](parts)
     found = [(row["user_id"], int(row["rank"]), row["item_id"], row["source"]) for row in rows]
@@ -64,7 +64,7 @@ def test_exported_csv_doubles_quotation_marks_and_escapes_nothing(parts):
     assert '\\"q' not in content
 
 
-def test_shown_csv_is_read_back_by_others():
+def test_shown_csv_is_read_by_other_readers():
     rows = [{"item_id": item, "score": None, "list": [item]} for item in IDS]
     text = as_csv(pa.Table.from_pylist(rows))
     found = list(csv.DictReader(io.StringIO(text, newline="")))

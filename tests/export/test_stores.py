@@ -159,7 +159,7 @@ def store(request):
 
 
 @pytest.mark.parametrize(("table", "kind"), CASES)
-def test_a_store_has_what_the_table_has(spark, store, table, kind):
+def test_export_has_every_entry_of_the_table(spark, store, table, kind):
     target, lists = store.target(), make_lists(spark, table, kind=kind)
     assert not deliver(target, lists)
     assert store.read(table) == entries_of(table, kind=kind)
@@ -168,14 +168,14 @@ def test_a_store_has_what_the_table_has(spark, store, table, kind):
     assert "shop" not in place
 
 
-def test_a_repeated_export_does_nothing(spark, store):
+def test_repeated_export_is_skipped(spark, store):
     lists = make_lists(spark)
     assert not deliver(store.target(), lists)
     broken = ExportTable(lists.table, lists.run_id, lists.count, FILES, spark.range(1))
     assert deliver(store.target(), broken), "the rows are not looked at"
 
 
-def test_both_tables_live_side_by_side(spark, store):
+def test_exports_of_both_tables_share_a_target(spark, store):
     for table, run_id in [(TABLES[0], "first"), (TABLES[1], "other"), (TABLES[0], "another")]:
         deliver(store.target(), make_lists(spark, table, run_id))
     assert store.read(TABLES[0]) == entries_of(TABLES[0], "another")

@@ -34,7 +34,7 @@ def _checkpoint(frame: DataFrame, _name: str) -> DataFrame:
     return frame.localCheckpoint()
 
 
-def test_a_chain_falls_from_one_end(spark: SparkSession) -> None:
+def test_k_core_of_a_chain_is_empty(spark: SparkSession) -> None:
     """Every round takes one link away, so that a single round would leave most of it."""
     chain = {(at, at) for at in range(3)} | {(at, at + 1) for at in range(3)}
     square = {(u, i) for u in (10, 11) for i in (10, 11)}

@@ -15,6 +15,6 @@ def test_lists_lose_a_position():
     assert as_lists(LISTS.without(-1)) == [[3], [], [0]]
 
 
-def test_some_rows_keep_their_lists():
+def test_ragged_rows_keep_their_lists():
     assert as_lists(LISTS.where(np.array([True, False, True]))) == [[-1, 3], [0, -1, -1]]
     assert as_lists(LISTS.where(np.array([False, True, False]))) == [[]]

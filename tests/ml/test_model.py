@@ -260,7 +260,7 @@ def test_a_loaded_model_folds_in_as_the_saved_one(spark, rated, tmp_path):
     np.testing.assert_array_equal(one[1], other[1])
 
 
-def test_folding_in_says_what_it_lacks(model, training, rated, weighed):
+def test_fold_in_names_missing_inputs(model, training, rated, weighed):
     with pytest.raises(ConfigError, match=r"since weighting.*`training`"):
         weighed.foldInUsers(rated)
     with pytest.raises(ContractError, match="no column at"):
@@ -352,7 +352,7 @@ def test_loaded_models_list_what_fresh_ones_list(training, tmp_path):
     assert {row["u"]: [e["i"] for e in row["recommendations"]] for row in lists} == found
 
 
-def test_models_without_their_training_pairs_say_so(training, fitted, tmp_path):
+def test_models_without_training_pairs_are_refused(training, fitted, tmp_path):
     fitted.save(str(tmp_path / "model"))
     loaded = WALSModel.load(str(tmp_path / "model")).setNumItems(2)
     with pytest.raises(ConfigError, match="does not know its training pairs"):

@@ -345,7 +345,7 @@ def test_a_path_that_leaves_the_root_is_refused(command):
     assert "letters" in err
 
 
-def test_an_unpublished_table_says_what_to_do(command, ratings):
+def test_path_of_an_unpublished_table_names_the_cure(command, ratings):
     command("ingest", source=ratings)
     code, out, err = command("path", "interactions")
     assert code == 2

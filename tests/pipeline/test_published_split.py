@@ -61,7 +61,7 @@ def pairs_of(rows, table):
     return {(ids["user"][row["user"]], ids["item"][row["item"]]) for row in rows}
 
 
-def test_parts_are_what_the_files_say(run, table, tmp_path):
+def test_published_split_has_the_rows_of_the_files(run, table, tmp_path):
     write_adjacency(tmp_path)
     summary = run("split.predefined.format=adjacency").records["split"].summary
     for part, items in (("train", trained), ("test", held_out)):

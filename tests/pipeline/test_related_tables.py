@@ -92,7 +92,7 @@ def test_new_items_and_the_tail_have_their_slots(shop):
     assert summary["policy"]["reserved_slots_filled"] > 0
 
 
-def test_variety_changes_lists_and_keeps_them_whole(shop):
+def test_diversity_changes_lists_and_keeps_their_length(shop):
     settings = ["recommend.n=5", "recommend.exclude_seen=false"]
     plain, _ = recommend(shop, *settings, run_id="plain")
     varied, _ = recommend(shop, *settings, "recommend.policy.diversity=0.7", run_id="varied")
@@ -163,7 +163,7 @@ def test_a_file_of_no_users_makes_a_table_of_no_lists(shop):
     assert any("recommend.users.path has no rows" in event["msg"] for event in events)
 
 
-def test_genres_that_are_not_there_cannot_count(shop):
+def test_similar_items_by_genre_need_genres(shop):
     settings = [
         "items.columns.genres=genres",
         "recommend.similar_items.n=3",

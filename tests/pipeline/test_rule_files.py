@@ -44,7 +44,7 @@ def recommend(folder, *settings, run_id):
     return lists, outcome.records["recommend"].summary
 
 
-def test_all_rules_together(shop):
+def test_business_rules_hold_together(shop):
     lists, summary = recommend(
         shop,
         "recommend.n=25",

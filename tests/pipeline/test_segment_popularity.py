@@ -88,7 +88,7 @@ def test_lists_are_the_items_that_most_users_of_the_segment_have(trained, settin
     assert {row["source"] for row in lists.values() if row["recommendations"]} == {"local"}
 
 
-def test_it_is_measured_by_its_own_lists(trained, settings):
+def test_segment_popularity_is_measured_by_its_own_lists(trained, settings):
     full = "evaluate.full_ranking=true"
     run_in(trained, *settings, full, stages=("evaluate",), run_id="night")
     rows = table(trained, "metrics_per_user")
@@ -154,7 +154,7 @@ def test_a_changed_table_of_users_is_another_training(trained, settings):
         path.write_text(before)
 
 
-def test_it_is_searched_by_its_column(trained, settings, tmp_path):
+def test_segment_popularity_is_searched_by_its_column(trained, settings, tmp_path):
     base = [
         f"paths.root={tmp_path / 'root'}",
         f"ingest.source.path={trained / 'ratings.csv'}",
@@ -181,7 +181,7 @@ def test_it_is_searched_by_its_column(trained, settings, tmp_path):
         ({"kind": "item_knn", "segment_by": "city"}, "segment_by has no effect"),
     ],
 )
-def test_columns_that_there_are_not_are_refused(model, reason):
+def test_segment_popularity_refuses_missing_columns(model, reason):
     with pytest.raises(ValueError, match=reason):
         Config.model_validate({"models": {"local": model}})
 

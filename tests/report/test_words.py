@@ -100,7 +100,7 @@ def test_advice_calls_a_baseline_ahead_by_its_interval(ci_high, advised):
     ],
     ids=["chance", "unpaired", "relevance", "short", "alone", "refit", "uncompared", "unpublished"],
 )
-def test_headline_says_what_holds(changed, said):
+def test_headline_follows_the_results(changed, said):
     assert said in " ".join(headline(summaries(**changed), None))
 
 
@@ -137,7 +137,7 @@ TIMES = {"ingest": {"histograms": {"days": [[1, 1, 5], [2, 2, 5]]}}}
     ],
     ids=["values", "baseline", "rejects", "short", "times"],
 )
-def test_each_advice_follows_from_what_was_seen(changed, keys):
+def test_advice_follows_from_the_results(changed, keys):
     (text,) = advice(summaries(**changed))
     assert all(key in text for key in keys)
 

@@ -70,7 +70,7 @@ def test_auto_with_nonnegative_factors_is_exact():
 
 
 @pytest.mark.parametrize("method", ["cholesky", "cg", "subspace"])
-def test_other_methods_stay_as_they_are(method):
+def test_solver_methods_other_than_auto_are_kept(method):
     solver = Solver(method, 5, 32)
     assert choose_solver(solver, IMPLICIT, 1024, [rows_of(1000)]) == (solver, "")
 

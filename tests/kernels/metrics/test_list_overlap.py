@@ -44,7 +44,7 @@ RANKED = st.lists(st.integers(0, 9), unique=True, max_size=8)
     st.lists(st.tuples(RANKED, RANKED), min_size=1, max_size=5),
     st.lists(st.integers(1, 10), min_size=1, max_size=3, unique=True).map(sorted),
 )
-def test_both_equal_their_definitions(users, cutoffs):
+def test_overlap_metrics_equal_their_definitions(users, cutoffs):
     found = measure([one for one, _ in users], [other for _, other in users], cutoffs)
     for (one, other), by_cutoff in zip(users, found, strict=True):
         for k, metrics in zip(cutoffs, by_cutoff, strict=True):

@@ -35,7 +35,7 @@ def test_users_and_resamples_are_independent(draw):
 
 
 @pytest.mark.parametrize("draw", [poisson_weights, random_signs])
-def test_they_depend_on_seed_and_user_alone(draw):
+def test_resample_weights_depend_on_seed_and_user_alone(draw):
     whole = draw(3, USERS, 10)
     np.testing.assert_array_equal(draw(3, USERS[::-3], 10), whole[::-3])
     np.testing.assert_array_equal(draw(3, USERS, 7), whole[:, :7])

@@ -21,6 +21,6 @@ def test_opinions_are_joined_item_by_item(opinion, joined):
     np.testing.assert_allclose(found, joined(scores, axis=0), rtol=1e-5, atol=1e-6)
 
 
-def test_one_members_opinion_is_the_groups():
+def test_group_scores_of_one_member_are_the_members():
     alone = [group_scores(MEMBERS[:1], FACTORS, opinion) for opinion in ("average", "least_misery")]
     assert alone[0].tolist() == alone[1].tolist() == (FACTORS @ MEMBERS[0]).tolist()
