@@ -17,7 +17,7 @@ def item_genres(section: Items, items: DataFrame | None, ids: DataFrame) -> Data
     return items.join(ids.toDF("item_id", "item"), "item_id").select("item", "genres")
 
 
-def required(genres: DataFrame | None, key: str) -> DataFrame:
+def require_genres(genres: DataFrame | None, key: str) -> DataFrame:
     """The genres; raises ConfigError, which names the setting that needs them, for None."""
     if genres is None:
         raise ConfigError(

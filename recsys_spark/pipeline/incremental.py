@@ -44,17 +44,17 @@ def read_lists(tables: Tables, version: str | None, run_id: str) -> Earlier | No
 
 
 def read_reusable(
-    tables: Tables, version: str | None, run_id: str, settings: str
+    tables: Tables, version: str | None, run_id: str, settings_digest: str
 ) -> Earlier | None:
     """The same, with the interactions where the same settings made the lists.
 
-    settings: as of `Inputs`.
+    settings_digest: as of `Inputs`.
     """
     earlier = read_lists(tables, version, run_id)
     if earlier is None:
         return None
     manifest = tables.version(_TABLE, version)
-    if manifest.check_results.get("rules") != settings:
+    if manifest.check_results.get("rules") != settings_digest:
         return earlier
     return replace(earlier, history=tables.read("interactions", manifest.inputs["ingest"]))
 

@@ -49,8 +49,8 @@ class Inputs:
     `item_genres`, of ids. similar_genres: of item_ids, where they count for similar items. policy:
     from `read_business_rules`. models, nearest, segments: of the models whose lists are delivered.
     training: None where nothing is explained by factors. earlier: lists that may be reused.
-    published: those that readers have. settings: digest of those that lists are
-    made by. model_version: of the factors.
+    published: those that readers have. settings_digest: of the settings that lists are made by.
+    model_version: of the factors.
     """
 
     history: DataFrame
@@ -73,5 +73,5 @@ class Inputs:
     segments: Mapping[str, DataFrame]
     earlier: Earlier | None
     published: Earlier | None
-    settings: str
+    settings_digest: str
     model_version: str | None

@@ -99,7 +99,7 @@ def _read(run: Run) -> Inputs:
     genres, known_genres = (item_genres(config.items, items, own) for own in (ids, item_ids))
     published = run.tables.current(_TABLE)
     since = published if wanted.changed_since == PUBLISHED else wanted.changed_since
-    settings = config.digest(*LIST_SETTINGS)
+    digest = config.digest(*LIST_SETTINGS)
     return Inputs(
         history=history,
         user_ids=user_ids,
@@ -119,9 +119,9 @@ def _read(run: Run) -> Inputs:
         models=models_of(config, parts, fitted, content),
         nearest=nearest_users(parts, history, work.log, work.keep),
         segments=segments_of(tables, config.evaluate.users, parts),
-        earlier=read_reusable(run.tables, since, run.run_id, settings),
+        earlier=read_reusable(run.tables, since, run.run_id, digest),
         published=read_lists(run.tables, published, run.run_id),
-        settings=settings,
+        settings_digest=digest,
         model_version=run.version("user_factors"),
     )
 
@@ -181,4 +181,4 @@ def _check(table: DataFrame, wanted: Recommend, inputs: Inputs, tally: Tally) ->
     scored = () if inputs.policy.reorders else (MODEL, FOLD_IN, *wanted.chain)
     ordered = F.col("source").isin(POPULAR, *scored)
     found = audit(table, "user_id", _TABLE, wanted.n, ordered)
-    return found | {"policy": rule_effects(inputs.policy, tally), "rules": inputs.settings}
+    return found | {"policy": rule_effects(inputs.policy, tally), "rules": inputs.settings_digest}

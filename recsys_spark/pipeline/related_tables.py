@@ -12,7 +12,7 @@ from recsys_spark.als.factors import factor_bytes
 from recsys_spark.config import Config, Recommend, SimilarItems
 from recsys_spark.errors import ConfigError
 from recsys_spark.pipeline.execution_plan import MB
-from recsys_spark.pipeline.genres import required
+from recsys_spark.pipeline.genres import require_genres
 from recsys_spark.pipeline.list_inputs import Inputs
 from recsys_spark.pipeline.list_request import ListPlan
 from recsys_spark.runtime.log import Log
@@ -43,7 +43,7 @@ def similar_genres(section: SimilarItems, genres: DataFrame | None) -> DataFrame
     Raises ConfigError where items have none.
     """
     counts = section.n and section.genre_weight
-    return required(genres, "recommend.similar_items.genre_weight") if counts else None
+    return require_genres(genres, "recommend.similar_items.genre_weight") if counts else None
 
 
 def check_related(config: Config, inputs: Inputs) -> None:

@@ -11,7 +11,7 @@ from recsys_spark.arrow import local_frame
 from recsys_spark.config import Blocked, ItemList, Recommend, SegmentItems, Segments, Windows
 from recsys_spark.errors import ConfigError
 from recsys_spark.io.side_tables import read_rows, read_windows
-from recsys_spark.pipeline.genres import required
+from recsys_spark.pipeline.genres import require_genres
 from recsys_spark.pipeline.side_tables import ITEM, SEGMENT, USER, SideTables
 from recsys_spark.topn.business_rules import Policy
 from recsys_spark.topn.rule_tables import RuleTables, with_tables
@@ -69,7 +69,7 @@ def read_business_rules(
     """
     section, capped = config.policy, config.policy.max_per_genre is not None
     policy = Policy(
-        genres=required(genres, f"{_KEY}.max_per_genre") if capped else None,
+        genres=require_genres(genres, f"{_KEY}.max_per_genre") if capped else None,
         max_per_genre=section.max_per_genre or 1,
         min_score=-np.inf if section.min_score is None else section.min_score,
         diversity=section.diversity,
