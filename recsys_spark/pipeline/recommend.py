@@ -90,6 +90,11 @@ def _read(run: Run) -> Inputs:
     config, work, wanted = run.config, run.workspace, run.config.recommend
     parts, fitted = config.parts_of(wanted.chain), read_fitted(run)
     items, folded, history = run.find("items"), run.find("folded_users"), run.read("interactions")
+    folded_rows = None  # of their fold-in; the interactions of the lists may be newer
+    explained = wanted.explain and WALS in config.alone(wanted.chain)
+    if explained and folded is not None:
+        version = run.upstream("fold_in").lineage["ingest"]
+        folded_rows = run.tables.read("interactions", version)
     user_ids, item_ids = (run.read(f"{side}_ids") for side in SIDES)
     tables = SideTables(work.spark, work.log, {"user_id": user_ids, "item_id": item_ids})
     ids = with_new_items(wanted, item_ids, items, tables)
@@ -112,7 +117,7 @@ def _read(run: Run) -> Inputs:
         members=group_members(wanted.groups, tables, user_ids),
         user_factors=all_factors(fitted.scores[0], folded),
         item_factors=fitted.scores[1],
-        training=_training(run, fitted, folded),
+        training=_training(fitted, folded, folded_rows) if explained else None,
         items=items,
         genres=genres,
         similar_genres=similar_genres(wanted.similar_items, known_genres),
@@ -126,15 +131,13 @@ def _read(run: Run) -> Inputs:
     )
 
 
-def _training(run: Run, fitted: FittedTables, folded: DataFrame | None) -> Training | None:
-    """By what lists are explained; None: nothing is explained by factors."""
-    wanted = run.config.recommend
-    if not wanted.explain or WALS not in run.config.alone(wanted.chain):
-        return None
-    if folded is None:
+def _training(fitted: FittedTables, folded: DataFrame | None, rows: DataFrame | None) -> Training:
+    """By what lists are explained.
+
+    folded, rows: users who were folded in, and the interactions of that time; None: none were.
+    """
+    if folded is None or rows is None:
         return Training(fitted.spec, fitted.rows, None)
-    # The rows of their fold-in; the lists' may be newer.
-    rows = run.tables.read("interactions", run.upstream("fold_in").lineage["ingest"])
     new = folded.select(F.col("id").alias("user"))
     return Training(fitted.spec, fitted.rows, rows.join(new, "user", "left_semi"))
 
