@@ -182,6 +182,5 @@ def _check(table: DataFrame, wanted: Recommend, inputs: Inputs, tally: Tally) ->
     """Raise AuditError for lists that are not what they have to be, and count what they are."""
     # Scores descend within a source, and rise where another begins.
     scored = () if inputs.policy.reorders else (MODEL, FOLD_IN, *wanted.chain)
-    ordered = F.col("source").isin(POPULAR, *scored)
-    found = audit(table, "user_id", _TABLE, wanted.n, ordered)
+    found = audit(table, "user_id", _TABLE, wanted.n, (POPULAR, *scored))
     return found | {"policy": rule_effects(inputs.policy, tally), "rules": inputs.settings_digest}

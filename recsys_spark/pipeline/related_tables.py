@@ -19,6 +19,7 @@ from recsys_spark.runtime.log import Log
 from recsys_spark.schema import group_recommendations, similar
 from recsys_spark.storage.tables import Check
 from recsys_spark.topn.business_rules import without
+from recsys_spark.topn.catalog import MODEL
 from recsys_spark.topn.groups import group_lists
 from recsys_spark.topn.recommend import read_catalog
 from recsys_spark.topn.request import Request
@@ -102,7 +103,7 @@ def _similar_users(n: int, inputs: Inputs) -> Related:
 
 def _similar(frame: DataFrame, table: str, n: int, said: str) -> Related:
     key = frame.columns[0]
-    check = partial(audit, key=key, lists="similar", n=n, ordered=F.lit(True), entry=key)
+    check = partial(audit, key=key, lists="similar", n=n, entry=key)
     return Related(table, frame, similar(key, frame.schema[key].dataType), check, said)
 
 
@@ -114,7 +115,6 @@ def _groups(wanted: Recommend, members: DataFrame, inputs: Inputs, request: Requ
     frame = lists.withColumn("model_version", F.lit(inputs.model_version))
     item_type, user_type = request.catalog.item_type, inputs.user_ids.schema["id"].dataType
     schema = group_recommendations(item_type, user_type if section.member_scores else None)
-    ordered = F.col("source") == "model"
-    check = partial(audit, key="group_id", lists="recommendations", n=n, ordered=ordered)
+    check = partial(audit, key="group_id", lists="recommendations", n=n, ordered=[MODEL])
     said = f"groups with up to {n} items"
     return Related("group_recommendations", frame, schema, check, said)

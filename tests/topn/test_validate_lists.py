@@ -3,7 +3,6 @@
 import math
 
 import pytest
-from pyspark.sql import functions as F
 
 from recsys_spark.errors import AuditError
 from recsys_spark.topn.validate_lists import audit
@@ -13,16 +12,26 @@ KIND += "source string"
 GOOD = [("a", 0.5, 1), ("b", 0.5, 2), ("c", -1.0, 3)]
 
 
-def found(spark, *lists, names=None, sources=None, n=3):
-    names = names or [f"user{at}" for at in range(len(lists))]
-    sources = sources or ["model"] * len(lists)
-    frame = spark.createDataFrame(list(zip(names, lists, sources, strict=True)), KIND)
-    return audit(frame, "user_id", "recommendations", n, F.col("source") == "model")
+@pytest.fixture(params=["files", "rows"])
+def found(spark, tmp_path, request):
+    """The audit of lists, in files that tasks read, or in rows that Spark gives them."""
+
+    def audited(*lists, names=None, sources=None, n=3):
+        names = names or [f"user{at}" for at in range(len(lists))]
+        sources = sources or ["model"] * len(lists)
+        frame = spark.createDataFrame(list(zip(names, lists, sources, strict=True)), KIND)
+        if request.param == "files":
+            folder = str(tmp_path / "the lists, 100%")
+            frame.write.parquet(folder)
+            frame = spark.read.schema(frame.schema).parquet(folder)
+        return audit(frame, "user_id", "recommendations", n, ["model"])
+
+    return audited
 
 
-def test_lists_are_counted_by_source(spark):
+def test_lists_are_counted_by_source(found):
     mixed = [("a", 0.1, 1), ("b", 9.0, 2)]
-    assert found(spark, GOOD, mixed, [], GOOD, sources=["model", "both", "popular", "model"]) == {
+    assert found(GOOD, mixed, [], GOOD, sources=["model", "both", "popular", "model"]) == {
         "lists": 4,
         "short": 2,
         "empty": 1,
@@ -44,19 +53,23 @@ def test_lists_are_counted_by_source(spark):
         ([("a", math.inf, 1)], "1 have scores that are not finite"),
         ([("a", 1.0, 1), ("b", -math.inf, 2)], "1 have scores that are not finite"),
         ([("a", 0.4, 1), ("b", 0.5, 2)], "1 have scores out of order"),
+        ([None], "1 are not ranked 1, 2, 3; 1 have an item twice or none; 1 have .* finite"),
+        ([("a", math.inf, 1), ("b", math.nan, 2)], "1 have .* finite; 1 have scores out of order"),
+        ([("a", None, 1), ("b", 0.5, 2)], "1 have .* finite; 1 have scores out of order"),
+        ([("a", 0.5, 1), ("b", None, 2)], "1 have scores that are not finite"),
         (None, "1 are missing"),
     ],
 )
-def test_a_fault_is_named(spark, entries, fault):
+def test_a_fault_is_named(found, entries, fault):
     with pytest.raises(AuditError, match=rf"Of 2 lists that were written, {fault}\. They are not"):
-        found(spark, GOOD, entries)
+        found(GOOD, entries)
 
 
-def test_two_lists_of_one_user_are_a_fault(spark):
+def test_two_lists_of_one_user_are_a_fault(found):
     with pytest.raises(AuditError, match="1 are for a user who has another"):
-        found(spark, GOOD, [], names=["ann", "ann"])
+        found(GOOD, [], names=["ann", "ann"])
 
 
-def test_several_faults_are_named_together(spark):
+def test_several_faults_are_named_together(found):
     with pytest.raises(AuditError, match="1 have more than 1 items; 1 have an item twice or none"):
-        found(spark, [("a", 0.5, 1), ("a", 0.5, 2)], n=1)
+        found([("a", 0.5, 1), ("a", 0.5, 2)], n=1)
