@@ -205,5 +205,6 @@ def _has_item_twice_or_none(ids: pa.Array, sizes: Numbers) -> Mask:
     matrix = np.full(inside.shape, -2, dtype=np.int32)
     matrix[inside] = codes
     matrix.sort(axis=1)
-    twice = (matrix[:, 1:] == matrix[:, :-1]) & (matrix[:, 1:] >= 0)
-    return twice.any(axis=1) | (matrix == -1).any(axis=1)
+    faulty = (matrix == -1).any(axis=1)
+    faulty |= ((matrix[:, 1:] == matrix[:, :-1]) & (matrix[:, 1:] >= 0)).any(axis=1)
+    return np.asarray(faulty, dtype=bool)
