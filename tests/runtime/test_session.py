@@ -40,6 +40,17 @@ def test_old_java_is_refused(monkeypatch, tmp_path, version, refused):
         session.require_java()
 
 
+@pytest.mark.usefixtures("process_environment")
+def test_options_of_the_environment_do_not_make_it_another_java(monkeypatch):
+    """The archive of classes belongs to a Java: what `warm` has kept serves with options too."""
+    monkeypatch.delenv("JAVA_TOOL_OPTIONS", raising=False)
+    session._version.cache_clear()
+    plain = session.require_java()
+    session._version.cache_clear()
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-XX:+UseSerialGC")
+    assert session.require_java() == plain
+
+
 def test_spark_connect_is_refused(monkeypatch):
     monkeypatch.setenv("SPARK_REMOTE", "sc://localhost")
     with pytest.raises(ConfigError, match="classic Spark session"):
