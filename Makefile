@@ -42,7 +42,7 @@ lint: $(VENV)/.dev  ## Check style with ruff, and words with codespell (docs/wor
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/codespell -D - $(TEXTS)
 
-type: $(VENV)/.dev  ## Check types with mypy, strictly
+type: $(VENV)/.dev  ## Check types with mypy, strictly in the package
 	@$(BIN)/mypy
 
 format: $(VENV)/.dev  ## Format and sort imports

@@ -19,10 +19,11 @@ os.environ.setdefault(
     "JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
 )
 
-from browser import find_browser
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
-from servers import postgres_server, redis_server
+
+from tests.browser import find_browser
+from tests.servers import postgres_server, redis_server
 
 SLOW = {"browser", "postgres_url", "process_environment", "real_data", "redis_url"}
 SLOW |= {"postgres_store", "redis_store"}  # which parameters name

@@ -712,7 +712,7 @@ def test_the_fingerprint_of_train_covers_what_changes_the_factors():
 
 def test_the_configuration_is_frozen():
     with pytest.raises(ValueError, match="frozen"):
-        Config().recommend.n = 3
+        Config().recommend.n = 3  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(

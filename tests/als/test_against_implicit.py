@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from samples import frame_of, normal_factors, ratings
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
@@ -10,6 +9,7 @@ from recsys_spark.als.execution_plan import Plan
 from recsys_spark.als.factors import Factors
 from recsys_spark.als.trainer import solve_side
 from recsys_spark.kernels.als.spec import resolve_spec
+from tests.als.samples import frame_of, normal_factors, ratings
 
 als = pytest.importorskip("implicit.cpu.als")
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from pyspark.ml.recommendation import ALS
-from samples import factors_of, frame_of, ratings
 
 from recsys_spark import WALS
 from recsys_spark.als.execution_plan import Plan
 from recsys_spark.als.factors import Factors
 from recsys_spark.als.trainer import solve_side
 from recsys_spark.kernels.als.spec import resolve_spec
+from tests.als.samples import factors_of, frame_of, ratings
 
 RANK = 4
 COLUMNS = {"userCol": "user", "itemCol": "item", "ratingCol": "value"}

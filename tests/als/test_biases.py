@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from pyspark.sql import functions as F
-from reference.dense_wals import damped_biases
-from samples import dense_table, frame_of, ratings
 
 from recsys_spark.als.biases import Biases, learn_biases, side_biases, with_baseline
 from recsys_spark.als.prediction import clipped
 from recsys_spark.kernels.als.spec import resolve_spec
+from tests.als.samples import dense_table, frame_of, ratings
+from tests.reference.dense_wals import damped_biases
 
 DAMPED = resolve_spec("lenskit_explicit", bias_damping=3.0)
 MEANS = resolve_spec("mllib_explicit", biases="means")

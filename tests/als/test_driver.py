@@ -5,8 +5,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from samples import factors_of, frame_of, ratings
-from test_sharded import CASES, SPLIT, assert_bit_equal, giants, read
 
 from recsys_spark import WALS
 from recsys_spark.als import driver, memory_estimate, replicated
@@ -16,6 +14,8 @@ from recsys_spark.als.trainer import fit_factors, prepared
 from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.kernels.als.solver import Solver
 from recsys_spark.kernels.als.spec import resolve_spec
+from tests.als.samples import factors_of, frame_of, ratings
+from tests.als.test_sharded import CASES, SPLIT, assert_bit_equal, giants, read
 
 SPEC = resolve_spec("hu2008", rank=3, iterations=2, alpha=2.0)
 

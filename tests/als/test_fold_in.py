@@ -7,9 +7,6 @@ from itertools import chain
 import numpy as np
 import pytest
 from pyspark.sql import functions as F
-from reference import dense_wals as dense
-from reference.weighting import unobserved_weight, weigh_rows
-from samples import frame_of, ratings
 
 from recsys_spark.als.bias_factors import learn_baseline
 from recsys_spark.als.execution_plan import Plan
@@ -20,6 +17,9 @@ from recsys_spark.als.training_statistics import settings_with_statistics
 from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.kernels.als.spec import resolve_spec
 from recsys_spark.schema import FACTORS
+from tests.als.samples import frame_of, ratings
+from tests.reference import dense_wals as dense
+from tests.reference.weighting import unobserved_weight, weigh_rows
 
 RANK = 3
 PLAN = Plan(1)

@@ -4,8 +4,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from reference import dense_wals as dense
-from samples import by_row, dense_table, frame_of, normal_factors, ratings
 
 from recsys_spark.als.blocks import block_ranges, build_blocks
 from recsys_spark.als.execution_plan import Plan
@@ -19,6 +17,8 @@ from recsys_spark.errors import ConfigError, ContractError, DivergenceError, Sol
 from recsys_spark.kernels.als.solve import fix, gram
 from recsys_spark.kernels.als.solver import Solver
 from recsys_spark.kernels.als.spec import resolve_spec
+from tests.als.samples import by_row, dense_table, frame_of, normal_factors, ratings
+from tests.reference import dense_wals as dense
 
 RANK = 3
 FORMULAS = {
@@ -88,7 +88,7 @@ def test_half_sweep_solves_every_row_of_either_side(spark, preset, side, split_a
     assert (ranges.parts.max() > 1) == (split_above < 1000)
     np.testing.assert_allclose(solved.factors, expected, rtol=1e-5, atol=1e-6)
     errors = [
-        dense.observed_error(x[None], fixed.astype(float), *cells, spec.unobserved_weight)
+        dense.observed_error(x[None], fixed.astype(float), *cells, spec.unobserved_weight)  # type: ignore[call-arg]
         for x, cells in zip(solved.factors.astype(float), _cells(table, preset), strict=True)
     ]
     assert solved.observed == pytest.approx(sum(errors), rel=1e-5)

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from samples import dense_table, frame_of, normal_factors, ratings
 
 from recsys_spark import WALS
 from recsys_spark.als.execution_plan import Plan
 from recsys_spark.als.factors import Factors
 from recsys_spark.als.trainer import fit_factors, solve_side
 from recsys_spark.kernels.als.spec import resolve_spec
+from tests.als.samples import dense_table, frame_of, normal_factors, ratings
 
 SPEC = resolve_spec("ials", rank=3, iterations=2)
 

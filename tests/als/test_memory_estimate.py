@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from samples import frame_of, ratings
 
 from recsys_spark.als.execution_plan import Plan, Sizes
 from recsys_spark.als.memory_estimate import needs, readable, refuse_what_cannot_fit, within_limits
 from recsys_spark.als.trainer import fit_factors
 from recsys_spark.errors import ConfigError
 from recsys_spark.kernels.als.spec import resolve_spec
+from tests.als.samples import frame_of, ratings
 
 SPEC = resolve_spec("ials", rank=64)
 SIZES = Sizes(pairs=10**9, users=10**7, items=10**6, sum_a=0, sum_b=0, slots=8)

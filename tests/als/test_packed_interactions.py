@@ -1,12 +1,12 @@
 """What packing leaves behind in the caller's session."""
 
 import pytest
-from samples import frame_of, ratings
 
 from recsys_spark.als.packed_interactions import _unmeasured_batches, packed
 from recsys_spark.als.weighting import weigh
 from recsys_spark.errors import ContractError
 from recsys_spark.kernels.als.spec import resolve_spec
+from tests.als.samples import frame_of, ratings
 
 LIMIT = "spark.sql.execution.arrow.maxBytesPerBatch"
 

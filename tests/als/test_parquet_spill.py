@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from pyspark import SparkContext
-from samples import frame_of, ratings
 
 from recsys_spark import WALS
 from recsys_spark.als import parquet_spill
 from recsys_spark.als.execution_plan import Plan
 from recsys_spark.als.trainer import fit_factors
 from recsys_spark.kernels.als.spec import resolve_spec
+from tests.als.samples import frame_of, ratings
 
 SPEC = resolve_spec("hu2008", rank=3, iterations=1)
 SPLIT = 11  # so that item 0, which all users have, is in two parts

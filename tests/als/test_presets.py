@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from pyspark.sql import functions as F
-from reference import dense_wals as dense
-from samples import by_row, dense_table, frame_of, normal_factors, ratings
 
 from recsys_spark.als.execution_plan import Plan
 from recsys_spark.als.factors import Factors
 from recsys_spark.als.trainer import solve_side
 from recsys_spark.kernels.als.spec import PRESETS, resolve_spec
+from tests.als.samples import by_row, dense_table, frame_of, normal_factors, ratings
+from tests.reference import dense_wals as dense
 
 RANK = 3
 CASES = {

@@ -1,9 +1,9 @@
 """Planted factors come back: unseen cells are predicted to about the noise."""
 
 import numpy as np
-from samples import factors_of, frame_of
 
 from recsys_spark import WALS
+from tests.als.samples import factors_of, frame_of
 
 NOISE = 0.1
 

@@ -4,8 +4,6 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
-from reference.dense_wals import least_squares
-from samples import frame_of, normal_factors
 from scipy.sparse import coo_matrix
 from threadpoolctl import threadpool_limits
 
@@ -14,6 +12,8 @@ from recsys_spark.als.execution_plan import Plan
 from recsys_spark.als.factors import Factors
 from recsys_spark.als.trainer import Loss, _has_risen, fit_factors, solve_side
 from recsys_spark.kernels.als.spec import resolve_spec
+from tests.als.samples import frame_of, normal_factors
+from tests.reference.dense_wals import least_squares
 
 RANK = 3
 # Of a row of value r: weight on top of w0 (or the whole weight of `implicit`), target's share b.
@@ -189,7 +189,7 @@ def test_stop_reasons_are_on_the_model_and_saved_with_it(spark, tmp_path, monkey
     from recsys_spark.ml import estimator
 
     real = estimator.fit_factors
-    stop = lambda *args, **kwargs: real(*args, on_sweep=lambda _: "enough", **kwargs)  # noqa: E731
+    stop = lambda *args, **kwargs: real(*args, on_sweep=lambda _: "enough", **kwargs)  # type: ignore[misc] # noqa: E731
     monkeypatch.setattr(estimator, "fit_factors", stop)
     columns = rows_of("ials")
     frame = frame_of(spark, columns, ("user", "item", "rating"), "int")

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from pyspark import SparkContext
 from pyspark.sql.classic.dataframe import DataFrame
-from samples import factors_of, frame_of, ratings
 
 from recsys_spark import WALS
 from recsys_spark.als import driver, mmap_broadcast
@@ -20,6 +19,7 @@ from recsys_spark.als.trainer import Factorization, fit_factors
 from recsys_spark.errors import ConfigError, DivergenceError
 from recsys_spark.kernels.als.solver import Solver
 from recsys_spark.kernels.als.spec import resolve_spec
+from tests.als.samples import factors_of, frame_of, ratings
 
 RANK = 3
 SPLIT = 25  # below the pairs of user 5 and of item 0
@@ -118,7 +118,7 @@ def test_partitioning_and_order_of_the_rows_do_not_matter(spark, tmp_path, spec,
 
 def test_interrupted_fit_resumes_to_the_same_factors(spark, tmp_path, spec, expected):
     whole, first = expected
-    start = Factorization(
+    start = Factorization(  # type: ignore[call-arg]
         *(FactorFrame(getattr(first, side).frame(spark), RANK) for side in SIDES), first.losses
     )
     assert_bit_equal(fit(spark, tmp_path, spec, start=start), whole)

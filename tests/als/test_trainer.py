@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from samples import by_row, dense_table, frame_of, ratings
 
 from recsys_spark.als import driver
 from recsys_spark.als.execution_plan import Plan
@@ -13,6 +12,7 @@ from recsys_spark.als.trainer import Factorization, fit_factors
 from recsys_spark.errors import ConfigError, DivergenceError, SolveError
 from recsys_spark.kernels.als.solver import Solver
 from recsys_spark.kernels.als.spec import resolve_spec
+from tests.als.samples import by_row, dense_table, frame_of, ratings
 
 RANK = 3
 PLAN = Plan(2)

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from chispa import assert_df_equality
 from pyspark.sql import functions as F
-from reference import dense_wals as dense
-from reference.weighting import weigh_rows
-from samples import by_row, dense_table, normal_factors, ratings
-from samples import frame_of as plain_frame
 from scipy.sparse import csr_matrix
 
 from recsys_spark.als.weighting import weigh
 from recsys_spark.errors import ContractError
 from recsys_spark.kernels.als.spec import resolve_spec
 from recsys_spark.kernels.als.weights import unobserved_weights
+from tests.als.samples import by_row, dense_table, normal_factors, ratings
+from tests.als.samples import frame_of as plain_frame
+from tests.reference import dense_wals as dense
+from tests.reference.weighting import weigh_rows
 
 SCHEMA = "user long, item long, value double"
 WEIGHED = "user long, item long, a float, b float"

@@ -36,11 +36,11 @@ def test_recent_rows_are_counted_back_from_the_newest(spark):
 
 
 def test_random_directions_are_a_function_of_seed_and_index(spark):
-    one = random_scores(*sides(spark), 3)
-    other = random_scores(*sides(spark, 5), 3)
+    one = random_scores(*sides(spark), 3)  # type: ignore[call-arg]
+    other = random_scores(*sides(spark, 5), 3)  # type: ignore[call-arg]
     for ours, theirs in zip(one, other, strict=True):
         assert_df_equality(ours.sort("id"), theirs.sort("id"))
-    changed = random_scores(*sides(spark), 4)[0]
+    changed = random_scores(*sides(spark), 4)[0]  # type: ignore[call-arg]
     first, second = (
         {row["id"]: row["factors"] for row in frame.collect()} for frame in (one[0], changed)
     )

@@ -5,11 +5,11 @@ import random
 import pytest
 from chispa import assert_approx_df_equality, assert_df_equality
 from pyspark.sql import functions as F
-from reference import lists as plain
 
 from recsys_spark.errors import ContractError
 from recsys_spark.evaluation import measure_lists
 from recsys_spark.kernels.metrics.beyond_accuracy import LIST_METRICS
+from tests.reference import lists as plain
 
 DRAW = random.Random(6)
 CUTOFFS = [2, 5]

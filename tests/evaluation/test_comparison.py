@@ -35,7 +35,7 @@ def frames(spark):
 
 
 def test_differences_of_the_users_of_both(frames):
-    rows = {row["metric"]: row for row in compare(*frames, resamples=50).collect()}
+    rows = {row["metric"]: row for row in compare(*frames, resamples=50).collect()}  # type: ignore[misc]
     assert set(rows) == set(METRICS)
     for at, name in enumerate(METRICS):
         difference, row = OTHER[:, at] - ONE[:, at], rows[name]
@@ -50,7 +50,7 @@ def test_differences_of_the_users_of_both(frames):
 
 def test_p_values_and_intervals_are_those_of_a_paired_t_test_nearly(frames):
     """With hundreds of users the randomisation test, the bootstrap and Student's t agree."""
-    rows = {row["metric"]: row for row in compare(*frames, resamples=4000).collect()}
+    rows = {row["metric"]: row for row in compare(*frames, resamples=4000).collect()}  # type: ignore[misc]
     seen = []
     for at, name in enumerate(METRICS):
         test = scipy.stats.ttest_rel(OTHER[:, at], ONE[:, at])

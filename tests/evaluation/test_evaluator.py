@@ -3,11 +3,11 @@
 import pytest
 from pyspark.ml.tuning import CrossValidator, ParamGridBuilder, TrainValidationSplit
 from pyspark.sql import functions as F
-from reference.ranking import metrics
 
 from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.evaluation import TopNEvaluator
 from recsys_spark.ml.estimator import WALS
+from tests.reference.ranking import metrics
 
 LISTS = {1: [5, 3, 9], 2: [7], 3: None}
 TRUTH = {1: {3: 2.0, 8: 1.0}, 2: {7: 3.0}, 3: {5: 1.0}}

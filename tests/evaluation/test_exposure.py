@@ -5,10 +5,10 @@ import random
 import pytest
 from chispa import assert_df_equality
 from pyspark.sql import functions as F
-from reference import lists as plain
 
 from recsys_spark.evaluation import measure_exposure
 from recsys_spark.schema import METRICS as TABLE
+from tests.reference import lists as plain
 
 DRAW = random.Random(12)
 ITEMS = [f"i{at}" for at in range(15)]
@@ -48,7 +48,7 @@ def test_metrics_follow_the_definitions(spark):
 
 
 def test_groups_have_their_share_of_the_lists_and_of_the_catalog(spark):
-    found = figures(measure_exposure(*frames(spark)[:2], [3], "run", groups=frames(spark)[2]).table)
+    found = figures(measure_exposure(*frames(spark)[:2], [3], "run", groups=frames(spark)[2]).table)  # type: ignore[call-arg, misc]
     listed = [item for ranked in LISTS for item in ranked[:3]]
     for group in "abc":
         members = [item for item, name in GROUPS if name == group]
@@ -76,7 +76,7 @@ def test_exposure_separates_models_and_leaves_out_items_outside_the_catalog(spar
 
 def test_partitions_do_not_change_a_bit(spark):
     one, other = (
-        measure_exposure(*frames(spark, partitions)[:2], [2, 4], "run").table.sort("metric", "k")
+        measure_exposure(*frames(spark, partitions)[:2], [2, 4], "run").table.sort("metric", "k")  # type: ignore[call-arg]
         for partitions in (1, 5)
     )
     assert_df_equality(one, other)

@@ -4,10 +4,10 @@ import random
 
 import pytest
 from chispa import assert_df_equality
-from reference import lists as plain
 
 from recsys_spark.evaluation import measure_full_ranking
 from recsys_spark.kernels.metrics.full_ranking import RANK_METRICS
+from tests.reference import lists as plain
 
 DRAW = random.Random(5)
 USERS, ITEMS = range(12), [3, 5, 8, 13, 21, 34, 55, 89]

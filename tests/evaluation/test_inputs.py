@@ -4,7 +4,6 @@ import math
 
 import pytest
 from pyspark.sql import functions as F
-from reference.ranking import metrics
 
 from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.evaluation import (
@@ -20,6 +19,7 @@ from recsys_spark.evaluation import (
 )
 from recsys_spark.kernels.metrics.list_overlap import AGREEMENT
 from recsys_spark.kernels.metrics.ranking import METRICS
+from tests.reference.ranking import metrics
 
 ENTRIES = "user_id int, recommendations array<struct<item_id: int, rank: int>>"
 LISTED = {1: [5, 5, 3, 5, 9], 2: [7, 7, 7, 7, 7], 3: [4, 2, 6, 8, 1]}

@@ -5,13 +5,13 @@ import random
 import numpy as np
 import pyarrow as pa
 import pytest
-from reference import lists as plain
 
 from recsys_spark.evaluation import measure_agreement
 from recsys_spark.evaluation.list_overlap import agreement_of
 from recsys_spark.evaluation.model_lists import Ranking
 from recsys_spark.topn.blocks import factor_column
 from recsys_spark.topn.scorers import FactorScorer
+from tests.reference import lists as plain
 
 DRAW = random.Random(2)
 ONE = {f"u{at}": DRAW.sample(range(12), DRAW.randint(0, 9)) for at in range(25)}
@@ -78,7 +78,7 @@ def test_lists_of_two_models_follow_the_definitions(users):
     for at in range(users):
         lists = [dense_list(own[m][at], factors[m][users:], seen[at], n) for m in factors]
         if any(lists):
-            expected.append(plain.agreement(*lists, n))
+            expected.append(plain.agreement(*lists, n))  # type: ignore[call-arg]
     assert found.pop("compared_users") == len(expected)
     names = expected[0] if expected else ()
     means = {name: sum(row[name] for row in expected) / len(expected) for name in names}

@@ -8,12 +8,12 @@ from chispa import assert_approx_df_equality, assert_df_equality
 from pyspark.ml.evaluation import RankingEvaluator
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from reference.ranking import metrics
 
 from recsys_spark.errors import ContractError
 from recsys_spark.evaluation import measure_ranking
 from recsys_spark.kernels.metrics.ranking import METRICS
 from recsys_spark.schema import per_user as schema_of
+from tests.reference.ranking import metrics
 
 CUTOFFS = [1, 3, 10]
 LISTS = "user_id string, recommendations array<struct<item_id: int, score: float, rank: int>>"

@@ -14,11 +14,11 @@ import pytest
 import redis
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
-from servers import PASSWORD, free_port
 
 from recsys_spark import schema
 from recsys_spark.errors import ConfigError, TransientError
 from recsys_spark.export import ExportTable, Options, open_target
+from tests.servers import PASSWORD, free_port
 
 FILES = 4
 WEEK = 7 * 24 * 60 * 60

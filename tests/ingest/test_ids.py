@@ -33,7 +33,7 @@ def entries(dictionary: DataFrame) -> dict[str | int, int]:
 def test_ids_have_one_index_each_without_gaps_on_any_partitions(
     spark: SparkSession, kind: str, ids: list[str] | list[int]
 ) -> None:
-    repeated: list[str] | list[int] = ids + ids[::2]  # type: ignore[operator]
+    repeated: list[str] | list[int] = ids + ids[::2]
     shuffled = random.Random(5).sample(repeated, len(repeated))
     first, *others = (
         entries(extend_ids(frame(spark, kind, many).repartition(partitions), None))

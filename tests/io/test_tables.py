@@ -12,12 +12,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from queries import count_queries
 
 from recsys_spark.config import Source
 from recsys_spark.errors import ContractError
 from recsys_spark.io.fields import Wanted
 from recsys_spark.io.tables import open_table
+from tests.queries import count_queries
 
 HEAD = "user_id,item_id,rating,timestamp\n"
 PLAIN = HEAD + "ann,tea,5,1700000000\nbob,cüp,4,1700000001\n"

@@ -19,7 +19,7 @@ def _population(**changes: float) -> Population:
         "explicit": True,
         "seed": 7,
     }
-    return Population(**{**content, **changes})  # type: ignore[arg-type]
+    return Population(**{**content, **changes})
 
 
 def _sample(population: Population, *groups: np.ndarray) -> Sample:

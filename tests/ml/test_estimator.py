@@ -10,7 +10,6 @@ from pyspark.ml.evaluation import RegressionEvaluator
 from pyspark.ml.recommendation import ALS
 from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
 from pyspark.sql import functions as F
-from samples import factors_of, frame_of, ratings
 
 from recsys_spark import WALS, WALSModel
 from recsys_spark.als.execution_plan import Plan
@@ -19,6 +18,7 @@ from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.kernels.als.keys import keys_of
 from recsys_spark.kernels.als.solver import Solver
 from recsys_spark.kernels.als.spec import PRESETS, WalsSpec
+from tests.als.samples import factors_of, frame_of, ratings
 
 
 def rated(spark, **kwargs):
@@ -29,7 +29,7 @@ def test_parameters_are_keywords_only():
     kinds = {p.kind for p in list(inspect.signature(WALS.__init__).parameters.values())[1:]}
     assert kinds <= {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD}
     with pytest.raises(TypeError):
-        WALS("explicit")
+        WALS("explicit")  # type: ignore[call-arg]
 
 
 def test_defaults_are_the_presets():

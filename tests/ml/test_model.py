@@ -5,13 +5,13 @@ import pytest
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import functions as F
-from samples import factors_of, frame_of, ratings
 
 from recsys_spark import WALS, WALSModel
 from recsys_spark.als.execution_plan import Plan
 from recsys_spark.als.factors import Factors, factors_frame
 from recsys_spark.als.trainer import solve_side
 from recsys_spark.errors import ConfigError, ContractError
+from tests.als.samples import factors_of, frame_of, ratings
 
 USER_IDS = np.array([-4, 0, 3, 8, 9])
 ITEM_IDS = np.array([1, 2, 5, 6, 7, 11, 2**20])
@@ -32,7 +32,7 @@ def model(spark, vectors):
         factors_frame(spark, Factors(ids, matrix), "int")
         for ids, matrix in zip((USER_IDS, ITEM_IDS), vectors, strict=True)
     )
-    return WALSModel(*frames, 2, [3.0, 2.5])
+    return WALSModel(*frames, 2, [3.0, 2.5])  # type: ignore[call-arg]
 
 
 @pytest.fixture(scope="module")

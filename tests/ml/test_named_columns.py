@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from pyspark.ml.recommendation import ALS, ALSModel
 from pyspark.sql import functions as F
-from samples import factors_of, frame_of, ratings
 
 from recsys_spark import WALS, WALSModel
 from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.ml import columns
+from tests.als.samples import factors_of, frame_of, ratings
 
 GIVEN = {"objective": "explicit", "rank": 2, "maxIter": 1, "numBlocks": 1}
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from samples_neighbours import assert_nearest, rows_of
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from recsys_spark.errors import ContractError
 from recsys_spark.neighbours import cogrouped
 from recsys_spark.neighbours.content import content_matrix
 from recsys_spark.neighbours.spec import ContentKnn
+from tests.neighbours.samples_neighbours import assert_nearest, rows_of
 
 DRAW = np.random.default_rng(5)
 WORDS = [f"w{number}" for number in range(12)] + ["Zoë", "ünder", "science fiction"]

@@ -2,13 +2,20 @@
 
 import numpy as np
 import pytest
-from reference.neighbours import ease, truncated
-from samples_neighbours import ITEMS, THERE, VALUES, assert_nearest, history, rows_of
 
 from recsys_spark.errors import ConfigError
 from recsys_spark.neighbours import ease as module
 from recsys_spark.neighbours.ease import ease_weights, fit_ease, gram_matrix
 from recsys_spark.neighbours.spec import Ease
+from tests.neighbours.samples_neighbours import (
+    ITEMS,
+    THERE,
+    VALUES,
+    assert_nearest,
+    history,
+    rows_of,
+)
+from tests.reference.neighbours import ease, truncated
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from reference.neighbours import rp3beta, similarities, truncated
-from samples_neighbours import ITEMS, THERE, USERS, VALUES, assert_nearest, history, rows_of
 
 from recsys_spark.errors import ContractError
 from recsys_spark.neighbours import cogrouped
@@ -11,6 +9,16 @@ from recsys_spark.neighbours.cogrouped import nearest_cogrouped
 from recsys_spark.neighbours.fit import entries_of, fit_items, fit_users, multiplications
 from recsys_spark.neighbours.formulas import formula
 from recsys_spark.neighbours.spec import ItemKnn, RP3Beta, UserKnn
+from tests.neighbours.samples_neighbours import (
+    ITEMS,
+    THERE,
+    USERS,
+    VALUES,
+    assert_nearest,
+    history,
+    rows_of,
+)
+from tests.reference.neighbours import rp3beta, similarities, truncated
 
 KNN = [
     {"similarity": "cosine"},

@@ -3,7 +3,8 @@
 from functools import partial
 
 import pytest
-from pipeline_runs import run_in, write_source
+
+from tests.pipeline.pipeline_runs import run_in, write_source
 
 
 @pytest.fixture

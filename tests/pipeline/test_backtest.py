@@ -4,13 +4,13 @@ import json
 from statistics import mean
 
 import pytest
-from pipeline_runs import write_source
 
 from recsys_spark.errors import ConfigError
 from recsys_spark.pipeline.backtest import backtest
 from recsys_spark.pipeline.runner import Options
 from recsys_spark.runtime.log import Log
 from recsys_spark.settings import load_config
+from tests.pipeline.pipeline_runs import write_source
 
 
 def repeated(folder, *settings):

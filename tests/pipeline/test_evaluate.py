@@ -5,13 +5,13 @@ from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
-from pipeline_runs import run_in, write_source
 
 from recsys_spark.errors import ContractError
 from recsys_spark.kernels.metrics.beyond_accuracy import LIST_METRICS
 from recsys_spark.kernels.metrics.full_ranking import RANK_METRICS
 from recsys_spark.kernels.metrics.ranking import METRICS
 from recsys_spark.pipeline.stage_graph import STAGES
+from tests.pipeline.pipeline_runs import run_in, write_source
 
 BASELINES = ["popularity", "recent_popularity", "random", "item_knn", "user_knn", "mllib"]
 

@@ -14,8 +14,6 @@ import time
 import psycopg
 import pyarrow.parquet as pq
 import pytest
-from pipeline_runs import run_in, write_source
-from servers import PASSWORD, QUOTED
 
 from recsys_spark.cli import main
 from recsys_spark.cli.show import show_table
@@ -24,6 +22,8 @@ from recsys_spark.pipeline.export import export_lists
 from recsys_spark.pipeline.stage_graph import STAGES
 from recsys_spark.runtime.log import Log
 from recsys_spark.settings import load_config
+from tests.pipeline.pipeline_runs import run_in, write_source
+from tests.servers import PASSWORD, QUOTED
 
 MADE = [stage for stage in STAGES if stage != "evaluate"]
 

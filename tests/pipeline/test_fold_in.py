@@ -3,10 +3,10 @@
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from pipeline_runs import run_in, write_source
 
 from recsys_spark.errors import ConfigError
 from recsys_spark.pipeline.stage_graph import STAGES
+from tests.pipeline.pipeline_runs import run_in, write_source
 
 TRAINED = STAGES[:3]
 # 1001 takes over what user 3 does, 1002 has one known item, 1003 none, 3 has one more row.

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from pipeline_runs import run_in, write_source
 
 from recsys_spark.pipeline.stage_graph import COMMANDS
+from tests.pipeline.pipeline_runs import run_in, write_source
 
 MODELS = (
     "models.twin={kind: wals}",

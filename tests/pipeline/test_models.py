@@ -3,13 +3,13 @@
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from pipeline_runs import run_in, write_source
-from reference.neighbours import similarities, truncated
 
 from recsys_spark.errors import ConfigError
 from recsys_spark.pipeline.compare import Side, compare_runs
 from recsys_spark.runtime.log import Log
 from recsys_spark.settings import load_config
+from tests.pipeline.pipeline_runs import run_in, write_source
+from tests.reference.neighbours import similarities, truncated
 
 EVERY = "{deep: 1, spark: 0.5, angle: 2, alike: 0.25, walks: 3}"
 WALKS = "models.walks={kind: rp3beta, beta: 0.3}"

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
-from pipeline_runs import run_in, write_source
 
 from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.kernels.metrics.ranking import METRICS as RANKING_METRICS
 from recsys_spark.pipeline import runner
 from recsys_spark.pipeline.stage_graph import STAGES
+from tests.pipeline.pipeline_runs import run_in, write_source
 
 
 @pytest.fixture(scope="module")

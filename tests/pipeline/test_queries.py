@@ -3,10 +3,10 @@
 from functools import partial
 
 import pytest
-from pipeline_runs import run_in, write_source
-from queries import count_queries
 
 from recsys_spark.pipeline.stage_graph import STAGES
+from tests.pipeline.pipeline_runs import run_in, write_source
+from tests.queries import count_queries
 
 # Lower a limit where a stage makes fewer; raise one with a reason alone.
 LIMITS = {

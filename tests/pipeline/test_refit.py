@@ -5,9 +5,9 @@ from collections import Counter
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from pipeline_runs import run_in, write_source
 
 from recsys_spark.pipeline.stage_graph import STAGES
+from tests.pipeline.pipeline_runs import run_in, write_source
 
 # An objective with statistics of the training rows, and a training that ends early.
 SETTINGS = (

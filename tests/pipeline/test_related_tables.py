@@ -5,7 +5,6 @@ import csv
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from pipeline_runs import ROWS, run_in, write_source
 
 from recsys_spark.cli.show import show_table
 from recsys_spark.errors import AuditError, ConfigError
@@ -14,6 +13,7 @@ from recsys_spark.pipeline.stage_graph import STAGES
 from recsys_spark.runtime.log import Log
 from recsys_spark.settings import load_config
 from recsys_spark.topn.recommend import Lists
+from tests.pipeline.pipeline_runs import ROWS, run_in, write_source
 
 UPSTREAM = STAGES[:3]
 

@@ -6,7 +6,6 @@ import zlib
 
 import pyarrow.parquet as pq
 import pytest
-from pipeline_runs import ROWS, run_in, write_source
 
 from recsys_spark.config import Recommend
 from recsys_spark.pipeline import recommend as wiring
@@ -14,6 +13,7 @@ from recsys_spark.pipeline.resumable_write import plan_layout
 from recsys_spark.pipeline.stage_graph import STAGES
 from recsys_spark.topn.recommend import Lists
 from recsys_spark.topn.request import Layout
+from tests.pipeline.pipeline_runs import ROWS, run_in, write_source
 
 SLICED = "recommend.slice_users=7"  # thirty users: five slices
 

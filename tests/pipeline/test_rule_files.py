@@ -2,11 +2,11 @@
 
 import pyarrow.parquet as pq
 import pytest
-from pipeline_runs import run_in, write_source
 
 from recsys_spark.errors import ConfigError, ContractError
 from recsys_spark.pipeline.context import Run
 from recsys_spark.pipeline.stage_graph import STAGES
+from tests.pipeline.pipeline_runs import run_in, write_source
 
 UPSTREAM = STAGES[:3]
 ITEMS = range(1, 26)

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from pipeline_runs import run_in, write_source
 
 from recsys_spark.config import Config
 from recsys_spark.errors import ConfigError
@@ -14,6 +13,7 @@ from recsys_spark.pipeline.tune import tune
 from recsys_spark.runtime.log import Log
 from recsys_spark.settings import load_config
 from recsys_spark.topn import models
+from tests.pipeline.pipeline_runs import run_in, write_source
 
 COUNTRIES = {user: "NORTH" if user < 12 else "süd, =" for user in range(1, 28) if user != 7}
 UPSTREAM = ("ingest", "split", "train")

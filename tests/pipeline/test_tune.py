@@ -7,7 +7,6 @@ from math import log
 import optuna
 import pytest
 import yaml
-from pipeline_runs import write_source
 
 from recsys_spark.config import Config, Tune
 from recsys_spark.errors import ConfigError, ContractError
@@ -18,6 +17,7 @@ from recsys_spark.pipeline.tune import tune
 from recsys_spark.pipeline.validation import Validation
 from recsys_spark.runtime.log import Log
 from recsys_spark.settings import load_config
+from tests.pipeline.pipeline_runs import write_source
 
 SPACE = {"rank": [2, 4], "regularization": {"low": 0.001, "high": 0.1, "log": True}}
 

@@ -4,10 +4,10 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from pipeline_runs import run_in, write_source
 
 from recsys_spark.pipeline import sessions
 from recsys_spark.pipeline.stage_graph import COMMANDS
+from tests.pipeline.pipeline_runs import run_in, write_source
 
 
 def run(folder, *settings, **options):

@@ -71,7 +71,7 @@ def history(tmp_path: Path) -> History:
 
 
 def lineage(history: History, *stages: str, **options: object) -> dict[str, str | None]:
-    return dict(history.plan(stages, **options)[-1].lineage)  # type: ignore[arg-type]
+    return dict(history.plan(stages, **options)[-1].lineage)
 
 
 @pytest.mark.parametrize(

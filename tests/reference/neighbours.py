@@ -89,7 +89,7 @@ def truncated(matrix, k, magnitude=False):
     rows = {}
     for row, values in enumerate(matrix):
         key = np.abs(values) if magnitude else values
-        order = sorted(range(len(values)), key=lambda column, key=key: (-key[column], column))
+        order = sorted(range(len(values)), key=lambda column, key=key: (-key[column], column))  # type: ignore[misc]
         kept = [c for c in order if c != row and key[c] > 1e-12][:k]
         if kept:
             rows[row] = {column: values[column] for column in sorted(kept)}

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from browser import brightness, measured
-from report_records import records
 
 from recsys_spark.report.page import draw_figures, draw_seconds, render_report
+from tests.browser import brightness, measured
+from tests.report.report_records import records
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from report_records import MODELS, records
 
 from recsys_spark.report.page import draw_figures, draw_seconds, render_report
+from tests.report.report_records import MODELS, records
 
 
 def rendered(stages=None, **summaries):

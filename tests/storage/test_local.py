@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from versions import write_version
 
 from recsys_spark.storage.local import local_tables, one_of, open_version
+from tests.versions import write_version
 
 NUMBERS = list(range(100))
 WORDS = [f"u{number:02}" for number in NUMBERS]

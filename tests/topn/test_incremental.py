@@ -58,7 +58,7 @@ def kept(lists, changed=(), removed=None, blocked=None):
         None if rows is None else spark.createDataFrame(rows, kind)
         for rows, kind in zip((removed, blocked), kinds, strict=True)
     )
-    return {row["user_id"] for row in reusable_lists(lists, users, *rules, 2).collect()}
+    return {row["user_id"] for row in reusable_lists(lists, users, *rules, 2).collect()}  # type: ignore[call-arg]
 
 
 def test_lists_of_the_wanted_length_stay(lists):

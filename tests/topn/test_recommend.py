@@ -9,12 +9,12 @@ import pytest
 from chispa import assert_df_equality
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from reference.topn import top_n
 
 from recsys_spark.topn.business_rules import Policy
 from recsys_spark.topn.catalog import Tally, with_factors
 from recsys_spark.topn.recommend import make_lists, read_catalog
 from recsys_spark.topn.request import ByFactors, Layout, Request
+from tests.reference.topn import top_n
 
 USERS, ITEMS, RANK = 16, 12, 3
 UNKNOWN = ("newcomer", None)
@@ -34,7 +34,7 @@ class World:
         names = draw.sample(range(1, 200), ITEMS)
         self.item_type = item_type
         self.ids = [str(n) for n in names] if item_type == "string" else names
-        self.order = sorted(range(ITEMS), key=lambda i: self.ids[i])  # type: ignore[arg-type, return-value]
+        self.order = sorted(range(ITEMS), key=lambda i: self.ids[i])
         counts = [sum(i == item for _, i in self.pairs) for item in range(ITEMS)]
         self.popularity = [count / USERS for count in counts]
 
@@ -79,7 +79,7 @@ class World:
         candidates = [i not in COLD_ITEMS for i in self.order]
         scored: list[tuple[int, float]] = []
         if model and user not in (None, 0):
-            vector = np.array(self.users[user])  # type: ignore[index]
+            vector = np.array(self.users[user])
             scores = [float(vector @ np.array(self.items[i])) for i in self.order]
             scored = top_n(scores, candidates, seen, n)
         if fill:

@@ -35,7 +35,7 @@ def removed(ids, allow=None, deny=None, windows=None):
         frame = spark.createDataFrame(windows, kind).selectExpr(
             "item_id", "cast(since as timestamp) since", "cast(until as timestamp) until"
         )
-    found = removed_items(ids, *lists, frame, NOON)
+    found = removed_items(ids, *lists, frame, NOON)  # type: ignore[call-arg]
     return None if found is None else {(NAMES[row["item"]], row["rule"]) for row in found.collect()}
 
 

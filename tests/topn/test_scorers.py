@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from ragged import ragged
-from reference import topn as plain
 
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.topn.sparse_scores import SparseRows
@@ -18,6 +16,8 @@ from recsys_spark.topn.scorers import (
     keep_listed,
 )
 from recsys_spark.topn.static_scorers import SegmentScorer, StaticScorer
+from tests.kernels.ragged import ragged
+from tests.reference import topn as plain
 
 USERS, ITEMS, RANK = 40, 90, 6
 DRAW = np.random.default_rng(11)

@@ -8,12 +8,12 @@ from threading import Thread
 from typing import Any
 
 import pyarrow as pa
-from versions import write_version
 
 from recsys_spark.runtime.log import Log, Sink
 from recsys_spark.storage.local import local_tables
 from recsys_spark.web.server import Server, open_server
 from recsys_spark.web.site import Site
+from tests.versions import write_version
 
 SCRIPT = "<script>alert(1)</script>"
 LISTED = sorted(["ann", "a/b?c=d&id=e#f", "o'\"hara", "чай + 100%", SCRIPT, "x" * 3000])

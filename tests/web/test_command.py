@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import pytest
-from shop import publish, write_shop
 
 from recsys_spark.cli import main
 from recsys_spark.web.server import Server
+from tests.web.shop import publish, write_shop
 
 
 def serve(root, *words):

@@ -4,8 +4,9 @@ import re
 from urllib.request import urlopen
 
 import pytest
-from browser import brightness, measured, opened
-from shop import SCRIPT, publish, serving, write_shop
+
+from tests.browser import brightness, measured, opened
+from tests.web.shop import SCRIPT, publish, serving, write_shop
 
 PAGES = ["/", "/user?id=ann", "/item?id=tea", "/search?id=t", f"/user?id={'x' * 3000}"]
 

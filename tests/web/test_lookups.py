@@ -2,12 +2,12 @@
 
 import pyarrow as pa
 import pytest
-from shop import ITEMS, LISTED, USERS, day, write_shop
-from versions import write_version
 
 from recsys_spark.errors import ConfigError
 from recsys_spark.storage.local import local_tables
 from recsys_spark.web.lookups import HISTORY, Interaction, Item, Lookups
+from tests.versions import write_version
+from tests.web.shop import ITEMS, LISTED, USERS, day, write_shop
 
 TEA = Item("tea", "Tea", ("hot", "leaves"))
 CUP = Item("cup", "Cup & <b>saucer</b>")

@@ -8,11 +8,12 @@ from http.client import HTTPConnection, HTTPResponse
 from urllib.parse import quote
 
 import pytest
-from shop import LISTED, SCRIPT, publish, serving, write_shop
+
+from tests.web.shop import LISTED, SCRIPT, publish, serving, write_shop
 
 
 def asked(server, path, method="GET", **headers) -> tuple[HTTPResponse, str]:
-    connection = HTTPConnection(*server.server_address[:2], timeout=20)
+    connection = HTTPConnection(*server.server_address[:2], timeout=20)  # type: ignore[misc]
     connection.request(method, path, headers=headers)
     response = connection.getresponse()
     text = response.read().decode()
@@ -260,7 +261,7 @@ def test_long_addresses_are_read(server):
 
 
 def test_a_connection_serves_several_requests(server):
-    connection = HTTPConnection(*server.server_address[:2], timeout=20)
+    connection = HTTPConnection(*server.server_address[:2], timeout=20)  # type: ignore[misc]
     connection.connect()
     first = connection.sock
     for method in ("HEAD", "GET", "POST", "GET"):

@@ -14,7 +14,7 @@ ENTRIES = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), WEIGHTS, WEIG
 def compressed(entries, count=10):
     rows, cols, a, b = zip(*entries, strict=True) if entries else ((), (), (), ())
     whole = (np.array(x, dtype=np.int32) for x in (rows, cols))
-    return compress(*whole, *(np.array(x, dtype=np.float32) for x in (a, b)), count)
+    return compress(*whole, *(np.array(x, dtype=np.float32) for x in (a, b)), count)  # type: ignore[call-arg]
 
 
 @settings(deadline=None, max_examples=50)

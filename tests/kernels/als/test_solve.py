@@ -4,7 +4,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from reference import dense_wals as dense
 from scipy.optimize import nnls
 
 from recsys_spark.kernels.als.csr import Csr
@@ -20,6 +19,7 @@ from recsys_spark.kernels.als.solve import (
 from recsys_spark.kernels.als.solver import Solver
 from recsys_spark.kernels.als.spec import resolve_spec
 from recsys_spark.kernels.als.weights import counted_pairs, row_regularization
+from tests.reference import dense_wals as dense
 
 ROWS, COLUMNS, RANK = 12, 30, 5
 PRESETS = ["ials", "hu2008", "mllib", "explicit"]
@@ -362,7 +362,7 @@ def test_an_unsolvable_row_is_reported_and_its_neighbours_are_solved():
 
 def test_jitter_gives_a_singular_row_its_shortest_solution():
     fixed = normal_factors(17, COLUMNS)
-    solved = solve_table(*single_row([4], COLUMNS, 1.0, 3.0), fixed, 0.0, 0.0)
+    solved = solve_table(*single_row([4], COLUMNS, 1.0, 3.0), fixed, 0.0, 0.0)  # type: ignore[call-arg]
     y = fixed[4].astype(float)
     assert len(solved.failed) == 0
     np.testing.assert_allclose(solved.factors[0], 3.0 * y / (y @ y), rtol=1e-4)
@@ -371,7 +371,7 @@ def test_jitter_gives_a_singular_row_its_shortest_solution():
 def test_well_conditioned_rows_get_no_jitter():
     fixed = normal_factors(18, COLUMNS)
     b = np.random.default_rng(19).normal(size=COLUMNS)
-    solved = solve_table(*single_row(np.arange(COLUMNS), COLUMNS, 1.0, b), fixed, 0.0, 0.0)
+    solved = solve_table(*single_row(np.arange(COLUMNS), COLUMNS, 1.0, b), fixed, 0.0, 0.0)  # type: ignore[call-arg]
     assert_rows_equal(solved.factors, np.linalg.lstsq(fixed.astype(float), b, rcond=None)[0])
 
 
@@ -446,7 +446,7 @@ def test_gram_is_accumulated_in_double_precision():
 
 def test_factors_with_nan_are_reported_and_not_solved():
     fixed = np.array([[np.nan, 1.0]], dtype=np.float32)
-    solved = solve_table(*single_row([0], 1, 1.0, 1.0), fixed, 1.0, 1.0)
+    solved = solve_table(*single_row([0], 1, 1.0, 1.0), fixed, 1.0, 1.0)  # type: ignore[call-arg]
     assert solved.failed.tolist() == [0]
 
 

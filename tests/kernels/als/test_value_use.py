@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import pytest
-from reference.weighting import weigh_rows
 
 from recsys_spark.kernels.als.spec import PRESETS, resolve_spec
 from recsys_spark.kernels.als.value_use import ValueRange, describe_values, values_ignored
+from tests.reference.weighting import weigh_rows
 
 STARS = ValueRange(1.0, 5.0, 100)
 SIGNED = ValueRange(-2.0, 3.0, 100)

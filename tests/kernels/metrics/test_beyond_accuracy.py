@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ragged import ragged
-from reference import lists as plain
 
 from recsys_spark.kernels.metrics.beyond_accuracy import LIST_METRICS, Traits, list_metrics
 from recsys_spark.kernels.ragged import Coded
+from tests.kernels.ragged import ragged
+from tests.reference import lists as plain
 
 SHARES = [0.5, 0.25, 0.25, 0.125]
 FACTORS = [[1.0, 0.0], [2.0, 0.0], [0.0, 3.0], [0.0, 0.0]]
@@ -115,6 +115,6 @@ def test_all_metrics_equal_their_definitions(users, items, cutoffs):
     found = measure(lists, relevant, histories, items, cutoffs)
     for user, by_cutoff in enumerate(found):
         for k, metrics in zip(cutoffs, by_cutoff, strict=True):
-            expected = plain.list_metrics(*users[user], items, k)
+            expected = plain.list_metrics(*users[user], items, k)  # type: ignore[call-arg]
             expected = {n: np.nan if v is None else v for n, v in expected.items()}
             assert metrics == pytest.approx(expected, abs=1e-9, nan_ok=True)

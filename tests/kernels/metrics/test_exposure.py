@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import lists as plain
 
 from recsys_spark.kernels.metrics.exposure import exposure_metrics
+from tests.reference import lists as plain
 
 
 def test_equal_exposure_has_no_gini_and_all_the_entropy():

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ragged import ragged
-from reference import lists as plain
 from sklearn.metrics import roc_auc_score
 
 from recsys_spark.kernels.metrics.full_ranking import RANK_METRICS, full_ranking, rank_metrics
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.topn.tile import Tile, padded_items
+from tests.kernels.ragged import ragged
+from tests.reference import lists as plain
 
 DRAW = np.random.default_rng(3)
 ITEMS = 230

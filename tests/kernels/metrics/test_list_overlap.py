@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ragged import ragged
-from reference import lists as plain
 
 from recsys_spark.kernels.metrics.list_overlap import AGREEMENT, list_agreement
+from tests.kernels.ragged import ragged
+from tests.reference import lists as plain
 
 
 def measure(ones, others, cutoffs):
-    out = list_agreement(*ragged(ones), *ragged(others), np.array(cutoffs))
+    out = list_agreement(*ragged(ones), *ragged(others), np.array(cutoffs))  # type: ignore[call-arg]
     return [[dict(zip(AGREEMENT, at, strict=True)) for at in user] for user in out.tolist()]
 
 

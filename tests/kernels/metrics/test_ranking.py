@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ragged import ragged
-from reference import ranking as plain
 
 from recsys_spark.kernels.metrics.ranking import (
     METRICS,
@@ -16,6 +14,8 @@ from recsys_spark.kernels.metrics.ranking import (
     ranking_metrics,
 )
 from recsys_spark.kernels.ragged import Coded
+from tests.kernels.ragged import ragged
+from tests.reference import ranking as plain
 
 
 def measure(lists, truths, cutoffs):
@@ -23,7 +23,7 @@ def measure(lists, truths, cutoffs):
     graded = any(isinstance(truth, dict) for truth in truths)
     gains = np.array([gain for truth in truths for gain in truth.values()]) if graded else None
     relevant = ragged([list(truth) for truth in truths])
-    out = ranking_metrics(*ragged(lists), *relevant, np.array(cutoffs, dtype=np.int64), gains)
+    out = ranking_metrics(*ragged(lists), *relevant, np.array(cutoffs, dtype=np.int64), gains)  # type: ignore[call-arg]
     assert out.shape == (len(lists), len(cutoffs), len(METRICS))
     return [[dict(zip(METRICS, at, strict=True)) for at in user] for user in out.tolist()]
 
@@ -50,8 +50,8 @@ def test_an_item_that_is_relevant_twice_counts_once_with_the_larger_gain():
     twice = np.array([3, 7, 3, 7, 3]), np.array([1.0, 2.0, 4.0, 1.0, 3.0])
     lists = ragged([[7, 9, 3]])
     cutoffs, bounds = np.array([2, 3]), np.array([0, 5])
-    out = ranking_metrics(*lists, bounds, twice[0], cutoffs, twice[1])
-    once = ranking_metrics(
+    out = ranking_metrics(*lists, bounds, twice[0], cutoffs, twice[1])  # type: ignore[call-arg]
+    once = ranking_metrics(  # type: ignore[call-arg]
         *lists, np.array([0, 2]), np.array([3, 7]), cutoffs, np.array([4.0, 2.0])
     )
     np.testing.assert_array_equal(out, once)
@@ -59,7 +59,7 @@ def test_an_item_that_is_relevant_twice_counts_once_with_the_larger_gain():
 
 def test_hits_are_marked_up_to_the_last_cutoff():
     cutoffs = np.array([1, 3])
-    truth = prepare_truth(*ragged([[5, 2, 5], [9]]), cutoffs)
+    truth = prepare_truth(*ragged([[5, 2, 5], [9]]), cutoffs)  # type: ignore[call-arg]
     lists = Coded(*ragged([[2, 7, 5, 2], [1]]))
     _, hits = measure_lists(lists, truth, cutoffs)
     assert hits.tolist() == [True, False, True, False, False]
@@ -73,7 +73,8 @@ def test_a_truth_serves_several_lists_and_the_items_given_stay_as_they_are():
     for lists in ([[2, 7, 5], [1]], [[5], [9, 2]]):
         one = measure_lists(Coded(*ragged(lists)), truth, cutoffs)[0]
         np.testing.assert_array_equal(
-            one, ranking_metrics(*ragged(lists), *given[2:], given[0], cutoffs, given[1])
+            one,
+            ranking_metrics(*ragged(lists), *given[2:], given[0], cutoffs, given[1]),  # type: ignore[call-arg]
         )
     for now, before in zip((items, gains, bounds), given, strict=True):
         np.testing.assert_array_equal(now, before)

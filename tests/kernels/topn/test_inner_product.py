@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import topn as plain
 
 from recsys_spark.kernels.topn import inner_product
 from recsys_spark.kernels.topn.inner_product import arrange, top_n
+from tests.reference import topn as plain
 
 
 def ragged(lists):

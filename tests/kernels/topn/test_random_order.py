@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from ragged import ragged
 
 from recsys_spark.kernels.metrics.full_ranking import full_ranking
 from recsys_spark.kernels.ragged import Ragged
@@ -14,6 +13,7 @@ from recsys_spark.kernels.topn.random_order import (
     shuffled_scores,
 )
 from recsys_spark.kernels.topn.tile import best_of, empty_tile, exact_tile, leave_out
+from tests.kernels.ragged import ragged
 
 DRAW = np.random.default_rng(17)
 ITEMS, USERS = 53, 60

@@ -5,7 +5,6 @@ from collections import Counter
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ragged import ragged as offsets
 
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.topn.inner_product import arrange
@@ -18,6 +17,7 @@ from recsys_spark.kernels.topn.rerank import (
     rank,
     reserve,
 )
+from tests.kernels.ragged import ragged as offsets
 
 
 def ragged(lists):

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ragged import ragged
 
 from recsys_spark.kernels.topn.sampled_negatives import draw_positions
+from tests.kernels.ragged import ragged
 
 
 def drawn(users, left_out, size, n, seed=1):
-    found = draw_positions(
+    found = draw_positions(  # type: ignore[call-arg]
         np.array(users, dtype=np.int64), *ragged(left_out, np.int32), size, n, seed
     )
     return [[at for at in row if at >= 0] for row in found.tolist()]

@@ -84,8 +84,8 @@ def test_entries_without_values_are_1():
     ones = (LEFT > 0) * 1.0, (RIGHT > 0) * 1.0
     every = np.arange(ROWS)
     scales = scale("cosine", *FACTORS)
-    found = nearest(*matrices(*ones, WEIGHTS, every, plain=True), scales, 5)
-    same = nearest(*matrices(*ones, WEIGHTS, every), scales, 5)
+    found = nearest(*matrices(*ones, WEIGHTS, every, plain=True), scales, 5)  # type: ignore[call-arg]
+    same = nearest(*matrices(*ones, WEIGHTS, every), scales, 5)  # type: ignore[call-arg]
     for one, other in zip(found, same, strict=True):
         np.testing.assert_array_equal(one, other)
 

@@ -3,12 +3,12 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ragged import ragged
 
 from recsys_spark.kernels.metrics.full_ranking import full_ranking
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.topn.static_order import static_lists, static_order, static_ranking
 from recsys_spark.kernels.topn.tile import best_of, empty_tile, exact_tile, leave_out
+from tests.kernels.ragged import ragged
 
 
 def tile_of(scores, scored, seen):

@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ragged import ragged
-from reference import topn as plain
 
 from recsys_spark.kernels.ragged import Ragged
 from recsys_spark.kernels.topn.inner_product import arrange, top_n
@@ -18,6 +16,8 @@ from recsys_spark.kernels.topn.tile import (
     padded_items,
     user_blocks,
 )
+from tests.kernels.ragged import ragged
+from tests.reference import topn as plain
 
 
 def padded(values):
