@@ -10,20 +10,29 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-# Plans are many and rows few: less compilation saves minutes, also in processes that tests start.
-# What it compiles has to stay, and 48 MB, which goes with the first option, are not enough.
-os.environ.setdefault(
-    "JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
-)
-
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
+from recsys_spark.errors import ConfigError
+from recsys_spark.runtime.jvm import java_options
+from recsys_spark.runtime.session import require_java
 from tests.browser import find_browser
 from tests.servers import postgres_server, redis_server
+
+os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+
+
+def options_of_java() -> str:
+    """Those of a small run: less compilation, and the archive of classes that `warm` keeps."""
+    try:
+        return f"{java_options(require_java(), 0)} -XX:+UseSerialGC"
+    except ConfigError:  # which the tests without Spark do not need
+        return ""
+
+
+# Also for the processes that tests start.
+os.environ.setdefault("JAVA_TOOL_OPTIONS", options_of_java())
 
 SLOW = {"browser", "postgres_url", "process_environment", "real_data", "redis_url"}
 SLOW |= {"postgres_store", "redis_store"}  # which parameters name
@@ -35,6 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         parameters = getattr(getattr(item, "callspec", None), "params", {}).values()
         used = {*getattr(item, "fixturenames", ()), *map(str, parameters)}
         item.add_marker("slow" if used & SLOW else "spark" if "spark" in used else "fast")
+    items.sort(key=lambda item: "slow" not in item.keywords)  # one alone should not be the end
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +71,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.driver.memory", "2g")
+        .config("spark.python.daemon.module", "recsys_spark.worker_daemon")
         .config("spark.ui.retainedJobs", 10)
         .config("spark.ui.retainedStages", 10)
         .config("spark.ui.retainedTasks", 100)
@@ -83,7 +94,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     session.stop()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def process_environment() -> dict[str, str]:
     """The environment of a program that the test starts."""
     return dict(os.environ)

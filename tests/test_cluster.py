@@ -12,7 +12,8 @@ from recsys_spark.als.execution_plan import Plan
 from recsys_spark.als.trainer import fit_factors
 from recsys_spark.kernels.als.spec import resolve_spec
 
-SCRIPT = """
+CASES = [("executor", "between"), ("executor", "during"), ("worker", "during")]
+SCRIPT = '''
 import os
 import signal
 import sys
@@ -45,19 +46,12 @@ def victim(kind, app):
     return min(executors if kind == "executor" else workers)
 
 
-if __name__ == "__main__":
-    source, target, kind, moment = sys.argv[1:]
-    spark = (
-        SparkSession.builder.master("local-cluster[2,1,1024]")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.ui.enabled", False)
-        .config("spark.sql.shuffle.partitions", 2)
-        .getOrCreate()
-    )
-    context = spark.sparkContext
-    given = np.load(source)
-    ratings = spark.createDataFrame(pa.table({name: given[name] for name in given.files}))
+def executors(context):
+    return context._jsc.sc().getExecutorMemoryStatus().size() - 1
+
+
+def fit(context, ratings, kind, moment):
+    """A fit during which a process of the kind is killed."""
     killed = []
 
     def kill():
@@ -76,15 +70,32 @@ if __name__ == "__main__":
     spec, plan = resolve_spec("ials", rank=4, iterations=3), Plan(3, placement="replicated")
     trained = fit_factors(ratings, spec, plan, on_sweep)
     np.savez(
-        target,
+        f"{kind}-{moment}.npz",
         user=trained.user.vectors,
         item=trained.item.vectors,
         losses=[loss.total for loss in trained.losses],
-        executors=context._jsc.sc().getExecutorMemoryStatus().size() - 1,
+        executors=executors(context),
         killed=killed,
     )
+
+
+if __name__ == "__main__":
+    spark = (
+        SparkSession.builder.master("local-cluster[2,1,1024]")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.ui.enabled", False)
+        .config("spark.sql.shuffle.partitions", 2)
+        .getOrCreate()
+    )
+    given = np.load("ratings.npz")
+    ratings = spark.createDataFrame(pa.table({name: given[name] for name in given.files}))
+    for case in sys.argv[1:]:
+        while executors(spark.sparkContext) < 2:  # one that was killed is replaced
+            time.sleep(0.1)
+        fit(spark.sparkContext, ratings, *case.split("-"))
     spark.stop()
-"""
+'''
 
 
 def spark_home(folder: Path) -> Path:
@@ -111,22 +122,19 @@ def expected(spark, ratings):
     return fit_factors(frame, resolve_spec("ials", rank=4, iterations=3), Plan(3))
 
 
-@pytest.mark.parametrize(
-    ("kind", "moment"),
-    [("executor", "between"), ("executor", "during"), ("worker", "during")],
-)
-def test_cluster_computes_the_same_factors_after_any_kill(
-    expected, ratings, process_environment, tmp_path, kind, moment
-):
+@pytest.fixture(scope="module")
+def cluster(ratings, process_environment, tmp_path_factory):
+    """The folder of what a cluster has computed, in one application, of which parts are killed."""
+    folder = tmp_path_factory.mktemp("cluster")
     user, item, value = ratings
-    np.savez(tmp_path / "ratings.npz", user=user, item=item, value=value)
-    (tmp_path / "script.py").write_text(SCRIPT)
+    np.savez(folder / "ratings.npz", user=user, item=item, value=value)
+    (folder / "script.py").write_text(SCRIPT)
     done = subprocess.run(
-        [sys.executable, "script.py", "ratings.npz", "factors.npz", kind, moment],
-        cwd=tmp_path,
+        [sys.executable, "script.py", *map("-".join, CASES)],
+        cwd=folder,
         env={
             **process_environment,
-            "SPARK_HOME": str(spark_home(tmp_path / "spark")),
+            "SPARK_HOME": str(spark_home(folder / "spark")),
             "SPARK_LOCAL_IP": "127.0.0.1",
             "PYSPARK_PYTHON": sys.executable,
         },
@@ -136,8 +144,13 @@ def test_cluster_computes_the_same_factors_after_any_kill(
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert list((tmp_path / "spark" / "work").glob("app-*")), "no executors were started"
-    with np.load(tmp_path / "factors.npz") as got:
+    assert list((folder / "spark" / "work").glob("app-*")), "no executors were started"
+    return folder
+
+
+@pytest.mark.parametrize(("kind", "moment"), CASES)
+def test_cluster_computes_the_same_factors_after_any_kill(expected, cluster, kind, moment):
+    with np.load(cluster / f"{kind}-{moment}.npz") as got:
         np.testing.assert_array_equal(got["user"], expected.user.vectors)
         np.testing.assert_array_equal(got["item"], expected.item.vectors)
         assert got["losses"].tolist() == [loss.total for loss in expected.losses]

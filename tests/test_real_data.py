@@ -36,7 +36,7 @@ def run(name, root, source, items, environment):
     words = [sys.executable, "-m", "recsys_spark", "run", "--config", CONF / f"{name}.yaml"]
     words += [word for setting in settings for word in ("--set", setting)]
     if name == "goodbooks":
-        environment.pop("JAVA_TOOL_OPTIONS", None)
+        environment = {key: environment[key] for key in environment if key != "JAVA_TOOL_OPTIONS"}
     done = subprocess.run(
         [*words, "--run-id", name], env=environment, capture_output=True, text=True, check=False
     )

@@ -1,10 +1,27 @@
 """Fixtures of the pipeline's tests."""
 
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
+from matplotlib.figure import Figure
 
 from tests.pipeline.pipeline_runs import run_in, write_source
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_figures() -> Iterator[pytest.MonkeyPatch]:
+    """Reports have empty figures: of a run with few rows, drawing would be a third of the time.
+
+    Undo it to have them drawn; what is drawn is tested in tests/report.
+    """
+
+    def savefig(_: Figure, target, **__: object) -> None:
+        target.write("<svg></svg>")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", savefig)
+        yield patch
 
 
 @pytest.fixture

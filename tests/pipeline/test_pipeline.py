@@ -15,8 +15,9 @@ from tests.pipeline.pipeline_runs import run_in, write_source
 
 
 @pytest.fixture(scope="module")
-def night_run(spark, tmp_path_factory):
-    """A complete run with names, tracking and a secret, for tests that only look; its folder."""
+def night_run(spark, tmp_path_factory, quick_figures):
+    """A complete run with names, tracking, a secret and figures, for tests that only look."""
+    quick_figures.undo()
     folder = tmp_path_factory.mktemp("night")
     write_source(folder)
     names = (f'{i},"Film, {i}",Drama|War\n' for i in range(1, 26))
