@@ -11,7 +11,7 @@ from tests.pipeline.pipeline_runs import run_in, write_source
 
 @pytest.fixture(scope="module", autouse=True)
 def quick_figures() -> Iterator[pytest.MonkeyPatch]:
-    """Reports have empty figures: of a run with few rows, drawing would be a third of the time.
+    """Reports have empty figures, since drawing them takes seconds of the driver for every run.
 
     Undo it to have them drawn; what is drawn is tested in tests/report.
     """
