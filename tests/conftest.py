@@ -21,6 +21,7 @@ from tests.servers import postgres_server, redis_server
 
 os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
 os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+os.environ.pop("COLUMNS", None)  # readline sets it for processes that pytest starts
 
 
 def options_of_java() -> str:
