@@ -149,7 +149,7 @@ def _make(options: argparse.Namespace) -> Result:
     users.count()
 
     def make() -> None:
-        lists = recommend_top_n(users, "user_id", Listing(catalog, n))
+        lists = recommend_top_n(users, "user_id", Listing(catalog, n)).frame()
         lists.write.format("noop").mode("overwrite").save()
 
     return {"seconds": _seconds(make)[0]}

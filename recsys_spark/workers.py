@@ -7,11 +7,13 @@ activated is another one.
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from threading import Thread
 from typing import Any
 
+import pyarrow as pa
 from pyspark import SparkContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
@@ -23,6 +25,9 @@ _SPARKS_DEFAULT = "python3"
 _UNUSABLE = ("No module named", "Cannot run program", "PYTHON_VERSION_MISMATCH")
 _found: set[tuple[str, str]] = set()  # applications and interpreters that have the package
 
+
+Batches = Iterator[pa.RecordBatch]
+Function = Callable[[Batches], Batches]
 
 _RAISED = re.compile(r"^([A-Za-z_][\w.]*): (.+)$", re.MULTILINE)
 
@@ -38,6 +43,37 @@ def map_in_arrow(frame: DataFrame, function: Callable[..., Any], schema: StructT
     """`frame.mapInArrow`."""
     _prepare(frame)
     return frame.mapInArrow(function, schema)
+
+
+@dataclass(frozen=True)
+class TaskRows:
+    """Rows that tasks make in Python; they are computed when they are written, or a frame read.
+
+    source: what the rows are made of. function: makes them, batch by batch. schema: of the rows.
+    """
+
+    source: DataFrame
+    function: Function
+    schema: StructType
+
+    def frame(self) -> DataFrame:
+        """The rows as a frame."""
+        return map_in_arrow(self.source, self.function, self.schema)
+
+    def then(self, function: Function, schema: StructType) -> "TaskRows":
+        """What a function makes of these rows in the same tasks: they do not pass through Spark."""
+        return TaskRows(self.source, _Both(self.function, function), schema)
+
+
+@dataclass(frozen=True)
+class _Both:
+    """One function after another; of a class, so that no frame is in its closure."""
+
+    first: Function
+    second: Function
+
+    def __call__(self, batches: Batches) -> Batches:
+        return self.second(self.first(batches))
 
 
 def group_in_arrow(

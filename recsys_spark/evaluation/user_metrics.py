@@ -13,7 +13,7 @@ from recsys_spark.evaluation.model_metrics import ALL_METRICS, BY_CUTOFF, Metric
 from recsys_spark.evaluation.ranking import ALL
 from recsys_spark.kernels.metrics.full_ranking import RANK_METRICS
 from recsys_spark.schema import per_user
-from recsys_spark.workers import map_in_arrow
+from recsys_spark.workers import TaskRows
 
 USER_METRICS = "metrics"
 
@@ -38,7 +38,7 @@ def _width(k: Sequence[int]) -> int:
 
 def metrics_of_users(
     users: DataFrame, models: Sequence[str], k: Sequence[int], split: str
-) -> DataFrame:
+) -> TaskRows:
     """All metrics of every user and model (docs/metrics.md), each null where it is not defined.
 
     Parameters
@@ -52,13 +52,13 @@ def metrics_of_users(
 
     Returns
     -------
-    DataFrame
+    TaskRows
         The columns of `schema.per_user`: a row a user, model and cut-off; and a row without cut-off
         with the metrics of the full ranking, where there is one.
     """
     schema = per_user(users.schema["user_id"].dataType, ALL_METRICS)
     unpack = _unpack(tuple(models), tuple(k), split, schema)
-    return map_in_arrow(users.select("user_id", USER_METRICS), unpack, schema)
+    return TaskRows(users.select("user_id", USER_METRICS), unpack, schema)
 
 
 def _unpack(

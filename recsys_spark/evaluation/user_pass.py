@@ -42,7 +42,7 @@ from recsys_spark.evaluation.user_metrics import USER_METRICS, metrics_of_users,
 from recsys_spark.evaluation.user_rows import PACKED, unpacked
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.topn.blocks import factor_column, nearest_columns, segment_columns
-from recsys_spark.workers import map_in_arrow
+from recsys_spark.workers import TaskRows, map_in_arrow
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def users_of(passed: DataFrame) -> DataFrame:
     return passed.where(F.col(TOTAL).isNull()).drop(TOTAL)
 
 
-def users_metrics(users: DataFrame, wanted: Wanted) -> DataFrame:
+def users_metrics(users: DataFrame, wanted: Wanted) -> TaskRows:
     """The table of users' metrics, of the models that are kept: see `metrics_of_users`."""
     return metrics_of_users(users, wanted.kept, wanted.measures.k, wanted.measures.split)
 

@@ -21,6 +21,7 @@ from recsys_spark.runtime.tracking import Tracker
 from recsys_spark.storage.partial_versions import Slices
 from recsys_spark.storage.runs import Runs, StageRecord, now
 from recsys_spark.storage.tables import Check, Manifest, Tables
+from recsys_spark.workers import TaskRows
 
 Summary = dict[str, Any]
 # Writes a frame to the run's scratch folder under a name and reads it back: `Run.keep`.
@@ -136,7 +137,7 @@ class Run:
 
     def write(
         self,
-        frame: DataFrame,
+        rows: DataFrame | TaskRows,
         table: str,
         schema: StructType,
         check: Check | None = None,
@@ -144,7 +145,7 @@ class Run:
     ) -> Manifest:
         """Write this run's version of a table. check: of what is on disk, before the commit."""
         name = version or self.run_id
-        return self.tables.write(frame, table, name, schema, *self._made_from(), check)
+        return self.tables.write(rows, table, name, schema, *self._made_from(), check)
 
     def slices(self, table: str) -> Slices:
         """This run's version of a table, in slices; `commit` it when they are complete."""

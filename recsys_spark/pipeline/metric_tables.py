@@ -22,6 +22,7 @@ from recsys_spark.evaluation.user_pass import Wanted, finish, users_metrics, use
 from recsys_spark.pipeline.baselines import MODEL, MeasuredModel
 from recsys_spark.pipeline.evaluation_inputs import EvaluationInputs
 from recsys_spark.topn.sampled_candidates import draw_negatives, rank_candidates
+from recsys_spark.workers import TaskRows
 
 MeasuredModels = dict[str, MeasuredModel]
 
@@ -36,7 +37,7 @@ class Measured:
     """
 
     table: DataFrame
-    per_user: DataFrame
+    per_user: DataFrame | TaskRows
     curves: dict[str, list[list[float]]]
     pairs: pa.Table | None
     patterns: pa.Table
@@ -52,13 +53,14 @@ def measure(
     config, work, run_id = inputs.config.evaluate, inputs.work, inputs.run_id
     users, finished = users_of(passed), finish(passed, wanted, run_id)
     tables = [work.spark.createDataFrame(finished[METRICS_TOTAL])]
-    rows = users_metrics(users, wanted)
+    made = users_metrics(users, wanted)
+    rows: DataFrame | TaskRows = made
     if among := list(_among_candidates(inputs, users, found)):
         few = work.keep(_union(among), "among")
         segments = users.select("user_id", F.explode("segments").alias("segment"))
         tables.append(summarise(few, run_id, segments, config.resamples))
         own = few.where(F.col("model").isin(*wanted.kept))
-        rows = rows.unionByName(own, allowMissingColumns=True)
+        rows = made.frame().unionByName(own, allowMissingColumns=True)
     errors = list(_rating_errors(inputs, users, found))
     spread, listed = finished[LISTS_TOTAL], wanted.listed
     exposure = exposure_of_models(work.spark, spread, listed, run_id, config.split, wanted.shown)

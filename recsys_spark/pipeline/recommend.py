@@ -9,7 +9,6 @@ from functools import partial
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
 
 from recsys_spark.config import WALS, Model, Recommend
 from recsys_spark.errors import AuditError
@@ -50,8 +49,8 @@ from recsys_spark.pipeline.rule_files import (
 )
 from recsys_spark.pipeline.side_tables import SideTables
 from recsys_spark.pipeline.user_segments import segments_of
+from recsys_spark.storage.parquet_files import conform_in_tasks
 from recsys_spark.storage.partial_versions import Slices
-from recsys_spark.storage.tables import conform
 from recsys_spark.topn.catalog import FOLD_IN, MODEL, POPULAR, Tally
 from recsys_spark.topn.recommend import make_lists
 from recsys_spark.topn.validate_lists import audit
@@ -169,13 +168,9 @@ def _write(
     layout = plan_layout(wanted, most, work.spark.sparkContext.defaultParallelism)
     users, kept = reuse_lists(inputs, users, wanted, plan.schema, work.log, work.keep)
     lists = make_lists(replace(plan.request, users=users, layout=layout), tally)
-    complete = partial(_complete, model_version=inputs.model_version, schema=plan.schema)
+    version = {"model_version": inputs.model_version}
+    complete = partial(conform_in_tasks, schema=plan.schema, constants=version)
     write_slices(slices, lists, complete, kept, work.log, work.keep)
-
-
-def _complete(made: DataFrame, model_version: str | None, schema: StructType) -> DataFrame:
-    """Rows of the table of lists."""
-    return conform(made.withColumn("model_version", F.lit(model_version)), schema)
 
 
 def _check(table: DataFrame, wanted: Recommend, inputs: Inputs, tally: Tally) -> Summary:

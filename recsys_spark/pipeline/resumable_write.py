@@ -13,6 +13,7 @@ from recsys_spark.runtime.log import Log
 from recsys_spark.storage.partial_versions import Slices
 from recsys_spark.topn.recommend import Lists
 from recsys_spark.topn.request import Layout
+from recsys_spark.workers import TaskRows
 
 _ENTRY = 6  # bytes of an entry of a list in Parquet, about; measured 5.9
 
@@ -33,7 +34,7 @@ def not_written(slices: Slices, frame: DataFrame) -> DataFrame:
 def write_slices(
     slices: Slices,
     lists: Lists,
-    complete: Callable[[DataFrame], DataFrame],
+    complete: Callable[[TaskRows], TaskRows],
     kept: DataFrame | None,
     log: Log,
     keep: Keep,
@@ -49,11 +50,12 @@ def write_slices(
     assert tally is not None
     for own, last in _parted(lists.rows, layout, keep):
         before = tally.counts()
-        rows = complete(lists.of(own))
+        made = complete(lists.of(own))
+        rows: DataFrame | TaskRows = made
         if kept is not None:
             some = not_written(slices, kept)
             some = some if last is None else some.where(F.col("user_id") <= F.lit(last))
-            rows = rows.unionByName(layout.arrange(some) if layout.buckets else some)
+            rows = made.frame().unionByName(layout.arrange(some) if layout.buckets else some)
         place = len(slices.progress.notes) + 1
         log.progress(f"making lists{f', slice {place}' if layout.slices > 1 else ''}")
         slices.write(rows)

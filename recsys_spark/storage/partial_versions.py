@@ -12,7 +12,9 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
+from recsys_spark.storage.parquet_files import write_parquet
 from recsys_spark.storage.store import Store
+from recsys_spark.workers import TaskRows
 
 _ROW_GROUP = 16 * 2**20  # bytes; what a reader of one user reads at most of a file
 
@@ -51,10 +53,9 @@ class Slices:
             if name == "_temporary" or (name.endswith(".parquet") and name not in named):
                 self._store.delete(f"{self._path}/{name}")
 
-    def write(self, frame: DataFrame) -> None:
+    def write(self, rows: DataFrame | TaskRows) -> None:
         """Write the next slice. It stays when it is `finish`ed."""
-        writer = frame.write.mode("append").option("parquet.block.size", _ROW_GROUP)
-        writer.parquet(self._store.uri(self._path))
+        write_parquet(rows, self._store.uri(self._path), append=True, row_group=_ROW_GROUP)
 
     def finish(self, through: Any, notes: Any = None) -> None:
         """Note the slice as written. through: its last key; None: no slice follows."""

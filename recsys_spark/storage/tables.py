@@ -21,8 +21,10 @@ from pyspark.sql.types import StructType
 
 import recsys_spark
 from recsys_spark.errors import ConfigError, ContractError, similar_name
+from recsys_spark.storage.parquet_files import conform, conform_in_tasks, write_parquet
 from recsys_spark.storage.partial_versions import Slices
 from recsys_spark.storage.store import Store, is_local
+from recsys_spark.workers import TaskRows
 
 Check = Callable[[DataFrame], dict[str, Any]]
 _SHOWN = 5  # versions that a message names
@@ -103,11 +105,6 @@ def check_name(kind: str, name: str) -> str:
             f"The {kind} {name!r} may hold letters, digits, '.', '_' and '-' only, 128 at most."
         )
     return name
-
-
-def conform(frame: DataFrame, schema: StructType) -> DataFrame:
-    """The frame with exactly the schema's columns and types."""
-    return frame.select(*(frame[field.name].cast(field.dataType) for field in schema))
 
 
 def _manifest(table: str, run_id: str, text: str) -> Manifest:
@@ -202,7 +199,7 @@ class Tables:
 
     def write(
         self,
-        frame: DataFrame,
+        rows: DataFrame | TaskRows,
         table: str,
         run_id: str,
         schema: StructType,
@@ -217,7 +214,11 @@ class Tables:
         """
         path = self.path(table, run_id)
         self.store.delete(path)
-        conform(frame, schema).write.mode("errorifexists").parquet(self.store.uri(path))
+        if isinstance(rows, TaskRows):
+            rows = conform_in_tasks(rows, schema)
+        else:
+            rows = conform(rows, schema)
+        write_parquet(rows, self.store.uri(path), append=False)
         return self.commit(table, run_id, schema, inputs, config_hash, check)
 
     def slices(self, table: str, run_id: str, fingerprint: str) -> Slices:

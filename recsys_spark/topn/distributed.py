@@ -14,12 +14,12 @@ from recsys_spark.schema import recommendation_list
 from recsys_spark.topn.blocks import block_columns
 from recsys_spark.topn.catalog import MODEL, Listing, Tally
 from recsys_spark.topn.list_builder import EXTRAS, Lister, basis_of
-from recsys_spark.workers import map_in_arrow
+from recsys_spark.workers import TaskRows
 
 
 def recommend_top_n(
     users: DataFrame, key: str, listing: Listing, tally: Tally | None = None
-) -> DataFrame:
+) -> TaskRows:
     """A list for each row of `users`: columns `key`, recommendations, source.
 
     users: column `key`, factors array<float> (null: not known to the model), seen array<long>
@@ -52,7 +52,7 @@ def recommend_top_n(
         ]
     )
     broadcast = users.sparkSession.sparkContext.broadcast(listing)
-    return map_in_arrow(rows, _recommend(key, broadcast, tally, schema), schema)
+    return TaskRows(rows, _recommend(key, broadcast, tally, schema), schema)
 
 
 def _recommend(

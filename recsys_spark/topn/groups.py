@@ -35,7 +35,7 @@ def group_lists(
     listing = make_listing(request.catalog, rules, request.n, request.fill)
     parts = int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions")))
     ordered = rows.repartitionByRange(parts, "group_id").sortWithinPartitions("group_id")
-    return recommend_top_n(ordered, "group_id", replace(listing, opinion=opinion))
+    return recommend_top_n(ordered, "group_id", replace(listing, opinion=opinion)).frame()
 
 
 def _opinions(members: DataFrame, user_factors: DataFrame) -> DataFrame:

@@ -11,6 +11,7 @@ from recsys_spark.topn.catalog import Catalog, Listing, Tally, without_factors
 from recsys_spark.topn.distributed import recommend_top_n
 from recsys_spark.topn.request import ByFactors, ByScorers, Request
 from recsys_spark.topn.tiled import recommend_in_tiles
+from recsys_spark.workers import TaskRows
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class Lists:
 
     def every(self) -> DataFrame:
         """Columns user_id, recommendations, source; a row for each row of the request's users."""
-        return self.of(self.rows)
+        return self.of(self.rows).frame()
 
-    def of(self, rows: DataFrame) -> DataFrame:
+    def of(self, rows: DataFrame) -> TaskRows:
         """The same for some of `rows`, in the layout: lists are much larger than these rows."""
         by = self.request.ranked_by
         if isinstance(by, ByFactors) and by.items is not None and by.tiles > 1:

@@ -57,7 +57,7 @@ def similar(
         unit = with_factors(catalog, known)
         listed = replace(unit, scored=unit.scored & (unit.popularity > 0))
         lists = recommend_top_n(order(rows), key, Listing(listed, n))
-    return lists.select(key, F.col("recommendations").alias("similar"))
+    return lists.frame().select(key, F.col("recommendations").alias("similar"))
 
 
 def _blended(unit: DataFrame, genres: DataFrame, weight: float) -> DataFrame:

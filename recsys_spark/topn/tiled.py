@@ -12,6 +12,7 @@ from pyspark.sql.types import IntegerType
 
 from recsys_spark.topn.catalog import Catalog, Listing, Mask, Segment, Tally, with_factors
 from recsys_spark.topn.distributed import recommend_top_n
+from recsys_spark.workers import TaskRows
 
 
 def recommend_in_tiles(
@@ -22,7 +23,7 @@ def recommend_in_tiles(
     tiles: int,
     order: Callable[[DataFrame], DataFrame],
     tally: Tally | None = None,
-) -> DataFrame:
+) -> TaskRows:
     """As `recommend_top_n`, with the factors of one tile at a time on the driver and on a worker.
 
     listing: its rules are on single items, and its catalog needs no factors. item_factors:
@@ -30,7 +31,8 @@ def recommend_in_tiles(
     and leaves each the best n of its items; the lists are the best n of those.
     """
     parts = [
-        recommend_top_n(users, key, tile, tally) for tile in _tiles(listing, item_factors, tiles)
+        recommend_top_n(users, key, tile, tally).frame()
+        for tile in _tiles(listing, item_factors, tiles)
     ]
     if not parts:
         return recommend_top_n(order(users), key, listing, tally)

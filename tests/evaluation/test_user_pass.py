@@ -209,7 +209,7 @@ class World:
         rows = users.join(history, "user", "left")
         catalog = replace(self.catalog, scored=np.ones(ITEMS, dtype=bool))
         listing = Listing(catalog, N, scorers=(("neighbours", self.scorers["neighbours"]),))
-        own = recommend_top_n(rows, "user_id", listing).select("user_id", "recommendations")
+        own = recommend_top_n(rows, "user_id", listing).frame().select("user_id", "recommendations")
         frames.append(own.withColumn("model", F.lit("neighbours")))
         every = frames[0]
         for frame in frames[1:]:
@@ -279,7 +279,7 @@ def of_tables(world):
 
 @pytest.fixture(scope="module")
 def measured(world, ranked):
-    return values_of(users_metrics(ranked, world.wanted))
+    return values_of(users_metrics(ranked, world.wanted).frame())
 
 
 def test_every_value_is_that_of_the_functions_of_tables(of_tables, measured):
@@ -307,7 +307,7 @@ def test_means_and_intervals_are_those_of_the_functions_of_tables(of_tables, tot
 
 
 def test_differences_are_those_of_compare(world, totals, ranked):
-    table = users_metrics(ranked, world.wanted)
+    table = users_metrics(ranked, world.wanted).frame()
     table = table.where(F.col("k") == PAIRED.k).select(*PER_USER_KEY, PAIRED.metric)
     own = table.where(F.col("model") == PAIRED.model)
     found = {row["model"]: row for row in totals[PAIRS_TOTAL].to_pylist()}
@@ -320,7 +320,8 @@ def test_differences_are_those_of_compare(world, totals, ranked):
 @pytest.mark.parametrize("kept", [MODELS[1:2], MODELS[2:], ()])
 def test_rows_of_some_models_are_some_of_all_rows(world, measured, kept):
     wanted = replace(world.wanted, kept=kept)
-    some = values_of(users_metrics(users_of(pass_over_users(world.segmented, wanted)), wanted))
+    few = users_of(pass_over_users(world.segmented, wanted))
+    some = values_of(users_metrics(few, wanted).frame())
     model = PER_USER_KEY.index("model")
     assert some == {key: value for key, value in measured.items() if key[model] in kept}
 
@@ -365,7 +366,7 @@ def test_partitions_and_batches_do_not_change_a_bit(spark, measured, totals, par
     try:
         other = World(spark, partitions)
         again = other.passed.localCheckpoint()
-        assert values_of(users_metrics(users_of(again), other.wanted)) == measured
+        assert values_of(users_metrics(users_of(again), other.wanted).frame()) == measured
         for what, table in finish(again, other.wanted, RUN).items():
             assert sorted_rows(table) == sorted_rows(totals[what])
     finally:
@@ -387,7 +388,7 @@ def test_full_ranking_is_left_out_unless_it_is_wanted(world):
     wanted = world.wanted_of(Ranking(world.index, {"popular": world.scorers["popular"]}, N))
     kept = [name for name in world.segmented.columns if "_of_" not in name]
     ranked = users_of(pass_over_users(world.segmented.select(kept), wanted))
-    found = {metric for *_, metric in values_of(users_metrics(ranked, wanted))}
+    found = {metric for *_, metric in values_of(users_metrics(ranked, wanted).frame())}
     assert found == {*METRICS, *LIST_METRICS}
 
 

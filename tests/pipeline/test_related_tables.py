@@ -1,6 +1,7 @@
 """Through the whole stage: segments, reserved slots, notes, groups, and lists that are kept."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -227,8 +228,8 @@ def test_a_table_with_a_fault_is_not_kept(shop, monkeypatch):
     made = Lists.of
 
     def twice(lists, rows):
-        table = made(lists, rows)
-        return table.unionByName(table)
+        one = made(lists, rows)
+        return replace(one, source=one.source.unionByName(one.source))
 
     monkeypatch.setattr(Lists, "of", twice)
     with pytest.raises(AuditError, match="are for a user who has another"):

@@ -205,7 +205,7 @@ def test_lists_in_parts_are_those_in_one_piece(spark: SparkSession) -> None:
     request = replace(World("string").request(spark, 5, fill=True), layout=Layout(2, 3))
     lists = make_lists(request)
     parts = [lists.of(lists.rows.where(F.col("part") == part)) for part in range(6)]
-    apart = [row for part in parts for row in part.collect()]
+    apart = [row for part in parts for row in part.frame().collect()]
     assert len(apart) == USERS + 1
     assert sorted(map(str, apart)) == sorted(map(str, lists.every().collect()))
 
