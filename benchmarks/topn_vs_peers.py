@@ -33,6 +33,7 @@ from recsys_spark.config import Recommend
 from recsys_spark.kernels.threads import single_threaded
 from recsys_spark.kernels.topn.inner_product import arrange, top_n
 from recsys_spark.pipeline.resumable_write import plan_layout
+from recsys_spark.storage.parquet_files import write_parquet
 from recsys_spark.topn.catalog import with_factors
 from recsys_spark.topn.recommend import make_lists, read_catalog
 from recsys_spark.topn.request import ByFactors, Request
@@ -195,7 +196,9 @@ def _ours(problem: Problem) -> Result:
         catalog = with_factors(read_catalog(seen, ids), items)
         by = ByFactors(users.toDF("id", "factors"))
         request = Request(every_user, catalog, problem.n, ranked_by=by, seen=seen, layout=layout)
-        make_lists(request).every().write.mode("overwrite").parquet(str(target))
+        made = make_lists(request)
+        shutil.rmtree(target, ignore_errors=True)
+        write_parquet(made.of(made.rows), str(target), append=False)
 
     seconds, _ = _timed(lists)
     found = spark.read.parquet(str(target)).select(
