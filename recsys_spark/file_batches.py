@@ -25,7 +25,7 @@ def map_read(
     function: Callable[[Batches], Batches],
     schema: StructType,
 ) -> DataFrame:
-    """`map_in_arrow` of some columns of a table, as `spark.read` gives it, or of other rows.
+    """`map_in_arrow` of some columns of a table, as `spark.read` gives it.
 
     rows: of a batch that is read from a file, at most.
     """

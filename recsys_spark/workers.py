@@ -61,12 +61,12 @@ class TaskRows:
         return map_in_arrow(self.source, self.function, self.schema)
 
     def then(self, function: Function, schema: StructType) -> "TaskRows":
-        """What a function makes of these rows in the same tasks: they do not pass through Spark."""
-        return TaskRows(self.source, _Both(self.function, function), schema)
+        """These rows passed through one more function in the same tasks."""
+        return TaskRows(self.source, _Composed(self.function, function), schema)
 
 
 @dataclass(frozen=True)
-class _Both:
+class _Composed:
     """One function after another; of a class, so that no frame is in its closure."""
 
     first: Function

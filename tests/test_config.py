@@ -488,7 +488,11 @@ ADJACENCY = "split={method: predefined, predefined: {format: adjacency}}"
         ),
         (
             ["split.method=none", "train.early_stopping=ndcg"],
-            ["train.early_stopping: ndcg needs", "split.method: none leaves none", "remove it"],
+            [
+                "train.early_stopping: ndcg needs",
+                "split.method: none leaves none",
+                "or remove train.early_stopping",
+            ],
         ),
         (
             [ADJACENCY, "train.early_stopping=ndcg"],

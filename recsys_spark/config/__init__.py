@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 from recsys_spark.config.models import WALS, Model
 from recsys_spark.config.names import KEYS
 from recsys_spark.config.requirements import (
+    VALIDATION_KEYS,
     needs_times,
     needs_validation,
     validation_cure,
@@ -73,6 +74,7 @@ __all__ = [
     "KEYS",
     "MASK",
     "USE_INSTEAD",
+    "VALIDATION_KEYS",
     "WALS",
     "Backtest",
     "Blocked",
@@ -132,6 +134,12 @@ def _flat(content: dict[str, Any], kind: Any, prefix: str = "") -> Iterator[tupl
             yield from _flat(value, inner, f"{prefix}{name}.")
         else:
             yield prefix + name, value
+
+
+def _else(setting: str) -> str:
+    """What else can be done than to give a setting what it needs."""
+    key = setting.split(":")[0]
+    return f"or choose another {key}" if key == "split.method" else f"or remove {key}"
 
 
 class Config(Section):
@@ -313,7 +321,7 @@ class Config(Section):
         wanting = needs_times(self.split, self.objective, self.models, self.recommend, self.ingest)
         key = next(wanting, None)
         if key is not None and cure is not None:
-            raise ValueError(f"{key} needs the time of every event, and {cure}, or remove it")
+            raise ValueError(f"{key} needs the time of every event, and {cure}; {_else(key)}")
         return self
 
     @model_validator(mode="after")
@@ -330,7 +338,8 @@ class Config(Section):
     def _held_out(self) -> "Config":
         wanting, cure = needs_validation(self.train, self.evaluate), validation_cure(self.split)
         if wanting and cure is not None:
-            raise ValueError(f"{wanting[0]} needs validation rows, and {cure}, or remove it")
+            key = wanting[0]
+            raise ValueError(f"{key} needs validation rows, and {cure}; {_else(key)}")
         return self
 
     def solver_of_rows(self, name: str | None = None) -> solvers.Solver:

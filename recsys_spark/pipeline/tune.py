@@ -18,7 +18,7 @@ from pyspark.sql import DataFrame
 from recsys_spark import yaml12
 from recsys_spark.als.factors import widened
 from recsys_spark.als.trainer import Factorization, Prepared, prepared
-from recsys_spark.config import WALS, Config, Scalar, validation_cure
+from recsys_spark.config import VALIDATION_KEYS, WALS, Config, Scalar, validation_cure
 from recsys_spark.errors import ConfigError, ContractError, SolveError
 from recsys_spark.io.side_tables import read_user_attributes
 from recsys_spark.kernels.als.spec import SIDES, WalsSpec
@@ -122,7 +122,7 @@ def _read(run: Run) -> _Inputs:
     if not count:
         raise ContractError(
             "tune measures on validation rows and the split has none: it has too few rows for its "
-            "shares; raise split.validation_fraction."
+            f"shares; raise {VALIDATION_KEYS[config.split.method]}."
         )
     train, rows = run.read("train"), run.read("validation")
     least = config.evaluate.min_relevant_value

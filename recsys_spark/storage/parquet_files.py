@@ -4,6 +4,7 @@ Rows that Python makes in tasks have to be turned into rows of the JVM before Sp
 which for lists of recommendations takes four times as long as writing them from Arrow.
 """
 
+import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,8 +26,8 @@ from recsys_spark.workers import Batches, TaskRows
 
 _FILES = StructType([StructField("file", StringType())])
 _CODECS = {name: name for name in ("snappy", "zstd", "gzip", "none")} | {"uncompressed": "none"}
-_LIKE_SPARK = ("store_decimal_as_integer", "write_page_index", "write_page_checksum")
-_ROW_GROUP = 128 * 2**20  # bytes, as Spark's
+_WRITER_OPTIONS = ("store_decimal_as_integer", "write_page_index", "write_page_checksum")
+_ROW_GROUP = 32 * 2**20  # bytes, which a task holds; uncompressed where tasks write
 
 
 def conform(frame: DataFrame, schema: StructType) -> DataFrame:
@@ -37,13 +38,16 @@ def conform(frame: DataFrame, schema: StructType) -> DataFrame:
 def conform_in_tasks(
     rows: TaskRows, schema: StructType, constants: Mapping[str, Any] | None = None
 ) -> TaskRows:
-    """The same of rows that tasks make. constants: columns that all rows have, by name."""
+    """Rows of tasks with exactly the schema's columns and types.
+
+    constants: columns that have one value in all rows, by name.
+    """
     return rows.then(_Conform(schema, dict(constants or {})), schema)
 
 
 @dataclass(frozen=True)
 class _Conform:
-    """The function that does so."""
+    """Gives batches the schema's columns and types."""
 
     schema: StructType
     constants: Mapping[str, Any]
@@ -62,9 +66,10 @@ class _Conform:
 def write_parquet(
     rows: DataFrame | TaskRows, address: str, append: bool, row_group: int = _ROW_GROUP
 ) -> None:
-    """Write rows to a folder, a file a partition. row_group: bytes, about.
+    """Write rows to a folder: a file for each partition with rows, at least one.
 
-    Files have their names in the folder when all are written. append: the folder may exist.
+    row_group: bytes, about. append: the folder may exist. Files have their
+    names in the folder when all are written.
     """
     if isinstance(rows, TaskRows):
         session = rows.source.sparkSession
@@ -85,7 +90,7 @@ def _folder_of_tasks(session: SparkSession, address: str) -> Path | None:
 
 
 def _codec(session: SparkSession) -> str | None:
-    """The codec that Spark would use, by Arrow's name; None: not one of Arrow's."""
+    """The codec that Spark would use, by Arrow's name; its level is Arrow's. None: Spark's own."""
     return _CODECS.get(str(session.conf.get("spark.sql.parquet.compression.codec")).lower())
 
 
@@ -95,25 +100,27 @@ def _write_by_tasks(rows: TaskRows, folder: Path, codec: str, row_group: int) ->
     So what a task that failed or was repeated has left is never of the table.
     """
     temporary = folder / "_temporary" / uuid.uuid4().hex
-    temporary.mkdir(parents=True)
-    form = _Form.of(rows.schema, str(rows.source.sparkSession.version), codec)
+    writer = _FileWriter.of(rows.schema, str(rows.source.sparkSession.version), codec)
 
     def write(batches: Batches) -> Batches:
-        name, groups = form.file_name(_partition()), _row_groups(batches, row_group)
+        name, groups = writer.file_name(_partition()), _row_groups(batches, row_group)
         first = next(groups, None)
         if first is not None:
-            form.write(temporary / name, chain([first], groups))
+            writer.write(temporary / name, chain([first], groups))
             yield make_batch(arrow_schema(_FILES), {"file": [name]})
 
-    names = [row["file"] for row in rows.then(write, _FILES).frame().collect()]
-    if not names:
-        names = [form.file_name(0)]
-        form.write(temporary / names[0], [form.schema.empty_table()])
-    for name in names:
-        (temporary / name).rename(folder / name)
-    shutil.rmtree(temporary)
-    with suppress(OSError):  # others may write beside
-        temporary.parent.rmdir()
+    temporary.mkdir(parents=True)
+    try:
+        names = [row["file"] for row in rows.then(write, _FILES).frame().collect()]
+        if not names:
+            names = [writer.file_name(0)]
+            writer.write(temporary / names[0], [writer.schema.empty_table()])
+        for name in names:
+            (temporary / name).rename(folder / name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):  # others may write beside
+            temporary.parent.rmdir()
 
 
 def _partition() -> int:
@@ -123,43 +130,48 @@ def _partition() -> int:
 
 
 @dataclass(frozen=True)
-class _Form:
-    """How files are written. notes: Spark's, for readers that declare no types themselves."""
+class _FileWriter:
+    """Writes files as Spark does. metadata: Spark's, for readers that declare no types."""
 
     schema: pa.Schema
-    notes: Mapping[str, str]
+    metadata: Mapping[str, str]
     codec: str
 
     @classmethod
-    def of(cls, schema: StructType, version: str, codec: str) -> "_Form":
-        notes = {
+    def of(cls, schema: StructType, version: str, codec: str) -> "_FileWriter":
+        metadata = {
             "org.apache.spark.version": version,
             "org.apache.spark.sql.parquet.row.metadata": schema.json(),
         }
-        return cls(arrow_schema(schema), notes, codec)
+        return cls(arrow_schema(schema), metadata, codec)
 
     def file_name(self, partition: int) -> str:
         """One of its own for every attempt."""
         return f"part-{partition:05d}-{uuid.uuid4()}.{self.codec}.parquet"
 
     def write(self, path: Path, groups: Iterable[pa.Table]) -> None:
-        """A file of these row groups."""
-        options: dict[str, Any] = dict.fromkeys(_LIKE_SPARK, True)
-        with pq.ParquetWriter(
-            path, self.schema, compression=self.codec, store_schema=False, **options
-        ) as writer:
-            writer.add_key_value_metadata(self.notes)
-            for group in groups:
-                writer.write_table(group, row_group_size=max(1, len(group)))
+        """A file of these row groups, on disk when this returns."""
+        options: dict[str, Any] = dict.fromkeys(_WRITER_OPTIONS, True)
+        with path.open("wb") as file:
+            with pq.ParquetWriter(
+                file, self.schema, compression=self.codec, store_schema=False, **options
+            ) as writer:
+                writer.add_key_value_metadata(self.metadata)
+                for group in groups:
+                    writer.write_table(group, row_group_size=max(1, len(group)))
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _row_groups(batches: Batches, size: int) -> Iterator[pa.Table]:
     """Batches, put together until they have so many bytes."""
     held: list[pa.RecordBatch] = []
+    bytes_held = 0
     for batch in filter(len, batches):
         held.append(batch)
-        if sum(one.nbytes for one in held) >= size:
+        bytes_held += batch.nbytes
+        if bytes_held >= size:
             yield pa.Table.from_batches(held)
-            held.clear()
+            held, bytes_held = [], 0
     if held:
         yield pa.Table.from_batches(held)

@@ -214,10 +214,10 @@ class Tables:
         """
         path = self.path(table, run_id)
         self.store.delete(path)
-        if isinstance(rows, TaskRows):
-            rows = conform_in_tasks(rows, schema)
-        else:
+        if not isinstance(rows, TaskRows):
             rows = conform(rows, schema)
+        elif rows.schema != schema:
+            rows = conform_in_tasks(rows, schema)
         write_parquet(rows, self.store.uri(path), append=False)
         return self.commit(table, run_id, schema, inputs, config_hash, check)
 
@@ -290,7 +290,11 @@ class Tables:
     def _without(self, table: str, run_id: str) -> ConfigError:
         """The error of a version that does not exist, with those that do."""
         versions = sorted(self.store.list(f"tables/{table}/versions"), reverse=True)
-        known = [name for name in versions if self.manifest(table, name)]
+        known = [
+            name
+            for name in filter(is_safe, versions)
+            if self.store.read(f"{self.path(table, name)}/_manifest.json") is not None
+        ]
         some = f"; the newest are {', '.join(known[:_SHOWN])}" if known else ""
         near = similar_name(run_id, known)
         return ConfigError(f"Table {table} has no complete version {run_id}{near}{some}.")

@@ -185,7 +185,7 @@ def _faults(lists: pa.ListArray, rules: _Rules, ordered: Mask) -> list[Mask]:
         lists.is_null().to_numpy(zero_copy_only=False),
         on(row[ranks.fill_null(0).to_numpy() != right]),
         sizes > rules.n,
-        _has_item_twice_or_none(ids, sizes),
+        on(_items_twice_or_none(ids, row)),
         on(row[np.abs(numbers) >= _LARGEST]),
         on(row[1:][rises]) & ordered,
     ]
@@ -198,13 +198,11 @@ def _comparable(scores: pa.Array) -> npt.NDArray[np.float64]:
     return np.where(scores.is_null().to_numpy(zero_copy_only=False), -np.inf, numbers)
 
 
-def _has_item_twice_or_none(ids: pa.Array, sizes: Numbers) -> Mask:
-    """Whether an id stands twice on a list, or a null."""
-    codes = ids.dictionary_encode().indices.fill_null(-1).to_numpy()
-    inside = np.arange(sizes.max(initial=0)) < sizes[:, None]
-    matrix = np.full(inside.shape, -2, dtype=np.int32)
-    matrix[inside] = codes
-    matrix.sort(axis=1)
-    faulty = (matrix == -1).any(axis=1)
-    faulty |= ((matrix[:, 1:] == matrix[:, :-1]) & (matrix[:, 1:] >= 0)).any(axis=1)
-    return np.asarray(faulty, dtype=bool)
+def _items_twice_or_none(ids: pa.Array, row: Numbers) -> Numbers:
+    """The lists, some more than once, on which an id stands twice, or a null. row: of each id."""
+    encoded = ids.dictionary_encode()
+    codes = encoded.indices.fill_null(-1).to_numpy()
+    width = len(encoded.dictionary) + 1
+    pairs = np.sort((row * width + codes)[codes >= 0])
+    twice = pairs[1:][pairs[1:] == pairs[:-1]] // width
+    return np.concatenate([twice, row[codes < 0]])

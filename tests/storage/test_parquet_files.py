@@ -174,15 +174,15 @@ def test_a_folder_that_exists_is_only_appended_to(spark: SparkSession, tmp_path:
     assert len(files_in(tmp_path / "table")) == 2
 
 
-def test_a_task_that_fails_leaves_no_file_of_the_table(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_task_that_fails_leaves_nothing(spark: SparkSession, tmp_path: Path) -> None:
     def fail(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield next(batches)
         raise RuntimeError("lost")
 
-    rows = made(spark, numbered(30), 2).then(fail, KINDS)
+    rows = made(spark, numbered(30)).then(fail, KINDS)
     with pytest.raises(PySparkException, match="lost"):
         write_parquet(rows, str(tmp_path / "table"), append=False)
-    assert not files_in(tmp_path / "table")
+    assert not list((tmp_path / "table").iterdir())
 
 
 @pytest.mark.parametrize(

@@ -173,3 +173,15 @@ def test_unsafe_names_are_refused_everywhere(tables: Tables, name: str) -> None:
 def test_ordinary_names_are_allowed() -> None:
     for name in ("2024-01-31-abcd1234", "a", "v1.2_b", "x" * 128):
         assert check_name("run id", name) == name
+
+
+def test_a_missing_version_is_named_beside_files_that_are_none(
+    spark: SparkSession, tables: Tables, tmp_path: Path
+) -> None:
+    write(tables, spark, "night-1", ROWS)
+    versions = tmp_path / "tables/train/versions"
+    (versions / ".DS_Store").write_text("")
+    (versions / "older").mkdir()
+    (versions / "older/_manifest.json").write_text('{"of": "another version"}')
+    with pytest.raises(ConfigError, match=r"no complete version night-2 \(did you mean night-1"):
+        tables.read("train", "night-2")
