@@ -152,7 +152,7 @@ def test_items_get_their_best_users(spark, model, vectors):
 
 @pytest.mark.parametrize("n", [0, -1])
 def test_less_than_one_recommendation_is_refused(model, n):
-    with pytest.raises(ConfigError, match="must be 1 or more"):
+    with pytest.raises(ConfigError, match="a whole number, 1 or more"):
         model.recommendForAllUsers(n)
 
 
