@@ -1,7 +1,7 @@
 """Rows to Parquet files: by the tasks that make them where they can, else by Spark.
 
-Rows that Python makes in tasks have to be turned into rows of the JVM before Spark writes them,
-which for lists of recommendations takes four times as long as writing them from Arrow.
+Spark has to turn rows that Python makes in tasks into rows of the JVM before it writes them, and in
+a fresh session to compile how; tasks write the batches that they have.
 """
 
 import os
