@@ -6,7 +6,7 @@ names, so every such function in the project builds its batches here.
 
 import gc
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -60,6 +60,22 @@ def local_frame(
     """A frame of some rows of the driver, without a Python worker, as Spark needs for a list."""
     table = pa.Table.from_pylist([dict(row) for row in rows], arrow_schema(schema))
     return spark.createDataFrame(table, schema)
+
+
+def tables_of(
+    batches: Iterable[pa.RecordBatch], least: int, size: Callable[[pa.RecordBatch], int]
+) -> Iterator[pa.Table]:
+    """Batches with rows, put together until their sizes add up to so much."""
+    held: list[pa.RecordBatch] = []
+    so_far = 0
+    for batch in filter(len, batches):
+        held.append(batch)
+        so_far += size(batch)
+        if so_far >= least:
+            yield pa.Table.from_batches(held)
+            held, so_far = [], 0
+    if held:
+        yield pa.Table.from_batches(held)
 
 
 def list_array(indptr: npt.NDArray[np.integer[Any]], values: pa.Array) -> pa.ListArray:

@@ -20,7 +20,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import BinaryType, DoubleType, LongType, StringType, StructField, StructType
 
-from recsys_spark.arrow import arrow_schema, make_batch
+from recsys_spark.arrow import arrow_schema, make_batch, tables_of
 from recsys_spark.errors import ContractError
 from recsys_spark.kernels.als.spec import SIDES
 from recsys_spark.workers import map_in_arrow
@@ -112,7 +112,7 @@ def refuse_bad_rows(rows: int, bad: int) -> None:
 
 def _pack(batches: Batches) -> Batches:
     schema = arrow_schema(_PACKED)
-    for table in _tables(batches):
+    for table in tables_of(batches, _RECORD, len):
         bad = count_bad_rows(table)
         arrays = {} if bad else {name: table[name].to_numpy() for name in _ARRAYS}
         sums = {
@@ -130,19 +130,6 @@ def count_bad_rows(table: pa.Table) -> int:
     null = np.logical_or.reduce([table[name].is_null().to_numpy() for name in _ARRAYS])
     finite = [np.isfinite(table[name].fill_null(0).to_numpy()) for name in ("a", "b")]
     return int((null | ~finite[0] | ~finite[1]).sum())
-
-
-def _tables(batches: Batches) -> Iterator[pa.Table]:
-    held: list[pa.RecordBatch] = []
-    rows = 0
-    for batch in batches:
-        held.append(batch)
-        rows += batch.num_rows
-        if rows >= _RECORD:
-            yield pa.Table.from_batches(held)
-            held, rows = [], 0
-    if rows:
-        yield pa.Table.from_batches(held)
 
 
 def unpacked(batches: Batches) -> Iterator[dict[str, npt.NDArray[Any]]]:

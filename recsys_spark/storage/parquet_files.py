@@ -7,7 +7,7 @@ a fresh session to compile how; tasks write the batches that they have.
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -20,7 +20,7 @@ from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StringType, StructField, StructType
 
-from recsys_spark.arrow import arrow_schema, make_batch
+from recsys_spark.arrow import arrow_schema, make_batch, tables_of
 from recsys_spark.storage.store import local_folder
 from recsys_spark.workers import Batches, TaskRows
 
@@ -103,7 +103,10 @@ def _write_by_tasks(rows: TaskRows, folder: Path, codec: str, row_group: int) ->
     writer = _FileWriter.of(rows.schema, str(rows.source.sparkSession.version), codec)
 
     def write(batches: Batches) -> Batches:
-        name, groups = writer.file_name(_partition()), _row_groups(batches, row_group)
+        name, groups = (
+            writer.file_name(_partition()),
+            tables_of(batches, row_group, lambda batch: batch.nbytes),
+        )
         first = next(groups, None)
         if first is not None:
             writer.write(temporary / name, chain([first], groups))
@@ -161,17 +164,3 @@ class _FileWriter:
                     writer.write_table(group, row_group_size=max(1, len(group)))
             file.flush()
             os.fsync(file.fileno())
-
-
-def _row_groups(batches: Batches, size: int) -> Iterator[pa.Table]:
-    """Batches, put together until they have so many bytes."""
-    held: list[pa.RecordBatch] = []
-    bytes_held = 0
-    for batch in filter(len, batches):
-        held.append(batch)
-        bytes_held += batch.nbytes
-        if bytes_held >= size:
-            yield pa.Table.from_batches(held)
-            held, bytes_held = [], 0
-    if held:
-        yield pa.Table.from_batches(held)

@@ -80,12 +80,12 @@ def test_lists_keep_what_their_segment_is_allowed(spark, lists):
         [("ann", "s"), ("bob", "s"), ("cyd", "free")], "user_id string, segment string"
     )
     kinds = "segment string, item_id string"
-    nobody = spark.createDataFrame([], "user_id string")
+    no_users = spark.createDataFrame([], "user_id string")
     for rows, expected in (
         ([("s", "a"), ("s", "b")], {"ann", "cyd"}),
         ([("s", None)], {"cyd"}),
         ([("other", "x")], {"ann", "bob", "cyd"}),
     ):
         allowed = spark.createDataFrame(rows, kinds)
-        kept_now = reusable_lists(lists, nobody, None, None, 2, segments, allowed)
+        kept_now = reusable_lists(lists, no_users, None, None, 2, segments, allowed)
         assert {row["user_id"] for row in kept_now.collect()} == expected
