@@ -40,7 +40,7 @@ def giants():
 
 def fit(spark, folder, spec, *, columns=None, on_sweep=lambda _: None, start=None, **plan):
     """A fit whose factors are read before the folder is gone."""
-    plan = Plan(2, **({"split_above": SPLIT, "placement": "sharded", "folder": str(folder)} | plan))
+    plan = Plan(1, **({"split_above": SPLIT, "placement": "sharded", "folder": str(folder)} | plan))
     frame = frame_of(spark, giants() if columns is None else columns)
     return read(fit_factors(frame, spec, plan, on_sweep, start))
 
@@ -107,7 +107,7 @@ def test_partitioning_and_order_of_the_rows_do_not_matter(spark, tmp_path, spec,
     columns = giants()
     order = np.random.default_rng(1).permutation(len(columns[0]))
     frame = frame_of(spark, [x[order] for x in columns]).repartition(5)
-    plan = Plan(2, split_above=SPLIT, placement="sharded", folder=str(tmp_path))
+    plan = Plan(1, split_above=SPLIT, placement="sharded", folder=str(tmp_path))
     before = spark.conf.get("spark.sql.shuffle.partitions")
     spark.conf.set("spark.sql.shuffle.partitions", 3)
     try:
@@ -157,7 +157,7 @@ def test_neither_side_is_ever_in_one_place(spark, tmp_path, monkeypatch):
     for name in ("toArrow", "collect"):
         monkeypatch.setattr(DataFrame, name, seen(getattr(DataFrame, name)))
     monkeypatch.setattr(trainer, "share", counted)
-    plan = Plan(2, split_above=SPLIT, placement="sharded", folder=str(tmp_path))
+    plan = Plan(1, split_above=SPLIT, placement="sharded", folder=str(tmp_path))
     trained = fit_factors(frame_of(spark, giants()), spec, plan)
     assert answers
     assert not any(names & {"vectors", "features", "factors"} for names in answers)
